@@ -1,0 +1,327 @@
+//! The ids of a cluster, each a type of its own so that none is taken for another.
+//!
+//! An id that exists is valid: constructors check, and no other code has to.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a value is no valid id. The text describes the violation without naming the field, so that
+/// it serves as description in a `BadRequest` field violation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Node id 0 stands for "none" on the wire and names no node.
+    #[error("must not be 0")]
+    NodeIdZero,
+    /// The shard id does not fit the 10 bits that a coupon code has for it.
+    #[error("must be at most {max}, is {0}", max = ShardId::MAX)]
+    ShardIdTooLarge(u32),
+    /// The campaign id is empty or too long.
+    #[error("must have 1 to {max} characters, has {length}", max = CampaignId::MAX_LEN)]
+    CampaignIdLength {
+        /// How many characters it has.
+        length: usize,
+    },
+    /// The campaign id has a character that none may have.
+    #[error(
+        "must consist of a to z, 0 to 9 and hyphens, has {character:?} as character {position}"
+    )]
+    CampaignIdCharacter {
+        /// Which character, counted from 1.
+        position: usize,
+        /// The character.
+        character: char,
+    },
+    /// The campaign id begins or ends with a hyphen.
+    #[error("must begin and end with a letter or digit")]
+    CampaignIdEdge,
+    /// The request id is not a UUID written as 32 hexadecimal digits in groups of 8-4-4-4-12.
+    #[error("must be a UUID such as 3f2a9c1e-7b54-4d0a-9e21-5c86d7f0b413")]
+    RequestIdText,
+    /// The bytes of the request id are not 16.
+    #[error("must have 16 bytes, has {length}")]
+    RequestIdLength {
+        /// How many bytes there are.
+        length: usize,
+    },
+    /// The request id is the nil UUID, which clients send when they forget to make one.
+    #[error("must not be the nil UUID")]
+    RequestIdNil,
+}
+
+/// The id of a node, given by its operator; never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(u64);
+
+impl NodeId {
+    /// The node `id`; refuses 0.
+    pub const fn new(id: u64) -> Result<Self, IdError> {
+        if id == 0 { Err(IdError::NodeIdZero) } else { Ok(Self(id)) }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The id of a shard: 0 for the meta shard, 1 to [`ShardId::MAX`] for those that own campaigns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(u32);
+
+impl ShardId {
+    /// The shard whose state is the shard map.
+    pub const META: Self = Self(0);
+
+    /// The largest shard id: a coupon code has 10 bits for it.
+    pub const MAX: u32 = 1023;
+
+    /// The shard `id`; refuses what is larger than [`ShardId::MAX`].
+    pub const fn new(id: u32) -> Result<Self, IdError> {
+        if id > Self::MAX { Err(IdError::ShardIdTooLarge(id)) } else { Ok(Self(id)) }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// The id of a replica: unique in its cluster and never used again.
+///
+/// It is not the id of the node. A node that lost its disk comes back with new replicas, because
+/// a voter that forgot what it promised must not vote under its old name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaId(pub u64);
+
+impl ReplicaId {
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The version of the ring: grows with every change of its shards; 0 before there is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The id of a key of coupon codes, from 1; new campaigns use the largest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub u32);
+
+impl KeyId {
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// The id of a campaign: 1 to 63 characters of a–z, 0–9 and hyphens, a letter or digit at both
+/// ends (the form of a DNS label, RFC 1123, so that it fits host names, paths and file names).
+///
+/// Cloning shares the text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CampaignId(Arc<str>);
+
+impl CampaignId {
+    /// The most characters, which are bytes as well.
+    pub const MAX_LEN: usize = 63;
+
+    /// The campaign id written as `text`. Nothing is trimmed or folded: two texts are two ids.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let length = text.chars().count();
+        if length == 0 || length > Self::MAX_LEN {
+            return Err(IdError::CampaignIdLength { length });
+        }
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if let Some((index, character)) = text.chars().enumerate().find(|(_, c)| !allowed(*c)) {
+            return Err(IdError::CampaignIdCharacter { position: index + 1, character });
+        }
+        if text.starts_with('-') || text.ends_with('-') {
+            return Err(IdError::CampaignIdEdge);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The id of a request: a UUID of any version but nil, made by whoever sends the request first.
+/// Requests with the same id are one request.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId([u8; 16]);
+
+impl RequestId {
+    /// The request id written as `text` in canonical form: 32 hexadecimal digits of any case in
+    /// groups of 8-4-4-4-12, nothing around them (RFC 9562, section 4).
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let text = text.as_bytes();
+        if text.len() != 36 || [8, 13, 18, 23].iter().any(|&at| text[at] != b'-') {
+            return Err(IdError::RequestIdText);
+        }
+        let mut digits = text.iter().filter(|&&byte| byte != b'-').map(|&byte| hex_value(byte));
+        let mut bytes = [0; 16];
+        for byte in &mut bytes {
+            // A hyphen in a wrong place leaves too few digits.
+            let (Some(Some(high)), Some(Some(low))) = (digits.next(), digits.next()) else {
+                return Err(IdError::RequestIdText);
+            };
+            *byte = high << 4 | low;
+        }
+        Self::from_array(bytes)
+    }
+
+    /// The request id whose 16 bytes, in the order of the text, are given.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdError> {
+        let array =
+            bytes.try_into().map_err(|_| IdError::RequestIdLength { length: bytes.len() })?;
+        Self::from_array(array)
+    }
+
+    /// Its 16 bytes, in the order of the text.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    fn from_array(bytes: [u8; 16]) -> Result<Self, IdError> {
+        if bytes == [0; 16] { Err(IdError::RequestIdNil) } else { Ok(Self(bytes)) }
+    }
+}
+
+fn hex_value(byte: u8) -> Option<u8> {
+    let value = char::from(byte).to_digit(16)?;
+    u8::try_from(value).ok()
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for CampaignId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Writes the canonical form, in lower case.
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        assert_eq!(NodeId::new(0), Err(IdError::NodeIdZero));
+        assert_eq!(NodeId::new(7).unwrap().get(), 7);
+        assert_eq!(ShardId::new(0), Ok(ShardId::META));
+        assert_eq!(ShardId::new(1023).unwrap().to_string(), "1023");
+        let error = ShardId::new(1024).unwrap_err();
+        assert_eq!(error.to_string(), "must be at most 1023, is 1024");
+    }
+
+    #[test]
+    fn campaign_ids_are_dns_labels() {
+        let longest = "a".repeat(63);
+        for good in ["a", "7", "a-b", "spring-2026", "a--b", longest.as_str()] {
+            assert_eq!(CampaignId::parse(good).unwrap().as_str(), good);
+        }
+        let character = |position, character| IdError::CampaignIdCharacter { position, character };
+        for (bad, error) in [
+            ("", IdError::CampaignIdLength { length: 0 }),
+            (&"a".repeat(64), IdError::CampaignIdLength { length: 64 }),
+            (&"a".repeat(100_000), IdError::CampaignIdLength { length: 100_000 }),
+            (&"가".repeat(64), IdError::CampaignIdLength { length: 64 }),
+            ("Spring", character(1, 'S')),
+            ("봄", character(1, '봄')),
+            ("a b", character(2, ' ')),
+            ("a_b", character(2, '_')),
+            ("a\0", character(2, '\0')),
+            ("-a", IdError::CampaignIdEdge),
+            ("a-", IdError::CampaignIdEdge),
+            ("-", IdError::CampaignIdEdge),
+        ] {
+            assert_eq!(CampaignId::parse(bad), Err(error), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn request_ids_are_read_in_any_case_and_written_in_lower_case() {
+        let text = "3F2a9c1e-7b54-4d0a-9e21-5c86d7f0B413";
+        let id = RequestId::parse(text).unwrap();
+        assert_eq!(id.to_string(), text.to_lowercase());
+        assert_eq!(RequestId::from_bytes(id.as_bytes()), Ok(id));
+        assert_eq!(id.as_bytes()[..4], [0x3f, 0x2a, 0x9c, 0x1e]);
+    }
+
+    #[test]
+    fn other_texts_are_no_request_ids() {
+        for bad in [
+            "",
+            "3f2a9c1e7b544d0a9e215c86d7f0b413",
+            "{3f2a9c1e-7b54-4d0a-9e21-5c86d7f0b413}",
+            " 3f2a9c1e-7b54-4d0a-9e21-5c86d7f0b41",
+            "3f2a9c1e-7b54-4d0a-9e21-5c86d7f0b41g",
+            "3f2a9c1e-7b54-4d0a-9e21-5c86d7f0b4-3",
+            "3f2a9c1e-7b54-4d0a-9e21-5c86d7f0b41가",
+            "+f2a9c1e-7b54-4d0a-9e21-5c86d7f0b413",
+        ] {
+            assert_eq!(RequestId::parse(bad), Err(IdError::RequestIdText), "{bad:?}");
+        }
+        let nil = "00000000-0000-0000-0000-000000000000";
+        assert_eq!(RequestId::parse(nil), Err(IdError::RequestIdNil));
+        assert_eq!(RequestId::from_bytes(&[0; 16]), Err(IdError::RequestIdNil));
+        assert_eq!(RequestId::from_bytes(&[1; 15]), Err(IdError::RequestIdLength { length: 15 }));
+    }
+}

@@ -1,0 +1,30 @@
+//! What every member of a cluster computes identically: ids, hash ring, shard map, coupon codes.
+//!
+//! Routers, nodes and tools decide for themselves where a campaign lives, which replicas a node
+//! hosts and what a code means. They agree without asking each other because they run the same
+//! functions of the same inputs. Three things follow.
+//!
+//! - **What is here is a format.** The placement of campaigns ([`Ring`]) and the meaning of codes
+//!   ([`CodeCipher`]) are pinned by golden tests: a release that changes one of their results
+//!   would look for campaigns on the wrong shards and refuse coupons that people hold.
+//! - **What is not here, on purpose:** async code, I/O, clocks, randomness, unordered maps. Random
+//!   bytes (a cluster's id, the secret of its codes) are made elsewhere and come in as data.
+//! - **Refusals are values.** [`ShardMap::apply`] is run by every replica of the meta shard. It
+//!   never panics over a command, and a refused command leaves the map as it was.
+//!
+//! The types know nothing of the wire. Whoever speaks protobuf converts.
+
+mod code;
+mod ids;
+mod map;
+mod ring;
+
+pub use code::{
+    COUNTER_LIMIT, Code, CodeCipher, CodeError, CodeKey, CounterTooLarge, SECRET_LEN, SYMBOL_COUNT,
+};
+pub use ids::{CampaignId, Epoch, IdError, KeyId, NodeId, ReplicaId, RequestId, ShardId};
+pub use map::{
+    GenesisError, GenesisSpec, MapFault, MetaCommand, MetaRefusal, Node, Replica, ReplicaRole,
+    ShardMap,
+};
+pub use ring::{POINTS_PER_SHARD, Ring};

@@ -1,0 +1,111 @@
+//! A campaign: what was agreed when it was created, and what changes with every coupon.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use coupon_cluster::{CampaignId, KeyId, RequestId, ShardId};
+
+use crate::LogTime;
+
+/// The part of a campaign that never changes.
+///
+/// The ledger trusts that lengths and ranges were checked before the log. Values outside of them
+/// cannot make it panic or break an invariant; they make a campaign that nobody gets a coupon of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignSpec {
+    /// The campaign's id, unique in the cluster.
+    pub id: CampaignId,
+    /// The campaign's number in its shard, from 0: a short name for use in keys.
+    pub number: u32,
+    /// A name for people.
+    pub display_name: String,
+    /// How many coupons may be issued.
+    pub quota: u64,
+    /// Nothing is issued before this time.
+    pub start: LogTime,
+    /// The start that was asked for; `None` asked for the moment of creation. Kept since a retry is
+    /// recognised by what was asked for.
+    pub requested_start: Option<LogTime>,
+    /// Nothing is issued at or after this time; `None`: no end.
+    pub end: Option<LogTime>,
+    /// How many coupons a recipient may hold; 0: no limit.
+    pub per_recipient_limit: u32,
+    /// For how many microseconds a coupon may be used; `None`: for ever.
+    pub coupon_ttl_micros: Option<u64>,
+    /// Labels for the owner's use.
+    pub labels: BTreeMap<String, String>,
+    /// The request that created the campaign.
+    pub request_id: RequestId,
+    /// The key that the codes of the campaign are made with.
+    pub code_key: KeyId,
+    /// The shard whose counters the codes of the campaign are made of.
+    pub code_shard: ShardId,
+    /// When the campaign was created.
+    pub created: LogTime,
+}
+
+/// The part of a campaign that changes with every coupon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CampaignCounters {
+    /// How many coupons were issued; also the sequence number of the last one.
+    pub issued: u64,
+    /// Grows by one with every change of the campaign, from 1 at its creation.
+    pub revision: u64,
+    /// The next counter of the block in use; meaningless while `block_left` is 0.
+    pub next_counter: u64,
+    /// How many counters of the block in use are left.
+    pub block_left: u32,
+}
+
+impl CampaignCounters {
+    /// The counters of a campaign at its creation. It takes its first block with its first coupon,
+    /// so that campaigns nobody uses cost none.
+    pub(crate) const NEW: Self = Self { issued: 0, revision: 1, next_counter: 0, block_left: 0 };
+}
+
+/// A campaign at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Campaign {
+    /// What never changes; shared, since every copy of a campaign needs it.
+    pub spec: Arc<CampaignSpec>,
+    /// What changes with every coupon.
+    pub counters: CampaignCounters,
+}
+
+impl Campaign {
+    /// Where the campaign stands at a moment.
+    ///
+    /// Issuing asks this and nothing else, so what a campaign shows is what it does.
+    #[must_use]
+    pub fn state_at(&self, now: LogTime) -> CampaignState {
+        if now < self.spec.start {
+            CampaignState::Scheduled
+        } else if self.spec.end.is_some_and(|end| now >= end) {
+            CampaignState::Ended
+        } else if self.remaining() == 0 {
+            CampaignState::Exhausted
+        } else {
+            CampaignState::Active
+        }
+    }
+
+    /// How many coupons are left.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.spec.quota.saturating_sub(self.counters.issued)
+    }
+}
+
+/// Where in its life a campaign stands. The window comes before the quota: a campaign that is sold
+/// out and over has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CampaignState {
+    /// Before its start.
+    Scheduled,
+    /// Coupons are issued.
+    Active,
+    /// The quota is used up.
+    Exhausted,
+    /// At or after its end.
+    Ended,
+}

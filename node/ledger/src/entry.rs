@@ -1,0 +1,110 @@
+//! One log entry while it is applied.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+
+use coupon_cluster::{CampaignId, Epoch};
+
+use crate::ledger::Ledger;
+use crate::{Action, Campaign, Command, Outcome, Refusal, Store};
+
+/// A log entry while it is applied: the ledger, its store, and the campaigns that the entry has
+/// touched so far.
+#[derive(Debug)]
+pub(crate) struct Entry<'a, S> {
+    pub(crate) ledger: &'a mut Ledger,
+    pub(crate) store: &'a mut S,
+    pub(crate) touched: TouchedCampaigns,
+}
+
+impl<'a, S: Store> Entry<'a, S> {
+    pub(crate) fn new(ledger: &'a mut Ledger, store: &'a mut S) -> Self {
+        Self { ledger, store, touched: TouchedCampaigns::default() }
+    }
+
+    pub(crate) fn apply(&mut self, command: Command) -> Result<Outcome, S::Error> {
+        match command.action {
+            Action::CreateCampaign(create) => self.create_campaign(command.epoch, create),
+            Action::Issue(issue) => self.issue(command.epoch, issue),
+            Action::AdoptRing { epoch, ring_shards } => {
+                if epoch > self.ledger.state.epoch {
+                    // Another ring, other owners: every campaign has to pass the fence again.
+                    self.touched.flush(self.store)?;
+                    self.ledger.adopt_ring(epoch, ring_shards);
+                }
+                Ok(Outcome::RingAdopted { epoch: self.ledger.state.epoch })
+            }
+        }
+    }
+
+    /// Writes what the commands have left to write.
+    pub(crate) fn finish(mut self) -> Result<(), S::Error> {
+        self.touched.flush(self.store)?;
+        self.store.put_shard_state(&self.ledger.state)
+    }
+}
+
+/// The campaigns that an entry has touched and that have passed the fence at the epoch in force.
+///
+/// When a campaign opens, a whole entry is about that one campaign. Thus the ring is asked and the
+/// campaign read once for all its commands, and its counters are written once.
+#[derive(Debug, Default)]
+pub(crate) struct TouchedCampaigns(BTreeMap<CampaignId, Touched>);
+
+/// A campaign that an entry has touched.
+#[derive(Debug)]
+pub(crate) struct Touched {
+    pub(crate) campaign: Campaign,
+    /// Whether the counters differ from those in the store.
+    pub(crate) changed: bool,
+}
+
+/// What became of the search for a campaign.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    /// It is this one.
+    Campaign(&'a mut Touched),
+    /// This shard owns the id, and there is no campaign with it.
+    Nothing,
+    /// The command does not pass the fence.
+    Fenced(Refusal),
+}
+
+impl TouchedCampaigns {
+    /// Finds the campaign that a command of `epoch` names, if the command passes the fence.
+    pub(crate) fn find<S: Store>(
+        &mut self,
+        ledger: &Ledger,
+        store: &mut S,
+        epoch: Epoch,
+        id: &CampaignId,
+    ) -> Result<Found<'_>, S::Error> {
+        let vacant = match self.0.entry(id.clone()) {
+            // The epoch is the command's own and has to be looked at even though the owner has not.
+            btree_map::Entry::Occupied(occupied) if epoch == ledger.state().epoch => {
+                return Ok(Found::Campaign(occupied.into_mut()));
+            }
+            btree_map::Entry::Occupied(_) => {
+                return Ok(Found::Fenced(Refusal::StaleEpoch { epoch: ledger.state().epoch }));
+            }
+            btree_map::Entry::Vacant(vacant) => vacant,
+        };
+        if let Err(refusal) = ledger.fence(epoch, id) {
+            return Ok(Found::Fenced(refusal));
+        }
+        Ok(match store.campaign(id)? {
+            Some(campaign) => Found::Campaign(vacant.insert(Touched { campaign, changed: false })),
+            None => Found::Nothing,
+        })
+    }
+
+    /// Writes the counters of the campaigns that have changed, and forgets all campaigns.
+    fn flush<S: Store>(&mut self, store: &mut S) -> Result<(), S::Error> {
+        for touched in std::mem::take(&mut self.0).into_values() {
+            if touched.changed {
+                store.put_counters(&touched.campaign.spec, touched.campaign.counters)?;
+            }
+        }
+        Ok(())
+    }
+}

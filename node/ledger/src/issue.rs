@@ -1,0 +1,108 @@
+//! Issuing a coupon.
+
+use coupon_cluster::Epoch;
+
+use crate::block::take_counter;
+use crate::entry::{Entry, Found};
+use crate::{CampaignSpec, CampaignState, Coupon, Issue, IssuedCoupon, Outcome, Refusal, Store};
+
+impl<S: Store> Entry<'_, S> {
+    /// Issues a coupon, if everything speaks for it.
+    ///
+    /// The order of the checks is part of the contract. A retry is answered with its coupon before
+    /// anything could refuse it, for it was not refused the first time. Then a recipient who is at
+    /// the limit is told what they hold, even after the end and when all is sold out, for that is what
+    /// helps them. Only then the window and the quota are looked at.
+    pub(crate) fn issue(&mut self, epoch: Epoch, command: Issue) -> Result<Outcome, S::Error> {
+        let Self { ledger, store, touched } = self;
+        let touched = match touched.find(ledger, *store, epoch, &command.campaign)? {
+            Found::Campaign(touched) => touched,
+            Found::Nothing => return Ok(Refusal::CampaignNotFound.into()),
+            Found::Fenced(refusal) => return Ok(refusal.into()),
+        };
+        let campaign = &mut touched.campaign;
+        let spec = &*campaign.spec;
+        let now = ledger.state.log_time;
+
+        if let Some(sequence) = store.sequence_of_request(spec.number, command.request_id)? {
+            return replay(*store, spec, sequence, &command);
+        }
+        if let Some(refusal) = recipient_refusal(*store, spec, &command.recipient)? {
+            return Ok(refusal.into());
+        }
+        match (campaign.state_at(now), spec.end) {
+            (CampaignState::Scheduled, _) => {
+                return Ok(Refusal::NotStarted { start: spec.start, now }.into());
+            }
+            (CampaignState::Ended, end) => {
+                let end = end.expect("only a campaign with an end can have ended");
+                return Ok(Refusal::Ended { end, now }.into());
+            }
+            (CampaignState::Exhausted, _) => return Ok(Refusal::SoldOut.into()),
+            (CampaignState::Active, _) => {}
+        }
+
+        let counters = &mut campaign.counters;
+        let Some(counter) = take_counter(&mut ledger.state, *store, spec, counters)? else {
+            return Ok(Refusal::ShardFull.into());
+        };
+        let sequence = counters.issued.saturating_add(1);
+        let coupon = Coupon {
+            counter,
+            recipient: command.recipient,
+            request_id: command.request_id,
+            issued_at: now,
+            expires_at: spec.coupon_ttl_micros.map(|ttl| now.after_micros(ttl)),
+            metadata: command.metadata,
+        };
+        store.insert_coupon(spec, sequence, &coupon)?;
+        counters.issued = sequence;
+        counters.revision = counters.revision.saturating_add(1);
+        touched.changed = true;
+        Ok(Outcome::CouponIssued { issued: issued(spec, sequence, coupon), replayed: false })
+    }
+}
+
+/// The outcome of a command whose request id was used before in its campaign.
+fn replay<S: Store>(
+    store: &mut S,
+    spec: &CampaignSpec,
+    sequence: u64,
+    command: &Issue,
+) -> Result<Outcome, S::Error> {
+    let coupon = store.coupon(spec.number, sequence)?;
+    Ok(if coupon.recipient == command.recipient && coupon.metadata == command.metadata {
+        Outcome::CouponIssued { issued: issued(spec, sequence, coupon), replayed: true }
+    } else {
+        Refusal::RequestIdReused.into()
+    })
+}
+
+/// Why the recipient of a new request cannot have a coupon, whatever the campaign's window and quota.
+fn recipient_refusal<S: Store>(
+    store: &mut S,
+    spec: &CampaignSpec,
+    recipient: &str,
+) -> Result<Option<Refusal>, S::Error> {
+    if spec.per_recipient_limit == 0 {
+        return Ok(None);
+    }
+    if recipient.is_empty() {
+        return Ok(Some(Refusal::RecipientRequired));
+    }
+    let sequences = store.sequences_of_recipient(spec.number, recipient)?;
+    // A limit that does not fit is greater than any number of coupons held in memory.
+    let limit = usize::try_from(spec.per_recipient_limit).unwrap_or(usize::MAX);
+    if sequences.len() < limit {
+        return Ok(None);
+    }
+    let mut held = Vec::with_capacity(sequences.len());
+    for sequence in sequences {
+        held.push(issued(spec, sequence, store.coupon(spec.number, sequence)?));
+    }
+    Ok(Some(Refusal::RecipientLimitReached { held }))
+}
+
+fn issued(spec: &CampaignSpec, sequence: u64, coupon: Coupon) -> IssuedCoupon {
+    IssuedCoupon { coupon, sequence, code_shard: spec.code_shard, code_key: spec.code_key }
+}

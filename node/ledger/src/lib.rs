@@ -1,0 +1,64 @@
+//! The ledger: the replicated state machine of a data shard.
+//!
+//! A pure function: *(state, log time, command) → outcome*. Quota, window, limit per recipient,
+//! deduplication of requests and the numbering of codes are decided here and nowhere else. Every
+//! replica of a shard applies the same entries in the same order, so all of them decide alike, and
+//! there is nothing to race.
+//!
+//! [`Ledger::apply`] takes the [`Command`]s of one log entry and gives one [`Outcome`] for each. The
+//! state is in a [`Store`], of which [`MemoryStore`] is the plainest.
+//!
+//! # Invariants
+//!
+//! 1. A campaign never issues more than its quota, and is never sold out before.
+//! 2. No counter, hence no code, is used twice, in any campaign of the shard, ever.
+//! 3. A recipient never holds more than the campaign's limit; asking again tells what they hold.
+//! 4. A request id gives the same coupon for as long as the coupon exists. Refusals are not
+//!    remembered: the same request may succeed later.
+//! 5. Sequence numbers of a campaign are 1, 2, 3, …, in the order of the log.
+//! 6. Nothing is issued before a campaign's start, nor at or after its end, by log time; and log time
+//!    never runs backwards.
+//! 7. The same entries give the same state, down to the last bit, and so do the same commands at the
+//!    same log times in other entries.
+//! 8. A command has an effect only if its sender routed by the epoch in force and this shard owns the
+//!    campaign in it.
+//!
+//! # Refusals and faults
+//!
+//! Saying no is part of the job: a [`Refusal`] is an outcome, and replicated like one. A fault of the
+//! storage is an `Err`, stops the replica, and never becomes an answer, since the other replicas did
+//! not have it.
+//!
+//! # What is deliberately absent
+//!
+//! - A clock, randomness, unordered maps, threads, I/O: everything that could make two replicas differ.
+//! - Codes. The ledger gives out counters, and whoever shows a coupon to people computes its code.
+//! - Checking the shape of requests. Lengths and ranges are checked before the log. No value makes the
+//!   ledger panic or break an invariant, but it does keep what it is given.
+//! - The wire and disk formats. The types here are plain, and their encoding is the node's business.
+//! - Queries. Those that list coupons and campaigns read the store.
+
+mod block;
+mod campaign;
+mod command;
+mod coupon;
+mod create;
+mod entry;
+mod issue;
+mod ledger;
+mod memory;
+mod outcome;
+mod shard;
+mod store;
+mod time;
+
+pub use block::BLOCK_SIZE;
+pub use campaign::{Campaign, CampaignCounters, CampaignSpec, CampaignState};
+pub use command::{Action, Command, CreateCampaign, Issue};
+pub use coupon::{Coupon, IssuedCoupon};
+pub use ledger::Ledger;
+pub use memory::MemoryStore;
+pub use outcome::{Outcome, Refusal};
+pub use shard::ShardState;
+pub use store::Store;
+pub use time::LogTime;

@@ -1,0 +1,133 @@
+//! A store in memory: the ledger's tables in their plainest form.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use coupon_cluster::{CampaignId, RequestId};
+
+use crate::{Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState, Store};
+
+/// A [`Store`] that keeps everything in ordered maps and loses it when it is dropped.
+///
+/// It serves tests, and says what a durable store has to hold. Two of them that compare equal hold
+/// the same state, down to the last index entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryStore {
+    shard_state: ShardState,
+    campaigns: BTreeMap<CampaignId, Campaign>,
+    /// By campaign number.
+    coupons: BTreeMap<u32, CouponTables>,
+    /// Block to campaign number and first sequence number.
+    blocks: BTreeMap<u64, (u32, u64)>,
+}
+
+/// The coupons of one campaign, and the ways to find them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct CouponTables {
+    by_sequence: BTreeMap<u64, Coupon>,
+    by_request: BTreeMap<RequestId, u64>,
+    by_recipient: BTreeMap<String, Vec<u64>>,
+}
+
+impl MemoryStore {
+    /// All campaigns, by id.
+    pub fn campaigns(&self) -> impl Iterator<Item = &Campaign> {
+        self.campaigns.values()
+    }
+
+    /// The coupons of a campaign with their sequence numbers, in the order of issuance.
+    pub fn coupons(&self, campaign_number: u32) -> impl Iterator<Item = (u64, &Coupon)> {
+        self.coupons
+            .get(&campaign_number)
+            .into_iter()
+            .flat_map(|tables| &tables.by_sequence)
+            .map(|(sequence, coupon)| (*sequence, coupon))
+    }
+
+    /// The number of the campaign that uses a block of code counters, and the sequence number of the
+    /// coupon that has the block's first counter.
+    #[must_use]
+    pub fn block(&self, block: u64) -> Option<(u32, u64)> {
+        self.blocks.get(&block).copied()
+    }
+}
+
+impl Store for MemoryStore {
+    type Error = Infallible;
+
+    fn shard_state(&mut self) -> Result<ShardState, Infallible> {
+        Ok(self.shard_state.clone())
+    }
+
+    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Infallible> {
+        self.shard_state.clone_from(state);
+        Ok(())
+    }
+
+    fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, Infallible> {
+        Ok(self.campaigns.get(id).cloned())
+    }
+
+    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Infallible> {
+        self.campaigns.insert(campaign.spec.id.clone(), campaign.clone());
+        Ok(())
+    }
+
+    fn put_counters(
+        &mut self,
+        campaign: &CampaignSpec,
+        counters: CampaignCounters,
+    ) -> Result<(), Infallible> {
+        let campaign = self.campaigns.get_mut(&campaign.id);
+        campaign.expect("the ledger puts counters of campaigns that it read").counters = counters;
+        Ok(())
+    }
+
+    fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, Infallible> {
+        let tables = self.coupons.get(&campaign_number);
+        let coupon = tables.and_then(|tables| tables.by_sequence.get(&sequence));
+        Ok(coupon.expect("the indexes lead to coupons that were inserted with them").clone())
+    }
+
+    fn sequence_of_request(
+        &mut self,
+        campaign_number: u32,
+        request_id: RequestId,
+    ) -> Result<Option<u64>, Infallible> {
+        let tables = self.coupons.get(&campaign_number);
+        Ok(tables.and_then(|tables| tables.by_request.get(&request_id)).copied())
+    }
+
+    fn sequences_of_recipient(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+    ) -> Result<Vec<u64>, Infallible> {
+        let tables = self.coupons.get(&campaign_number);
+        let sequences = tables.and_then(|tables| tables.by_recipient.get(recipient));
+        Ok(sequences.cloned().unwrap_or_default())
+    }
+
+    fn insert_coupon(
+        &mut self,
+        campaign: &CampaignSpec,
+        sequence: u64,
+        coupon: &Coupon,
+    ) -> Result<(), Infallible> {
+        let tables = self.coupons.entry(campaign.number).or_default();
+        tables.by_sequence.insert(sequence, coupon.clone());
+        tables.by_request.insert(coupon.request_id, sequence);
+        tables.by_recipient.entry(coupon.recipient.clone()).or_default().push(sequence);
+        Ok(())
+    }
+
+    fn put_block(
+        &mut self,
+        block: u64,
+        campaign_number: u32,
+        first_sequence: u64,
+    ) -> Result<(), Infallible> {
+        self.blocks.insert(block, (campaign_number, first_sequence));
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! Outcomes: what came of a command.
+
+use coupon_cluster::Epoch;
+
+use crate::{Campaign, IssuedCoupon, LogTime};
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There is a campaign as the command asked for it.
+    CampaignCreated {
+        /// The campaign as it is after the command; in a replay, coupons may have been issued since
+        /// it was created.
+        campaign: Campaign,
+        /// Whether an earlier command with the same request id created it.
+        replayed: bool,
+    },
+    /// There is a coupon as the command asked for it.
+    CouponIssued {
+        /// The coupon, the same in every replay.
+        issued: IssuedCoupon,
+        /// Whether an earlier command with the same request id issued it.
+        replayed: bool,
+    },
+    /// The shard is at this epoch, or was already at a greater one.
+    RingAdopted {
+        /// The epoch in force after the command.
+        epoch: Epoch,
+    },
+    /// Nothing was changed.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Why nothing was changed.
+///
+/// A refusal is an answer like any other, the same on every replica. It is not remembered: the same
+/// request may succeed later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Log time is before the campaign's start.
+    NotStarted {
+        /// When the campaign starts.
+        start: LogTime,
+        /// Log time, so that the caller knows how long to wait.
+        now: LogTime,
+    },
+    /// Log time is at or after the campaign's end.
+    Ended {
+        /// When the campaign ended.
+        end: LogTime,
+        /// Log time.
+        now: LogTime,
+    },
+    /// All coupons of the quota are issued.
+    SoldOut,
+    /// The recipient holds as many coupons as the campaign allows.
+    RecipientLimitReached {
+        /// All of them, in the order of issuance.
+        held: Vec<IssuedCoupon>,
+    },
+    /// The campaign has a limit per recipient, and the command names none.
+    RecipientRequired,
+    /// There is a campaign with this id, created by another request.
+    CampaignExists,
+    /// There is no campaign with this id.
+    CampaignNotFound,
+    /// The request id was used before, with other fields.
+    RequestIdReused,
+    /// The sender routed by another epoch than the one the shard is at.
+    StaleEpoch {
+        /// The epoch the shard is at.
+        epoch: Epoch,
+    },
+    /// The sender routed by the epoch the shard is at, and in it the campaign belongs to another
+    /// shard.
+    NotOwner {
+        /// The epoch the shard is at.
+        epoch: Epoch,
+    },
+    /// The shard has no number left for another campaign, or no code counters for another coupon.
+    /// What keeps a code from being given twice when a shard outlives its numbers; shards that were
+    /// added since have plenty.
+    ShardFull,
+}

@@ -1,0 +1,84 @@
+//! Storage, as narrow as the ledger needs it.
+
+use coupon_cluster::{CampaignId, RequestId};
+
+use crate::{Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState};
+
+/// Where a ledger keeps its state.
+///
+/// What was written must be seen by every later read, also within the entry that wrote it. All
+/// writes of one [`Ledger::apply`](crate::Ledger::apply) belong together: an implementation makes
+/// them durable as a whole or not at all, along with the index of the entry.
+///
+/// Reads take `&mut self` so that an implementation may cache.
+///
+/// An error is a fault of the storage. It is not part of the replicated state and must never become
+/// an answer: whoever gets one stops the replica. That includes a record which must be there and is
+/// not.
+pub trait Store {
+    /// A fault of the storage.
+    type Error;
+
+    /// The state of the shard; the default of a store that was never written to.
+    fn shard_state(&mut self) -> Result<ShardState, Self::Error>;
+
+    /// Replaces the state of the shard. Called once an entry, as the last write.
+    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Self::Error>;
+
+    /// The campaign with this id, with its counters as they were last put. The ledger remembers the
+    /// answer until the end of the entry, unless it is `None`.
+    fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, Self::Error>;
+
+    /// Adds a campaign, with its counters. Its id and number are new.
+    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Self::Error>;
+
+    /// Replaces the counters of a campaign. Called once an entry for each campaign that changed, after
+    /// its coupons (and before that only where the entry adopts a ring halfway).
+    fn put_counters(
+        &mut self,
+        campaign: &CampaignSpec,
+        counters: CampaignCounters,
+    ) -> Result<(), Self::Error>;
+
+    /// A coupon, by the number of its campaign and its sequence number. It exists: the ledger asks
+    /// only where one of the two indexes below led it, so a missing one is a fault.
+    fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, Self::Error>;
+
+    /// The sequence number of the coupon that a request issued in a campaign.
+    fn sequence_of_request(
+        &mut self,
+        campaign_number: u32,
+        request_id: RequestId,
+    ) -> Result<Option<u64>, Self::Error>;
+
+    /// The sequence numbers, ascending, of the coupons that a recipient holds in a campaign. Called
+    /// only for campaigns with a limit per recipient, which also bounds the answer.
+    fn sequences_of_recipient(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+    ) -> Result<Vec<u64>, Self::Error>;
+
+    /// Adds a coupon under a new sequence number, and its entries in the indexes by request and by
+    /// recipient.
+    ///
+    /// How the index by recipient is kept is up to the implementation. `campaign` tells whether there
+    /// is a limit; where there is none, one recipient may hold all coupons of the campaign, and the
+    /// ledger never asks for them.
+    fn insert_coupon(
+        &mut self,
+        campaign: &CampaignSpec,
+        sequence: u64,
+        coupon: &Coupon,
+    ) -> Result<(), Self::Error>;
+
+    /// Records which campaign uses a block of code counters, and the sequence number of the coupon
+    /// that has the block's first counter. It leads from a code back to its coupon, since the counters
+    /// and sequence numbers of one block run side by side.
+    fn put_block(
+        &mut self,
+        block: u64,
+        campaign_number: u32,
+        first_sequence: u64,
+    ) -> Result<(), Self::Error>;
+}

@@ -1,0 +1,96 @@
+//! The words of a script, read.
+
+use std::collections::BTreeMap;
+
+use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, ShardId};
+use coupon_ledger::{Action, Command, CreateCampaign, Issue, LogTime};
+
+/// The command that `words` say; `epoch` is the one its sender routed by.
+pub(crate) fn command(words: &[&str], epoch: Epoch) -> Command {
+    let action = match words {
+        ["adopt", epoch, shards @ ..] => Action::AdoptRing {
+            epoch: Epoch(number(epoch)),
+            ring_shards: shards.iter().map(|shard| shard_id(number(shard))).collect(),
+        },
+        ["create", id, fields @ ..] => Action::CreateCampaign(create(id, &pairs(fields))),
+        ["issue", id, recipient, request, metadata @ ..] => {
+            issue(id, recipient, request_id(request), pairs(metadata))
+        }
+        _ => panic!("not a command: {words:?}"),
+    };
+    Command { epoch, action }
+}
+
+/// The command that issues a coupon.
+pub(crate) fn issue(
+    campaign: &str,
+    recipient: &str,
+    request_id: RequestId,
+    metadata: BTreeMap<String, String>,
+) -> Action {
+    Action::Issue(Issue {
+        campaign: campaign_id(campaign),
+        recipient: if recipient == "-" { String::new() } else { recipient.to_owned() },
+        request_id,
+        metadata,
+    })
+}
+
+fn create(id: &str, fields: &BTreeMap<String, String>) -> CreateCampaign {
+    const FIELDS: [&str; 9] =
+        ["quota", "start", "end", "limit", "ttl", "name", "label", "key", "request"];
+    let unknown = fields.keys().find(|key| !FIELDS.contains(&key.as_str()));
+    assert_eq!(unknown, None, "a field that campaigns do not have");
+    let field = |key: &str| fields.get(key).map(String::as_str);
+    let small = |key| field(key).map(|value| u32::try_from(number(value)).unwrap());
+    CreateCampaign {
+        id: campaign_id(id),
+        display_name: field("name").unwrap_or(id).to_owned(),
+        quota: number(field("quota").expect("a campaign has a quota")),
+        start: field("start").map(number).map(LogTime),
+        end: field("end").map(number).map(LogTime),
+        per_recipient_limit: small("limit").unwrap_or(0),
+        coupon_ttl_micros: field("ttl").map(number),
+        labels: field("label")
+            .map(|label| ("label".to_owned(), label.to_owned()))
+            .into_iter()
+            .collect(),
+        request_id: request_id(field("request").unwrap_or("r0")),
+        code_key: KeyId(small("key").unwrap_or(1)),
+    }
+}
+
+fn pairs(words: &[&str]) -> BTreeMap<String, String> {
+    let pair = |word: &&str| {
+        let (key, value) = word.split_once('=').unwrap_or_else(|| panic!("not a pair: {word}"));
+        (key.to_owned(), value.to_owned())
+    };
+    words.iter().map(pair).collect()
+}
+
+/// A number, in which underscores may group the digits; `max` is the greatest.
+pub(crate) fn number(word: &str) -> u64 {
+    if word == "max" {
+        return u64::MAX;
+    }
+    word.replace('_', "").parse().unwrap_or_else(|_| panic!("not a number: {word}"))
+}
+
+pub(crate) fn campaign_id(word: &str) -> CampaignId {
+    CampaignId::parse(word).unwrap()
+}
+
+pub(crate) fn shard_id(number: u64) -> ShardId {
+    ShardId::new(u32::try_from(number).unwrap()).unwrap()
+}
+
+fn request_id(word: &str) -> RequestId {
+    request(number(word.strip_prefix('r').unwrap_or_else(|| panic!("not a request: {word}"))))
+}
+
+/// The request id that scripts call `r` and the number.
+pub(crate) fn request(number: u64) -> RequestId {
+    let mut bytes = [0xff; 16];
+    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    RequestId::from_bytes(&bytes).unwrap()
+}

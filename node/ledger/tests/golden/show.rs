@@ -1,0 +1,92 @@
+//! Outcomes and state, in the words of a script.
+
+use coupon_cluster::RequestId;
+use coupon_ledger::{Campaign, IssuedCoupon, LogTime, Outcome, Refusal, ShardState};
+
+/// What came of a command; `now` is the log time of its entry.
+pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
+    match outcome {
+        Outcome::CampaignCreated { campaign: created, replayed } => {
+            let verb = if *replayed { "replayed" } else { "created" };
+            format!("{verb} {}", campaign(created, now))
+        }
+        Outcome::CouponIssued { issued, replayed } => {
+            let verb = if *replayed { "replayed" } else { "issued" };
+            format!("{verb} {}", coupon(issued))
+        }
+        Outcome::RingAdopted { epoch } => format!("at epoch {epoch}"),
+        Outcome::Refused(refusal) => format!("refused: {}", reason(refusal)),
+    }
+}
+
+fn reason(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::NotStarted { start, now } => {
+            format!("not started, start={} now={}", start.0, now.0)
+        }
+        Refusal::Ended { end, now } => format!("ended, end={} now={}", end.0, now.0),
+        Refusal::SoldOut => "sold out".to_owned(),
+        Refusal::RecipientLimitReached { held } => {
+            let held: Vec<_> = held.iter().map(coupon).collect();
+            format!("recipient limit reached, holds {}", held.join(" and "))
+        }
+        Refusal::RecipientRequired => "recipient required".to_owned(),
+        Refusal::CampaignExists => "campaign exists".to_owned(),
+        Refusal::CampaignNotFound => "campaign not found".to_owned(),
+        Refusal::RequestIdReused => "request id reused".to_owned(),
+        Refusal::StaleEpoch { epoch } => format!("stale epoch, in force is {epoch}"),
+        Refusal::NotOwner { epoch } => format!("not owner at epoch {epoch}"),
+        Refusal::ShardFull => "shard full".to_owned(),
+    }
+}
+
+fn coupon(issued: &IssuedCoupon) -> String {
+    let IssuedCoupon { coupon, sequence, code_shard, code_key } = issued;
+    let recipient = if coupon.recipient.is_empty() { "-" } else { coupon.recipient.as_str() };
+    let mut text = format!(
+        "#{sequence} {recipient} {} at={} counter={code_shard}/{} key={code_key}",
+        request(coupon.request_id),
+        coupon.issued_at.0,
+        coupon.counter,
+    );
+    if let Some(expires_at) = coupon.expires_at {
+        text += &format!(" expires={}", expires_at.0);
+    }
+    for (key, value) in &coupon.metadata {
+        text += &format!(" {key}={value}");
+    }
+    text
+}
+
+/// A campaign; `now` is log time.
+pub(crate) fn campaign(campaign: &Campaign, now: LogTime) -> String {
+    let spec = &campaign.spec;
+    format!(
+        "{} number={} {:?} start={} issued={}/{} remaining={} revision={}",
+        spec.id,
+        spec.number,
+        campaign.state_at(now),
+        spec.start.0,
+        campaign.counters.issued,
+        spec.quota,
+        campaign.remaining(),
+        campaign.counters.revision,
+    )
+}
+
+pub(crate) fn shard(state: &ShardState) -> String {
+    let members: Vec<_> = state.ring_shards.iter().map(ToString::to_string).collect();
+    format!(
+        "epoch={} ring=[{}] time={} next_campaign={} next_block={}",
+        state.epoch,
+        members.join(" "),
+        state.log_time.0,
+        state.next_campaign_number,
+        state.next_block,
+    )
+}
+
+fn request(id: RequestId) -> String {
+    let (_, number) = id.as_bytes().split_at(8);
+    format!("r{}", u64::from_be_bytes(number.try_into().unwrap()))
+}

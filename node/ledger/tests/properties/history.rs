@@ -1,0 +1,164 @@
+//! Random histories: few names and small numbers, so that everything meets everything, and now and
+//! then the greatest number there is.
+
+use std::collections::BTreeMap;
+
+use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, ShardId};
+use coupon_ledger::{Action, Command, CreateCampaign, Issue, LogTime};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// A log entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) stamped: LogTime,
+    pub(crate) commands: Vec<Command>,
+}
+
+/// The shard whose ledger is tried.
+pub(crate) fn shard() -> ShardId {
+    shard_id(1)
+}
+
+/// A log. It begins with a ring that gives the shard everything, as most of what there is to try
+/// comes after the fence.
+pub(crate) fn history() -> impl Strategy<Value = Vec<Entry>> {
+    let entry = (0..60_u64, vec((sender(), draw()), 0..8));
+    vec(entry, 1..24).prop_map(|entries| {
+        let mut in_force = Epoch(1);
+        let adopt = Action::AdoptRing { epoch: in_force, ring_shards: vec![shard()] };
+        let mut actions = vec![adopt.clone()];
+        let first = Command { epoch: in_force, action: adopt };
+        let mut log = vec![Entry { stamped: LogTime(0), commands: vec![first] }];
+        for (stamped, drawn) in entries {
+            let mut commands = Vec::new();
+            for (sender, draw) in drawn {
+                let epoch = sender.epoch(in_force);
+                let action = draw.action(in_force, &actions);
+                if let Action::AdoptRing { epoch, .. } = action {
+                    in_force = in_force.max(epoch);
+                }
+                actions.push(action.clone());
+                commands.push(Command { epoch, action });
+            }
+            log.push(Entry { stamped: LogTime(stamped), commands });
+        }
+        log
+    })
+}
+
+/// What to do next.
+#[derive(Clone, Debug)]
+enum Draw {
+    New(Action),
+    /// Adopts a ring so many epochs after the one before that in force.
+    Adopt(u64, Vec<ShardId>),
+    /// Does again what was done before: retries.
+    Again(Index),
+}
+
+impl Draw {
+    fn action(self, in_force: Epoch, before: &[Action]) -> Action {
+        match self {
+            Self::New(action) => action,
+            Self::Adopt(step, ring_shards) => {
+                Action::AdoptRing { epoch: Epoch(in_force.0 - 1 + step), ring_shards }
+            }
+            Self::Again(index) => index.get(before).clone(),
+        }
+    }
+}
+
+fn draw() -> impl Strategy<Value = Draw> {
+    prop_oneof![
+        20 => issue().prop_map(|issue| Draw::New(Action::Issue(issue))),
+        8 => create().prop_map(|create| Draw::New(Action::CreateCampaign(create))),
+        1 => (0..4_u64, vec((1..4_u32).prop_map(shard_id), 0..4))
+            .prop_map(|(step, ring_shards)| Draw::Adopt(step, ring_shards)),
+        4 => any::<Index>().prop_map(Draw::Again),
+    ]
+}
+
+/// Whose ring a command was routed by, seen from the epoch in force.
+#[derive(Clone, Copy, Debug)]
+enum Sender {
+    UpToDate,
+    Behind,
+    Ahead,
+}
+
+impl Sender {
+    fn epoch(self, in_force: Epoch) -> Epoch {
+        match self {
+            Self::UpToDate => in_force,
+            Self::Behind => Epoch(in_force.0 - 1),
+            Self::Ahead => Epoch(in_force.0 + 1),
+        }
+    }
+}
+
+fn sender() -> impl Strategy<Value = Sender> {
+    prop_oneof![20 => Just(Sender::UpToDate), 1 => Just(Sender::Behind), 1 => Just(Sender::Ahead)]
+}
+
+fn issue() -> impl Strategy<Value = Issue> {
+    let metadata = prop_oneof![4 => Just(BTreeMap::new()), 1 => words()];
+    (campaign_id(), "[abc]?", request_id(), metadata).prop_map(
+        |(campaign, recipient, request_id, metadata)| Issue {
+            campaign,
+            recipient,
+            request_id,
+            metadata,
+        },
+    )
+}
+
+fn create() -> impl Strategy<Value = CreateCampaign> {
+    let display_name = prop_oneof![4 => Just("x"), 1 => Just("y")];
+    let quota = prop_oneof![8 => 0..7_u64, 1 => Just(u64::MAX)];
+    let start = option::weighted(0.3, moment(30));
+    let end = option::weighted(0.3, moment(60));
+    let limit = prop_oneof![3 => Just(0), 3 => 1..3_u32, 1 => Just(u32::MAX)];
+    let ttl = option::of(prop_oneof![0..9_u64, Just(u64::MAX)]);
+    let labels = prop_oneof![4 => Just(BTreeMap::new()), 1 => words()];
+    let shape = (quota, start, end, limit, ttl);
+    (campaign_id(), display_name, shape, labels, request_id(), 1..3_u32).prop_map(
+        |(id, display_name, shape, labels, request_id, code_key)| {
+            let (quota, start, end, per_recipient_limit, coupon_ttl_micros) = shape;
+            CreateCampaign {
+                id,
+                display_name: display_name.to_owned(),
+                quota,
+                start,
+                end,
+                per_recipient_limit,
+                coupon_ttl_micros,
+                labels,
+                request_id,
+                code_key: KeyId(code_key),
+            }
+        },
+    )
+}
+
+fn moment(before: u64) -> impl Strategy<Value = LogTime> {
+    prop_oneof![20 => 0..before, 1 => Just(u64::MAX)].prop_map(LogTime)
+}
+
+fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map("[kl]", "[vw]", 0..2)
+}
+
+fn campaign_id() -> impl Strategy<Value = CampaignId> {
+    "[a-d]".prop_map(|text| CampaignId::parse(&text).unwrap())
+}
+
+fn request_id() -> impl Strategy<Value = RequestId> {
+    (1..13_u8).prop_map(|byte| RequestId::from_bytes(&[byte; 16]).unwrap())
+}
+
+fn shard_id(number: u32) -> ShardId {
+    ShardId::new(number).unwrap()
+}

@@ -1,0 +1,88 @@
+//! What must be true of a store after every entry, whatever the ledger answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coupon_ledger::{BLOCK_SIZE, Campaign, Coupon, LogTime, MemoryStore, Store};
+
+/// Checks `after`, the state that an entry made of `before`.
+pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {
+    let mut counters = BTreeSet::new();
+    for campaign in after.campaigns() {
+        let coupons: Vec<_> = after.coupons(campaign.spec.number).collect();
+        sequences_have_no_gaps(campaign, &coupons);
+        quota_is_kept(campaign);
+        window_is_kept(campaign, &coupons);
+        limit_is_kept(campaign, &coupons);
+        requests_have_one_coupon(&coupons);
+        blocks_lead_to_coupons(after, campaign, &coupons);
+        for (_, coupon) in &coupons {
+            assert!(counters.insert(coupon.counter), "counter {} used twice", coupon.counter);
+        }
+    }
+    coupons_stay(before, after);
+    time_does_not_run_backwards(before, after);
+}
+
+fn sequences_have_no_gaps(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
+    let sequences = coupons.iter().map(|(sequence, _)| *sequence);
+    assert!(sequences.eq(1..=campaign.counters.issued));
+}
+
+fn quota_is_kept(campaign: &Campaign) {
+    assert!(campaign.counters.issued <= campaign.spec.quota);
+}
+
+fn window_is_kept(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
+    let mut last = LogTime(0);
+    for (_, coupon) in coupons {
+        assert!(campaign.spec.start <= coupon.issued_at);
+        assert!(campaign.spec.end.is_none_or(|end| coupon.issued_at < end));
+        assert!(last <= coupon.issued_at);
+        last = coupon.issued_at;
+    }
+}
+
+fn limit_is_kept(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
+    let limit = campaign.spec.per_recipient_limit;
+    if limit == 0 {
+        return;
+    }
+    let mut held = BTreeMap::new();
+    for (_, coupon) in coupons {
+        assert!(!coupon.recipient.is_empty());
+        let held = held.entry(&coupon.recipient).or_insert(0);
+        *held += 1;
+        assert!(*held <= limit);
+    }
+}
+
+fn requests_have_one_coupon(coupons: &[(u64, &Coupon)]) {
+    let requests: BTreeSet<_> = coupons.iter().map(|(_, coupon)| coupon.request_id).collect();
+    assert_eq!(requests.len(), coupons.len());
+}
+
+fn blocks_lead_to_coupons(store: &MemoryStore, campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
+    for (sequence, coupon) in coupons {
+        let size = u64::from(BLOCK_SIZE);
+        let (number, first) = store.block(coupon.counter / size).expect("the block is recorded");
+        assert_eq!(number, campaign.spec.number);
+        assert_eq!(*sequence, first + coupon.counter % size);
+    }
+}
+
+/// Nothing that was given is ever changed or taken back.
+fn coupons_stay(before: &MemoryStore, after: &MemoryStore) {
+    for campaign in before.campaigns() {
+        let number = campaign.spec.number;
+        let still = after.coupons(number).take(before.coupons(number).count());
+        assert!(before.coupons(number).eq(still));
+        let same = after.campaigns().find(|other| other.spec.id == campaign.spec.id).unwrap();
+        assert_eq!(campaign.spec, same.spec);
+        assert!(campaign.counters.revision <= same.counters.revision);
+    }
+}
+
+fn time_does_not_run_backwards(before: &MemoryStore, after: &MemoryStore) {
+    let time = |store: &MemoryStore| store.clone().shard_state().unwrap().log_time;
+    assert!(time(before) <= time(after));
+}

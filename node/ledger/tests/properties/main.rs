@@ -1,0 +1,182 @@
+//! What holds for every history, tried on random ones: `PROPTEST_CASES` says how many.
+
+#![expect(clippy::unwrap_used, reason = "all of this is a test, also what is not marked as one")]
+
+mod history;
+mod invariants;
+mod model;
+
+use coupon_ledger::{Command, Ledger, LogTime, MemoryStore, Outcome, Refusal, Store};
+use history::{Entry, history, shard};
+use model::Model;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+/// Always the same histories, so that a failure is one for everybody.
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(0x00C0_FFEE),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// A ledger with its store, and what came of the commands.
+struct Run {
+    ledger: Ledger,
+    store: MemoryStore,
+    outcomes: Vec<Outcome>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let mut store = MemoryStore::default();
+        let ledger = Ledger::open(shard(), &mut store).unwrap();
+        Self { ledger, store, outcomes: Vec::new() }
+    }
+
+    fn of(entries: &[Entry]) -> Self {
+        let mut run = Self::new();
+        for entry in entries {
+            run.apply(entry);
+        }
+        run
+    }
+
+    fn apply(&mut self, entry: &Entry) -> &[Outcome] {
+        let Entry { stamped, commands } = entry.clone();
+        let before = self.outcomes.len();
+        let outcomes = self.ledger.apply(&mut self.store, stamped, commands).unwrap();
+        assert_eq!(outcomes.len(), entry.commands.len());
+        self.outcomes.extend(outcomes);
+        &self.outcomes[before..]
+    }
+
+    fn reopen(&mut self) {
+        self.ledger = Ledger::open(shard(), &mut self.store).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// The ledger answers as the model does, and the invariants hold after every entry.
+    #[test]
+    fn ledger_agrees_with_the_model(entries in history()) {
+        let mut run = Run::new();
+        let mut model = Model::default();
+        for entry in &entries {
+            let before = run.store.clone();
+            prop_assert_eq!(run.apply(entry), model.apply(entry));
+            prop_assert_eq!(&run.store.shard_state().unwrap(), run.ledger.state());
+            invariants::check(&before, &run.store);
+        }
+    }
+
+    /// A retry of anything that ever succeeded gives the same coupon and changes nothing, however
+    /// much later, as long as the shard owns the campaign.
+    #[test]
+    fn retries_are_answered_with_the_same_coupon(entries in history()) {
+        let mut run = Run::of(&entries);
+        let commands = entries.iter().flat_map(|entry| &entry.commands);
+        let answered: Vec<_> = commands.zip(run.outcomes.clone()).collect();
+        let before = run.store.clone();
+        for (command, outcome) in answered {
+            let Outcome::CouponIssued { issued, .. } = outcome else { continue };
+            let epoch = run.ledger.state().epoch;
+            let retry = Command { epoch, ..command.clone() };
+            let retry = Entry { stamped: LogTime(0), commands: vec![retry] };
+            let fenced = Outcome::Refused(Refusal::NotOwner { epoch });
+            let answer = &run.apply(&retry)[0];
+            if *answer != fenced {
+                prop_assert_eq!(answer, &Outcome::CouponIssued { issued, replayed: true });
+            }
+        }
+        prop_assert_eq!(before, run.store);
+    }
+
+    /// Where the log is cut into entries makes no difference.
+    #[test]
+    fn entries_may_be_cut_anywhere(entries in history()) {
+        let together = Run::of(&entries);
+        let mut apart = Run::new();
+        for Entry { stamped, commands } in &entries {
+            for command in commands {
+                apart.apply(&Entry { stamped: *stamped, commands: vec![command.clone()] });
+            }
+            // An entry without commands still tells the time.
+            apart.apply(&Entry { stamped: *stamped, commands: Vec::new() });
+        }
+        prop_assert_eq!(together.outcomes, apart.outcomes);
+        prop_assert_eq!(together.store, apart.store);
+    }
+
+    /// Two replicas that apply the same entries end up the same to the last byte, even if one of
+    /// them restarts before each entry: what matters is in the store.
+    #[test]
+    fn replicas_are_identical(entries in history()) {
+        let steady = Run::of(&entries);
+        let mut restarting = Run::new();
+        for entry in &entries {
+            restarting.reopen();
+            restarting.apply(entry);
+        }
+        prop_assert_eq!(steady.outcomes, restarting.outcomes);
+        prop_assert_eq!(format!("{:?}", steady.store), format!("{:?}", restarting.store));
+    }
+}
+
+/// Random histories prove nothing if nothing happens in them.
+#[test]
+fn histories_reach_every_outcome() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::new(config());
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..256 {
+        let entries = history().new_tree(&mut runner).unwrap().current();
+        seen.extend(Run::of(&entries).outcomes.iter().map(kind));
+    }
+    let all = [
+        "created",
+        "created again",
+        "issued",
+        "issued again",
+        "ring",
+        "not started",
+        "ended",
+        "sold out",
+        "limit",
+        "recipient required",
+        "exists",
+        "not found",
+        "reused",
+        "stale",
+        "not owner",
+    ];
+    assert_eq!(seen, all.into());
+}
+
+fn kind(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::CampaignCreated { replayed: false, .. } => "created",
+        Outcome::CampaignCreated { replayed: true, .. } => "created again",
+        Outcome::CouponIssued { replayed: false, .. } => "issued",
+        Outcome::CouponIssued { replayed: true, .. } => "issued again",
+        Outcome::RingAdopted { .. } => "ring",
+        Outcome::Refused(refusal) => match refusal {
+            Refusal::NotStarted { .. } => "not started",
+            Refusal::Ended { .. } => "ended",
+            Refusal::SoldOut => "sold out",
+            Refusal::RecipientLimitReached { .. } => "limit",
+            Refusal::RecipientRequired => "recipient required",
+            Refusal::CampaignExists => "exists",
+            Refusal::CampaignNotFound => "not found",
+            Refusal::RequestIdReused => "reused",
+            Refusal::StaleEpoch { .. } => "stale",
+            Refusal::NotOwner { .. } => "not owner",
+            Refusal::ShardFull => "full",
+        },
+    }
+}

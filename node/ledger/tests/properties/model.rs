@@ -1,0 +1,189 @@
+//! The ledger once more, as plainly as it can be said: lists, searched from one end to the other.
+//!
+//! It shares the types of commands and outcomes with the ledger, and none of its logic.
+
+use std::sync::Arc;
+
+use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, Ring, ShardId};
+use coupon_ledger::{
+    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CreateCampaign, Issue,
+    IssuedCoupon, LogTime, Outcome, Refusal,
+};
+
+use crate::history::{Entry, shard};
+
+const BLOCK: u64 = 65_536;
+
+#[derive(Default)]
+pub(crate) struct Model {
+    epoch: u64,
+    ring_shards: Vec<ShardId>,
+    now: u64,
+    campaigns: Vec<Listed>,
+    blocks_taken: u64,
+}
+
+/// A campaign, as it was asked for and with what came of it.
+struct Listed {
+    asked: CreateCampaign,
+    created: u64,
+    coupons: Vec<IssuedCoupon>,
+}
+
+impl Model {
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Vec<Outcome> {
+        if entry.stamped.0 > self.now {
+            self.now = entry.stamped.0;
+        }
+        entry.commands.iter().map(|command| self.command(command)).collect()
+    }
+
+    fn command(&mut self, command: &Command) -> Outcome {
+        let result = match &command.action {
+            Action::AdoptRing { epoch, ring_shards } => {
+                if epoch.0 > self.epoch {
+                    self.epoch = epoch.0;
+                    self.ring_shards.clone_from(ring_shards);
+                }
+                Ok(Outcome::RingAdopted { epoch: Epoch(self.epoch) })
+            }
+            Action::CreateCampaign(create) => self.create(command.epoch, create),
+            Action::Issue(issue) => self.issue(command.epoch, issue),
+        };
+        result.unwrap_or_else(Outcome::Refused)
+    }
+
+    fn fence(&self, epoch: Epoch, campaign: &CampaignId) -> Result<(), Refusal> {
+        if epoch.0 != self.epoch {
+            return Err(Refusal::StaleEpoch { epoch: Epoch(self.epoch) });
+        }
+        let ring = Ring::new(epoch, self.ring_shards.clone());
+        match ring.map(|ring| ring.owner(campaign)) {
+            Some(owner) if owner == shard() => Ok(()),
+            _ => Err(Refusal::NotOwner { epoch }),
+        }
+    }
+
+    fn create(&mut self, epoch: Epoch, create: &CreateCampaign) -> Result<Outcome, Refusal> {
+        self.fence(epoch, &create.id)?;
+        let mut replayed = false;
+        let mut place = self.campaigns.iter().position(|listed| listed.asked.id == create.id);
+        if let Some(place) = place {
+            let asked = &self.campaigns[place].asked;
+            if asked.request_id != create.request_id {
+                return Err(Refusal::CampaignExists);
+            }
+            let with_same_key = CreateCampaign { code_key: asked.code_key, ..create.clone() };
+            if *asked != with_same_key {
+                return Err(Refusal::RequestIdReused);
+            }
+            replayed = true;
+        } else {
+            place = Some(self.campaigns.len());
+            let asked = create.clone();
+            self.campaigns.push(Listed { asked, created: self.now, coupons: Vec::new() });
+        }
+        let campaign = self.campaign(place.unwrap());
+        Ok(Outcome::CampaignCreated { campaign, replayed })
+    }
+
+    fn campaign(&self, place: usize) -> Campaign {
+        let Listed { asked, created, coupons } = &self.campaigns[place];
+        let issued = coupons.len() as u64;
+        let spec = CampaignSpec {
+            id: asked.id.clone(),
+            number: u32::try_from(place).unwrap(),
+            display_name: asked.display_name.clone(),
+            quota: asked.quota,
+            start: LogTime(self.campaigns[place].start()),
+            requested_start: asked.start,
+            end: asked.end,
+            per_recipient_limit: asked.per_recipient_limit,
+            coupon_ttl_micros: asked.coupon_ttl_micros,
+            labels: asked.labels.clone(),
+            request_id: asked.request_id,
+            code_key: asked.code_key,
+            code_shard: shard(),
+            created: LogTime(*created),
+        };
+        let counters = CampaignCounters {
+            issued,
+            revision: issued + 1,
+            next_counter: coupons.last().map_or(0, |last| last.coupon.counter + 1),
+            // None while there is no coupon, else what is missing to whole blocks.
+            block_left: u32::try_from(issued.next_multiple_of(BLOCK) - issued).unwrap(),
+        };
+        Campaign { spec: Arc::new(spec), counters }
+    }
+
+    fn issue(&mut self, epoch: Epoch, issue: &Issue) -> Result<Outcome, Refusal> {
+        self.fence(epoch, &issue.campaign)?;
+        let now = self.now;
+        let listed = self.campaigns.iter_mut().find(|listed| listed.asked.id == issue.campaign);
+        let listed = listed.ok_or(Refusal::CampaignNotFound)?;
+        if let Some(before) = listed.by_request(issue.request_id) {
+            let Coupon { recipient, metadata, .. } = &before.coupon;
+            if (recipient, metadata) != (&issue.recipient, &issue.metadata) {
+                return Err(Refusal::RequestIdReused);
+            }
+            return Ok(Outcome::CouponIssued { issued: before.clone(), replayed: true });
+        }
+        let limit = listed.asked.per_recipient_limit as usize;
+        if limit > 0 {
+            if issue.recipient.is_empty() {
+                return Err(Refusal::RecipientRequired);
+            }
+            let held = listed.held_by(&issue.recipient);
+            if held.len() >= limit {
+                return Err(Refusal::RecipientLimitReached { held });
+            }
+        }
+        if now < listed.start() {
+            let start = LogTime(listed.start());
+            return Err(Refusal::NotStarted { start, now: LogTime(now) });
+        }
+        match listed.asked.end {
+            Some(end) if end.0 <= now => return Err(Refusal::Ended { end, now: LogTime(now) }),
+            _ => {}
+        }
+        let issued = listed.coupons.len() as u64;
+        if issued >= listed.asked.quota {
+            return Err(Refusal::SoldOut);
+        }
+        let counter = if issued.is_multiple_of(BLOCK) {
+            self.blocks_taken += 1;
+            (self.blocks_taken - 1) * BLOCK
+        } else {
+            listed.coupons.last().unwrap().coupon.counter + 1
+        };
+        let ttl = listed.asked.coupon_ttl_micros;
+        let coupon = Coupon {
+            counter,
+            recipient: issue.recipient.clone(),
+            request_id: issue.request_id,
+            issued_at: LogTime(now),
+            expires_at: ttl.map(|ttl| LogTime(now.saturating_add(ttl))),
+            metadata: issue.metadata.clone(),
+        };
+        let code_key: KeyId = listed.asked.code_key;
+        let issued = IssuedCoupon { coupon, sequence: issued + 1, code_shard: shard(), code_key };
+        listed.coupons.push(issued.clone());
+        Ok(Outcome::CouponIssued { issued, replayed: false })
+    }
+}
+
+impl Listed {
+    fn start(&self) -> u64 {
+        self.asked.start.map_or(self.created, |start| start.0)
+    }
+
+    fn by_request(&self, request_id: RequestId) -> Option<&IssuedCoupon> {
+        self.coupons.iter().find(|issued| issued.coupon.request_id == request_id)
+    }
+
+    fn held_by(&self, recipient: &str) -> Vec<IssuedCoupon> {
+        let mut held = self.coupons.clone();
+        held.retain(|issued| issued.coupon.recipient == recipient);
+        held
+    }
+}

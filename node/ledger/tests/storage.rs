@@ -1,0 +1,279 @@
+//! What the ledger asks of its store: how often, and what it makes of a fault.
+
+#![expect(clippy::unwrap_used, reason = "all of this is a test, also what is not marked as one")]
+
+use std::collections::BTreeMap;
+
+use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, ShardId};
+use coupon_ledger::{
+    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CreateCampaign, Issue,
+    Ledger, LogTime, MemoryStore, Outcome, Refusal, ShardState, Store,
+};
+
+/// A store that remembers what it was asked for, and fails from one call on.
+#[derive(Default)]
+struct WatchedStore {
+    inner: MemoryStore,
+    calls: Vec<&'static str>,
+    /// How many calls go well; `None`: all.
+    healthy_calls: Option<usize>,
+}
+
+/// The fault of a [`WatchedStore`].
+#[derive(Debug, PartialEq, Eq)]
+struct Fault;
+
+impl WatchedStore {
+    fn call(&mut self, name: &'static str) -> Result<&mut MemoryStore, Fault> {
+        self.calls.push(name);
+        if self.healthy_calls.is_some_and(|healthy| self.calls.len() > healthy) {
+            return Err(Fault);
+        }
+        Ok(&mut self.inner)
+    }
+}
+
+/// What a store that cannot fail gave.
+fn sound<T>(result: Result<T, std::convert::Infallible>) -> Result<T, Fault> {
+    result.map_err(|never| match never {})
+}
+
+impl Store for WatchedStore {
+    type Error = Fault;
+
+    fn shard_state(&mut self) -> Result<ShardState, Fault> {
+        sound(self.call("shard_state")?.shard_state())
+    }
+
+    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Fault> {
+        sound(self.call("put_shard_state")?.put_shard_state(state))
+    }
+
+    fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, Fault> {
+        sound(self.call("campaign")?.campaign(id))
+    }
+
+    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Fault> {
+        sound(self.call("insert_campaign")?.insert_campaign(campaign))
+    }
+
+    fn put_counters(
+        &mut self,
+        campaign: &CampaignSpec,
+        counters: CampaignCounters,
+    ) -> Result<(), Fault> {
+        sound(self.call("put_counters")?.put_counters(campaign, counters))
+    }
+
+    fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, Fault> {
+        sound(self.call("coupon")?.coupon(campaign_number, sequence))
+    }
+
+    fn sequence_of_request(
+        &mut self,
+        campaign_number: u32,
+        request_id: RequestId,
+    ) -> Result<Option<u64>, Fault> {
+        sound(self.call("sequence_of_request")?.sequence_of_request(campaign_number, request_id))
+    }
+
+    fn sequences_of_recipient(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+    ) -> Result<Vec<u64>, Fault> {
+        let store = self.call("sequences_of_recipient")?;
+        sound(store.sequences_of_recipient(campaign_number, recipient))
+    }
+
+    fn insert_coupon(
+        &mut self,
+        campaign: &CampaignSpec,
+        sequence: u64,
+        coupon: &Coupon,
+    ) -> Result<(), Fault> {
+        sound(self.call("insert_coupon")?.insert_coupon(campaign, sequence, coupon))
+    }
+
+    fn put_block(
+        &mut self,
+        block: u64,
+        campaign_number: u32,
+        first_sequence: u64,
+    ) -> Result<(), Fault> {
+        sound(self.call("put_block")?.put_block(block, campaign_number, first_sequence))
+    }
+}
+
+fn shard() -> ShardId {
+    ShardId::new(1).unwrap()
+}
+
+fn request(number: u8) -> RequestId {
+    RequestId::from_bytes(&[number; 16]).unwrap()
+}
+
+fn command(action: Action) -> Command {
+    Command { epoch: Epoch(1), action }
+}
+
+fn adopt() -> Command {
+    command(Action::AdoptRing { epoch: Epoch(1), ring_shards: vec![shard()] })
+}
+
+fn create(id: &str, per_recipient_limit: u32) -> Command {
+    command(Action::CreateCampaign(CreateCampaign {
+        id: CampaignId::parse(id).unwrap(),
+        display_name: String::new(),
+        quota: 3,
+        start: None,
+        end: None,
+        per_recipient_limit,
+        coupon_ttl_micros: None,
+        labels: BTreeMap::new(),
+        request_id: request(1),
+        code_key: KeyId(1),
+    }))
+}
+
+fn issue(id: &str, recipient: &str, request_number: u8) -> Command {
+    command(Action::Issue(Issue {
+        campaign: CampaignId::parse(id).unwrap(),
+        recipient: recipient.to_owned(),
+        request_id: request(request_number),
+        metadata: BTreeMap::new(),
+    }))
+}
+
+/// A store and its ledger after `commands`, its calls so far forgotten.
+fn after(commands: Vec<Command>) -> (WatchedStore, Ledger) {
+    let mut store = WatchedStore::default();
+    let mut ledger = Ledger::open(shard(), &mut store).unwrap();
+    ledger.apply(&mut store, LogTime(1), commands).unwrap();
+    store.calls.clear();
+    (store, ledger)
+}
+
+/// The calls that an entry makes.
+fn calls(commands: Vec<Command>) -> Vec<&'static str> {
+    let before = vec![adopt(), create("free", 0), create("fair", 1), issue("fair", "ann", 1)];
+    let (mut store, mut ledger) = after(before);
+    ledger.apply(&mut store, LogTime(2), commands).unwrap();
+    store.calls
+}
+
+#[test]
+fn an_entry_reads_a_campaign_once_and_puts_its_counters_once() {
+    let commands = vec![issue("fair", "bob", 2), issue("fair", "eve", 3), issue("fair", "kim", 4)];
+    let expected = [
+        "campaign",
+        "sequence_of_request",
+        "sequences_of_recipient",
+        "insert_coupon",
+        "sequence_of_request",
+        "sequences_of_recipient",
+        "insert_coupon",
+        // Sold out: nothing to insert.
+        "sequence_of_request",
+        "sequences_of_recipient",
+        "put_counters",
+        "put_shard_state",
+    ];
+    assert_eq!(calls(commands), expected);
+}
+
+#[test]
+fn a_campaign_without_limit_costs_no_look_up_of_the_recipient() {
+    let expected = [
+        "campaign",
+        "sequence_of_request",
+        "put_block",
+        "insert_coupon",
+        "put_counters",
+        "put_shard_state",
+    ];
+    assert_eq!(calls(vec![issue("free", "bob", 2)]), expected);
+}
+
+#[test]
+fn what_changes_nothing_writes_nothing_but_the_time() {
+    let replay = ["campaign", "sequence_of_request", "coupon", "put_shard_state"];
+    assert_eq!(calls(vec![issue("fair", "ann", 1)]), replay);
+    assert_eq!(calls(vec![create("fair", 1)]), ["campaign", "put_shard_state"]);
+    assert_eq!(calls(vec![issue("none", "ann", 1)]), ["campaign", "put_shard_state"]);
+    let stale = Command { epoch: Epoch(0), ..issue("fair", "ann", 1) };
+    assert_eq!(calls(vec![stale]), ["put_shard_state"]);
+}
+
+/// Whichever call fails, no outcome comes of the entry.
+#[test]
+fn a_fault_never_becomes_an_outcome() {
+    let commands = || {
+        vec![
+            create("new", 2),
+            issue("new", "ann", 1),
+            issue("new", "ann", 1),
+            issue("new", "ann", 2),
+            issue("new", "ann", 3),
+        ]
+    };
+    let (mut store, mut ledger) = after(vec![adopt()]);
+    ledger.apply(&mut store, LogTime(2), commands()).unwrap();
+    let all = store.calls.len();
+    for healthy in 0..all {
+        let (mut store, mut ledger) = after(vec![adopt()]);
+        store.healthy_calls = Some(healthy);
+        assert_eq!(ledger.apply(&mut store, LogTime(2), commands()), Err(Fault));
+        // Nothing is tried after the first fault.
+        assert_eq!(store.calls.len(), healthy + 1);
+    }
+}
+
+#[test]
+fn a_ledger_does_not_open_on_a_faulty_store() {
+    let mut store = WatchedStore { healthy_calls: Some(0), ..WatchedStore::default() };
+    assert_eq!(Ledger::open(shard(), &mut store).err(), Some(Fault));
+}
+
+/// A ledger whose shard has used up nearly all of its numbers.
+fn nearly_full(state: ShardState) -> (MemoryStore, Ledger) {
+    let mut store = MemoryStore::default();
+    let ring_shards = vec![shard()];
+    store.put_shard_state(&ShardState { epoch: Epoch(1), ring_shards, ..state }).unwrap();
+    let ledger = Ledger::open(shard(), &mut store).unwrap();
+    (store, ledger)
+}
+
+fn is_full(outcome: &Outcome) -> bool {
+    *outcome == Outcome::Refused(Refusal::ShardFull)
+}
+
+#[test]
+fn the_last_block_of_counters_is_used_and_none_twice() {
+    let blocks = coupon_cluster::COUNTER_LIMIT / u64::from(coupon_ledger::BLOCK_SIZE);
+    let state = ShardState { next_block: blocks - 1, ..ShardState::default() };
+    let (mut store, mut ledger) = nearly_full(state);
+    let commands = vec![
+        create("one", 0),
+        create("two", 0),
+        issue("one", "", 1),
+        issue("two", "", 1),
+        issue("one", "", 2),
+        issue("two", "", 1),
+    ];
+    let outcomes = ledger.apply(&mut store, LogTime(1), commands).unwrap();
+    let full: Vec<_> = outcomes.iter().map(is_full).collect();
+    assert_eq!(full, [false, false, false, true, false, true]);
+    assert_eq!(ledger.state().next_block, blocks);
+    assert_eq!(store.coupons(1).count(), 0);
+}
+
+#[test]
+fn the_last_campaign_number_is_not_given_twice() {
+    let state = ShardState { next_campaign_number: u32::MAX - 1, ..ShardState::default() };
+    let (mut store, mut ledger) = nearly_full(state);
+    let commands = vec![create("one", 0), create("two", 0), create("one", 0)];
+    let outcomes = ledger.apply(&mut store, LogTime(1), commands).unwrap();
+    let full: Vec<_> = outcomes.iter().map(is_full).collect();
+    assert_eq!(full, [false, true, false]);
+}

@@ -1,0 +1,172 @@
+//! The node's clock, and whether it may be trusted.
+//!
+//! Log time comes from leaders' clocks, so a node whose clock is off from its peers' must not
+//! lead. Each node asks its peers now and then what their clocks say. It trusts its own while the
+//! median of all clocks it knows, its own among them, is close; where two halves disagree it does
+//! not. A node that has peers and has heard of none since it started does not trust its clock yet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use coupon_cluster::NodeId;
+use coupon_proto::internal::IdentifyRequest;
+use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use futures::future::join_all;
+use tokio::sync::watch;
+
+use crate::raft::network::{Lane, Peers};
+
+/// How often peers are asked.
+const ROUND_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a peer may take to answer; a slower answer would say too little.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(400);
+/// An answer counts for so long.
+const ANSWER_AGE_MAX: Duration = Duration::from_secs(5);
+
+/// Where a node reads the time.
+pub trait Clock: Send + Sync + 'static {
+    /// Microseconds since 1970.
+    fn now_micros(&self) -> u64;
+}
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_micros(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What a node thinks of its clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the node may lead.
+    pub trusted: bool,
+    /// How far the clock is ahead of the median, in microseconds.
+    pub offset_micros: i64,
+    /// The peers whose clocks are off themselves: not to be handed leadership.
+    pub distrusted_peers: Vec<NodeId>,
+}
+
+/// Asks the peers for ever, and says what it finds.
+pub async fn watch_peers(
+    me: NodeId,
+    clock: Arc<dyn Clock>,
+    peers: Peers,
+    offset_max: Duration,
+    verdict: watch::Sender<Verdict>,
+) {
+    let mut known: BTreeMap<NodeId, (Instant, i64)> = BTreeMap::new();
+    let mut rounds = tokio::time::interval(ROUND_INTERVAL);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let others: Vec<NodeId> =
+            peers.map().nodes.keys().copied().filter(|node| *node != me).collect();
+        let asked = others.iter().map(|node| ask(*node, &*clock, &peers));
+        let answers = join_all(asked).await;
+        let now = Instant::now();
+        known.extend(others.iter().zip(answers).filter_map(|(node, answer)| {
+            answer.map(|offset| (*node, (now, offset)))
+        }));
+        known.retain(|node, (heard, _)| {
+            others.contains(node) && now.duration_since(*heard) < ANSWER_AGE_MAX
+        });
+        let offsets = known.iter().map(|(node, (_, offset))| (*node, *offset)).collect();
+        let was_trusted = verdict.borrow().trusted;
+        let new = judge(&offsets, others.is_empty() || was_trusted, offset_max);
+        verdict.send_if_modified(|old| {
+            if old.trusted != new.trusted {
+                let (offset_micros, trusted) = (new.offset_micros, new.trusted);
+                tracing::warn!(offset_micros, trusted, "the verdict on this node's clock changed");
+            }
+            let changed = *old != new;
+            *old = new;
+            changed
+        });
+    }
+}
+
+/// How far a peer's clock is ahead of ours, in microseconds.
+async fn ask(node: NodeId, clock: &dyn Clock, peers: &Peers) -> Option<i64> {
+    let mut client = ClusterServiceClient::new(peers.channel(node, Lane::Control)?);
+    let sent = clock.now_micros();
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.identify(IdentifyRequest {}));
+    let theirs = answer.await.ok()?.ok()?.into_inner().clock_micros;
+    let received = clock.now_micros();
+    let ours = sent.midpoint(received);
+    Some(difference(theirs, ours))
+}
+
+fn difference(a: u64, b: u64) -> i64 {
+    let magnitude = i64::try_from(a.abs_diff(b)).unwrap_or(i64::MAX);
+    if a >= b { magnitude } else { -magnitude }
+}
+
+/// The verdict from how far the peers' clocks are ahead of ours. `alone` is the verdict when no
+/// peer is known.
+fn judge(ahead: &BTreeMap<NodeId, i64>, alone: bool, offset_max: Duration) -> Verdict {
+    let max = i64::try_from(offset_max.as_micros()).unwrap_or(i64::MAX);
+    if ahead.is_empty() {
+        return Verdict { trusted: alone, ..Verdict::default() };
+    }
+    let mut all: Vec<i64> = ahead.values().copied().chain([0]).collect();
+    all.sort_unstable();
+    let (low, high) = (all[(all.len() - 1) / 2], all[all.len() / 2]);
+    // With an even number of clocks there are two medians: both must be close.
+    let median = if low.abs() > high.abs() { low } else { high };
+    let distrusted = ahead.iter().filter(|(_, ahead)| ahead.saturating_sub(median).abs() > max);
+    Verdict {
+        trusted: median.abs() <= max,
+        offset_micros: -median,
+        distrusted_peers: distrusted.map(|(node, _)| *node).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000_000;
+
+    fn verdict(ahead: &[i64]) -> Verdict {
+        let ahead = ahead
+            .iter()
+            .zip(2..)
+            .map(|(ahead, id)| (NodeId::new(id).unwrap(), *ahead))
+            .collect();
+        judge(&ahead, false, Duration::from_millis(500))
+    }
+
+    #[test]
+    fn a_clock_with_the_majority_is_trusted() {
+        assert!(verdict(&[3_000, HOUR]).trusted);
+        assert_eq!(verdict(&[3_000, HOUR]).distrusted_peers, [NodeId::new(3).unwrap()]);
+        assert!(verdict(&[-HOUR, 0, HOUR, 10]).trusted);
+    }
+
+    #[test]
+    fn a_clock_against_the_majority_is_not() {
+        let off = verdict(&[HOUR, HOUR + 20]);
+        assert!(!off.trusted);
+        assert_eq!(off.offset_micros, -HOUR);
+        assert!(!verdict(&[-HOUR, -HOUR]).trusted);
+    }
+
+    #[test]
+    fn two_that_disagree_trust_neither() {
+        assert!(!verdict(&[HOUR]).trusted);
+        assert!(!verdict(&[-HOUR]).trusted);
+        assert!(verdict(&[1_000]).trusted);
+    }
+
+    #[test]
+    fn without_news_the_verdict_stays() {
+        assert!(!judge(&BTreeMap::new(), false, Duration::from_secs(1)).trusted);
+        assert!(judge(&BTreeMap::new(), true, Duration::from_secs(1)).trusted);
+    }
+}

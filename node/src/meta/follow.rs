@@ -1,0 +1,72 @@
+//! Following the shard map: from the meta replica of this node, if it has one, and from peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_cluster::ShardMap;
+use coupon_proto::internal::WatchShardMapRequest;
+use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use tokio::sync::watch;
+use tonic::transport::Channel;
+
+use super::known::KnownMap;
+use super::wire;
+use crate::raft::network::{Lane, Peers};
+use crate::storage::fatal;
+
+/// The pause before the next peer is tried.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a peer may take to send its first map.
+const FIRST_MAP_TIMEOUT: Duration = Duration::from_secs(2);
+/// A peer may itself be behind, so another one is asked now and then.
+const PEER_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// Takes over every map that the meta replica of this node applies.
+pub async fn follow_own_replica(mut applied: watch::Receiver<Arc<ShardMap>>, known: KnownMap) {
+    loop {
+        let map = applied.borrow_and_update().clone();
+        learn(&known, &map);
+        if applied.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes over the maps of peers, one after another.
+pub async fn follow_peers(me: u64, peers: Peers, known: KnownMap) {
+    for turn in 0_usize.. {
+        let others: Vec<_> =
+            known.get().nodes.keys().copied().filter(|node| node.get() != me).collect();
+        if !others.is_empty() {
+            let peer = others[turn % others.len()];
+            if let Some(channel) = peers.channel(peer, Lane::Control) {
+                let watched = watch_peer(channel, &known);
+                // A peer that ends the stream or says nothing more is followed by the next one.
+                let _ = tokio::time::timeout(PEER_AGE_MAX, watched).await;
+            }
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+async fn watch_peer(channel: Channel, known: &KnownMap) {
+    let mut client = ClusterServiceClient::new(channel);
+    let opening = client.watch_shard_map(WatchShardMapRequest {});
+    let Ok(Ok(answer)) = tokio::time::timeout(FIRST_MAP_TIMEOUT, opening).await else { return };
+    let mut maps = answer.into_inner();
+    while let Ok(Some(message)) = maps.message().await {
+        match message.map.map(wire::map_from_pb) {
+            Some(Ok(map)) => learn(known, &Arc::new(map)),
+            Some(Err(error)) => tracing::warn!(%error, "a peer sent a malformed shard map"),
+            None => {}
+        }
+    }
+}
+
+fn learn(known: &KnownMap, map: &Arc<ShardMap>) {
+    if map.is_formed()
+        && let Err(fault) = known.learn(map)
+    {
+        fatal::abort("keeping the shard map", &fault);
+    }
+}

@@ -1,0 +1,96 @@
+//! Having the shard map changed: a command to the leader of the meta shard, wherever it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coupon_cluster::{MetaCommand, MetaRefusal, NodeId, ShardId, ShardMap};
+use coupon_proto::internal::ProposeMetaRequest;
+use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use prost::Message as _;
+
+use super::wire;
+use crate::raft::group::GroupError;
+use crate::raft::network::{Lane, Peers};
+use crate::raft::types::{Applied, Proposal};
+use crate::shard::registry::Registry;
+
+/// How long one node may take to answer.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why the shard map was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// The meta shard refuses the command.
+    #[error(transparent)]
+    Refused(#[from] MetaRefusal),
+    /// This node does not lead the meta shard, or it did not learn the outcome.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// No node that has a replica of the meta shard could say.
+    #[error("the meta shard cannot be reached: {0}")]
+    Unreachable(String),
+}
+
+/// Proposes to the meta replica of this node.
+///
+/// # Errors
+///
+/// When it does not lead, refuses, or the outcome is not known. Commands are idempotent: they may
+/// be repeated.
+pub async fn propose_here(
+    registry: &Registry,
+    command: &MetaCommand,
+) -> Result<Arc<ShardMap>, ProposeError> {
+    let unknown = GroupError::NotLeader { shard: ShardId::META, leader: None };
+    let group = registry.get(ShardId::META).ok_or(unknown)?.group;
+    let proposal = Proposal(Bytes::from(wire::command_to_pb(command).encode_to_vec()));
+    match group.propose_and_wait(proposal).await? {
+        Applied::Meta(Ok(map)) => Ok(map),
+        Applied::Meta(Err(refusal)) => Err(refusal.into()),
+        Applied::Nothing | Applied::Ledger(_) => {
+            Err(GroupError::OutcomeUnknown(ShardId::META).into())
+        }
+    }
+}
+
+/// Proposes to the leader of the meta shard, wherever it is: here first, then on every other node
+/// that has a replica of it. One round; the caller repeats it.
+///
+/// # Errors
+///
+/// As [`propose_here`].
+pub async fn propose(
+    registry: &Registry,
+    peers: &Peers,
+    command: &MetaCommand,
+) -> Result<Arc<ShardMap>, ProposeError> {
+    match propose_here(registry, command).await {
+        Err(ProposeError::Group(_)) => {}
+        done => return done,
+    }
+    let mut last = "no other node has a replica of it".to_owned();
+    for node in peers.map().owner_nodes(ShardId::META) {
+        match propose_there(peers, node, command).await {
+            Ok(map) => return Ok(map),
+            Err(why) => last = format!("node {node}: {why}"),
+        }
+    }
+    Err(ProposeError::Unreachable(last))
+}
+
+async fn propose_there(
+    peers: &Peers,
+    node: NodeId,
+    command: &MetaCommand,
+) -> Result<Arc<ShardMap>, String> {
+    let channel = peers.channel(node, Lane::Control).ok_or("no address")?;
+    let request = ProposeMetaRequest { command: Some(wire::command_to_pb(command)) };
+    let mut client = ClusterServiceClient::new(channel);
+    let answer = tokio::time::timeout(ATTEMPT_TIMEOUT, client.propose_meta(request))
+        .await
+        .map_err(|_| "no answer in time".to_owned())?
+        .map_err(|status| status.message().to_owned())?;
+    let map = answer.into_inner().map.ok_or("an empty answer")?;
+    wire::map_from_pb(map).map(Arc::new).map_err(|error| error.to_string())
+}

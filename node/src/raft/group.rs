@@ -1,0 +1,314 @@
+//! One running replica of a shard.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_cluster::{NodeId, ReplicaId, ShardId, ShardMap};
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::impls::leader_id_adv::LeaderId;
+use openraft::impls::ProgressResponder;
+use openraft::raft::{ClientWriteResult, ReadPolicy};
+use openraft::{ChangeMembers, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
+use tokio::sync::{oneshot, watch};
+
+use super::log_store::LogStore;
+use super::network::{NetworkFactory, Peers};
+use super::state_machine::StateMachine;
+use super::types::{Applied, Member, Proposal, TypeConfig};
+use crate::config::RaftOptions;
+use crate::storage::snapshot::Owner;
+use crate::storage::{Storage, StorageError, fatal};
+
+/// The leader of a group in one term: who proposes under it can be sure that no other leader's
+/// entries came between.
+pub type Leadership = LeaderId<u64, u64>;
+
+/// How many entries a learner may lack and still count as caught up.
+const CAUGHT_UP_ENTRIES: u64 = 64;
+/// How many entries one replication request carries at most; their bytes are bounded as well.
+const ENTRIES_PER_APPEND_MAX: u64 = 256;
+/// How many calls may wait for a group's core.
+const CORE_QUEUE_MAX: u64 = 4_096;
+
+/// Why a group cannot do what it was asked to do.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// Another replica leads, or none.
+    #[error("this replica does not lead shard {shard}")]
+    NotLeader {
+        /// The shard.
+        shard: ShardId,
+        /// The node that leads, if known.
+        leader: Option<NodeId>,
+    },
+    /// A proposal was made, and nobody knows whether it will be applied.
+    #[error("the outcome of a proposal to shard {0} is not known")]
+    OutcomeUnknown(ShardId),
+    /// A quorum did not answer in time.
+    #[error("no quorum of shard {0} answered in time")]
+    NoQuorum(ShardId),
+    /// The group refused a change of its membership.
+    #[error("shard {shard} refused a membership change: {why}")]
+    Membership {
+        /// The shard.
+        shard: ShardId,
+        /// What openraft says.
+        why: String,
+    },
+}
+
+/// A running replica. Clones share it.
+#[derive(Clone)]
+pub struct Group {
+    /// The shard and the replica.
+    pub owner: Owner,
+    raft: Raft<TypeConfig, StateMachine>,
+    log: LogStore,
+}
+
+/// What a waiting proposer is told.
+pub type WriteResult = ClientWriteResult<TypeConfig>;
+
+impl Group {
+    /// Starts a replica. `map` is given for the meta shard only: it is told of every new map.
+    ///
+    /// # Errors
+    ///
+    /// When what is on disk cannot be read.
+    pub async fn start(
+        storage: &Storage,
+        peers: &Peers,
+        owner: Owner,
+        map: Option<watch::Sender<Arc<ShardMap>>>,
+        options: &RaftOptions,
+    ) -> Result<Self, StorageError> {
+        let log = LogStore::open(storage.clone(), owner.shard, owner.replica)?;
+        let machine = match map {
+            Some(map) => StateMachine::open_meta(storage.clone(), owner.replica, map)?,
+            None => StateMachine::open_ledger(storage.clone(), owner)?,
+        };
+        let network = NetworkFactory::new(peers.clone(), owner.shard);
+        let config = Arc::new(raft_config(owner.shard, options));
+        let raft = Raft::new(owner.replica.0, config, network, log.clone(), machine)
+            .await
+            .map_err(|fault| StorageError::corrupt("Raft state", fault))?;
+        let group = Self { owner, raft, log };
+        group.abort_when_fatal();
+        Ok(group)
+    }
+
+    /// A core that stopped because of a fault must not leave a replica that looks alive.
+    fn abort_when_fatal(&self) {
+        let shard = self.owner.shard;
+        let mut metrics = self.raft.metrics();
+        tokio::spawn(async move {
+            loop {
+                let fault = metrics.borrow_watched().running_state.clone().err();
+                match fault {
+                    Some(openraft::errors::Fatal::Stopped) => return,
+                    Some(fault) => fatal::abort(&format!("Raft of shard {shard}"), &fault),
+                    None if metrics.changed().await.is_err() => return,
+                    None => {}
+                }
+            }
+        });
+    }
+
+    /// The openraft handle, for the serving side of replication.
+    pub fn raft(&self) -> &Raft<TypeConfig, StateMachine> {
+        &self.raft
+    }
+
+    /// What the replica is doing.
+    pub fn metrics(&self) -> RaftMetrics<TypeConfig> {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// How many bytes of entries were appended since the replica started.
+    pub fn appended_bytes(&self) -> u64 {
+        self.log.appended_bytes()
+    }
+
+    /// Forms the group with its first members. Every founder may do this, with the same members;
+    /// a replica that has a log already is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// When the core has stopped.
+    pub async fn found(&self, founders: &BTreeMap<ReplicaId, NodeId>) -> Result<(), GroupError> {
+        let members: BTreeMap<u64, Member> =
+            founders.iter().map(|(id, node)| (id.0, Member { node_id: node.get() })).collect();
+        match self.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(_)) => Ok(()),
+            Err(RaftError::Fatal(_)) => Err(self.not_leader()),
+        }
+    }
+
+    /// The leadership this replica holds now.
+    ///
+    /// # Errors
+    ///
+    /// When it does not lead.
+    pub fn leadership(&self) -> Result<Leadership, GroupError> {
+        self.raft.as_leader().map(|leader| *leader.leader_id()).map_err(|_| self.not_leader())
+    }
+
+    /// "Another replica leads", with a hint which.
+    pub fn not_leader(&self) -> GroupError {
+        GroupError::NotLeader { shard: self.owner.shard, leader: self.leader_node() }
+    }
+
+    /// The node of the leader this replica knows, if it is another one.
+    pub fn leader_node(&self) -> Option<NodeId> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader.filter(|leader| *leader != self.owner.replica.0)?;
+        let member = *metrics.membership_config.get_node(&leader)?;
+        NodeId::new(member.node_id).ok()
+    }
+
+    /// Proposes an entry under a leadership. The receiver is told the outcome; when it is dropped
+    /// or gets an error, the outcome is not known.
+    ///
+    /// # Errors
+    ///
+    /// When the core has stopped.
+    pub async fn propose(
+        &self,
+        proposal: Proposal,
+        leadership: Leadership,
+    ) -> Result<oneshot::Receiver<WriteResult>, GroupError> {
+        let (responder, outcome) = ProgressResponder::complete_only();
+        self.raft
+            .write(proposal)
+            .with_leader(leadership)
+            .responder(responder)
+            .await
+            .map_err(|_| GroupError::OutcomeUnknown(self.owner.shard))?;
+        Ok(outcome)
+    }
+
+    /// Proposes an entry and waits for what came of it.
+    ///
+    /// # Errors
+    ///
+    /// When this replica does not lead, or the outcome is not known.
+    pub async fn propose_and_wait(&self, proposal: Proposal) -> Result<Applied, GroupError> {
+        let leadership = self.leadership()?;
+        let outcome = self.propose(proposal, leadership).await?;
+        match outcome.await {
+            Ok(Ok(response)) => Ok(response.data),
+            Ok(Err(_)) | Err(_) => Err(GroupError::OutcomeUnknown(self.owner.shard)),
+        }
+    }
+
+    /// Returns once the state shows every write that was answered before this call (ReadIndex,
+    /// Raft dissertation §6.4). Calls that wait together share one round of messages.
+    ///
+    /// # Errors
+    ///
+    /// When this replica does not lead, or no quorum says in time that it does.
+    pub async fn read_index(&self, timeout: Duration) -> Result<(), GroupError> {
+        if !self.raft.is_leader() {
+            return Err(self.not_leader());
+        }
+        let confirmed = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        match tokio::time::timeout(timeout, confirmed).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(self.not_leader()),
+            Err(_) => Err(GroupError::NoQuorum(self.owner.shard)),
+        }
+    }
+
+    /// Whether the replica leads.
+    pub fn is_leader(&self) -> bool {
+        self.raft.metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    /// Lets the replica stand for election, or not.
+    pub fn allow_election(&self, allowed: bool) {
+        self.raft.runtime_config().elect(allowed);
+    }
+
+    /// Adds a replica that receives the log but does not vote. Returns before it has caught up.
+    ///
+    /// # Errors
+    ///
+    /// When the group refuses, for example since it is changing already.
+    pub async fn add_learner(&self, replica: ReplicaId, node: NodeId) -> Result<(), GroupError> {
+        let member = Member { node_id: node.get() };
+        let added = self.raft.add_learner(replica.0, member, false).await;
+        added.map(|_| ()).map_err(|error| self.membership_error(&error))
+    }
+
+    /// Makes `voters` the voters, in one joint change (Raft paper §6), and drops all others.
+    ///
+    /// # Errors
+    ///
+    /// When the group refuses, for example since it is changing already.
+    pub async fn change_voters(&self, voters: BTreeSet<u64>) -> Result<(), GroupError> {
+        let change = ChangeMembers::ReplaceAllVoters(voters);
+        let changed = self.raft.change_membership(change, false).await;
+        changed.map(|_| ()).map_err(|error| self.membership_error(&error))
+    }
+
+    fn membership_error(
+        &self,
+        error: &RaftError<TypeConfig, ClientWriteError<TypeConfig>>,
+    ) -> GroupError {
+        GroupError::Membership { shard: self.owner.shard, why: error.to_string() }
+    }
+
+    /// Whether a replica has (nearly) all of the leader's log. False when this replica does not
+    /// lead.
+    pub fn is_caught_up(&self, replica: ReplicaId) -> bool {
+        let metrics = self.metrics();
+        let matched = metrics
+            .replication
+            .as_ref()
+            .and_then(|matched| matched.get(&replica.0))
+            .and_then(|matched| *matched);
+        let last = metrics.last_log_index.unwrap_or(0);
+        matched.is_some_and(|matched| matched.index + CAUGHT_UP_ENTRIES >= last)
+    }
+
+    /// Asks another replica to lead. Returns before it does.
+    pub async fn transfer_leadership(&self, to: ReplicaId) {
+        // A core that has stopped leads no more, which is all that is asked for.
+        let _ = self.raft.trigger().transfer_leader(to.0).await;
+    }
+
+    /// Has a snapshot built, and the log behind it purged.
+    pub async fn snapshot(&self) {
+        // A core that has stopped needs no snapshot.
+        let _ = self.raft.trigger().snapshot().await;
+    }
+
+    /// Stops the replica.
+    pub async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(shard = %self.owner.shard, %error, "a replica stopped badly");
+        }
+    }
+}
+
+fn raft_config(shard: ShardId, options: &RaftOptions) -> Config {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Config {
+        cluster_name: format!("shard-{shard}"),
+        heartbeat_interval: millis(options.heartbeat_interval),
+        election_timeout_min: millis(options.election_timeout),
+        election_timeout_max: millis(options.election_timeout * 2),
+        enable_pre_vote: Some(true),
+        // A replica stands for election only once the node's clock is trusted.
+        enable_elect: false,
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: options.log_entries_kept,
+        purge_batch_size: 1_024,
+        max_payload_entries: ENTRIES_PER_APPEND_MAX,
+        api_channel_size: Some(CORE_QUEUE_MAX),
+        ..Config::default()
+    }
+}

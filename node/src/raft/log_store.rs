@@ -1,0 +1,309 @@
+//! The log of one replica in RocksDB.
+//!
+//! Invariants:
+//! - A vote, an append, a truncation and a purge are durable before they are reported so.
+//! - Appends are reported by the flusher, in one go for all shards; the core goes on meanwhile.
+//! - The tail of the log is also in memory, since replication and apply read what was just written.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use coupon_cluster::{ReplicaId, ShardId};
+use coupon_proto::internal as pb;
+use openraft::entry::RaftEntry as _;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use openraft::{OptionalSend, RaftTypeConfig};
+use parking_lot::Mutex;
+use prost::Message as _;
+use rocksdb::{IteratorMode, ReadOptions, WriteBatch};
+
+use super::types::{
+    Entry, LogId, TypeConfig, Vote, entry_bytes, entry_from_pb, entry_to_pb, log_id_from_pb,
+    log_id_to_pb, vote_from_pb, vote_to_pb,
+};
+use crate::storage::keys::ReplicaKeys;
+use crate::storage::{Storage, StorageError};
+
+/// How much of the log's tail is kept in memory for each replica. A follower that is further
+/// behind is fed from disk.
+const TAIL_BYTES_MAX: usize = 4 << 20;
+/// How many bytes of entries one read returns at most (always at least one entry), which bounds
+/// what replication holds for a follower.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// How many entries one range deletion covers at most.
+const PURGE_BATCH: u64 = 16_384;
+
+/// The log of one replica. Clones are readers of the same log.
+#[derive(Clone)]
+pub struct LogStore {
+    storage: Storage,
+    keys: ReplicaKeys,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    tail: VecDeque<Entry>,
+    tail_bytes: usize,
+    last: Option<LogId>,
+    purged: Option<LogId>,
+    vote: Option<Vote>,
+    appended_bytes: u64,
+}
+
+impl Shared {
+    fn push(&mut self, entry: Entry) {
+        let bytes = entry_bytes(&entry);
+        self.last = Some(entry.log_id);
+        self.tail_bytes += bytes;
+        self.appended_bytes += bytes as u64;
+        self.tail.push_back(entry);
+        while self.tail_bytes > TAIL_BYTES_MAX && self.tail.len() > 1 {
+            if let Some(oldest) = self.tail.pop_front() {
+                self.tail_bytes -= entry_bytes(&oldest);
+            }
+        }
+    }
+
+    fn drop_after(&mut self, index: Option<u64>) {
+        while self.tail.back().is_some_and(|entry| Some(entry.log_id.index) > index) {
+            if let Some(newest) = self.tail.pop_back() {
+                self.tail_bytes -= entry_bytes(&newest);
+            }
+        }
+    }
+
+    fn drop_until(&mut self, index: u64) {
+        while self.tail.front().is_some_and(|entry| entry.log_id.index <= index) {
+            if let Some(oldest) = self.tail.pop_front() {
+                self.tail_bytes -= entry_bytes(&oldest);
+            }
+        }
+    }
+
+    /// The entries of `start..end`, if memory has the first of them; cut at `bytes_max`.
+    fn read(&self, start: u64, end: u64, bytes_max: usize) -> Option<Vec<Entry>> {
+        let first = self.tail.front()?.log_id.index;
+        let skip = usize::try_from(start.checked_sub(first)?).ok()?;
+        let wanted = usize::try_from(end.saturating_sub(start)).ok()?;
+        let mut bytes = 0;
+        let entries = self.tail.iter().skip(skip).take(wanted).take_while(|entry| {
+            let fits = bytes == 0 || bytes + entry_bytes(entry) <= bytes_max;
+            bytes += entry_bytes(entry);
+            fits
+        });
+        Some(entries.cloned().collect())
+    }
+}
+
+impl LogStore {
+    /// Opens the log of a replica.
+    ///
+    /// # Errors
+    ///
+    /// When what is on disk cannot be read.
+    pub fn open(
+        storage: Storage,
+        shard: ShardId,
+        replica: ReplicaId,
+    ) -> Result<Self, StorageError> {
+        let keys = ReplicaKeys::new(shard, replica);
+        let db = storage.db();
+        let purged = db
+            .get_pinned_cf(storage.meta(), keys.purged())?
+            .map(|bytes| decode::<pb::LogId>("purge mark", &bytes))
+            .transpose()?
+            .map(|id| log_id_from_pb(&id));
+        let vote = db
+            .get_pinned_cf(storage.meta(), keys.vote())?
+            .map(|bytes| decode::<pb::Vote>("vote", &bytes))
+            .transpose()?
+            .map(|vote| vote_from_pb(&vote));
+        let last_entry = db
+            .iterator_cf(
+                storage.log(),
+                IteratorMode::From(&keys.entry(u64::MAX), rocksdb::Direction::Reverse),
+            )
+            .next()
+            .transpose()?
+            .filter(|(key, _)| keys.index_of(key).is_some())
+            .map(|(_, value)| decode_entry(&value))
+            .transpose()?;
+        let last = last_entry.map(|entry| entry.log_id).max(purged);
+        let shared = Shared { last, purged, vote, ..Shared::default() };
+        Ok(Self { storage, keys, shared: Arc::new(Mutex::new(shared)) })
+    }
+
+    /// How many bytes of entries were appended since the log was opened.
+    pub fn appended_bytes(&self) -> u64 {
+        self.shared.lock().appended_bytes
+    }
+
+    fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        if let Some(entries) = self.shared.lock().read(start, end, bytes_max) {
+            return Ok(entries);
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(self.keys.entry(end));
+        let first = self.keys.entry(start);
+        let mode = IteratorMode::From(&first, rocksdb::Direction::Forward);
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for item in self.storage.db().iterator_cf_opt(self.storage.log(), options, mode) {
+            let (_, value) = item?;
+            let entry = decode_entry(&value)?;
+            bytes += entry_bytes(&entry);
+            if !entries.is_empty() && bytes > bytes_max {
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    fn delete(&self, batch: &mut WriteBatch, from: u64, until: u64) {
+        batch.delete_range_cf(self.storage.log(), self.keys.entry(from), self.keys.entry(until));
+    }
+}
+
+fn decode<M: prost::Message + Default>(
+    what: &'static str,
+    bytes: &[u8],
+) -> Result<M, StorageError> {
+    M::decode(bytes).map_err(|error| StorageError::corrupt(what, error))
+}
+
+fn decode_entry(bytes: &[u8]) -> Result<Entry, StorageError> {
+    entry_from_pb(decode("log entry", bytes)?)
+        .map_err(|error| StorageError::corrupt("log entry", error))
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, io::Error> {
+        let start = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(index) => index.saturating_add(1),
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => u64::MAX,
+        };
+        Ok(self.read(start, end, usize::MAX)?)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.shared.lock().vote)
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
+        Ok(self.read(start, end, READ_BYTES_MAX)?)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let shared = self.shared.lock();
+        Ok(LogState { last_purged_log_id: shared.purged, last_log_id: shared.last })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.storage.meta(), self.keys.vote(), vote_to_pb(vote).encode_to_vec());
+        self.storage.write(batch)?;
+        self.storage.flusher().durable().await;
+        self.shared.lock().vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: IOFlushed<TypeConfig>,
+    ) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = <TypeConfig as RaftTypeConfig>::Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let mut batch = WriteBatch::default();
+        for entry in &entries {
+            batch.put_cf(
+                self.storage.log(),
+                self.keys.entry(entry.index()),
+                entry_to_pb(entry).encode_to_vec(),
+            );
+        }
+        self.storage.write(batch)?;
+        {
+            let mut shared = self.shared.lock();
+            entries.into_iter().for_each(|entry| shared.push(entry));
+        }
+        self.storage.flusher().when_durable(Box::new(|| callback.io_completed(Ok(())))).await;
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        let keep = last_log_id.map(|id| id.index);
+        let mut batch = WriteBatch::default();
+        self.delete(&mut batch, keep.map_or(0, |index| index + 1), u64::MAX);
+        {
+            let mut shared = self.shared.lock();
+            shared.drop_after(keep);
+            shared.last = last_log_id.max(shared.purged);
+        }
+        self.storage.write(batch)?;
+        self.storage.flusher().durable().await;
+        Ok(())
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        let from = {
+            let mut shared = self.shared.lock();
+            let from = shared.purged.map_or(0, |id| id.index + 1);
+            shared.drop_until(log_id.index);
+            shared.purged = shared.purged.max(Some(log_id));
+            shared.last = shared.last.max(Some(log_id));
+            from
+        };
+        // The mark is durable before an entry is gone: a log with a hole at its beginning and no
+        // mark could not be opened.
+        let mut mark = WriteBatch::default();
+        mark.put_cf(
+            self.storage.meta(),
+            self.keys.purged(),
+            log_id_to_pb(&log_id).encode_to_vec(),
+        );
+        self.storage.write(mark)?;
+        let mut start = from;
+        while start <= log_id.index {
+            let end = (log_id.index + 1).min(start.saturating_add(PURGE_BATCH));
+            let mut batch = WriteBatch::default();
+            self.delete(&mut batch, start, end);
+            self.storage.write(batch)?;
+            start = end;
+        }
+        self.storage.flusher().durable().await;
+        Ok(())
+    }
+}

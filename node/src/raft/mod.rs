@@ -1,0 +1,13 @@
+//! Everything that touches openraft: the one place to look at when its interface moves.
+//!
+//! - [`types`]: our types for its type parameters, and their form on disk and on the wire.
+//! - [`log_store`]: log, vote and purge mark in RocksDB, durable before reported.
+//! - [`state_machine`]: apply, snapshots.
+//! - [`network`]: the calling side of replication; [`crate::service::raft`] is the other side.
+//! - [`group`]: one running replica.
+
+pub mod group;
+pub mod log_store;
+pub mod network;
+pub mod state_machine;
+pub mod types;

@@ -1,0 +1,372 @@
+//! The calling side of Raft between nodes.
+//!
+//! A node keeps three channels to each peer, shared by all shards: one for replication, one for
+//! heartbeats and votes, one for snapshots, so that no large transfer delays a heartbeat.
+//! Replication is one ordered, pipelined stream for each pair of replicas.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use coupon_cluster::{NodeId, ShardId, ShardMap};
+use coupon_proto::internal as pb;
+use coupon_proto::internal::raft_service_client::RaftServiceClient;
+use futures::{Stream, StreamExt as _, stream};
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{
+    Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
+    RaftNetworkFactory,
+};
+use openraft::raft::{
+    AppendEntriesRequest, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::OptionalSend;
+use parking_lot::Mutex;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::watch;
+use tonic::transport::{Channel, Endpoint};
+
+use super::state_machine::Snapshot;
+use super::types::{
+    Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb,
+    vote_to_pb,
+};
+use crate::storage::snapshot::SnapshotFile;
+
+/// The largest message between nodes: a batch of entries (see `log_store`) and room to spare.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// How long connecting to a peer may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A peer that does not answer a ping for so long is gone: its streams break, so that a paused
+/// node does not hold replication up silently.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// Flow-control windows large enough for a few batches, so that they never wait for an update.
+const STREAM_WINDOW_BYTES: u32 = 8 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// The pause before an unreachable peer is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// How much of a snapshot file goes into one message.
+const SNAPSHOT_PART_BYTES: usize = 256 << 10;
+/// How long a snapshot transfer may take, installation included.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What a channel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Log replication.
+    Replication,
+    /// Heartbeats, votes, leadership transfers, questions about the cluster.
+    Control,
+    /// Snapshots.
+    Snapshot,
+}
+
+/// The channels to all peers. Clones share them.
+#[derive(Clone)]
+pub struct Peers {
+    map: watch::Receiver<Arc<ShardMap>>,
+    channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
+}
+
+impl Peers {
+    /// Channels to the nodes of `map`, as it is and as it will be.
+    pub fn new(map: watch::Receiver<Arc<ShardMap>>) -> Self {
+        Self { map, channels: Arc::default() }
+    }
+
+    /// The channel to a node; `None` when the map does not say where it is.
+    pub fn channel(&self, node: NodeId, lane: Lane) -> Option<Channel> {
+        let address = self.map.borrow().nodes.get(&node)?.address.clone();
+        self.channel_to(address, lane)
+    }
+
+    /// The channel to an address, made on first use and connected on first call.
+    pub fn channel_to(&self, address: String, lane: Lane) -> Option<Channel> {
+        let mut channels = self.channels.lock();
+        if let Some(channel) = channels.get(&(address.clone(), lane)) {
+            return Some(channel.clone());
+        }
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .ok()?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .connect_lazy();
+        channels.insert((address, lane), channel.clone());
+        Some(channel)
+    }
+
+    /// The map that addresses come from.
+    pub fn map(&self) -> Arc<ShardMap> {
+        self.map.borrow().clone()
+    }
+}
+
+/// Makes the clients of one replica.
+#[derive(Clone)]
+pub struct NetworkFactory {
+    peers: Peers,
+    shard: ShardId,
+}
+
+impl NetworkFactory {
+    /// Clients for a replica of `shard`.
+    pub fn new(peers: Peers, shard: ShardId) -> Self {
+        Self { peers, shard }
+    }
+
+    fn client(&self, target: u64, member: &Member, lane: Lane) -> Network {
+        let node = NodeId::new(member.node_id).ok();
+        Network { peers: self.peers.clone(), shard: self.shard, target, node, lane }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
+    type Network = Network;
+
+    async fn new_client(&mut self, target: u64, member: &Member) -> Network {
+        self.client(target, member, Lane::Replication)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, member: &Member) -> Network {
+        self.client(target, member, Lane::Control)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, member: &Member) -> Network {
+        self.client(target, member, Lane::Snapshot)
+    }
+}
+
+/// The client of one replica for one other.
+pub struct Network {
+    peers: Peers,
+    shard: ShardId,
+    target: u64,
+    node: Option<NodeId>,
+    lane: Lane,
+}
+
+type RpcError = RPCError<TypeConfig>;
+type AppendResult = Result<StreamAppendResult<TypeConfig>, RpcError>;
+
+impl Network {
+    fn client(&self, lane: Lane) -> Result<RaftServiceClient<Channel>, RpcError> {
+        let channel = self.node.and_then(|node| self.peers.channel(node, lane));
+        let channel = channel.ok_or_else(|| unreachable("the shard map has no address for it"))?;
+        Ok(RaftServiceClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    fn envelope(&self) -> Option<pb::Envelope> {
+        Some(pb::Envelope {
+            cluster_id: self.peers.map().cluster_id.clone(),
+            shard_id: self.shard.get(),
+            to_replica_id: self.target,
+        })
+    }
+
+    /// A call by itself, for heartbeats: the stream would queue behind large batches.
+    async fn append_once(
+        &self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: &RPCOption,
+    ) -> AppendResult {
+        let mut message = append_to_pb(request);
+        message.envelope = self.envelope();
+        let mut client = self.client(Lane::Control)?;
+        let mut call = tonic::Request::new(message);
+        call.set_timeout(option.soft_ttl());
+        let answer = client.heartbeat(call).await.map_err(unreachable)?.into_inner();
+        append_from_pb(answer)
+    }
+
+    async fn request_vote(
+        &self,
+        rpc: VoteRequest<TypeConfig>,
+        pre_vote: bool,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        let mut call = tonic::Request::new(pb::RequestVoteRequest {
+            envelope: self.envelope(),
+            vote: Some(vote_to_pb(&rpc.vote)),
+            last_log_id: rpc.last_log_id.as_ref().map(log_id_to_pb),
+            leadership_transfer: rpc.leadership_transfer,
+            pre_vote,
+        });
+        call.set_timeout(option.soft_ttl());
+        let mut client = self.client(Lane::Control)?;
+        let answer = client.request_vote(call).await.map_err(unreachable)?.into_inner();
+        let vote = answer.vote.as_ref().map(vote_from_pb).ok_or_else(|| unreachable("no vote"))?;
+        let last = answer.last_log_id.as_ref().map(log_id_from_pb);
+        Ok(VoteResponse::new(vote, last, answer.granted))
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        file: SnapshotFile,
+    ) -> Result<SnapshotResponse<TypeConfig>, RpcError> {
+        let mut client = self.client(Lane::Snapshot)?;
+        let opened = tokio::fs::File::open(&file.path).await.map_err(unreachable)?;
+        let first = pb::InstallSnapshotRequest {
+            envelope: self.envelope(),
+            vote: Some(vote_to_pb(&vote)),
+            header: Some(file.header),
+            data: bytes::Bytes::new(),
+        };
+        let parts = stream::unfold(opened, |mut opened| async move {
+            let mut part = BytesMut::with_capacity(SNAPSHOT_PART_BYTES);
+            match opened.read_buf(&mut part).await {
+                Ok(0) => None,
+                Ok(_) => {
+                    let data = part.freeze();
+                    Some((pb::InstallSnapshotRequest { data, ..Default::default() }, opened))
+                }
+                Err(error) => {
+                    // The file ends short, which its receiver will notice by the missing footer.
+                    tracing::error!(%error, "cannot read a snapshot to send");
+                    None
+                }
+            }
+        });
+        let mut call = tonic::Request::new(stream::iter([first]).chain(parts));
+        call.set_timeout(SNAPSHOT_TIMEOUT);
+        let answer = client.install_snapshot(call).await.map_err(unreachable)?.into_inner();
+        let vote = answer.vote.as_ref().map(vote_from_pb).ok_or_else(|| unreachable("no vote"))?;
+        Ok(SnapshotResponse::new(vote))
+    }
+}
+
+impl NetStreamAppend<TypeConfig> for Network {
+    fn stream_append<'s, S>(
+        &'s mut self,
+        mut input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, AppendResult>, RpcError>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            if self.lane == Lane::Control {
+                let Some(request) = input.next().await else {
+                    return Ok(Box::pin(stream::empty()) as BoxStream<'s, AppendResult>);
+                };
+                let result = self.append_once(request, &option).await;
+                return Ok(Box::pin(stream::iter([result])) as BoxStream<'s, AppendResult>);
+            }
+            let mut client = self.client(Lane::Replication)?;
+            let mut envelope = self.envelope();
+            let requests = input.map(move |request| pb::AppendRequest {
+                envelope: envelope.take(),
+                ..append_to_pb(request)
+            });
+            let opening = client.append(tonic::Request::new(requests));
+            let answers = tokio::time::timeout(option.soft_ttl(), opening)
+                .await
+                .map_err(unreachable)?
+                .map_err(unreachable)?
+                .into_inner();
+            let results =
+                answers.map(|answer| answer.map_err(unreachable).and_then(append_from_pb));
+            Ok(Box::pin(results) as BoxStream<'s, AppendResult>)
+        })
+    }
+}
+
+impl NetVote<TypeConfig> for Network {
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.request_vote(rpc, false, option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.request_vote(rpc, true, option).await
+    }
+}
+
+impl NetSnapshot<TypeConfig> for Network {
+    type SnapshotData = SnapshotFile;
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            answer = self.send_snapshot(vote, snapshot.snapshot) => {
+                answer.map_err(|error| StreamingError::Unreachable(Unreachable::from_string(error)))
+            }
+        }
+    }
+}
+
+impl NetTransferLeader<TypeConfig> for Network {
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
+        let mut call = tonic::Request::new(pb::TransferLeaderRequest {
+            envelope: self.envelope(),
+            from_leader: Some(vote_to_pb(request.from_leader())),
+            last_log_id: request.last_log_id().map(log_id_to_pb),
+            to_replica_id: *request.to_node_id(),
+        });
+        call.set_timeout(option.soft_ttl());
+        let mut client = self.client(Lane::Control)?;
+        let answer = client.transfer_leader(call).await.map_err(unreachable)?.into_inner();
+        if answer.accepted { Ok(Ok(())) } else { Err(unreachable("it declined to lead")) }
+    }
+}
+
+impl NetBackoff<TypeConfig> for Network {
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(RETRY_INTERVAL)))
+    }
+}
+
+/// Every failure to reach a peer is reported as `Unreachable`: openraft then waits before it tries
+/// again, while it would retry a `NetworkError` at once and without end.
+fn unreachable(error: impl ToString) -> RpcError {
+    RPCError::Unreachable(Unreachable::from_string(error))
+}
+
+fn append_to_pb(request: AppendEntriesRequest<TypeConfig>) -> pb::AppendRequest {
+    pb::AppendRequest {
+        envelope: None,
+        vote: Some(vote_to_pb(&request.vote)),
+        prev_log_id: request.prev_log_id.as_ref().map(log_id_to_pb),
+        entries: request.entries.iter().map(entry_to_pb).collect(),
+        leader_commit: request.leader_commit.as_ref().map(log_id_to_pb),
+    }
+}
+
+fn append_from_pb(answer: pb::AppendResponse) -> AppendResult {
+    use pb::append_response::Result as Kind;
+    match answer.result.ok_or_else(|| unreachable("an empty answer"))? {
+        Kind::Matching(matching) => Ok(Ok(matching.log_id.as_ref().map(log_id_from_pb))),
+        Kind::Conflict(at) => Ok(Err(StreamAppendError::Conflict(log_id_from_pb(&at)))),
+        Kind::HigherVote(vote) => Ok(Err(StreamAppendError::HigherVote(vote_from_pb(&vote)))),
+    }
+}

@@ -1,0 +1,300 @@
+//! Applying the log.
+//!
+//! Invariants:
+//! - The effects of entries, and the record that they are applied, are written in one batch; only
+//!   then is anybody told of the outcomes.
+//! - The batch needs no sync of its own: the log it came from is durable, and the two share one
+//!   write-ahead log, so what a power cut takes is applied again.
+//! - A fault while applying ends the process.
+
+use std::io;
+use std::sync::Arc;
+
+use coupon_cluster::{ReplicaId, ShardId, ShardMap};
+use coupon_ledger::{Ledger, LogTime};
+use coupon_proto::internal as pb;
+use futures::{Stream, StreamExt as _};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use prost::Message as _;
+use rocksdb::WriteBatch;
+use tokio::sync::watch;
+
+use super::types::{
+    Applied, LogId, Malformed, Proposal, SnapshotMeta, StoredMembership, TypeConfig,
+    applied_from_pb, applied_to_pb,
+};
+use crate::meta::wire;
+use crate::storage::keys::{ReplicaKeys, StateKeys};
+use crate::storage::ledger::{LedgerBatch, decode};
+use crate::storage::snapshot::{self, Owner, SnapshotFile};
+use crate::storage::{Storage, StorageError, fatal, records};
+
+/// A batch is written at the latest when it holds so many bytes.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// The state machine of one replica.
+pub struct StateMachine {
+    storage: Storage,
+    owner: Owner,
+    keys: StateKeys,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    machine: Machine,
+}
+
+/// What the shard is for.
+enum Machine {
+    Ledger(Box<Ledger>),
+    Meta(watch::Sender<Arc<ShardMap>>),
+}
+
+/// A snapshot as openraft passes it around.
+pub type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+
+impl StateMachine {
+    /// Opens the state of a replica of a data shard.
+    ///
+    /// # Errors
+    ///
+    /// When what is on disk cannot be read.
+    pub fn open_ledger(storage: Storage, owner: Owner) -> Result<Self, StorageError> {
+        Self::open(storage, owner, None)
+    }
+
+    /// Opens the state of a replica of the meta shard; `map` is told of every new map.
+    ///
+    /// # Errors
+    ///
+    /// When what is on disk cannot be read.
+    pub fn open_meta(
+        storage: Storage,
+        replica: ReplicaId,
+        map: watch::Sender<Arc<ShardMap>>,
+    ) -> Result<Self, StorageError> {
+        Self::open(storage, Owner { shard: ShardId::META, replica }, Some(map))
+    }
+
+    fn open(
+        storage: Storage,
+        owner: Owner,
+        map: Option<watch::Sender<Arc<ShardMap>>>,
+    ) -> Result<Self, StorageError> {
+        let machine = match map {
+            Some(map) => Machine::Meta(map),
+            None => {
+                let keys = StateKeys::new(owner.shard, 0);
+                let empty = Ledger::open(owner.shard, &mut LedgerBatch::new(&storage, keys))?;
+                Machine::Ledger(Box::new(empty))
+            }
+        };
+        let mut this = Self {
+            keys: StateKeys::new(owner.shard, 0),
+            storage,
+            owner,
+            applied: None,
+            membership: StoredMembership::default(),
+            machine,
+        };
+        this.load()?;
+        Ok(this)
+    }
+
+    /// Reads the state in force from disk: at the start, and after a snapshot was installed.
+    fn load(&mut self) -> Result<(), StorageError> {
+        let replica_keys = ReplicaKeys::new(self.owner.shard, self.owner.replica);
+        let generation = snapshot::generation(&self.storage, &replica_keys)?;
+        snapshot::clear_other_generations(&self.storage, self.owner.shard, generation)?;
+        self.keys = StateKeys::new(self.owner.shard, generation);
+        let db = self.storage.db();
+        (self.applied, self.membership) =
+            match db.get_cf(self.storage.state(), self.keys.applied())? {
+                Some(bytes) => applied_from_pb(decode("applied record", &bytes)?)
+                    .map_err(|error| StorageError::corrupt("applied record", error))?,
+                None => (None, StoredMembership::default()),
+            };
+        match &mut self.machine {
+            Machine::Ledger(ledger) => {
+                let mut batch = LedgerBatch::new(&self.storage, self.keys);
+                **ledger = Ledger::open(self.owner.shard, &mut batch)?;
+            }
+            Machine::Meta(current) => {
+                if let Some(bytes) = db.get_cf(self.storage.state(), self.keys.shard_map())? {
+                    let map = wire::map_from_pb(decode("shard map", &bytes)?)
+                        .map_err(|error| StorageError::corrupt("shard map", error))?;
+                    current.send_replace(Arc::new(map));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply_all<S>(&mut self, mut entries: S) -> Result<(), ApplyError>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut done = false;
+        while !done {
+            let mut waiting: Vec<(ApplyResponder<TypeConfig>, Applied)> = Vec::new();
+            let mut rows = LedgerBatch::new(&self.storage, self.keys);
+            let mut new_map: Option<ShardMap> = None;
+            let mut any = false;
+            loop {
+                if rows.size_in_bytes() >= BATCH_BYTES_MAX {
+                    break;
+                }
+                let Some(item) = entries.next().await else {
+                    done = true;
+                    break;
+                };
+                let (entry, responder) = item?;
+                any = true;
+                self.applied = Some(entry.log_id);
+                let applied = match entry.payload {
+                    EntryPayload::Blank => Applied::Nothing,
+                    EntryPayload::Membership(membership) => {
+                        self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                        Applied::Nothing
+                    }
+                    EntryPayload::Normal(proposal) => match &mut self.machine {
+                        Machine::Ledger(ledger) => apply_ledger(ledger, &mut rows, &proposal)?,
+                        Machine::Meta(current) => {
+                            let map = new_map.get_or_insert_with(|| (**current.borrow()).clone());
+                            apply_meta(map, &proposal)?
+                        }
+                    },
+                };
+                waiting.extend(responder.map(|responder| (responder, applied)));
+            }
+            if any {
+                self.commit(rows.finish(), new_map)?;
+            }
+            for (responder, applied) in waiting {
+                responder.send(applied);
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&self, mut batch: WriteBatch, map: Option<ShardMap>) -> Result<(), StorageError> {
+        let record = applied_to_pb(self.applied.as_ref(), &self.membership);
+        batch.put_cf(self.storage.state(), self.keys.applied(), record.encode_to_vec());
+        if let Some(map) = &map {
+            let value = wire::map_to_pb(map).encode_to_vec();
+            batch.put_cf(self.storage.state(), self.keys.shard_map(), value);
+        }
+        self.storage.write(batch)?;
+        if let (Machine::Meta(current), Some(map)) = (&self.machine, map)
+            && map != **current.borrow()
+        {
+            current.send_replace(Arc::new(map));
+        }
+        Ok(())
+    }
+}
+
+fn apply_ledger(
+    ledger: &mut Ledger,
+    rows: &mut LedgerBatch<'_>,
+    proposal: &Proposal,
+) -> Result<Applied, ApplyError> {
+    let entry = pb::CommandEntry::decode(proposal.0.clone())?;
+    let commands = entry
+        .commands
+        .into_iter()
+        .map(records::command_from_pb)
+        .collect::<Result<Vec<_>, Malformed>>()?;
+    let outcomes = ledger.apply(rows, LogTime(entry.log_time_micros), commands)?;
+    Ok(Applied::Ledger(outcomes))
+}
+
+fn apply_meta(map: &mut ShardMap, proposal: &Proposal) -> Result<Applied, ApplyError> {
+    let command = wire::command_from_pb(pb::MetaCommand::decode(proposal.0.clone())?)?;
+    Ok(Applied::Meta(map.apply(command).map(|()| Arc::new(map.clone()))))
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ApplyError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("reading the log: {0}")]
+    Log(#[from] io::Error),
+    #[error("decoding a log entry: {0}")]
+    Decode(#[from] prost::DecodeError),
+    #[error("a log entry: {0}")]
+    Malformed(#[from] Malformed),
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        if let Err(fault) = self.apply_all(entries).await {
+            fatal::abort(&format!("applying the log of shard {}", self.owner.shard), &fault);
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder { storage: self.storage.clone(), owner: self.owner }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        _meta: &SnapshotMeta,
+        file: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        let (storage, owner) = (self.storage.clone(), self.owner);
+        blocking(move || snapshot::install(&storage, owner, &file)).await?;
+        self.load()?;
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let (storage, owner) = (self.storage.clone(), self.owner);
+        let file = blocking(move || snapshot::newest(&storage, owner)).await?;
+        Ok(file.map(openraft_snapshot).transpose()?)
+    }
+}
+
+/// Builds snapshots of one replica.
+pub struct Builder {
+    storage: Storage,
+    owner: Owner,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let (storage, owner) = (self.storage.clone(), self.owner);
+        let file = blocking(move || snapshot::build(&storage, owner)).await?;
+        Ok(openraft_snapshot(file)?)
+    }
+}
+
+/// A snapshot file as openraft passes it around.
+///
+/// # Errors
+///
+/// When its header holds no valid membership.
+pub fn openraft_snapshot(file: SnapshotFile) -> Result<Snapshot, StorageError> {
+    let applied = file.header.applied.clone().unwrap_or_default();
+    let (last_log_id, last_membership) =
+        applied_from_pb(applied).map_err(|error| StorageError::corrupt("snapshot", error))?;
+    Ok(Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: file })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, io::Error> {
+    Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??)
+}

@@ -1,0 +1,7 @@
+//! The gRPC a node serves: to routers ([`shard`]), to other nodes ([`raft`]) and to both and to
+//! administrators ([`cluster`]).
+
+pub mod cluster;
+pub mod raft;
+pub mod shard;
+mod status;

@@ -1,0 +1,197 @@
+//! The serving side of Raft between nodes.
+
+use std::pin::Pin;
+
+use coupon_cluster::ReplicaId;
+use coupon_proto::internal as pb;
+use coupon_proto::internal::raft_service_server::RaftService;
+use futures::{Stream, StreamExt as _, stream};
+use openraft::raft::{
+    AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest,
+};
+use tokio::io::AsyncWriteExt as _;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::status::malformed;
+use crate::meta::known::KnownMap;
+use crate::meta::wire;
+use crate::raft::group::Group;
+use crate::raft::state_machine::openraft_snapshot;
+use crate::raft::types::{
+    Malformed, TypeConfig, entry_from_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
+};
+use crate::shard::registry::Registry;
+use crate::storage::Storage;
+use crate::storage::snapshot::{self, SnapshotFile};
+
+/// Serves Raft for all replicas of a node.
+pub struct RaftEndpoint {
+    registry: Registry,
+    known: KnownMap,
+    storage: Storage,
+}
+
+impl RaftEndpoint {
+    /// Serves the replicas in `registry`.
+    pub fn new(registry: Registry, known: KnownMap, storage: Storage) -> Self {
+        Self { registry, known, storage }
+    }
+
+    /// The replica a message is for.
+    fn find(&self, envelope: Option<&pb::Envelope>) -> Result<Group, Status> {
+        let envelope = envelope.ok_or_else(|| malformed(&Malformed("envelope")))?;
+        let shard = wire::shard_id(envelope.shard_id).map_err(|error| malformed(&error))?;
+        if self.known.get().cluster_id != envelope.cluster_id {
+            return Err(Status::failed_precondition("this node belongs to another cluster"));
+        }
+        self.registry
+            .get_replica(shard, ReplicaId(envelope.to_replica_id))
+            .map(|replica| replica.group)
+            .ok_or_else(|| Status::unavailable("the replica does not run here"))
+    }
+}
+
+fn stopped(fault: impl ToString) -> Status {
+    Status::unavailable(fault.to_string())
+}
+
+fn append_from_pb(
+    message: pb::AppendRequest,
+) -> Result<AppendEntriesRequest<TypeConfig>, Malformed> {
+    Ok(AppendEntriesRequest {
+        vote: vote_from_pb(&message.vote.ok_or(Malformed("vote"))?),
+        prev_log_id: message.prev_log_id.as_ref().map(log_id_from_pb),
+        entries: message.entries.into_iter().map(entry_from_pb).collect::<Result<_, _>>()?,
+        leader_commit: message.leader_commit.as_ref().map(log_id_from_pb),
+    })
+}
+
+fn append_to_pb(result: StreamAppendResult<TypeConfig>) -> pb::AppendResponse {
+    use pb::append_response::Result as Kind;
+    let kind = match result {
+        Ok(matching) => {
+            Kind::Matching(pb::Matching { log_id: matching.as_ref().map(log_id_to_pb) })
+        }
+        Err(StreamAppendError::Conflict(at)) => Kind::Conflict(log_id_to_pb(&at)),
+        Err(StreamAppendError::HigherVote(vote)) => Kind::HigherVote(vote_to_pb(&vote)),
+    };
+    pb::AppendResponse { result: Some(kind) }
+}
+
+#[tonic::async_trait]
+impl RaftService for RaftEndpoint {
+    type AppendStream = Pin<Box<dyn Stream<Item = Result<pb::AppendResponse, Status>> + Send>>;
+
+    async fn append(
+        &self,
+        request: Request<Streaming<pb::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
+        let mut messages = request.into_inner();
+        let first =
+            messages.message().await?.ok_or_else(|| malformed(&Malformed("first message")))?;
+        let group = self.find(first.envelope.as_ref())?;
+        // A message that cannot be read ends the input, and with it the stream: the leader will
+        // begin again where this replica is.
+        let requests = stream::iter([Ok(first)])
+            .chain(messages)
+            .map(|message: Result<pb::AppendRequest, Status>| append_from_pb(message.ok()?).ok())
+            .take_while(|request| std::future::ready(request.is_some()))
+            .filter_map(std::future::ready);
+        let answers = group.raft().stream_append(requests).map(|result| match result {
+            Ok(result) => Ok(append_to_pb(result)),
+            Err(fault) => Err(stopped(fault)),
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<pb::AppendRequest>,
+    ) -> Result<Response<pb::AppendResponse>, Status> {
+        let message = request.into_inner();
+        let group = self.find(message.envelope.as_ref())?;
+        let rpc = append_from_pb(message).map_err(|error| malformed(&error))?;
+        let prev = rpc.prev_log_id;
+        let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
+        let answer = group.raft().append_entries(rpc).await.map_err(stopped)?;
+        Ok(Response::new(append_to_pb(answer.into_stream_result(prev, last))))
+    }
+
+    async fn request_vote(
+        &self,
+        request: Request<pb::RequestVoteRequest>,
+    ) -> Result<Response<pb::RequestVoteResponse>, Status> {
+        let message = request.into_inner();
+        let group = self.find(message.envelope.as_ref())?;
+        let vote = message.vote.ok_or_else(|| malformed(&Malformed("vote")))?;
+        let mut rpc: VoteRequest<TypeConfig> = VoteRequest::new(
+            vote_from_pb(&vote),
+            message.last_log_id.as_ref().map(log_id_from_pb),
+        );
+        rpc.leadership_transfer = message.leadership_transfer;
+        let answer = if message.pre_vote {
+            group.raft().pre_vote(rpc).await
+        } else {
+            group.raft().vote(rpc).await
+        }
+        .map_err(stopped)?;
+        Ok(Response::new(pb::RequestVoteResponse {
+            vote: Some(vote_to_pb(&answer.vote)),
+            granted: answer.vote_granted,
+            last_log_id: answer.last_log_id.as_ref().map(log_id_to_pb),
+        }))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<pb::InstallSnapshotRequest>>,
+    ) -> Result<Response<pb::InstallSnapshotResponse>, Status> {
+        let mut messages = request.into_inner();
+        let first =
+            messages.message().await?.ok_or_else(|| malformed(&Malformed("first message")))?;
+        let group = self.find(first.envelope.as_ref())?;
+        let vote = first.vote.as_ref().ok_or_else(|| malformed(&Malformed("vote")))?;
+        let vote = vote_from_pb(vote);
+        let file = self.receive(&group, messages).await?;
+        let snapshot = openraft_snapshot(file).map_err(stopped)?;
+        let answer = group.raft().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        Ok(Response::new(pb::InstallSnapshotResponse { vote: Some(vote_to_pb(&answer.vote)) }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<pb::TransferLeaderRequest>,
+    ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
+        let message = request.into_inner();
+        let group = self.find(message.envelope.as_ref())?;
+        let from = message.from_leader.ok_or_else(|| malformed(&Malformed("vote")))?;
+        let rpc = TransferLeaderRequest::new(
+            vote_from_pb(&from),
+            message.to_replica_id,
+            message.last_log_id.as_ref().map(log_id_from_pb),
+        );
+        let answer = group.raft().handle_transfer_leader(rpc).await.map_err(stopped)?;
+        Ok(Response::new(pb::TransferLeaderResponse { accepted: answer.is_ok() }))
+    }
+}
+
+impl RaftEndpoint {
+    /// Writes a snapshot to a file as its parts arrive, and checks it.
+    async fn receive(
+        &self,
+        group: &Group,
+        mut parts: Streaming<pb::InstallSnapshotRequest>,
+    ) -> Result<SnapshotFile, Status> {
+        let path = snapshot::incoming_path(&self.storage, group.owner);
+        let mut file = tokio::fs::File::create(&path).await.map_err(stopped)?;
+        while let Some(part) = parts.message().await? {
+            file.write_all(&part.data).await.map_err(stopped)?;
+        }
+        file.sync_all().await.map_err(stopped)?;
+        let shard = group.owner.shard;
+        tokio::task::spawn_blocking(move || snapshot::check(&path, shard))
+            .await
+            .map_err(stopped)?
+            .map_err(|error| Status::data_loss(error.to_string()))
+    }
+}

@@ -1,0 +1,425 @@
+//! What routers call on the node that leads a shard.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_cluster::{CampaignId, ShardId};
+use coupon_ledger::{LogTime, Refusal, ShardState};
+use coupon_proto::internal as pb;
+use coupon_proto::internal::shard_service_server::ShardService;
+use futures::Stream;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::status::{from_group, malformed};
+use crate::clock::Clock;
+use crate::meta::wire;
+use crate::raft::group::Leadership;
+use crate::raft::types::Malformed;
+use crate::shard::proposer::{ENTRY_COMMANDS_MAX, Submission};
+use crate::shard::registry::{Registry, Replica};
+use crate::storage::view::LedgerView;
+use crate::storage::{Storage, StorageError, fatal, records};
+
+/// How many answers of a stream may wait for its router; beyond that its batches wait.
+const ANSWERS_MAX: usize = 64;
+/// How long a ReadIndex round may take.
+const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many rows one answer holds at most.
+const PAGE_MAX: usize = 1_000;
+/// How many coupons a message of a stream of coupons holds.
+const STREAM_PAGE: usize = 500;
+/// How many such messages may wait for the router.
+const STREAM_PAGES_MAX: usize = 4;
+
+/// Serves the shards of a node.
+pub struct ShardEndpoint {
+    registry: Registry,
+    storage: Storage,
+    clock: Arc<dyn Clock>,
+}
+
+impl ShardEndpoint {
+    /// Serves the replicas in `registry`.
+    pub fn new(registry: Registry, storage: Storage, clock: Arc<dyn Clock>) -> Self {
+        Self { registry, storage, clock }
+    }
+
+    fn replica(&self, shard_id: u32) -> Result<Replica, Status> {
+        let shard = wire::shard_id(shard_id).map_err(|error| malformed(&error))?;
+        if shard == ShardId::META {
+            return Err(Status::invalid_argument("the meta shard has no campaigns"));
+        }
+        self.registry.get(shard).ok_or_else(|| super::status::not_leader(None))
+    }
+
+    /// Confirms leadership for a read that comes now, and opens a view that is at least as new.
+    async fn confirm(&self, shard_id: u32) -> Result<Replica, Status> {
+        let replica = self.replica(shard_id)?;
+        replica.group.read_index(READ_INDEX_TIMEOUT).await.map_err(|error| from_group(&error))?;
+        Ok(replica)
+    }
+}
+
+/// A stream of answers to a router.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl ShardService for ShardEndpoint {
+    type ProposeStream = Answers<pb::ProposeResponse>;
+
+    async fn propose(
+        &self,
+        request: Request<Streaming<pb::ProposeRequest>>,
+    ) -> Result<Response<Self::ProposeStream>, Status> {
+        let mut messages = request.into_inner();
+        let Some(pb::propose_request::Message::Hello(hello)) =
+            messages.message().await?.and_then(|first| first.message)
+        else {
+            return Err(malformed(&Malformed("hello")));
+        };
+        let replica = self.replica(hello.shard_id)?;
+        let leadership = replica.group.leadership().map_err(|error| from_group(&error))?;
+        if !replica.open_stream(hello.router_id, hello.stream_number) {
+            return Err(Status::aborted("the router has opened a newer stream"));
+        }
+        let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
+        let session = Session { replica, leadership, hello, answers };
+        tokio::spawn(session.run(messages));
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    }
+
+    async fn read(
+        &self,
+        request: Request<pb::ReadRequest>,
+    ) -> Result<Response<pb::ReadResponse>, Status> {
+        let request = request.into_inner();
+        let query = request.query.ok_or_else(|| malformed(&Malformed("query")))?;
+        let replica = self.confirm(request.shard_id).await?;
+        let reader = Reader { storage: &self.storage, replica: &replica, now: self.now() };
+        let answer = match query {
+            pb::read_request::Query::GetCampaign(query) => {
+                reader.get_campaign(request.epoch, &query)
+            }
+            pb::read_request::Query::ListCampaigns(query) => reader.list_campaigns(&query),
+            pb::read_request::Query::ListCoupons(query) => {
+                reader.list_coupons(request.epoch, &query)
+            }
+        };
+        answer.map(Response::new).map_err(ReadError::into_status)
+    }
+
+    type StreamCouponsStream = Answers<pb::StreamCouponsResponse>;
+
+    async fn stream_coupons(
+        &self,
+        request: Request<pb::StreamCouponsRequest>,
+    ) -> Result<Response<Self::StreamCouponsStream>, Status> {
+        let request = request.into_inner();
+        let id = campaign_id(&request.campaign_id).map_err(ReadError::into_status)?;
+        let replica = self.confirm(request.shard_id).await?;
+        let (pages, outgoing) = mpsc::channel(STREAM_PAGES_MAX);
+        let (storage, now) = (self.storage.clone(), self.now());
+        // The view lives on a thread of its own, since the router may take the pages slowly.
+        tokio::task::spawn_blocking(move || {
+            let reader = Reader { storage: &storage, replica: &replica, now };
+            let sent = reader.stream_coupons(request.epoch, &id, &pages);
+            if let Err(error) = sent {
+                // A router that went away needs no error.
+                let _ = pages.blocking_send(Err(error.into_status()));
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    }
+}
+
+impl ShardEndpoint {
+    fn now(&self) -> LogTime {
+        LogTime(self.clock.now_micros())
+    }
+}
+
+/// One stream of a router.
+struct Session {
+    replica: Replica,
+    leadership: Leadership,
+    hello: pb::RouterHello,
+    answers: mpsc::Sender<Result<pb::ProposeResponse, Status>>,
+}
+
+impl Session {
+    async fn run(self, mut messages: Streaming<pb::ProposeRequest>) {
+        let hello = pb::NodeHello { term: self.leadership.term };
+        let hello = pb::propose_response::Message::Hello(hello);
+        if self.answers.send(Ok(pb::ProposeResponse { message: Some(hello) })).await.is_err() {
+            return;
+        }
+        // A router that goes away, or breaks the protocol, ends the stream.
+        while let Ok(Some(message)) = messages.message().await {
+            let Some(pb::propose_request::Message::Batch(batch)) = message.message else { return };
+            if batch.commands.len() > ENTRY_COMMANDS_MAX {
+                let refused = Status::invalid_argument("too many commands in a batch");
+                let _ = self.answers.send(Err(refused)).await;
+                return;
+            }
+            let RouterKey { router, stream } = RouterKey::of(&self.hello);
+            let ended = self.replica.group.leadership().ok() != Some(self.leadership)
+                || !self.replica.is_newest_stream(router, stream);
+            if ended {
+                let leader = self.replica.group.leader_node();
+                let _ = self.answers.send(Err(super::status::not_leader(leader))).await;
+                return;
+            }
+            // Room for the answer is taken before the batch is, so that a router that does not
+            // read its answers stops being read from.
+            let Ok(room) = self.answers.clone().reserve_owned().await else { return };
+            let (replies, wait) = oneshot::channel();
+            let submission =
+                Submission { leadership: self.leadership, commands: batch.commands, replies };
+            self.replica.proposer.submit(submission);
+            tokio::spawn(async move {
+                // A proposer that is gone never answers, and the router counts that as unknown.
+                if let Ok(replies) = wait.await {
+                    let batch = pb::ReplyBatch { batch_id: batch.batch_id, replies };
+                    let message = Some(pb::propose_response::Message::Batch(batch));
+                    room.send(Ok(pb::ProposeResponse { message }));
+                }
+            });
+        }
+    }
+}
+
+/// Which stream of which router.
+struct RouterKey {
+    router: u64,
+    stream: u64,
+}
+
+impl RouterKey {
+    fn of(hello: &pb::RouterHello) -> Self {
+        Self { router: hello.router_id, stream: hello.stream_number }
+    }
+}
+
+/// Why a question was not answered.
+enum ReadError {
+    /// The question makes no sense.
+    Malformed(Malformed),
+    /// The disk failed.
+    Storage(StorageError),
+    /// The router went away.
+    Gone,
+}
+
+impl From<StorageError> for ReadError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl ReadError {
+    fn into_status(self) -> Status {
+        match self {
+            Self::Malformed(error) => malformed(&error),
+            Self::Storage(fault) => fatal::abort("reading state", &fault),
+            Self::Gone => Status::cancelled("the router went away"),
+        }
+    }
+}
+
+fn campaign_id(text: &str) -> Result<CampaignId, ReadError> {
+    CampaignId::parse(text).map_err(|_| ReadError::Malformed(Malformed("campaign id")))
+}
+
+/// Answers questions from a replica's state.
+struct Reader<'a> {
+    storage: &'a Storage,
+    replica: &'a Replica,
+    now: LogTime,
+}
+
+impl<'a> Reader<'a> {
+    fn view(&self) -> Result<LedgerView<'a>, StorageError> {
+        let owner = self.replica.group.owner;
+        LedgerView::new(self.storage, owner.shard, owner.replica)
+    }
+
+    /// The time that campaign states are shown at. Log time stands still while nothing is written;
+    /// the leader's clock is what the next entry would be stamped with.
+    fn time(&self, state: &ShardState) -> u64 {
+        state.log_time.max(self.now).0
+    }
+
+    /// The fence: a question about a campaign must come by the shard's own ring.
+    fn refusal(state: &ShardState, epoch: u64) -> Option<pb::Refusal> {
+        let refusal = Refusal::StaleEpoch { epoch: state.epoch };
+        (state.epoch.0 != epoch).then(|| records::refusal_to_pb(refusal))
+    }
+
+    fn get_campaign(
+        &self,
+        epoch: u64,
+        query: &pb::GetCampaignQuery,
+    ) -> Result<pb::ReadResponse, ReadError> {
+        let id = campaign_id(&query.campaign_id)?;
+        let view = self.view()?;
+        let state = view.shard_state()?;
+        let mut answer =
+            pb::ReadResponse { log_time_micros: self.time(&state), ..Default::default() };
+        answer.refusal = Self::refusal(&state, epoch);
+        if answer.refusal.is_none() {
+            match view.campaign(&id)? {
+                Some(campaign) => answer.campaigns.push(records::campaign_to_pb(&campaign)),
+                None => answer.refusal = Some(records::refusal_to_pb(Refusal::CampaignNotFound)),
+            }
+        }
+        Ok(answer)
+    }
+
+    fn list_campaigns(
+        &self,
+        query: &pb::ListCampaignsQuery,
+    ) -> Result<pb::ReadResponse, ReadError> {
+        let view = self.view()?;
+        let limit = page(query.limit);
+        let mut campaigns = view.campaigns_after(&query.after, limit + 1)?;
+        let more = campaigns.len() > limit;
+        campaigns.truncate(limit);
+        Ok(pb::ReadResponse {
+            campaigns: campaigns.iter().map(records::campaign_to_pb).collect(),
+            more,
+            log_time_micros: self.time(&view.shard_state()?),
+            ..Default::default()
+        })
+    }
+
+    fn list_coupons(
+        &self,
+        epoch: u64,
+        query: &pb::ListCouponsQuery,
+    ) -> Result<pb::ReadResponse, ReadError> {
+        let view = self.view()?;
+        let state = view.shard_state()?;
+        let mut answer =
+            pb::ReadResponse { log_time_micros: self.time(&state), ..Default::default() };
+        if query.campaign_id.is_empty() {
+            if query.recipient.is_empty() {
+                return Err(ReadError::Malformed(Malformed("recipient")));
+            }
+            self.coupons_of_recipient(&view, query, &mut answer)?;
+            return Ok(answer);
+        }
+        let id = campaign_id(&query.campaign_id)?;
+        answer.refusal = Self::refusal(&state, epoch);
+        if answer.refusal.is_some() {
+            return Ok(answer);
+        }
+        let Some(campaign) = view.campaign(&id)? else {
+            answer.refusal = Some(records::refusal_to_pb(Refusal::CampaignNotFound));
+            return Ok(answer);
+        };
+        let limit = page(query.limit);
+        let after = query.after_sequence;
+        let mut coupons = if query.recipient.is_empty() {
+            view.coupons_after(&campaign, after).take(limit + 1).collect::<Result<Vec<_>, _>>()?
+        } else {
+            view.coupons_of(&campaign, &query.recipient, after, limit + 1)?
+        };
+        answer.more = coupons.len() > limit;
+        coupons.truncate(limit);
+        answer.coupons = coupons
+            .into_iter()
+            .map(|coupon| pb::CampaignCoupon {
+                campaign_id: query.campaign_id.clone(),
+                coupon: Some(records::issued_to_pb(coupon, false)),
+            })
+            .collect();
+        Ok(answer)
+    }
+
+    /// What a recipient holds in all campaigns of the shard, by campaign id. Looks at every
+    /// campaign, which costs one look-up for each.
+    fn coupons_of_recipient(
+        &self,
+        view: &LedgerView<'_>,
+        query: &pb::ListCouponsQuery,
+        answer: &mut pb::ReadResponse,
+    ) -> Result<(), ReadError> {
+        let limit = page(query.limit);
+        let mut last = String::new();
+        if !query.after_campaign_id.is_empty() {
+            let id = campaign_id(&query.after_campaign_id)?;
+            if let Some(campaign) = view.campaign(&id)? {
+                let after = query.after_sequence;
+                let rest = view.coupons_of(&campaign, &query.recipient, after, limit + 1)?;
+                push_coupons(answer, id.as_str(), rest);
+            }
+            id.as_str().clone_into(&mut last);
+        }
+        while answer.coupons.len() <= limit {
+            let campaigns = view.campaigns_after(&last, PAGE_MAX)?;
+            let Some(end) = campaigns.last() else { break };
+            end.spec.id.as_str().clone_into(&mut last);
+            for campaign in &campaigns {
+                if answer.coupons.len() > limit {
+                    break;
+                }
+                let held = view.coupons_of(campaign, &query.recipient, 0, limit + 1)?;
+                push_coupons(answer, campaign.spec.id.as_str(), held);
+            }
+        }
+        answer.more = answer.coupons.len() > limit;
+        answer.coupons.truncate(limit);
+        Ok(())
+    }
+
+    fn stream_coupons(
+        &self,
+        epoch: u64,
+        id: &CampaignId,
+        pages: &mpsc::Sender<Result<pb::StreamCouponsResponse, Status>>,
+    ) -> Result<(), ReadError> {
+        let send = |page| pages.blocking_send(Ok(page)).map_err(|_| ReadError::Gone);
+        let view = self.view()?;
+        let state = view.shard_state()?;
+        let mut first = pb::StreamCouponsResponse {
+            log_time_micros: self.time(&state),
+            refusal: Self::refusal(&state, epoch),
+            ..Default::default()
+        };
+        let campaign = view.campaign(id)?;
+        if first.refusal.is_none() && campaign.is_none() {
+            first.refusal = Some(records::refusal_to_pb(Refusal::CampaignNotFound));
+        }
+        let Some(campaign) = campaign.filter(|_| first.refusal.is_none()) else {
+            return send(first);
+        };
+        first.campaign = Some(records::campaign_to_pb(&campaign));
+        send(first)?;
+        let mut page = pb::StreamCouponsResponse::default();
+        for coupon in view.coupons_after(&campaign, 0) {
+            page.coupons.push(records::issued_to_pb(coupon?, false));
+            if page.coupons.len() >= STREAM_PAGE {
+                send(std::mem::take(&mut page))?;
+            }
+        }
+        if page.coupons.is_empty() { Ok(()) } else { send(page) }
+    }
+}
+
+fn push_coupons(
+    answer: &mut pb::ReadResponse,
+    campaign_id: &str,
+    coupons: Vec<coupon_ledger::IssuedCoupon>,
+) {
+    answer.coupons.extend(coupons.into_iter().map(|coupon| pb::CampaignCoupon {
+        campaign_id: campaign_id.to_owned(),
+        coupon: Some(records::issued_to_pb(coupon, false)),
+    }));
+}
+
+fn page(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX)
+}

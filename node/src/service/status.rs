@@ -1,0 +1,39 @@
+//! Faults of a node as gRPC status, for routers and other nodes.
+
+use std::collections::HashMap;
+
+use coupon_cluster::NodeId;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::raft::group::GroupError;
+use crate::raft::types::Malformed;
+
+/// The domain of the reasons below.
+const DOMAIN: &str = "coupon.internal.v1";
+
+/// "Ask the leader", with a hint which node that is.
+pub(super) fn not_leader(leader: Option<NodeId>) -> Status {
+    let hint = leader.map(|node| ("leader_node_id".to_owned(), node.to_string()));
+    let metadata: HashMap<String, String> = hint.into_iter().collect();
+    let details = ErrorDetails::with_error_info("NOT_LEADER", DOMAIN, metadata);
+    Status::with_error_details(Code::Unavailable, "this node does not lead the shard", details)
+}
+
+/// A fault of a group as a status.
+pub(super) fn from_group(error: &GroupError) -> Status {
+    match error {
+        GroupError::NotLeader { leader, .. } => not_leader(*leader),
+        GroupError::OutcomeUnknown(_) | GroupError::NoQuorum(_) => {
+            let reason = "OUTCOME_UNKNOWN";
+            let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+            Status::with_error_details(Code::Unavailable, error.to_string(), details)
+        }
+        GroupError::Membership { .. } => Status::failed_precondition(error.to_string()),
+    }
+}
+
+/// A malformed message as a status.
+pub(super) fn malformed(error: &Malformed) -> Status {
+    Status::invalid_argument(error.to_string())
+}

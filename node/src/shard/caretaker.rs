@@ -1,0 +1,285 @@
+//! What the leader of a shard does besides leading: it makes the group what the shard map says it
+//! should be, one small idempotent step at a time, and may die after any of them.
+//!
+//! - A group of a new cluster is founded, and the first map is proposed.
+//! - The ledger adopts a newer ring.
+//! - A joining replica becomes a learner, then a voter in one joint change that drops the replicas
+//!   whose disks are lost; then the map is told.
+//! - Leadership goes to the preferred replica, and away from a node whose clock is off.
+//! - Snapshots are built when the log has grown enough.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use coupon_cluster::{MetaCommand, NodeId, ReplicaId, ReplicaRole, ShardId, ShardMap};
+use coupon_proto::internal as pb;
+use openraft::async_runtime::WatchReceiver as _;
+use prost::Message as _;
+use tokio::sync::watch;
+
+use super::registry::{Registry, Replica};
+use crate::clock::{Clock, Verdict};
+use crate::config::RaftOptions;
+use crate::meta::known::KnownMap;
+use crate::meta::propose;
+use crate::raft::group::{Group, GroupError};
+use crate::raft::network::Peers;
+use crate::raft::types::Proposal;
+use crate::storage::view::LedgerView;
+use crate::storage::{Storage, StorageError, fatal};
+
+/// How often the caretaker looks. Every look is cheap; this bounds how long a new leader waits
+/// before its ledger adopts a ring.
+const ROUND_INTERVAL: Duration = Duration::from_millis(100);
+/// A leader that is not the preferred one stays at least so long, lest leadership flaps.
+const LEADER_AGE_MIN: Duration = Duration::from_secs(5);
+/// The pause after leadership was handed over, before that is tried again.
+const TRANSFER_PAUSE: Duration = Duration::from_secs(5);
+/// The pause after the group refused or failed a step.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a caretaker needs to know of its node.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The node.
+    pub me: NodeId,
+    /// Its storage.
+    pub storage: Storage,
+    /// Its clock.
+    pub clock: Arc<dyn Clock>,
+    /// What it thinks of its clock.
+    pub verdict: watch::Receiver<Verdict>,
+    /// The shard map it knows.
+    pub known: KnownMap,
+    /// Its channels.
+    pub peers: Peers,
+    /// Its replicas.
+    pub registry: Registry,
+    /// How its groups behave.
+    pub options: RaftOptions,
+}
+
+/// Takes care of one replica until its node takes it out of the registry.
+pub async fn run(around: Surroundings, replica: Replica) {
+    let mut care = Caretaker {
+        shard: replica.group.owner.shard,
+        group: replica.group,
+        around,
+        leading_since: None,
+        pause_until: Instant::now(),
+        transfer_pause_until: Instant::now(),
+        snapshot_bytes: 0,
+        first_map_proposed: false,
+    };
+    let mut rounds = tokio::time::interval(ROUND_INTERVAL);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while care.around.registry.get_replica(care.shard, care.group.owner.replica).is_some() {
+        rounds.tick().await;
+        if let Err(error) = care.round().await {
+            tracing::info!(shard = %care.shard, %error, "a step was not done; it will be repeated");
+            care.pause_until = Instant::now() + FAILURE_PAUSE;
+        }
+    }
+}
+
+struct Caretaker {
+    around: Surroundings,
+    shard: ShardId,
+    group: Group,
+    leading_since: Option<Instant>,
+    pause_until: Instant,
+    transfer_pause_until: Instant,
+    snapshot_bytes: u64,
+    first_map_proposed: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error(transparent)]
+    Propose(#[from] propose::ProposeError),
+}
+
+impl Caretaker {
+    async fn round(&mut self) -> Result<(), StepError> {
+        let trusted = self.around.verdict.borrow().trusted;
+        self.group.allow_election(trusted);
+        self.snapshot_when_due().await;
+        if !self.group.is_leader() {
+            self.leading_since = None;
+            return Ok(());
+        }
+        let leading_since = *self.leading_since.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        if !trusted {
+            self.hand_over(now, None).await;
+            return Ok(());
+        }
+        if now < self.pause_until {
+            return Ok(());
+        }
+        let map = self.around.known.get();
+        if self.shard == ShardId::META {
+            self.propose_first_map(&map).await?;
+        } else {
+            self.adopt_ring(&map).await?;
+        }
+        self.bring_in(&map).await?;
+        let preferred = map.preferred_leader(self.shard);
+        if now.duration_since(leading_since) >= LEADER_AGE_MIN
+            && preferred.is_some_and(|preferred| preferred != self.group.owner.replica)
+        {
+            self.hand_over(now, preferred).await;
+        }
+        Ok(())
+    }
+
+    /// The first command of a new cluster: the map that its first node made.
+    async fn propose_first_map(&mut self, map: &ShardMap) -> Result<(), StepError> {
+        if self.first_map_proposed || map.version > 1 {
+            return Ok(());
+        }
+        let first = MetaCommand::Genesis(map.clone());
+        match propose::propose_here(&self.around.registry, &first).await {
+            // A refusal says that there is a map already.
+            Ok(_) | Err(propose::ProposeError::Refused(_)) => {
+                self.first_map_proposed = true;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn adopt_ring(&self, map: &ShardMap) -> Result<(), StepError> {
+        let adopted = self.adopted_epoch().unwrap_or_else(|fault| {
+            fatal::abort(&format!("reading the state of shard {}", self.shard), &fault)
+        });
+        if adopted >= map.epoch.0 {
+            return Ok(());
+        }
+        let adopt = pb::AdoptRingCommand {
+            epoch: map.epoch.0,
+            ring_shards: map.ring_shards.iter().map(|shard| shard.get()).collect(),
+        };
+        let command = pb::Command {
+            epoch: map.epoch.0,
+            command: Some(pb::command::Command::AdoptRing(adopt)),
+            deadline_micros: 0,
+        };
+        let entry = pb::CommandEntry {
+            log_time_micros: self.around.clock.now_micros(),
+            commands: vec![command],
+        };
+        self.group.propose_and_wait(Proposal(Bytes::from(entry.encode_to_vec()))).await?;
+        Ok(())
+    }
+
+    fn adopted_epoch(&self) -> Result<u64, StorageError> {
+        let view =
+            LedgerView::new(&self.around.storage, self.shard, self.group.owner.replica)?;
+        Ok(view.shard_state()?.epoch.0)
+    }
+
+    /// One step towards the members that the map asks for.
+    async fn bring_in(&self, map: &ShardMap) -> Result<(), StepError> {
+        let Some(wanted) = map.shards.get(&self.shard) else { return Ok(()) };
+        let joining: Vec<(ReplicaId, NodeId)> = wanted
+            .iter()
+            .filter(|(_, replica)| replica.role == ReplicaRole::Joining)
+            .map(|(id, replica)| (*id, replica.node))
+            .collect();
+        if joining.is_empty() {
+            return Ok(());
+        }
+        let membership = self.group.metrics().membership_config;
+        for (id, node) in &joining {
+            if membership.get_node(&id.0).is_none() {
+                tracing::info!(shard = %self.shard, replica = %id, %node, "adding a learner");
+                return Ok(self.group.add_learner(*id, *node).await?);
+            }
+        }
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let ready: Vec<ReplicaId> = joining
+            .iter()
+            .map(|(id, _)| *id)
+            .filter(|id| voters.contains(&id.0) || self.group.is_caught_up(*id))
+            .collect();
+        if ready.len() < joining.len() {
+            return Ok(());
+        }
+        let lost: Vec<ReplicaId> = wanted
+            .iter()
+            .filter(|(_, replica)| replica.is_leaving())
+            .map(|(id, _)| *id)
+            .collect();
+        let target: BTreeSet<u64> = voters
+            .iter()
+            .copied()
+            .filter(|id| !lost.iter().any(|lost| lost.0 == *id))
+            .chain(ready.iter().map(|id| id.0))
+            .collect();
+        let is_joint = membership.get_joint_config().len() > 1;
+        if target != voters || is_joint || membership.nodes().count() != target.len() {
+            tracing::info!(shard = %self.shard, ?target, "changing the voters");
+            self.group.change_voters(target).await?;
+        }
+        for replica in ready {
+            let (shard, removed) = (self.shard, lost.clone());
+            let joined = MetaCommand::ReplicaJoined { shard, replica, removed };
+            propose::propose(&self.around.registry, &self.around.peers, &joined).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands leadership to `to`, or to any other voter, if one is caught up and its node's clock
+    /// is good.
+    async fn hand_over(&mut self, now: Instant, to: Option<ReplicaId>) {
+        if now < self.transfer_pause_until {
+            return;
+        }
+        let distrusted = self.around.verdict.borrow().distrusted_peers.clone();
+        if let Some(successor) = successor(&self.group, to, &distrusted) {
+            tracing::info!(shard = %self.shard, %successor, "handing leadership over");
+            self.group.transfer_leadership(successor).await;
+            self.transfer_pause_until = now + TRANSFER_PAUSE;
+        }
+    }
+
+    async fn snapshot_when_due(&mut self) {
+        let metrics = self.group.metrics();
+        let applied = metrics.last_applied.map_or(0, |id| id.index);
+        let behind = applied.saturating_sub(metrics.snapshot.map_or(0, |id| id.index));
+        let appended = self.group.appended_bytes();
+        let options = &self.around.options;
+        let due = behind >= options.snapshot_entries
+            || appended.saturating_sub(self.snapshot_bytes) >= options.snapshot_bytes;
+        if due && behind > 0 {
+            self.snapshot_bytes = appended;
+            self.group.snapshot().await;
+        }
+    }
+}
+
+/// Who could lead instead: `wanted`, or any other voter. It must have all of the log and a node
+/// whose clock is good.
+pub fn successor(
+    group: &Group,
+    wanted: Option<ReplicaId>,
+    distrusted: &[NodeId],
+) -> Option<ReplicaId> {
+    let metrics = group.raft().metrics();
+    let membership = metrics.borrow_watched().membership_config.clone();
+    membership
+        .voter_ids()
+        .map(ReplicaId)
+        .filter(|id| *id != group.owner.replica)
+        .filter(|id| wanted.is_none_or(|wanted| wanted == *id))
+        .filter(|id| {
+            let node = membership.get_node(&id.0).map_or(0, |member| member.node_id);
+            !distrusted.iter().any(|bad| bad.get() == node)
+        })
+        .find(|id| group.is_caught_up(*id))
+}

@@ -1,0 +1,209 @@
+//! From commands to log entries.
+//!
+//! The proposer of a shard takes everything that waits, up to a bound, and proposes it as one
+//! entry with one time stamp; it never waits for more. Entries in flight are few: what arrives
+//! meanwhile makes the next entry larger, which is what keeps throughput up on slow disks.
+//!
+//! Every submission is bound to the leadership it was made under. Once that has ended it is
+//! refused, even when this replica leads again: a command that a router has given up for dead must
+//! not come to life behind a later answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coupon_ledger::Outcome;
+use coupon_proto::internal as pb;
+use prost::Message as _;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::raft::group::{Group, Leadership, WriteResult};
+use crate::raft::types::{Applied, Proposal};
+use crate::storage::records;
+
+/// How many commands one log entry holds at most.
+pub const ENTRY_COMMANDS_MAX: usize = 1_024;
+/// A log entry takes no more submissions once it holds so many bytes.
+const ENTRY_BYTES_MAX: usize = 512 << 10;
+/// Entries in flight: one being replicated while the next is applied. More brought nothing.
+const ENTRIES_IN_FLIGHT_MAX: usize = 2;
+/// How many submissions may wait. At the largest size they are some megabytes; routers shed load
+/// long before.
+const QUEUE_MAX: usize = 256;
+
+/// Commands that came together and are answered together.
+#[derive(Debug)]
+pub struct Submission {
+    /// The leadership they were made under.
+    pub leadership: Leadership,
+    /// The commands, at most [`ENTRY_COMMANDS_MAX`].
+    pub commands: Vec<pb::Command>,
+    /// Told one reply for each command.
+    pub replies: oneshot::Sender<Vec<pb::Reply>>,
+}
+
+/// The handle of a shard's proposer. Clones share it; it ends with the last of them.
+#[derive(Clone, Debug)]
+pub struct Proposer {
+    queue: mpsc::Sender<Submission>,
+}
+
+impl Proposer {
+    /// Starts the proposer of a group.
+    pub fn start(group: Group, clock: Arc<dyn Clock>) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(run(group, clock, waiting));
+        Self { queue }
+    }
+
+    /// Hands over commands. When the queue is full they are refused at once.
+    pub fn submit(&self, submission: Submission) {
+        if let Err(error) = self.queue.try_send(submission) {
+            let submission = error.into_inner();
+            refuse(submission, pb::NotProposedReason::Overloaded, 0);
+        }
+    }
+}
+
+/// Part of an entry: a submission whose commands are in it, from `first` on.
+struct Part {
+    live: Vec<bool>,
+    replies: oneshot::Sender<Vec<pb::Reply>>,
+}
+
+async fn run(group: Group, clock: Arc<dyn Clock>, mut waiting: mpsc::Receiver<Submission>) {
+    let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX));
+    let mut log_time_micros = 0;
+    let mut held_back = None;
+    loop {
+        let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
+        let first = match held_back.take() {
+            Some(submission) => submission,
+            None => match waiting.recv().await {
+                Some(submission) => submission,
+                None => return,
+            },
+        };
+        let now = clock.now_micros();
+        log_time_micros = now.max(log_time_micros);
+        let mut entry = pb::CommandEntry { log_time_micros, commands: Vec::new() };
+        let mut parts = Vec::new();
+        let Ok(leadership) = group.leadership() else {
+            refuse_as_follower(first, &group);
+            continue;
+        };
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(submission) = next {
+            if submission.leadership != leadership {
+                refuse_as_follower(submission, &group);
+            } else if entry.commands.len() + submission.commands.len() > ENTRY_COMMANDS_MAX {
+                held_back = Some(submission);
+                break;
+            } else {
+                bytes += take(&mut entry, &mut parts, submission, now);
+            }
+            if bytes >= ENTRY_BYTES_MAX {
+                break;
+            }
+            next = waiting.try_recv().ok();
+        }
+        if entry.commands.is_empty() {
+            parts.into_iter().for_each(|part| answer(part, &mut std::iter::empty()));
+            continue;
+        }
+        let proposal = Proposal(Bytes::from(entry.encode_to_vec()));
+        match group.propose(proposal, leadership).await {
+            Ok(outcome) => {
+                tokio::spawn(async move {
+                    finish(outcome.await.ok(), parts);
+                    drop(permit);
+                });
+            }
+            Err(_) => finish(None, parts),
+        }
+    }
+}
+
+/// Moves a submission's commands into the entry, except those whose callers have stopped waiting.
+/// Returns how many bytes they take.
+fn take(
+    entry: &mut pb::CommandEntry,
+    parts: &mut Vec<Part>,
+    submission: Submission,
+    now: u64,
+) -> usize {
+    let mut live = Vec::with_capacity(submission.commands.len());
+    let mut bytes = 0;
+    for command in submission.commands {
+        let expired = command.deadline_micros != 0 && command.deadline_micros < now;
+        live.push(!expired);
+        if !expired {
+            bytes += command.encoded_len();
+            entry.commands.push(command);
+        }
+    }
+    parts.push(Part { live, replies: submission.replies });
+    bytes
+}
+
+/// Hands the outcomes of an entry to the submissions it was made of.
+fn finish(result: Option<WriteResult>, parts: Vec<Part>) {
+    let outcomes = match result {
+        Some(Ok(response)) => match response.data {
+            Applied::Ledger(outcomes) => Some(outcomes),
+            Applied::Nothing | Applied::Meta(_) => None,
+        },
+        Some(Err(_)) | None => None,
+    };
+    match outcomes {
+        Some(outcomes) => {
+            let mut replies = outcomes.into_iter().map(reply);
+            parts.into_iter().for_each(|part| answer(part, &mut replies));
+        }
+        None => {
+            let mut replies = std::iter::repeat_with(unknown);
+            parts.into_iter().for_each(|part| answer(part, &mut replies));
+        }
+    }
+}
+
+/// Answers one submission with the next replies; its expired commands get their own.
+fn answer(part: Part, replies: &mut dyn Iterator<Item = pb::Reply>) {
+    let expired = || not_proposed(pb::NotProposedReason::Expired, 0);
+    let all = part
+        .live
+        .into_iter()
+        .map(|live| if live { replies.next().unwrap_or_else(unknown) } else { expired() })
+        .collect();
+    // A caller that went away needs no answer.
+    let _ = part.replies.send(all);
+}
+
+fn refuse_as_follower(submission: Submission, group: &Group) {
+    let leader = group.leader_node().map_or(0, |node| node.get());
+    refuse(submission, pb::NotProposedReason::NotLeader, leader);
+}
+
+fn refuse(submission: Submission, reason: pb::NotProposedReason, leader_node_id: u64) {
+    let replies =
+        submission.commands.iter().map(|_| not_proposed(reason, leader_node_id)).collect();
+    // A caller that went away needs no answer.
+    let _ = submission.replies.send(replies);
+}
+
+fn reply(outcome: Outcome) -> pb::Reply {
+    match records::outcome_to_pb(outcome) {
+        Some(outcome) => pb::Reply { reply: Some(pb::reply::Reply::Outcome(outcome)) },
+        None => unknown(),
+    }
+}
+
+fn unknown() -> pb::Reply {
+    pb::Reply { reply: Some(pb::reply::Reply::Unknown(pb::Unknown {})) }
+}
+
+fn not_proposed(reason: pb::NotProposedReason, leader_node_id: u64) -> pb::Reply {
+    let not_proposed = pb::NotProposed { reason: reason.into(), leader_node_id };
+    pb::Reply { reply: Some(pb::reply::Reply::NotProposed(not_proposed)) }
+}

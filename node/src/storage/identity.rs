@@ -1,0 +1,212 @@
+//! Whose data directory this is.
+//!
+//! A Raft replica that forgot what it voted for, or that answers under another's name, can break
+//! every promise. So a directory is stamped with a random store id when it is made, with the node's
+//! id, and with the cluster's id as soon as it joins one. A mismatch refuses to start.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use coupon_cluster::NodeId;
+use coupon_proto::internal::StoreIdentity;
+use prost::Message as _;
+
+use super::StorageError;
+
+/// The version of the directory's layout that this program reads and writes.
+const VERSION: u32 = 1;
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The directory cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The directory belongs to another node.
+    #[error("the data directory {} belongs to node {found}, not to node {wanted}", dir.display())]
+    OtherNode {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose it is.
+        found: u64,
+        /// Who wants it.
+        wanted: u64,
+    },
+    /// The directory belongs to another cluster.
+    #[error("the data directory {} belongs to cluster {found}, not to cluster {wanted}", dir.display())]
+    OtherCluster {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who wants it.
+        wanted: String,
+    },
+    /// The directory was written by a newer program.
+    #[error("the data directory {} has layout version {found}; this program knows {VERSION}", dir.display())]
+    NewerVersion {
+        /// The directory.
+        dir: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+/// The identity file of a data directory.
+#[derive(Debug)]
+pub struct Identity {
+    dir: PathBuf,
+    record: StoreIdentity,
+}
+
+impl Identity {
+    /// Reads the identity of `dir`, or stamps a new directory.
+    ///
+    /// # Errors
+    ///
+    /// When the directory belongs to another node or cannot be used.
+    pub fn open(dir: &Path, node: NodeId) -> Result<Self, IdentityError> {
+        std::fs::create_dir_all(dir).map_err(StorageError::io(dir))?;
+        let path = dir.join("identity");
+        let record = match std::fs::read(&path) {
+            Ok(bytes) => unseal(&bytes)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let record = StoreIdentity {
+                    version: VERSION,
+                    store_id: uuid::Uuid::new_v4().to_string(),
+                    node_id: node.get(),
+                    cluster_id: String::new(),
+                };
+                store(dir, &record)?;
+                record
+            }
+            Err(error) => return Err(StorageError::io(&path)(error).into()),
+        };
+        let dir = dir.to_owned();
+        if record.version > VERSION {
+            return Err(IdentityError::NewerVersion { dir, found: record.version });
+        }
+        if record.node_id != node.get() {
+            let (found, wanted) = (record.node_id, node.get());
+            return Err(IdentityError::OtherNode { dir, found, wanted });
+        }
+        Ok(Self { dir, record })
+    }
+
+    /// The id made with the directory, a UUID.
+    pub fn store_id(&self) -> &str {
+        &self.record.store_id
+    }
+
+    /// The cluster the directory belongs to; `None` before it joined one.
+    pub fn cluster_id(&self) -> Option<&str> {
+        Some(self.record.cluster_id.as_str()).filter(|id| !id.is_empty())
+    }
+
+    /// Stamps the directory with its cluster; durable on return.
+    ///
+    /// # Errors
+    ///
+    /// When it belongs to another cluster already, or cannot be written.
+    pub fn join(&mut self, cluster_id: &str) -> Result<(), IdentityError> {
+        if let Some(found) = self.cluster_id() {
+            if found == cluster_id {
+                return Ok(());
+            }
+            return Err(IdentityError::OtherCluster {
+                dir: self.dir.clone(),
+                found: found.to_owned(),
+                wanted: cluster_id.to_owned(),
+            });
+        }
+        let record = StoreIdentity { cluster_id: cluster_id.to_owned(), ..self.record.clone() };
+        store(&self.dir, &record)?;
+        self.record = record;
+        Ok(())
+    }
+}
+
+/// Writes the identity so that a crash at any step leaves the old file or the new one.
+fn store(dir: &Path, record: &StoreIdentity) -> Result<(), StorageError> {
+    let temporary = dir.join("identity.tmp");
+    let mut file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
+    file.write_all(&seal(record)).map_err(StorageError::io(&temporary))?;
+    file.sync_all().map_err(StorageError::io(&temporary))?;
+    let path = dir.join("identity");
+    std::fs::rename(&temporary, &path).map_err(StorageError::io(&path))?;
+    sync_dir(dir)
+}
+
+/// Makes the names in `dir` durable.
+///
+/// # Errors
+///
+/// When the file system fails.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
+    File::open(dir).and_then(|file| file.sync_all()).map_err(StorageError::io(dir))
+}
+
+fn seal(record: &StoreIdentity) -> Vec<u8> {
+    let mut bytes = record.encode_to_vec();
+    let sum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&sum.to_be_bytes());
+    bytes
+}
+
+fn unseal(bytes: &[u8]) -> Result<StoreIdentity, StorageError> {
+    let corrupt = |why: &str| StorageError::corrupt("identity file", why);
+    let (record, sum) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt("too short"))?;
+    if crc32fast::hash(record) != u32::from_be_bytes(*sum) {
+        return Err(corrupt("checksum does not match"));
+    }
+    StoreIdentity::decode(record).map_err(|error| corrupt(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: u64) -> NodeId {
+        NodeId::new(id).unwrap()
+    }
+
+    #[test]
+    fn a_directory_keeps_its_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Identity::open(dir.path(), node(3)).unwrap();
+        let again = Identity::open(dir.path(), node(3)).unwrap();
+        assert_eq!(first.store_id(), again.store_id());
+        assert_eq!(again.cluster_id(), None);
+    }
+
+    #[test]
+    fn another_node_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        Identity::open(dir.path(), node(3)).unwrap();
+        let error = Identity::open(dir.path(), node(4)).unwrap_err();
+        assert!(error.to_string().contains("belongs to node 3, not to node 4"), "{error}");
+    }
+
+    #[test]
+    fn another_cluster_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        Identity::open(dir.path(), node(3)).unwrap().join("one").unwrap();
+        let mut reopened = Identity::open(dir.path(), node(3)).unwrap();
+        reopened.join("one").unwrap();
+        let error = reopened.join("two").unwrap_err();
+        assert!(error.to_string().contains("belongs to cluster one, not to cluster two"));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        Identity::open(dir.path(), node(3)).unwrap();
+        let path = dir.path().join("identity");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[5] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let error = Identity::open(dir.path(), node(3)).unwrap_err();
+        assert!(error.to_string().contains("checksum"), "{error}");
+    }
+}

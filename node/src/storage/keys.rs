@@ -1,0 +1,296 @@
+//! The whole keyspace, on one page. All numbers are big-endian, so that keys sort as numbers do.
+//!
+//! | family | key | value |
+//! |---|---|---|
+//! | `log` | shard `u32`, replica `u64`, index `u64` | `LogEntry` |
+//! | `meta` | shard `u32`, replica `u64`, `V` | `Vote` |
+//! | `meta` | shard `u32`, replica `u64`, `P` | `LogId` of the last purged entry |
+//! | `meta` | shard `u32`, replica `u64`, `G` | generation of the state, `u32` |
+//! | `meta` | `MAP` | the newest `ShardMap` the node knows |
+//! | `state` | *prefix* `A` | `AppliedRecord` |
+//! | `state` | *prefix* `B` block `u64` | `BlockRecord` |
+//! | `state` | *prefix* `C` campaign id | `CampaignRecord` without counters |
+//! | `state` | *prefix* `I` number `u32`, sequence `u64` | `CouponRecord` (issued coupons) |
+//! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
+//! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
+//! | `state` | *prefix* `P` number `u32`, recipient | sequences `u64`…, where the campaign has a limit |
+//! | `state` | *prefix* `Q` number `u32`, request id 16 bytes | sequence `u64` |
+//! | `state` | *prefix* `S` | `ShardRecord` |
+//! | `state` | *prefix* `U` number `u32`, length `u16`, recipient, sequence `u64` | empty, where it has none |
+//!
+//! *prefix* is shard `u32`, generation `u32`: a snapshot is installed under a new generation, which
+//! becomes the replica's state in one write. Tags are stable for ever; a new table takes a new tag.
+
+use coupon_cluster::{CampaignId, ReplicaId, RequestId, ShardId};
+
+/// Which state of a shard: grows with every installed snapshot.
+pub type Generation = u32;
+
+/// The key of the newest shard map the node knows. Shorter than any other key of its family.
+pub const KNOWN_MAP: &[u8] = b"MAP";
+
+const VOTE: u8 = b'V';
+const PURGED: u8 = b'P';
+const GENERATION: u8 = b'G';
+
+const APPLIED: u8 = b'A';
+const BLOCK: u8 = b'B';
+const CAMPAIGN: u8 = b'C';
+const COUPON: u8 = b'I';
+const SHARD_MAP: u8 = b'M';
+const COUNTERS: u8 = b'N';
+const LIMITED_RECIPIENT: u8 = b'P';
+const REQUEST: u8 = b'Q';
+const SHARD: u8 = b'S';
+const UNLIMITED_RECIPIENT: u8 = b'U';
+
+/// How many bytes of a state key are prefix.
+pub const PREFIX_LEN: usize = 8;
+
+/// The keys of one replica in the families `log` and `meta`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaKeys([u8; 12]);
+
+impl ReplicaKeys {
+    /// The keys of `replica` of `shard`.
+    pub fn new(shard: ShardId, replica: ReplicaId) -> Self {
+        let mut bytes = [0; 12];
+        bytes[..4].copy_from_slice(&shard.get().to_be_bytes());
+        bytes[4..].copy_from_slice(&replica.0.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// The key of the log entry at `index`.
+    pub fn entry(&self, index: u64) -> [u8; 20] {
+        let mut key = [0; 20];
+        key[..12].copy_from_slice(&self.0);
+        key[12..].copy_from_slice(&index.to_be_bytes());
+        key
+    }
+
+    /// The index in a key that [`ReplicaKeys::entry`] made; `None` for any other key.
+    pub fn index_of(&self, key: &[u8]) -> Option<u64> {
+        let index = key.strip_prefix(&self.0[..])?;
+        Some(u64::from_be_bytes(index.try_into().ok()?))
+    }
+
+    fn meta(&self, tag: u8) -> [u8; 13] {
+        let mut key = [0; 13];
+        key[..12].copy_from_slice(&self.0);
+        key[12] = tag;
+        key
+    }
+
+    /// The key of the vote.
+    pub fn vote(&self) -> [u8; 13] {
+        self.meta(VOTE)
+    }
+
+    /// The key of the last purged log id.
+    pub fn purged(&self) -> [u8; 13] {
+        self.meta(PURGED)
+    }
+
+    /// The key of the generation of the state.
+    pub fn generation(&self) -> [u8; 13] {
+        self.meta(GENERATION)
+    }
+}
+
+/// The keys of one generation of a shard's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateKeys([u8; PREFIX_LEN]);
+
+impl StateKeys {
+    /// The keys of `generation` of `shard`.
+    pub fn new(shard: ShardId, generation: Generation) -> Self {
+        let mut bytes = [0; PREFIX_LEN];
+        bytes[..4].copy_from_slice(&shard.get().to_be_bytes());
+        bytes[4..].copy_from_slice(&generation.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// The prefix of all keys of this generation.
+    pub fn prefix(&self) -> &[u8; PREFIX_LEN] {
+        &self.0
+    }
+
+    /// The first key after all keys of this generation.
+    pub fn end(&self) -> [u8; PREFIX_LEN] {
+        u64::from_be_bytes(self.0).saturating_add(1).to_be_bytes()
+    }
+
+    /// The key whose part after the prefix is `suffix`.
+    pub fn with_suffix(&self, suffix: &[u8]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(PREFIX_LEN + suffix.len());
+        key.extend_from_slice(&self.0);
+        key.extend_from_slice(suffix);
+        key
+    }
+
+    fn table(&self, tag: u8, room: usize) -> Vec<u8> {
+        let mut key = Vec::with_capacity(PREFIX_LEN + 1 + room);
+        key.extend_from_slice(&self.0);
+        key.push(tag);
+        key
+    }
+
+    /// The key of the applied record.
+    pub fn applied(&self) -> Vec<u8> {
+        self.table(APPLIED, 0)
+    }
+
+    /// The key of the shard map.
+    pub fn shard_map(&self) -> Vec<u8> {
+        self.table(SHARD_MAP, 0)
+    }
+
+    /// The key of the shard record.
+    pub fn shard(&self) -> Vec<u8> {
+        self.table(SHARD, 0)
+    }
+
+    /// The key of a block of code counters.
+    pub fn block(&self, block: u64) -> Vec<u8> {
+        let mut key = self.table(BLOCK, 8);
+        key.extend_from_slice(&block.to_be_bytes());
+        key
+    }
+
+    /// The key of a campaign.
+    pub fn campaign(&self, id: &CampaignId) -> Vec<u8> {
+        let mut key = self.campaigns();
+        key.extend_from_slice(id.as_str().as_bytes());
+        key
+    }
+
+    /// The prefix of all campaigns.
+    pub fn campaigns(&self) -> Vec<u8> {
+        self.table(CAMPAIGN, 64)
+    }
+
+    /// The key of a campaign's counters.
+    pub fn counters(&self, number: u32) -> Vec<u8> {
+        let mut key = self.table(COUNTERS, 4);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    /// The prefix of all coupons of a campaign.
+    pub fn coupons(&self, number: u32) -> Vec<u8> {
+        let mut key = self.table(COUPON, 12);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    /// The key of a coupon.
+    pub fn coupon(&self, number: u32, sequence: u64) -> Vec<u8> {
+        let mut key = self.coupons(number);
+        key.extend_from_slice(&sequence.to_be_bytes());
+        key
+    }
+
+    /// The key that leads from a request to the coupon it issued.
+    pub fn request(&self, number: u32, request: &RequestId) -> Vec<u8> {
+        let mut key = self.table(REQUEST, 20);
+        key.extend_from_slice(&number.to_be_bytes());
+        key.extend_from_slice(&request.as_bytes());
+        key
+    }
+
+    /// The key that leads from a recipient to all coupons held, in a campaign with a limit.
+    pub fn limited_recipient(&self, number: u32, recipient: &str) -> Vec<u8> {
+        let mut key = self.table(LIMITED_RECIPIENT, 4 + recipient.len());
+        key.extend_from_slice(&number.to_be_bytes());
+        key.extend_from_slice(recipient.as_bytes());
+        key
+    }
+
+    /// The prefix of the keys that lead from a recipient to coupons, in a campaign without a limit.
+    /// The recipient's length stands before it, so that no recipient is a prefix of another.
+    pub fn unlimited_recipients(&self, number: u32, recipient: &str) -> Vec<u8> {
+        let mut key = self.table(UNLIMITED_RECIPIENT, 14 + recipient.len());
+        key.extend_from_slice(&number.to_be_bytes());
+        let length = u16::try_from(recipient.len()).unwrap_or(u16::MAX);
+        key.extend_from_slice(&length.to_be_bytes());
+        key.extend_from_slice(recipient.as_bytes());
+        key
+    }
+
+    /// The key that leads from a recipient to one coupon, in a campaign without a limit.
+    pub fn unlimited_recipient(&self, number: u32, recipient: &str, sequence: u64) -> Vec<u8> {
+        let mut key = self.unlimited_recipients(number, recipient);
+        key.extend_from_slice(&sequence.to_be_bytes());
+        key
+    }
+}
+
+/// The number in the last eight bytes of a key.
+pub fn trailing_u64(key: &[u8]) -> Option<u64> {
+    let start = key.len().checked_sub(8)?;
+    Some(u64::from_be_bytes(key[start..].try_into().ok()?))
+}
+
+/// The key after all keys that begin with `prefix`; `None` when there is none.
+pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn log_keys_round_trip_and_sort_by_index(a: u64, b: u64, shard in 0..=1023u32, replica: u64) {
+            let keys = ReplicaKeys::new(ShardId::new(shard).unwrap(), ReplicaId(replica));
+            prop_assert_eq!(keys.index_of(&keys.entry(a)), Some(a));
+            prop_assert_eq!(keys.entry(a).cmp(&keys.entry(b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn state_keys_stay_inside_their_generation(
+            shard in 0..=1023u32, generation: u32, number: u32, sequence: u64, recipient in ".{0,40}",
+        ) {
+            let keys = StateKeys::new(ShardId::new(shard).unwrap(), generation);
+            for key in [
+                keys.applied(), keys.shard(), keys.shard_map(), keys.block(sequence),
+                keys.counters(number), keys.coupon(number, sequence),
+                keys.request(number, &RequestId::from_bytes(&[7; 16]).unwrap()),
+                keys.limited_recipient(number, &recipient),
+                keys.unlimited_recipient(number, &recipient, sequence),
+            ] {
+                prop_assert!(key.starts_with(keys.prefix()));
+                prop_assert!(key.as_slice() < keys.end().as_slice());
+            }
+            prop_assert_eq!(trailing_u64(&keys.coupon(number, sequence)), Some(sequence));
+            prop_assert_eq!(
+                trailing_u64(&keys.unlimited_recipient(number, &recipient, sequence)),
+                Some(sequence)
+            );
+        }
+
+        #[test]
+        fn recipients_do_not_mix(a in ".{0,12}", b in ".{0,12}", sequence: u64) {
+            prop_assume!(a != b);
+            let keys = StateKeys::new(ShardId::new(1).unwrap(), 1);
+            let key = keys.unlimited_recipient(1, &a, sequence);
+            prop_assert!(!key.starts_with(&keys.unlimited_recipients(1, &b)));
+        }
+    }
+
+    #[test]
+    fn the_key_after_a_prefix_is_the_smallest_one_outside() {
+        assert_eq!(after_prefix(&[1, 2]), Some(vec![1, 3]));
+        assert_eq!(after_prefix(&[1, 255]), Some(vec![2]));
+        assert_eq!(after_prefix(&[255, 255]), None);
+    }
+}

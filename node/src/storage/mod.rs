@@ -1,0 +1,20 @@
+//! What a node keeps on disk: one directory, one RocksDB, one write-ahead log.
+//!
+//! Invariants:
+//! - An append, a vote, a truncation and a purge are on disk before anybody is told of them
+//!   ([`flusher`]).
+//! - A replica's state and how far it has come are written in one batch ([`ledger`], [`keys`]).
+//! - A directory belongs to one node of one cluster ([`identity`]).
+//! - A failed write or sync ends the process ([`fatal`]); it never becomes an answer.
+
+pub mod db;
+pub mod fatal;
+pub mod flusher;
+pub mod identity;
+pub mod keys;
+pub mod ledger;
+pub mod records;
+pub mod snapshot;
+pub mod view;
+
+pub use db::{Storage, StorageError};

@@ -1,0 +1,448 @@
+//! Snapshot files: a replica's whole state at one log index.
+//!
+//! A file is a magic number and frames: header, chunks of rows in key order, footer. Each frame has
+//! a length and a CRC-32; the footer has the number of rows and a SHA-256 over all of them. A file
+//! gets its name only after it is whole and synced. Keys stand without their prefix, so that a
+//! state is the same on every replica whatever its generation.
+//!
+//! Rows and `last_applied` come from one RocksDB snapshot: a file is never ahead of what it says.
+//!
+//! Installing writes the rows under a new generation, which nobody sees, and then flips the
+//! replica's generation in one synced write. A crash before leaves the old state, after the new.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use coupon_cluster::{ReplicaId, ShardId};
+use coupon_proto::internal as pb;
+use prost::Message as _;
+use rocksdb::{
+    DB, Direction, IngestExternalFileOptions, IteratorMode, Options, ReadOptions,
+    SnapshotWithThreadMode, SstFileWriter, WriteBatch,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::identity::sync_dir;
+use super::keys::{Generation, PREFIX_LEN, ReplicaKeys, StateKeys};
+use super::ledger::decode;
+use super::view::generation_from;
+use super::{Storage, StorageError};
+
+const MAGIC: &[u8; 8] = b"CPNSNAP\x01";
+const VERSION: u32 = 1;
+/// How many bytes of rows make a chunk: enough that framing costs nothing, little enough that
+/// memory stays flat.
+const CHUNK_BYTES: usize = 256 << 10;
+/// No frame is longer; anything that says it is comes from a damaged file.
+const FRAME_BYTES_MAX: u32 = 64 << 20;
+
+const HEADER: u8 = b'H';
+const CHUNK: u8 = b'C';
+const FOOTER: u8 = b'F';
+
+/// A snapshot file that is whole and synced.
+#[derive(Clone, Debug)]
+pub struct SnapshotFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it holds.
+    pub header: pb::SnapshotHeader,
+}
+
+/// Which replica a snapshot is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// The shard.
+    pub shard: ShardId,
+    /// The replica.
+    pub replica: ReplicaId,
+}
+
+impl Owner {
+    fn file_prefix(self) -> String {
+        format!("shard-{}-replica-{}-", self.shard, self.replica)
+    }
+}
+
+/// What [`digest`] found.
+pub struct StateDigest {
+    /// The log index the state is at; 0: nothing applied.
+    pub applied_index: u64,
+    /// SHA-256 over all rows, hex.
+    pub hex: String,
+}
+
+/// Writes a replica's state to a file and removes the files of older states.
+///
+/// # Errors
+///
+/// When the disk fails, or nothing was applied yet.
+pub fn build(storage: &Storage, owner: Owner) -> Result<SnapshotFile, StorageError> {
+    let rows = Rows::of(storage, owner)?;
+    let header = rows.header()?;
+    let index = header.applied.as_ref().and_then(|applied| applied.last_applied);
+    let index = index.map_or(0, |id| id.index);
+    let dir = storage.snapshot_dir();
+    let temporary = dir.join(format!("{}building", owner.file_prefix()));
+    let path = dir.join(format!("{}{index:020}.snapshot", owner.file_prefix()));
+    let file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
+    let mut frames = FrameWriter { file: BufWriter::new(file), path: &temporary };
+    frames.begin()?;
+    frames.write(HEADER, &header.encode_to_vec())?;
+    let mut chunk = pb::SnapshotChunk::default();
+    let mut chunk_bytes = 0;
+    let mut sum = RowSum::default();
+    for row in rows.iter() {
+        let (key, value) = row?;
+        sum.add(&key, &value);
+        chunk_bytes += key.len() + value.len();
+        chunk.entries.push(pb::KeyValue { key: key.into(), value: value.into() });
+        if chunk_bytes >= CHUNK_BYTES {
+            frames.write(CHUNK, &std::mem::take(&mut chunk).encode_to_vec())?;
+            chunk_bytes = 0;
+        }
+    }
+    frames.write(CHUNK, &chunk.encode_to_vec())?;
+    let (key_count, digest) = sum.finish();
+    frames.write(FOOTER, &pb::SnapshotFooter { key_count, digest }.encode_to_vec())?;
+    frames.finish()?;
+    std::fs::rename(&temporary, &path).map_err(StorageError::io(&path))?;
+    sync_dir(dir)?;
+    let file = SnapshotFile { path, header };
+    remove_others(storage, owner, &file.path)?;
+    Ok(file)
+}
+
+/// The newest file of a replica, if there is one.
+///
+/// # Errors
+///
+/// When the directory or the file cannot be read.
+pub fn newest(storage: &Storage, owner: Owner) -> Result<Option<SnapshotFile>, StorageError> {
+    let Some(path) = files(storage, owner)?.pop() else { return Ok(None) };
+    let mut frames = FrameReader::open(&path)?;
+    let header = frames.header()?;
+    Ok(Some(SnapshotFile { path, header }))
+}
+
+/// A file to receive a snapshot into. It is not yet named as one.
+pub fn incoming_path(storage: &Storage, owner: Owner) -> PathBuf {
+    storage.snapshot_dir().join(format!("{}incoming", owner.file_prefix()))
+}
+
+/// Takes a received file for a snapshot: checks every frame, the number of rows and the digest.
+///
+/// # Errors
+///
+/// When the file is damaged, not whole, of another shard, or cannot be read.
+pub fn check(path: &Path, shard: ShardId) -> Result<SnapshotFile, StorageError> {
+    let mut frames = FrameReader::open(path)?;
+    let header = frames.header()?;
+    if header.shard_id != shard.get() {
+        let why = format!("it is of shard {}", header.shard_id);
+        return Err(StorageError::corrupt("snapshot", why));
+    }
+    frames.for_each_row(|_, _| Ok(()))?;
+    Ok(SnapshotFile { path: path.to_owned(), header })
+}
+
+/// Makes a snapshot the state of a replica, durable on return.
+///
+/// # Errors
+///
+/// When the file is damaged or the disk fails. The old state is in force then.
+pub fn install(
+    storage: &Storage,
+    owner: Owner,
+    file: &SnapshotFile,
+) -> Result<Generation, StorageError> {
+    let keys = ReplicaKeys::new(owner.shard, owner.replica);
+    let old = generation(storage, &keys)?;
+    let new = old + 1;
+    let old_keys = StateKeys::new(owner.shard, old);
+    let new_keys = StateKeys::new(owner.shard, new);
+    clear_other_generations(storage, owner.shard, old)?;
+
+    let sst = storage.snapshot_dir().join(format!("{}installing.sst", owner.file_prefix()));
+    let options = Options::default();
+    let mut writer = SstFileWriter::create(&options);
+    writer.open(&sst)?;
+    let mut frames = FrameReader::open(&file.path)?;
+    frames.header()?;
+    frames.for_each_row(|key, value| Ok(writer.put(new_keys.with_suffix(key), value)?))?;
+    writer.finish()?;
+    let mut ingest = IngestExternalFileOptions::default();
+    ingest.set_move_files(true);
+    storage.db().ingest_external_file_cf_opts(storage.state(), &ingest, vec![&sst])?;
+
+    let mut flip = WriteBatch::default();
+    flip.put_cf(storage.meta(), keys.generation(), new.to_be_bytes());
+    storage.write_synced(flip)?;
+
+    let mut sweep = WriteBatch::default();
+    sweep.delete_range_cf(storage.state(), &old_keys.prefix()[..], &old_keys.end()[..]);
+    storage.write(sweep)?;
+    Ok(new)
+}
+
+/// The generation in force of a replica.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn generation(storage: &Storage, keys: &ReplicaKeys) -> Result<Generation, StorageError> {
+    match storage.db().get_cf(storage.meta(), keys.generation())? {
+        Some(bytes) => generation_from(&bytes),
+        None => Ok(0),
+    }
+}
+
+/// Removes what a crash left of generations that are not in force.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn clear_other_generations(
+    storage: &Storage,
+    shard: ShardId,
+    in_force: Generation,
+) -> Result<(), StorageError> {
+    let kept = StateKeys::new(shard, in_force);
+    let first = StateKeys::new(shard, 0);
+    let last = StateKeys::new(shard, Generation::MAX);
+    let ranges = [
+        (first.prefix().to_vec(), kept.prefix().to_vec()),
+        (kept.end().to_vec(), last.end().to_vec()),
+    ];
+    for (from, until) in ranges {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(until.clone());
+        let mode = IteratorMode::From(&from, Direction::Forward);
+        let mut rows = storage.db().iterator_cf_opt(storage.state(), options, mode);
+        if rows.next().transpose()?.is_some() {
+            let mut batch = WriteBatch::default();
+            batch.delete_range_cf(storage.state(), from, until);
+            storage.write(batch)?;
+        }
+    }
+    Ok(())
+}
+
+/// The digest of a replica's state: equal on all replicas of a shard at the same index.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn digest(storage: &Storage, owner: Owner) -> Result<StateDigest, StorageError> {
+    let rows = Rows::of(storage, owner)?;
+    let mut sum = RowSum::default();
+    for row in rows.iter() {
+        let (key, value) = row?;
+        sum.add(&key, &value);
+    }
+    let applied = rows.applied()?.and_then(|applied| applied.last_applied);
+    let (_, digest) = sum.finish();
+    let hex = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(StateDigest { applied_index: applied.map_or(0, |id| id.index), hex })
+}
+
+/// Removes all files of a replica but one.
+fn remove_others(storage: &Storage, owner: Owner, keep: &Path) -> Result<(), StorageError> {
+    for path in files(storage, owner)?.into_iter().filter(|path| path != keep) {
+        std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
+    }
+    Ok(())
+}
+
+/// The whole files of a replica, oldest first.
+fn files(storage: &Storage, owner: Owner) -> Result<Vec<PathBuf>, StorageError> {
+    let dir = storage.snapshot_dir();
+    let prefix = owner.file_prefix();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(StorageError::io(dir))? {
+        let path = entry.map_err(StorageError::io(dir))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with(&prefix) && name.ends_with(".snapshot") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// All rows of a replica's state at one moment.
+struct Rows<'a> {
+    storage: &'a Storage,
+    snapshot: SnapshotWithThreadMode<'a, DB>,
+    keys: StateKeys,
+    owner: Owner,
+}
+
+type Row = (Box<[u8]>, Box<[u8]>);
+
+impl<'a> Rows<'a> {
+    fn of(storage: &'a Storage, owner: Owner) -> Result<Self, StorageError> {
+        let snapshot = storage.db().snapshot();
+        let key = ReplicaKeys::new(owner.shard, owner.replica).generation();
+        let generation = match snapshot.get_cf(storage.meta(), key)? {
+            Some(bytes) => generation_from(&bytes)?,
+            None => 0,
+        };
+        Ok(Self { storage, snapshot, keys: StateKeys::new(owner.shard, generation), owner })
+    }
+
+    fn applied(&self) -> Result<Option<pb::AppliedRecord>, StorageError> {
+        let bytes = self.snapshot.get_cf(self.storage.state(), self.keys.applied())?;
+        bytes.map(|bytes| decode("applied record", &bytes)).transpose()
+    }
+
+    fn header(&self) -> Result<pb::SnapshotHeader, StorageError> {
+        let applied = self
+            .applied()?
+            .ok_or_else(|| StorageError::corrupt("snapshot", "nothing was applied yet"))?;
+        Ok(pb::SnapshotHeader {
+            version: VERSION,
+            shard_id: self.owner.shard.get(),
+            snapshot_id: uuid::Uuid::new_v4().to_string(),
+            applied: Some(applied),
+        })
+    }
+
+    /// The rows in key order, keys without prefix.
+    fn iter(&self) -> impl Iterator<Item = Result<Row, StorageError>> + '_ {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(self.keys.end().to_vec());
+        // A scan of everything must not push the hot blocks out of the cache.
+        options.fill_cache(false);
+        let mode = IteratorMode::From(&self.keys.prefix()[..], Direction::Forward);
+        self.snapshot.iterator_cf_opt(self.storage.state(), options, mode).map(|row| {
+            let (key, value) = row?;
+            Ok((Box::from(&key[PREFIX_LEN..]), value))
+        })
+    }
+}
+
+#[derive(Default)]
+struct RowSum {
+    sha: Sha256,
+    count: u64,
+}
+
+impl RowSum {
+    fn add(&mut self, key: &[u8], value: &[u8]) {
+        for part in [key, value] {
+            self.sha.update((part.len() as u64).to_be_bytes());
+            self.sha.update(part);
+        }
+        self.count += 1;
+    }
+
+    fn finish(self) -> (u64, Vec<u8>) {
+        (self.count, self.sha.finalize().to_vec())
+    }
+}
+
+struct FrameWriter<'a> {
+    file: BufWriter<File>,
+    path: &'a Path,
+}
+
+impl FrameWriter<'_> {
+    fn begin(&mut self) -> Result<(), StorageError> {
+        self.file.write_all(MAGIC).map_err(StorageError::io(self.path))
+    }
+
+    fn write(&mut self, kind: u8, body: &[u8]) -> Result<(), StorageError> {
+        let length = u32::try_from(body.len())
+            .map_err(|_| StorageError::corrupt("snapshot", "a frame is too long"))?;
+        let sum = crc32fast::hash(body);
+        self.file
+            .write_all(&[kind])
+            .and_then(|()| self.file.write_all(&length.to_be_bytes()))
+            .and_then(|()| self.file.write_all(&sum.to_be_bytes()))
+            .and_then(|()| self.file.write_all(body))
+            .map_err(StorageError::io(self.path))
+    }
+
+    fn finish(self) -> Result<(), StorageError> {
+        let file =
+            self.file.into_inner().map_err(|error| StorageError::io(self.path)(error.into()))?;
+        file.sync_all().map_err(StorageError::io(self.path))
+    }
+}
+
+struct FrameReader {
+    file: BufReader<File>,
+    path: PathBuf,
+}
+
+impl FrameReader {
+    fn open(path: &Path) -> Result<Self, StorageError> {
+        let file = File::open(path).map_err(StorageError::io(path))?;
+        let mut file = BufReader::new(file);
+        let mut magic = [0; MAGIC.len()];
+        file.read_exact(&mut magic).map_err(StorageError::io(path))?;
+        if magic != *MAGIC {
+            return Err(StorageError::corrupt("snapshot", "not a snapshot file"));
+        }
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    fn next(&mut self) -> Result<(u8, Vec<u8>), StorageError> {
+        let mut head = [0; 9];
+        self.file.read_exact(&mut head).map_err(StorageError::io(&self.path))?;
+        let [kind, l0, l1, l2, l3, s0, s1, s2, s3] = head;
+        let length = u32::from_be_bytes([l0, l1, l2, l3]);
+        if length > FRAME_BYTES_MAX {
+            return Err(StorageError::corrupt("snapshot", format!("a frame of {length} bytes")));
+        }
+        let mut body = vec![0; length as usize];
+        self.file.read_exact(&mut body).map_err(StorageError::io(&self.path))?;
+        if crc32fast::hash(&body) != u32::from_be_bytes([s0, s1, s2, s3]) {
+            return Err(StorageError::corrupt("snapshot", "checksum of a frame does not match"));
+        }
+        Ok((kind, body))
+    }
+
+    fn header(&mut self) -> Result<pb::SnapshotHeader, StorageError> {
+        let (kind, body) = self.next()?;
+        let header: pb::SnapshotHeader = decode("snapshot header", &body)?;
+        if kind != HEADER || header.version != VERSION {
+            let why = format!("version {} is not {VERSION}", header.version);
+            return Err(StorageError::corrupt("snapshot", why));
+        }
+        Ok(header)
+    }
+
+    /// Calls `row` with every key and value, and checks at the end that it was all of them.
+    fn for_each_row(
+        &mut self,
+        mut row: impl FnMut(&[u8], &[u8]) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut sum = RowSum::default();
+        loop {
+            let (kind, body) = self.next()?;
+            match kind {
+                CHUNK => {
+                    let chunk: pb::SnapshotChunk = decode("snapshot chunk", &body)?;
+                    for entry in &chunk.entries {
+                        sum.add(&entry.key, &entry.value);
+                        row(&entry.key, &entry.value)?;
+                    }
+                }
+                FOOTER => {
+                    let footer: pb::SnapshotFooter = decode("snapshot footer", &body)?;
+                    if (footer.key_count, footer.digest) != sum.finish() {
+                        return Err(StorageError::corrupt("snapshot", "digest does not match"));
+                    }
+                    return Ok(());
+                }
+                other => {
+                    let why = format!("a frame of kind {other}");
+                    return Err(StorageError::corrupt("snapshot", why));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A consistent view of a ledger's state, for reads that do not go through the log.
+
+use coupon_cluster::{CampaignId, ReplicaId, ShardId};
+use coupon_ledger::{Campaign, IssuedCoupon, ShardState};
+use coupon_proto::internal as pb;
+use rocksdb::{DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
+
+use super::keys::{Generation, ReplicaKeys, StateKeys, after_prefix, trailing_u64};
+use super::ledger::{decode, sequences};
+use super::records;
+use super::{Storage, StorageError};
+
+/// The state of a shard at one moment. While it exists, RocksDB keeps what it shows.
+pub struct LedgerView<'a> {
+    storage: &'a Storage,
+    snapshot: SnapshotWithThreadMode<'a, DB>,
+    keys: StateKeys,
+}
+
+impl<'a> LedgerView<'a> {
+    /// The state of `replica` of `shard` as it is now. The generation is read from the same
+    /// snapshot as the rows, so that a snapshot installed meanwhile does not show half-way.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn new(
+        storage: &'a Storage,
+        shard: ShardId,
+        replica: ReplicaId,
+    ) -> Result<Self, StorageError> {
+        let snapshot = storage.db().snapshot();
+        let key = ReplicaKeys::new(shard, replica).generation();
+        let generation = match snapshot.get_cf(storage.meta(), key)? {
+            Some(bytes) => generation_from(&bytes)?,
+            None => 0,
+        };
+        Ok(Self { storage, snapshot, keys: StateKeys::new(shard, generation) })
+    }
+
+    /// What the ledger knows about its shard.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn shard_state(&self) -> Result<ShardState, StorageError> {
+        match self.get(&self.keys.shard())? {
+            Some(bytes) => records::shard_from_pb(decode("shard record", &bytes)?)
+                .map_err(|error| StorageError::corrupt("shard record", error)),
+            None => Ok(ShardState::default()),
+        }
+    }
+
+    /// A campaign with its counters.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn campaign(&self, id: &CampaignId) -> Result<Option<Campaign>, StorageError> {
+        let Some(spec) = self.get(&self.keys.campaign(id))? else { return Ok(None) };
+        self.with_counters(&spec).map(Some)
+    }
+
+    /// At most `limit` campaigns whose ids are greater than `after`, by id.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn campaigns_after(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Campaign>, StorageError> {
+        let mut first = self.keys.campaigns();
+        let end = after_prefix(&first);
+        if !after.is_empty() {
+            first.extend_from_slice(after.as_bytes());
+            // The smallest key after that of `after`.
+            first.push(0);
+        }
+        self.rows(&first, end)
+            .take(limit)
+            .map(|row| row.and_then(|(_, spec)| self.with_counters(&spec)))
+            .collect()
+    }
+
+    /// The coupons of a campaign with sequence numbers greater than `after`, in order.
+    pub fn coupons_after(
+        &self,
+        campaign: &'a Campaign,
+        after: u64,
+    ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + '_ {
+        let number = campaign.spec.number;
+        let first = self.keys.coupon(number, after.saturating_add(1));
+        self.rows(&first, after_prefix(&self.keys.coupons(number))).map(move |row| {
+            let (key, value) = row?;
+            let sequence = trailing_u64(&key)
+                .ok_or_else(|| StorageError::corrupt("coupon", "its key is too short"))?;
+            issued(campaign, sequence, &value)
+        })
+    }
+
+    /// At most `limit` coupons that `recipient` holds of a campaign, with sequence numbers greater
+    /// than `after`, in order.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn coupons_of(
+        &self,
+        campaign: &Campaign,
+        recipient: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<IssuedCoupon>, StorageError> {
+        let number = campaign.spec.number;
+        let held: Vec<u64> = if campaign.spec.per_recipient_limit > 0 {
+            match self.get(&self.keys.limited_recipient(number, recipient))? {
+                Some(bytes) => sequences("recipient index", &bytes)?,
+                None => Vec::new(),
+            }
+        } else {
+            let first =
+                self.keys.unlimited_recipient(number, recipient, after.saturating_add(1));
+            let end = after_prefix(&self.keys.unlimited_recipients(number, recipient));
+            self.rows(&first, end)
+                .take(limit)
+                .map(|row| {
+                    trailing_u64(&row?.0)
+                        .ok_or_else(|| StorageError::corrupt("recipient index", "short key"))
+                })
+                .collect::<Result<_, _>>()?
+        };
+        held.into_iter()
+            .filter(|sequence| *sequence > after)
+            .take(limit)
+            .map(|sequence| {
+                let row = self
+                    .get(&self.keys.coupon(number, sequence))?
+                    .ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?;
+                issued(campaign, sequence, &row)
+            })
+            .collect()
+    }
+
+    fn with_counters(&self, spec: &[u8]) -> Result<Campaign, StorageError> {
+        let spec: pb::CampaignRecord = decode("campaign", spec)?;
+        let counters = self
+            .get(&self.keys.counters(spec.number))?
+            .ok_or_else(|| StorageError::corrupt("campaign", "its counters are missing"))?;
+        records::campaign_from_pb(spec, decode("campaign counters", &counters)?)
+            .map_err(|error| StorageError::corrupt("campaign", error))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.snapshot.get_cf(self.storage.state(), key)?)
+    }
+
+    fn rows(
+        &self,
+        first: &[u8],
+        end: Option<Vec<u8>>,
+    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StorageError>> + '_ {
+        let mut options = ReadOptions::default();
+        if let Some(end) = end {
+            options.set_iterate_upper_bound(end);
+        }
+        let mode = IteratorMode::From(first, Direction::Forward);
+        self.snapshot
+            .iterator_cf_opt(self.storage.state(), options, mode)
+            .map(|row| row.map_err(StorageError::from))
+    }
+}
+
+fn issued(
+    campaign: &Campaign,
+    sequence: u64,
+    row: &[u8],
+) -> Result<IssuedCoupon, StorageError> {
+    let coupon = records::coupon_from_pb(decode("coupon", row)?)
+        .map_err(|error| StorageError::corrupt("coupon", error))?;
+    let (code_shard, code_key) = (campaign.spec.code_shard, campaign.spec.code_key);
+    Ok(IssuedCoupon { coupon, sequence, code_shard, code_key })
+}
+
+/// The generation in its row.
+///
+/// # Errors
+///
+/// When the row is not what was written there.
+pub(crate) fn generation_from(bytes: &[u8]) -> Result<Generation, StorageError> {
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| StorageError::corrupt("generation", format!("{} bytes", bytes.len())))?;
+    Ok(Generation::from_be_bytes(bytes))
+}

@@ -1,0 +1,40 @@
+//! Compiles the protobuf definitions without `protoc`.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message as _;
+
+/// The services that clients call; reflection shows these and what they refer to.
+const PUBLIC: [&str; 2] =
+    ["coupon/v1/campaign_service.proto", "coupon/v1/coupon_service.proto"];
+
+/// What nodes and routers say to each other, and what is kept on disk.
+const INTERNAL: [&str; 4] = [
+    "coupon/internal/v1/cluster.proto",
+    "coupon/internal/v1/raft.proto",
+    "coupon/internal/v1/shard.proto",
+    "coupon/internal/v1/storage.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let includes = ["proto", "third_party"];
+    for include in includes {
+        println!("cargo:rerun-if-changed={include}");
+    }
+    let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
+
+    let public = protox::compile(PUBLIC, includes)?;
+    std::fs::write(out_dir.join("coupon_v1.bin"), public.encode_to_vec())?;
+
+    let all = protox::compile(PUBLIC.iter().chain(&INTERNAL), includes)?;
+    tonic_prost_build::configure()
+        // Maps are ordered, since every replica must write the same bytes.
+        .btree_map(".")
+        // Log payloads and snapshot parts are passed on without copying.
+        .bytes(".coupon.internal.v1.LogEntry.payload.normal")
+        .bytes(".coupon.internal.v1.InstallSnapshotRequest.data")
+        .extern_path(".google.rpc", "::tonic_types::pb")
+        .compile_fds(all)?;
+    Ok(())
+}

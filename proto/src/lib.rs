@@ -1,0 +1,19 @@
+//! The wire and disk formats of Coupon, and the code generated from them.
+//!
+//! Nothing else lives here: no validation, no conversion, no behaviour.
+
+/// The public API, package `coupon.v1`.
+#[allow(clippy::all, unreachable_pub, missing_docs)]
+pub mod v1 {
+    tonic::include_proto!("coupon.v1");
+
+    /// The encoded `FileDescriptorSet` of the public API, for gRPC reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/coupon_v1.bin"));
+}
+
+/// What nodes and routers say to each other and keep on disk, package `coupon.internal.v1`.
+#[allow(clippy::all, unreachable_pub, missing_docs)]
+pub mod internal {
+    tonic::include_proto!("coupon.internal.v1");
+}

@@ -1,0 +1,163 @@
+//! What is let in, and until when it is worked on.
+//!
+//! A router takes on a bounded number of requests and refuses the others at once, with a hint when to
+//! come back. Health and reflection are let in always, so that a busy router is not taken for a dead
+//! one.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use http::{HeaderMap, Request, Response};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tonic::body::Body;
+use tower::limit::ConcurrencyLimit;
+use tower::load_shed::LoadShed;
+use tower::load_shed::error::Overloaded;
+use tower::{BoxError, Layer, Service, ServiceExt as _};
+
+use crate::error::Fault;
+
+/// The services that are let in always.
+const UNGOVERNED: &str = "/grpc.";
+
+/// Our deadline comes before the caller's by a tenth, so that the caller still gets our answer, which
+/// says whether anything may have happened; at most by this.
+const MARGIN_MAX: Duration = Duration::from_millis(50);
+
+/// No request is worked on for longer, whatever its caller says.
+const DEADLINE_MAX: Duration = Duration::from_secs(60);
+
+/// When a request must have been answered. Found in the extensions of every request let in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(pub(crate) Instant);
+
+impl Deadline {
+    fn of(headers: &HeaderMap, default: Duration) -> Self {
+        let asked = headers.get("grpc-timeout").and_then(|value| value.to_str().ok());
+        let budget = match asked.and_then(parse_timeout) {
+            Some(timeout) => timeout.saturating_sub((timeout / 10).min(MARGIN_MAX)),
+            None => default,
+        };
+        Self(Instant::now() + budget.min(DEADLINE_MAX))
+    }
+}
+
+/// Reads a `grpc-timeout`: up to eight digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3_600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+/// Puts [`Admission`] in front of a service.
+#[derive(Debug, Clone)]
+pub(crate) struct AdmissionLayer {
+    places: Arc<Semaphore>,
+    default_deadline: Duration,
+}
+
+impl AdmissionLayer {
+    /// Lets in `requests_max` requests at a time.
+    pub(crate) fn new(requests_max: usize, default_deadline: Duration) -> Self {
+        let places = Arc::new(Semaphore::new(requests_max.min(Semaphore::MAX_PERMITS)));
+        Self { places, default_deadline }
+    }
+}
+
+impl<S: Clone> Layer<S> for AdmissionLayer {
+    type Service = Admission<S>;
+
+    fn layer(&self, inner: S) -> Admission<S> {
+        let limited = ConcurrencyLimit::with_semaphore(inner.clone(), Arc::clone(&self.places));
+        Admission {
+            governed: LoadShed::new(limited),
+            ungoverned: inner,
+            default_deadline: self.default_deadline,
+        }
+    }
+}
+
+/// A service that refuses what is too much.
+#[derive(Debug, Clone)]
+pub(crate) struct Admission<S> {
+    governed: LoadShed<ConcurrencyLimit<S>>,
+    ungoverned: S,
+    default_deadline: Duration,
+}
+
+impl<S> Service<Request<Body>> for Admission<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if request.uri().path().starts_with(UNGOVERNED) {
+            let answer = self.ungoverned.clone().oneshot(request);
+            return Box::pin(async { answer.await.map_err(Into::into) });
+        }
+        let deadline = Deadline::of(request.headers(), self.default_deadline);
+        request.extensions_mut().insert(deadline);
+        let answer = self.governed.clone().oneshot(request);
+        Box::pin(async {
+            match answer.await {
+                Err(error) if error.is::<Overloaded>() => {
+                    Ok(Fault::Overloaded.into_status().into_http())
+                }
+                answered => answered,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_grpc_writes_them() {
+        assert_eq!(parse_timeout("100m"), Some(Duration::from_millis(100)));
+        assert_eq!(parse_timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        for malformed in ["", "m", "1", "+1S", "1.5S", "123456789S", "1x", "한"] {
+            assert_eq!(parse_timeout(malformed), None, "{malformed}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deadlines_leave_time_for_the_answer_and_have_an_end() {
+        let left = |timeout: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(timeout) = timeout {
+                headers.insert("grpc-timeout", http::HeaderValue::from_static(timeout));
+            }
+            Deadline::of(&headers, Duration::from_secs(10)).0 - Instant::now()
+        };
+        assert_eq!(left(None), Duration::from_secs(10));
+        assert_eq!(left(Some("100m")), Duration::from_millis(90));
+        assert_eq!(left(Some("2S")), Duration::from_millis(1_950));
+        assert_eq!(left(Some("99999999H")), DEADLINE_MAX);
+        assert_eq!(left(Some("nonsense")), Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,209 @@
+//! One open Propose stream to a shard's leader, and what is in flight on it.
+//!
+//! Invariant: every command that was handed to [`Connection::send`] comes out exactly once, through
+//! [`Connection::replies`] or through [`Connection::close`].
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use coupon_cluster::NodeId;
+use coupon_proto::internal::{
+    CommandBatch, ProposeRequest, ProposeResponse, Reply, ReplyBatch, RouterHello, propose_request,
+    propose_response,
+};
+use http::uri::PathAndQuery;
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::client::Grpc;
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+
+use crate::codec::ProposeCodec;
+use crate::stream::{Submission, Waiter};
+
+/// How many commands a batch has at most; the node refuses more.
+const BATCH_COMMANDS_MAX: usize = 1_024;
+
+/// A batch takes no further command once it has so many bytes.
+const BATCH_BYTES_MAX: usize = 512 << 10;
+
+/// How many batches wait for replies at most. What waits beyond them stays with the router, where it
+/// is surely not proposed; and a node that stopped reading holds up at most 32 MiB.
+const BATCHES_IN_FLIGHT_MAX: usize = 64;
+
+/// How many commands wait for replies at most: several times what a shard commits in one sync.
+const COMMANDS_IN_FLIGHT_MAX: usize = 16_384;
+
+/// How large a batch of replies may be. Generous, since a reply that cannot be read would break the
+/// stream again with every retry: 1,024 replies that each name many held coupons.
+const REPLY_BYTES_MAX: usize = 256 << 20;
+
+const PROPOSE: &str = "/coupon.internal.v1.ShardService/Propose";
+
+/// A batch that waits for its replies.
+struct InFlight {
+    batch: CommandBatch,
+    waiters: Vec<Option<Waiter>>,
+    sent_at: Instant,
+}
+
+/// An open stream.
+pub(crate) struct Connection {
+    node: NodeId,
+    outbound: mpsc::Sender<Bytes>,
+    inbound: Streaming<ProposeResponse>,
+    last_batch_id: u64,
+    in_flight: BTreeMap<u64, InFlight>,
+    commands_in_flight: usize,
+}
+
+impl Connection {
+    /// Opens a stream and waits for the node's hello. Bounded by the caller.
+    ///
+    /// # Errors
+    /// The node's status when it does not lead the shard, or the transport's.
+    pub(crate) async fn open(
+        node: NodeId,
+        channel: Channel,
+        hello: RouterHello,
+    ) -> Result<Self, Status> {
+        // Room for all that may be in flight, so that sending never waits.
+        let (outbound, requests) = mpsc::channel(BATCHES_IN_FLIGHT_MAX + 1);
+        let hello = ProposeRequest { message: Some(propose_request::Message::Hello(hello)) };
+        let gone = |_| Status::unavailable("the stream ended before hello");
+        outbound.try_send(hello.encode_to_vec().into()).map_err(gone)?;
+
+        let mut grpc = Grpc::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let requests = Request::new(ReceiverStream::new(requests));
+        let path = PathAndQuery::from_static(PROPOSE);
+        let mut inbound = grpc.streaming(requests, path, ProposeCodec).await?.into_inner();
+
+        match inbound.message().await?.and_then(|response| response.message) {
+            Some(propose_response::Message::Hello(_)) => {}
+            Some(propose_response::Message::Batch(_)) | None => {
+                return Err(Status::unavailable("the node did not say hello"));
+            }
+        }
+        Ok(Self {
+            node,
+            outbound,
+            inbound,
+            last_batch_id: 0,
+            in_flight: BTreeMap::new(),
+            commands_in_flight: 0,
+        })
+    }
+
+    /// The node at the other end.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// How many commands wait for replies.
+    pub(crate) fn commands_in_flight(&self) -> usize {
+        self.commands_in_flight
+    }
+
+    /// When the oldest batch without replies was sent.
+    pub(crate) fn oldest_sent_at(&self) -> Option<Instant> {
+        self.in_flight.first_key_value().map(|(_, in_flight)| in_flight.sent_at)
+    }
+
+    /// Takes commands that wait and sends them as one batch. Returns whether it did. Callers that have
+    /// gone are forgotten here, before their commands cost anything.
+    pub(crate) fn send(&mut self, backlog: &mut VecDeque<Submission>, now: Instant) -> bool {
+        let full = self.in_flight.len() >= BATCHES_IN_FLIGHT_MAX
+            || self.commands_in_flight >= COMMANDS_IN_FLIGHT_MAX;
+        if full || backlog.is_empty() {
+            return false;
+        }
+        let (mut commands, mut waiters, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while commands.len() < BATCH_COMMANDS_MAX && bytes < BATCH_BYTES_MAX {
+            let Some(Submission { command, waiter }) = backlog.pop_front() else { break };
+            if waiter.is_gone() {
+                continue;
+            }
+            bytes += command.encoded_len();
+            commands.push(command);
+            waiters.push(Some(waiter));
+        }
+        if commands.is_empty() {
+            return false;
+        }
+
+        self.last_batch_id += 1;
+        let batch_id = self.last_batch_id;
+        self.commands_in_flight += commands.len();
+        let message = propose_request::Message::Batch(CommandBatch { batch_id, commands });
+        let request = ProposeRequest { message: Some(message) };
+        // A closed stream is noticed where replies are received, with the status that closed it.
+        let _ = self.outbound.try_send(request.encode_to_vec().into());
+        if let Some(propose_request::Message::Batch(batch)) = request.message {
+            self.in_flight.insert(batch_id, InFlight { batch, waiters, sent_at: now });
+        }
+        true
+    }
+
+    /// The next batch of replies. Safe to cancel.
+    ///
+    /// # Errors
+    /// When the stream is over.
+    pub(crate) async fn receive(&mut self) -> Result<ReplyBatch, Status> {
+        let response = self.inbound.message().await?;
+        let response = response.ok_or_else(|| Status::unavailable("the stream ended"))?;
+        match response.message {
+            Some(propose_response::Message::Batch(batch)) => Ok(batch),
+            Some(propose_response::Message::Hello(_)) | None => {
+                Err(Status::internal("the node sent no replies"))
+            }
+        }
+    }
+
+    /// Brings replies and commands together. `None` when there is no such batch or the replies are
+    /// too few or too many: the stream cannot be trusted any more.
+    pub(crate) fn replies(
+        &mut self,
+        replies: ReplyBatch,
+    ) -> Option<impl Iterator<Item = (Submission, Reply)> + use<>> {
+        let in_flight = self.in_flight.get(&replies.batch_id)?;
+        if in_flight.waiters.len() != replies.replies.len() {
+            return None;
+        }
+        let in_flight = self.in_flight.remove(&replies.batch_id)?;
+        self.commands_in_flight -= in_flight.waiters.len();
+        Some(
+            in_flight
+                .into_submissions()
+                .zip(replies.replies)
+                .filter_map(|(submission, reply)| submission.map(|submission| (submission, reply))),
+        )
+    }
+
+    /// Ends the stream. Returns what was in flight, in the order it was sent.
+    pub(crate) fn close(self) -> Vec<Submission> {
+        self.in_flight.into_values().flat_map(InFlight::into_submissions).flatten().collect()
+    }
+
+    /// Takes the waiters whose deadline has come; their replies, should they still come, are dropped.
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<Waiter> {
+        let waiters = self.in_flight.values_mut().flat_map(|in_flight| &mut in_flight.waiters);
+        waiters.filter_map(|waiter| waiter.take_if(|waiter| waiter.deadline <= now)).collect()
+    }
+
+    /// The earliest deadline of all that is in flight.
+    pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
+        let waiters = self.in_flight.values().flat_map(|in_flight| &in_flight.waiters);
+        waiters.flatten().map(|waiter| waiter.deadline).min()
+    }
+}
+
+impl InFlight {
+    /// The commands with those who wait for them; nothing in the place of those who have gone.
+    fn into_submissions(self) -> impl Iterator<Item = Option<Submission>> {
+        let commands = self.batch.commands.into_iter().zip(self.waiters);
+        commands.map(|(command, waiter)| waiter.map(|waiter| Submission { command, waiter }))
+    }
+}

@@ -1,0 +1,40 @@
+//! The stateless front door of Coupon.
+//!
+//! A router checks the shape of a request, finds the shard that owns the campaign, hands the request
+//! to the node that leads the shard, and retries what is safe to retry until the caller's deadline.
+//! Any number of routers serve the same cluster; none of them keeps anything that another one needs.
+//!
+//! Invariants:
+//!
+//! - Every command carries a `request_id`, the caller's or one of our making, and every attempt of
+//!   the command carries the same one. The ledger deduplicates it, so a retry never issues twice.
+//! - A command that may have been proposed and got no answer is reported as `OUTCOME_UNKNOWN`,
+//!   never as failed.
+//! - Every queue has a named bound and every wait ends at a deadline.
+//!
+//! Deliberately absent: Raft, storage, and any decision about quota, window or recipient. Those are
+//! the ledger's; the router only carries its answers.
+
+mod admission;
+mod backend;
+mod clock;
+mod codec;
+mod connection;
+mod convert;
+mod directory;
+mod error;
+mod leader;
+mod page;
+mod pool;
+mod propose;
+mod read;
+mod retry;
+mod server;
+mod service;
+mod stream;
+mod topology;
+mod validate;
+
+pub use clock::WallClock;
+pub use retry::Timing;
+pub use server::{RouterConfig, RouterError, RouterHandle, start};

@@ -1,0 +1,223 @@
+//! Questions to the leader of a shard.
+//!
+//! A read changes nothing, so it is asked again, of whoever may lead by now, until it is answered or
+//! its deadline comes. The answer reflects everything that was applied before the question: the
+//! leader makes sure that it still leads before it answers.
+
+use std::sync::Arc;
+
+use coupon_cluster::{CampaignId, Epoch, NodeId, ShardId};
+use coupon_proto::internal::shard_service_client::ShardServiceClient;
+use coupon_proto::internal::{
+    GetCampaignQuery, ReadRequest, ReadResponse, Refusal, RefusalReason, StreamCouponsRequest,
+    StreamCouponsResponse, read_request,
+};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::time::{Instant, timeout_at};
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+
+use crate::backend::Backend;
+use crate::error::Fault;
+use crate::retry::{self, Unanswered};
+use crate::topology::Topology;
+
+/// How large one answer may be: a page of 1,000 coupons with all the metadata they may have, twice.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// A stream of coupons, and the message it began with.
+pub(crate) struct CouponStream {
+    /// The first message; carries no refusal by epoch or ownership.
+    pub(crate) first: StreamCouponsResponse,
+    /// What follows.
+    pub(crate) rest: Streaming<StreamCouponsResponse>,
+}
+
+impl Backend {
+    /// Reads one campaign from the shard that owns it.
+    ///
+    /// # Errors
+    /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when there is no such campaign.
+    pub(crate) async fn read_campaign(
+        &self,
+        campaign: &CampaignId,
+        deadline: Instant,
+    ) -> Result<ReadResponse, Fault> {
+        let query = GetCampaignQuery { campaign_id: campaign.to_string() };
+        let query = read_request::Query::GetCampaign(query);
+        self.read_owner(campaign, query, deadline).await.map(|(response, _)| response)
+    }
+
+    /// Asks the shard that owns a campaign, and returns the map by which it does.
+    ///
+    /// # Errors
+    /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when the shard refuses.
+    pub(crate) async fn read_owner(
+        &self,
+        campaign: &CampaignId,
+        query: read_request::Query,
+        deadline: Instant,
+    ) -> Result<(ReadResponse, Arc<Topology>), Fault> {
+        loop {
+            let topology = self.topology(deadline).await?;
+            let shard = topology.owner(campaign);
+            if let Some(response) = self.read(shard, &topology, query.clone(), deadline).await? {
+                return Ok((response, topology));
+            }
+        }
+    }
+
+    /// Asks one shard. `None` when the shard is at another epoch than the map, after waiting for a
+    /// newer map.
+    ///
+    /// # Errors
+    /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when the shard refuses.
+    pub(crate) async fn read(
+        &self,
+        shard: ShardId,
+        topology: &Topology,
+        query: read_request::Query,
+        deadline: Instant,
+    ) -> Result<Option<ReadResponse>, Fault> {
+        let epoch = topology.epoch().get();
+        let ask = |mut client: ShardServiceClient<Channel>| {
+            let question = ReadRequest { shard_id: shard.get(), epoch, query: Some(query.clone()) };
+            let question = self.bounded(question, deadline);
+            async move { client.read(question).await.map(tonic::Response::into_inner) }.boxed()
+        };
+        let response = self.ask_leader(shard, topology, deadline, ask).await?;
+        self.check_refusal(response.refusal.as_ref(), topology, deadline)
+            .await
+            .map(|owned| owned.then_some(response))
+    }
+
+    /// Opens a stream of all coupons of a campaign.
+    ///
+    /// # Errors
+    /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when there is no such campaign.
+    pub(crate) async fn stream_coupons(
+        &self,
+        campaign: &CampaignId,
+        deadline: Instant,
+    ) -> Result<(CouponStream, Arc<Topology>), Fault> {
+        loop {
+            let topology = self.topology(deadline).await?;
+            let shard = topology.owner(campaign);
+            let question = StreamCouponsRequest {
+                shard_id: shard.get(),
+                epoch: topology.epoch().get(),
+                campaign_id: campaign.to_string(),
+            };
+            let ask = |mut client: ShardServiceClient<Channel>| {
+                let question = question.clone();
+                let open = async move {
+                    let mut rest = client.stream_coupons(question).await?.into_inner();
+                    let first = rest.message().await?;
+                    let first = first.ok_or_else(|| Status::unavailable("the stream ended"))?;
+                    Ok(CouponStream { first, rest })
+                };
+                open.boxed()
+            };
+            let stream = self.ask_leader(shard, &topology, deadline, ask).await?;
+            if self.check_refusal(stream.first.refusal.as_ref(), &topology, deadline).await? {
+                return Ok((stream, topology));
+            }
+        }
+    }
+
+    /// Asks nodes until the leader of the shard answers.
+    async fn ask_leader<T>(
+        &self,
+        shard: ShardId,
+        topology: &Topology,
+        deadline: Instant,
+        ask: impl Fn(ShardServiceClient<Channel>) -> BoxFuture<'static, Result<T, Status>>,
+    ) -> Result<T, Fault> {
+        let leader = self.shard(shard).leader;
+        for misses in 1.. {
+            let now = Instant::now();
+            let mut named = false;
+            let candidate = leader.lock().choose(topology.replicas(shard), now);
+            if let Some(node) = candidate {
+                let until = (now + self.timing().read_attempt).min(deadline);
+                let attempt = async { ask(self.client(node, topology)?).await };
+                let late = || Err(Status::deadline_exceeded("no answer in time"));
+                let status = match timeout_at(until, attempt).await.unwrap_or_else(|_| late()) {
+                    Ok(answer) => {
+                        leader.lock().confirmed(node);
+                        return Ok(answer);
+                    }
+                    Err(status) => status,
+                };
+                if !retry::read_is_retriable(status.code()) {
+                    tracing::error!(
+                        %shard, %node, code = ?status.code(), message = status.message(),
+                        "a node refused a read",
+                    );
+                    return Err(Fault::Internal("a node refused a read"));
+                }
+                // A slow answer at the very end says more about the deadline than about the node.
+                if until < deadline || status.code() != tonic::Code::DeadlineExceeded {
+                    named = leader.lock().failed(node, &status, Instant::now());
+                }
+            }
+            let resume = Instant::now() + retry::random_pause(misses, named);
+            if resume >= deadline {
+                break;
+            }
+            tokio::time::sleep_until(resume).await;
+        }
+        Err(Fault::Unanswered(Unanswered::NoLeader))
+    }
+
+    fn client(
+        &self,
+        node: NodeId,
+        topology: &Topology,
+    ) -> Result<ShardServiceClient<Channel>, Status> {
+        let address = topology.address(node).ok_or_else(|| Status::unavailable("no address"))?;
+        let channel = self.pool().channel(address);
+        let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(ShardServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
+    }
+
+    /// Tells the node when the caller stops waiting.
+    fn bounded<T>(&self, question: T, deadline: Instant) -> Request<T> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut request = Request::new(question);
+        request.set_timeout(left.min(self.timing().read_attempt));
+        request
+    }
+
+    /// Whether the shard answered; if not, because of its epoch, waits a little for a newer map.
+    async fn check_refusal(
+        &self,
+        refusal: Option<&Refusal>,
+        topology: &Topology,
+        deadline: Instant,
+    ) -> Result<bool, Fault> {
+        let Some(refusal) = refusal else { return Ok(true) };
+        match refusal.reason() {
+            RefusalReason::StaleEpoch | RefusalReason::NotOwner => {
+                let resume = Instant::now() + retry::random_pause(4, false);
+                if resume >= deadline {
+                    return Err(Fault::Unanswered(Unanswered::NoLeader));
+                }
+                self.directory().reach(Epoch(refusal.epoch), resume).await;
+                // The shard may also be behind the map: never ask again at once.
+                tokio::time::sleep_until(resume).await;
+                Ok(false)
+            }
+            RefusalReason::Unspecified
+            | RefusalReason::NotStarted
+            | RefusalReason::Ended
+            | RefusalReason::SoldOut
+            | RefusalReason::RecipientLimitReached
+            | RefusalReason::RecipientRequired
+            | RefusalReason::CampaignExists
+            | RefusalReason::CampaignNotFound
+            | RefusalReason::RequestIdReused => Err(Fault::refused(refusal.clone(), topology)),
+        }
+    }
+}

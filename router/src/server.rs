@@ -1,0 +1,241 @@
+//! A router as a whole: start it, find where it listens, stop it.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_proto::v1;
+use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
+use coupon_proto::v1::coupon_service_server::CouponServiceServer;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::admission::AdmissionLayer;
+use crate::backend::Backend;
+use crate::clock::WallClock;
+use crate::directory::Directory;
+use crate::pool;
+use crate::retry::Timing;
+use crate::service::{Campaigns, Coupons};
+
+/// How large one request to `CampaignService` may be.
+const CAMPAIGN_REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// How large one request to `CouponService` may be: a batch. A single issue stays far below 64 KiB by
+/// the limits of its fields.
+const COUPON_REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// How many requests one connection may have under way. Clients that issue in bulk use few
+/// connections; admission bounds the sum.
+const STREAMS_PER_CONNECTION_MAX: u32 = 4_096;
+
+/// What a client may send on one stream before it is read: one batch of the largest size.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+
+/// See [`STREAM_WINDOW_BYTES`], for the whole connection.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// How much header one request may have.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+
+/// An idle connection is pinged so often, and closed when the ping goes unanswered as long.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// How a router runs.
+#[derive(Debug, Clone)]
+pub struct RouterConfig {
+    /// Where to listen; port 0 takes any free one. Default: 127.0.0.1:7400.
+    pub listen: SocketAddr,
+    /// Nodes of the cluster, `host:port`, at least one; the others are learned. Default: none.
+    pub nodes: Vec<String>,
+    /// How many requests are worked on at a time; more are refused as OVERLOADED. A batch counts
+    /// once. Default: 16,384, about 100 MB at their usual size.
+    pub requests_max: usize,
+    /// When a request without a deadline of its own must have been answered. Default: 10 s, time
+    /// enough for an election.
+    pub default_deadline: Duration,
+    /// How long a shutdown waits for requests under way. Default: 10 s.
+    pub shutdown_grace: Duration,
+    /// How long single steps of a request may take.
+    pub timing: Timing,
+    /// Where the router gets the time of day from. Default: the system.
+    pub clock: WallClock,
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            nodes: Vec::new(),
+            requests_max: 16_384,
+            default_deadline: Duration::from_secs(10),
+            shutdown_grace: Duration::from_secs(10),
+            timing: Timing::default(),
+            clock: WallClock::default(),
+        }
+    }
+}
+
+/// Why a router does not start, or stopped.
+#[derive(Debug, Error)]
+pub enum RouterError {
+    /// No node is configured, so that there is nobody to ask for the cluster.
+    #[error("no node is configured")]
+    NoNodes,
+    /// A node's address is not `host:port`.
+    #[error("node address {address:?} is not host:port")]
+    NodeAddress {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        source: tonic::transport::Error,
+    },
+    /// The address to listen on is taken or not ours.
+    #[error("listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The reflection service cannot be built of our descriptors.
+    #[error("build the reflection service")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The server failed while it ran.
+    #[error("serve")]
+    Serve(#[source] tonic::transport::Error),
+    /// Requests were still under way when the time to shut down was over.
+    #[error("requests were cut off by the shutdown")]
+    CutOff,
+}
+
+/// A running router. Dropping it lets requests under way finish and takes no new ones.
+#[derive(Debug)]
+pub struct RouterHandle {
+    local_addr: SocketAddr,
+    shutdown_grace: Duration,
+    backend: Arc<Backend>,
+    health: HealthReporter,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl RouterHandle {
+    /// Where the router listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Waits until the router knows the cluster, at most `within`. Returns whether it does. Requests
+    /// before that are accepted, and wait as well.
+    pub async fn ready(&self, within: Duration) -> bool {
+        self.backend.directory().known(Instant::now() + within).await.is_some()
+    }
+
+    /// Takes no new requests, lets those under way finish, and stops.
+    ///
+    /// # Errors
+    /// [`RouterError::CutOff`] when requests took longer than the grace, [`RouterError::Serve`] when
+    /// the server had failed.
+    pub async fn shutdown(mut self) -> Result<(), RouterError> {
+        set_health(&self.health, ServingStatus::NotServing).await;
+        // Nobody listens when the server has ended by itself.
+        let _ = self.stop.send(());
+        match timeout(self.shutdown_grace, &mut self.server).await {
+            Ok(Ok(served)) => served.map_err(RouterError::Serve),
+            Ok(Err(_)) => Err(RouterError::CutOff),
+            Err(_) => {
+                self.server.abort();
+                Err(RouterError::CutOff)
+            }
+        }
+    }
+}
+
+/// Starts a router on the current tokio runtime, of either flavour.
+///
+/// It listens when this returns, whether or not a node can be reached: health says NOT_SERVING until
+/// the cluster is known.
+///
+/// # Errors
+/// [`RouterError`] when the configuration makes no sense or the address is taken.
+pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
+    if config.nodes.is_empty() {
+        return Err(RouterError::NoNodes);
+    }
+    for address in &config.nodes {
+        let refuse = |source| RouterError::NodeAddress { address: address.clone(), source };
+        pool::endpoint(address).map_err(refuse)?;
+    }
+    let refuse = |source| RouterError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(refuse)?;
+    let local_addr = listener.local_addr().map_err(refuse)?;
+
+    let backend = Arc::new(Backend::new(config.nodes, config.timing, config.clock));
+    let campaigns = CampaignServiceServer::new(Campaigns::new(Arc::clone(&backend)))
+        .max_decoding_message_size(CAMPAIGN_REQUEST_BYTES_MAX);
+    let coupons = CouponServiceServer::new(Coupons::new(Arc::clone(&backend)))
+        .max_decoding_message_size(COUPON_REQUEST_BYTES_MAX);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    set_health(&health, ServingStatus::NotServing).await;
+
+    let (stop, stopped) = oneshot::channel();
+    let server = Server::builder()
+        .tcp_nodelay(true)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .layer(AdmissionLayer::new(config.requests_max, config.default_deadline))
+        .add_service(campaigns)
+        .add_service(coupons)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            // A dropped handle stops the server as well.
+            async { stopped.await.unwrap_or(()) },
+        );
+    tracing::info!(address = %local_addr, "router listens");
+    let announcement = announce(backend.directory().clone(), health.clone());
+    let server = tokio::spawn(async {
+        tokio::select! {
+            served = server => served,
+            never = announcement => match never {},
+        }
+    });
+    let shutdown_grace = config.shutdown_grace;
+    Ok(RouterHandle { local_addr, shutdown_grace, backend, health, stop, server })
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Says SERVING once the cluster is known. Ends with the server that it speaks for.
+async fn announce(directory: Directory, health: HealthReporter) -> Infallible {
+    directory.first().await;
+    set_health(&health, ServingStatus::Serving).await;
+    std::future::pending().await
+}
+
+/// Sets the health of the router as a whole and of its services.
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for service in ["", "coupon.v1.CampaignService", "coupon.v1.CouponService"] {
+        health.set_service_status(service, status).await;
+    }
+}

@@ -1,0 +1,474 @@
+//! The one stream of this router to the leader of a shard, kept open by a task of its own.
+//!
+//! Commands wait in a backlog until a leader is found, travel in batches of whatever waits, and come
+//! back into the backlog when they got no outcome. Each has a deadline, and the task answers it by
+//! then, whatever the state of the shard: callers only wait for the answer.
+//!
+//! The loop is select → event → synchronous step; no step waits, so the queue into the task is always
+//! drained at once and its bound is a formality.
+//!
+//! Caveat: when a stream breaks, everything in flight on it may have been proposed, even where the
+//! node would have said otherwise a moment later. That costs a deduplicated retry, not correctness.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_cluster::{Epoch, NodeId, ShardId};
+use coupon_proto::internal::{
+    Command, NotProposed, NotProposedReason, Outcome, RefusalReason, ReplyBatch, RouterHello,
+    outcome, reply,
+};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep, timeout};
+use tonic::Status;
+
+use crate::connection::Connection;
+use crate::directory::Directory;
+use crate::leader::LeaderGuess;
+use crate::pool::Pool;
+use crate::retry::{self, Attempts, Miss, RetryBudget, Timing, Unanswered};
+
+/// How many commands a shard's stream holds, waiting and in flight, before it answers "overloaded":
+/// about a tenth of a second of the fastest shard.
+const HELD_MAX: usize = 65_536;
+
+/// How many commands wait to be looked at by the task.
+const QUEUE_MAX: usize = 4_096;
+
+/// Deadlines are looked for at most so often, since that walks over everything held.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(5);
+
+/// A command and who waits for it.
+pub(crate) struct Submission {
+    /// The command.
+    pub(crate) command: Command,
+    /// Who waits for it.
+    pub(crate) waiter: Waiter,
+}
+
+/// Who waits for a command.
+pub(crate) struct Waiter {
+    /// When it must have been answered.
+    pub(crate) deadline: Instant,
+    /// What is known of the command so far.
+    pub(crate) attempts: Attempts,
+    /// Where the answer goes.
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The ledger answered.
+    Outcome(Outcome),
+    /// The shard does not own the campaign, or not at that epoch. The command may be sent again.
+    Reroute {
+        /// The command.
+        command: Command,
+        /// The epoch the shard is at.
+        shard_epoch: Epoch,
+        /// What is known of the command so far.
+        attempts: Attempts,
+    },
+    /// Nobody answered in time.
+    Unanswered(Unanswered),
+}
+
+impl Waiter {
+    /// Whether the caller has hung up.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    fn answer(self, answer: Answer) {
+        // The caller may have hung up, which is its right.
+        let _ = self.answer.send(answer);
+    }
+
+    fn give_up(self) {
+        let unanswered = self.attempts.unanswered();
+        self.answer(Answer::Unanswered(unanswered));
+    }
+}
+
+/// How to reach the stream of a shard. A cheap clone; the task ends with the last one.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardHandle {
+    /// Commands for the shard.
+    pub(crate) queue: mpsc::Sender<Submission>,
+    /// Who leads the shard; reads use and improve the same guess.
+    pub(crate) leader: Arc<Mutex<LeaderGuess>>,
+}
+
+/// What all streams of a router share.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamContext {
+    pub(crate) router_id: u64,
+    pub(crate) directory: Directory,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) timing: Timing,
+}
+
+/// Starts the task of a shard.
+pub(crate) fn spawn(shard: ShardId, context: StreamContext) -> ShardHandle {
+    let (sender, queue) = mpsc::channel(QUEUE_MAX);
+    let leader = Arc::new(Mutex::new(LeaderGuess::default()));
+    let stream = ShardStream {
+        shard,
+        context,
+        leader: Arc::clone(&leader),
+        queue,
+        queue_closed: false,
+        arrived: Vec::new(),
+        backlog: VecDeque::new(),
+        link: Link::Idle,
+        streams_opened: 0,
+        misses: 0,
+        budget: RetryBudget::default(),
+        resume_at: Instant::now(),
+        next_sweep: None,
+        timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+    };
+    tokio::spawn(stream.run());
+    ShardHandle { queue: sender, leader }
+}
+
+/// The state of the connection.
+enum Link {
+    /// None, and nothing to send.
+    Idle,
+    /// None until then.
+    Pausing(Instant),
+    /// Being made.
+    Opening(BoxFuture<'static, Result<Connection, (NodeId, Status)>>),
+    /// There is one.
+    Open(Connection),
+}
+
+/// What wakes the task.
+enum Event {
+    Arrived,
+    QueueClosed,
+    Opened(Result<Connection, (NodeId, Status)>),
+    Received(Result<ReplyBatch, Status>),
+    Due,
+}
+
+struct ShardStream {
+    shard: ShardId,
+    context: StreamContext,
+    leader: Arc<Mutex<LeaderGuess>>,
+    queue: mpsc::Receiver<Submission>,
+    queue_closed: bool,
+    arrived: Vec<Submission>,
+    backlog: VecDeque<Submission>,
+    link: Link,
+    streams_opened: u64,
+    /// Failures in a row, since the last outcome.
+    misses: u32,
+    budget: RetryBudget,
+    /// Nothing is sent before, after an overloaded node asked for mercy.
+    resume_at: Instant,
+    /// A time not later than the earliest deadline held; `None` when nothing is held.
+    next_sweep: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl ShardStream {
+    async fn run(mut self) {
+        while !(self.queue_closed && self.held() == 0) {
+            self.step(Instant::now());
+            match self.next_event().await {
+                Event::Arrived => {
+                    // Whoever is ready to send as well gets the chance to share the batch. This is no
+                    // wait: the task runs again in this turn of the scheduler.
+                    tokio::task::yield_now().await;
+                    while let Ok(submission) = self.queue.try_recv() {
+                        self.arrived.push(submission);
+                    }
+                    self.take_arrived();
+                }
+                Event::QueueClosed => self.queue_closed = true,
+                Event::Opened(Ok(connection)) => {
+                    self.leader.lock().confirmed(connection.node());
+                    self.link = Link::Open(connection);
+                }
+                Event::Opened(Err((node, status))) => self.lost(node, &status),
+                Event::Received(Ok(replies)) => self.received(replies),
+                Event::Received(Err(status)) => self.broken(&status),
+                Event::Due => {}
+            }
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.backlog.len() + self.in_flight()
+    }
+
+    fn in_flight(&self) -> usize {
+        match &self.link {
+            Link::Open(connection) => connection.commands_in_flight(),
+            Link::Idle | Link::Pausing(_) | Link::Opening(_) => 0,
+        }
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let due = self.due();
+        // The timer is set back only when it is too late; fired too early, it is set again. Most
+        // commands are answered long before their deadline and cost the timer nothing.
+        if let Some(due) = due
+            && (due < self.timer.deadline() || self.timer.is_elapsed())
+        {
+            self.timer.as_mut().reset(due);
+        }
+        let Self { queue, arrived, link, timer, .. } = self;
+        let link_event = async {
+            match link {
+                Link::Opening(opening) => Event::Opened(opening.await),
+                Link::Open(connection) => Event::Received(connection.receive().await),
+                Link::Idle | Link::Pausing(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = link_event => event,
+            count = queue.recv_many(arrived, QUEUE_MAX), if !self.queue_closed => {
+                if count == 0 { Event::QueueClosed } else { Event::Arrived }
+            }
+            () = timer.as_mut(), if due.is_some() => Event::Due,
+        }
+    }
+
+    /// When there is something to do even if nothing happens.
+    fn due(&self) -> Option<Instant> {
+        let link = match &self.link {
+            Link::Pausing(until) => Some(*until),
+            Link::Open(connection) => {
+                let silence = connection.oldest_sent_at().map(|at| at + self.context.timing.reply);
+                let resume = (!self.backlog.is_empty()).then_some(self.resume_at);
+                let resume = resume.filter(|resume| *resume > Instant::now());
+                silence.into_iter().chain(resume).min()
+            }
+            Link::Idle | Link::Opening(_) => None,
+        };
+        link.into_iter().chain(self.next_sweep).min()
+    }
+
+    /// Does what can be done now.
+    fn step(&mut self, now: Instant) {
+        if self.next_sweep.is_some_and(|sweep| sweep <= now) {
+            self.sweep(now);
+        }
+        match &mut self.link {
+            Link::Idle => {
+                if !self.backlog.is_empty() {
+                    self.open(now);
+                }
+            }
+            Link::Pausing(until) => {
+                if *until <= now {
+                    self.link = Link::Idle;
+                    self.step(now);
+                }
+            }
+            Link::Opening(_) => {}
+            Link::Open(connection) => {
+                let oldest = connection.oldest_sent_at();
+                if oldest.is_some_and(|at| at + self.context.timing.reply <= now) {
+                    self.broken(&Status::deadline_exceeded("no replies in time"));
+                } else if self.resume_at <= now {
+                    while connection.send(&mut self.backlog, now) {}
+                }
+            }
+        }
+    }
+
+    fn take_arrived(&mut self) {
+        let mut held = self.held();
+        for mut submission in self.arrived.drain(..) {
+            if held >= HELD_MAX {
+                let attempts = &mut submission.waiter.attempts;
+                let mut no_budget = RetryBudget::empty();
+                attempts.missed(Miss::Overloaded, &mut no_budget);
+                submission.waiter.give_up();
+                continue;
+            }
+            held += 1;
+            let deadline = submission.waiter.deadline;
+            self.next_sweep = Some(self.next_sweep.map_or(deadline, |sweep| sweep.min(deadline)));
+            self.backlog.push_back(submission);
+        }
+    }
+
+    /// Gives up what has reached its deadline.
+    fn sweep(&mut self, now: Instant) {
+        let mut earliest: Option<Instant> = None;
+        let waiting = std::mem::take(&mut self.backlog);
+        for submission in waiting {
+            let deadline = submission.waiter.deadline;
+            if deadline <= now {
+                submission.waiter.give_up();
+            } else {
+                earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+                self.backlog.push_back(submission);
+            }
+        }
+        if let Link::Open(connection) = &mut self.link {
+            for mut waiter in connection.take_expired(now) {
+                waiter.attempts.missed(Miss::Unknown, &mut self.budget);
+                waiter.give_up();
+            }
+            earliest = earliest.into_iter().chain(connection.earliest_deadline()).min();
+        }
+        self.next_sweep = earliest.map(|earliest| earliest.max(now + SWEEP_INTERVAL));
+    }
+
+    /// Begins to open a stream to the node that should lead the shard.
+    fn open(&mut self, now: Instant) {
+        let StreamContext { router_id, directory, pool, timing } = &self.context;
+        let candidate = directory.current().and_then(|topology| {
+            let node = self.leader.lock().choose(topology.replicas(self.shard), now)?;
+            topology.address(node).map(|address| (node, pool.channel(address)))
+        });
+        let Some((node, channel)) = candidate else {
+            return self.pause(false, now);
+        };
+        let channel = match channel {
+            Ok(channel) => channel,
+            Err(error) => return self.lost(node, &Status::unavailable(error.to_string())),
+        };
+        self.streams_opened += 1;
+        let hello = RouterHello {
+            shard_id: self.shard.get(),
+            router_id: *router_id,
+            stream_number: self.streams_opened,
+        };
+        let bound = timing.hello;
+        self.link = Link::Opening(Box::pin(async move {
+            let opened = timeout(bound, Connection::open(node, channel, hello)).await;
+            let opened = opened.unwrap_or_else(|_| Err(Status::deadline_exceeded("no hello")));
+            opened.map_err(|status| (node, status))
+        }));
+    }
+
+    /// There is no stream to a node.
+    fn lost(&mut self, node: NodeId, status: &Status) {
+        let now = Instant::now();
+        tracing::debug!(
+            shard = %self.shard, %node, code = ?status.code(), message = status.message(),
+            "no stream",
+        );
+        let named = self.leader.lock().failed(node, status, now);
+        self.pause(named, now);
+    }
+
+    /// There is no stream any more; what was in flight may have been proposed.
+    fn broken(&mut self, status: &Status) {
+        if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
+            let node = connection.node();
+            self.take_back(connection);
+            self.lost(node, status);
+        }
+    }
+
+    fn take_back(&mut self, connection: Connection) {
+        for mut submission in connection.close().into_iter().rev() {
+            submission.waiter.attempts.missed(Miss::Unknown, &mut self.budget);
+            self.backlog.push_front(submission);
+        }
+    }
+
+    fn pause(&mut self, leader_named: bool, now: Instant) {
+        self.misses = self.misses.saturating_add(1);
+        self.link = Link::Pausing(now + retry::random_pause(self.misses, leader_named));
+    }
+
+    fn received(&mut self, replies: ReplyBatch) {
+        let Link::Open(connection) = &mut self.link else { return };
+        let node = connection.node();
+        let Some(replies) = connection.replies(replies) else {
+            return self.broken(&Status::internal("replies do not match their batch"));
+        };
+        let (mut again, mut not_leader, mut slow_down) = (Vec::new(), None, false);
+        for (submission, reply) in replies {
+            let Submission { mut command, mut waiter } = submission;
+            let miss = match reply.reply {
+                Some(reply::Reply::Outcome(outcome)) => {
+                    self.misses = 0;
+                    self.budget.earn();
+                    answer(command, waiter, outcome);
+                    continue;
+                }
+                Some(reply::Reply::NotProposed(not_proposed)) => {
+                    let miss = miss_of(&not_proposed);
+                    if miss == Miss::NotLeader {
+                        not_leader = Some(NodeId::new(not_proposed.leader_node_id).ok());
+                    }
+                    miss
+                }
+                Some(reply::Reply::Unknown(_)) | None => Miss::Unknown,
+            };
+            if miss == Miss::Expired {
+                // It is not expired, or it would not be here: the clocks of node and router differ,
+                // and the hint does harm.
+                command.deadline_micros = 0;
+            }
+            slow_down |= miss != Miss::Expired;
+            match waiter.attempts.missed(miss, &mut self.budget) {
+                Some(unanswered) => waiter.answer(Answer::Unanswered(unanswered)),
+                None => again.push(Submission { command, waiter }),
+            }
+        }
+        for submission in again.into_iter().rev() {
+            self.backlog.push_front(submission);
+        }
+        let now = Instant::now();
+        if let Some(named) = not_leader {
+            if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
+                self.take_back(connection);
+            }
+            let named = self.leader.lock().refused(node, named, now);
+            self.pause(named, now);
+        } else if slow_down {
+            self.misses = self.misses.saturating_add(1);
+            self.resume_at = now + retry::random_pause(self.misses, false);
+        }
+    }
+}
+
+/// Hands an outcome to who waits for it; the command goes along if it has to be routed anew.
+fn answer(command: Command, waiter: Waiter, outcome: Outcome) {
+    let rerouted = match &outcome.outcome {
+        Some(outcome::Outcome::Refusal(refusal)) => match refusal.reason() {
+            RefusalReason::StaleEpoch | RefusalReason::NotOwner => Some(Epoch(refusal.epoch)),
+            RefusalReason::Unspecified
+            | RefusalReason::NotStarted
+            | RefusalReason::Ended
+            | RefusalReason::SoldOut
+            | RefusalReason::RecipientLimitReached
+            | RefusalReason::RecipientRequired
+            | RefusalReason::CampaignExists
+            | RefusalReason::CampaignNotFound
+            | RefusalReason::RequestIdReused => None,
+        },
+        Some(outcome::Outcome::CampaignCreated(_) | outcome::Outcome::CouponIssued(_)) | None => {
+            None
+        }
+    };
+    let attempts = waiter.attempts;
+    waiter.answer(match rerouted {
+        Some(shard_epoch) => Answer::Reroute { command, shard_epoch, attempts },
+        None => Answer::Outcome(outcome),
+    });
+}
+
+fn miss_of(not_proposed: &NotProposed) -> Miss {
+    match not_proposed.reason() {
+        NotProposedReason::NotLeader | NotProposedReason::Unspecified => Miss::NotLeader,
+        NotProposedReason::Overloaded => Miss::Overloaded,
+        NotProposedReason::Expired => Miss::Expired,
+    }
+}

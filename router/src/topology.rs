@@ -1,0 +1,133 @@
+//! A shard map as a router reads it: where campaigns, nodes and code keys are. Pure.
+//!
+//! Made once for each map and shared by all requests, never changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coupon_cluster::{CampaignId, CodeCipher, CodeKey, Epoch, KeyId, NodeId, Ring, ShardId};
+use coupon_proto::internal::{ReplicaRole, ShardMap};
+use thiserror::Error;
+
+/// Why a shard map cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum MapError {
+    /// The map has no ring: the cluster is not formed yet.
+    #[error("the ring of the map has no shards")]
+    EmptyRing,
+    /// An id in the map cannot be one.
+    #[error("the map holds a malformed {0}")]
+    Malformed(&'static str),
+}
+
+/// What a router takes from one version of the shard map.
+#[derive(Debug)]
+pub(crate) struct Topology {
+    cluster_id: String,
+    version: u64,
+    ring: Ring,
+    shards: BTreeMap<ShardId, Vec<NodeId>>,
+    addresses: BTreeMap<NodeId, String>,
+    ciphers: BTreeMap<KeyId, CodeCipher>,
+}
+
+impl Topology {
+    /// Reads a map.
+    ///
+    /// # Errors
+    /// [`MapError`] when the map is of no cluster, or not one that any node would send.
+    pub(crate) fn read(map: &ShardMap) -> Result<Self, MapError> {
+        let node_id = |id| NodeId::new(id).map_err(|_| MapError::Malformed("node id"));
+        let shard_id = |id| ShardId::new(id).map_err(|_| MapError::Malformed("shard id"));
+
+        let members =
+            map.ring_shards.iter().map(|id| shard_id(*id)).collect::<Result<Vec<_>, _>>()?;
+        let ring = Ring::new(Epoch(map.epoch), members).ok_or(MapError::EmptyRing)?;
+
+        let mut shards = BTreeMap::new();
+        for shard in &map.shards {
+            let mut nodes = Vec::with_capacity(shard.replicas.len());
+            for replica in &shard.replicas {
+                // A replica whose disk is lost leads nothing; a joining one may, before its map says
+                // that it has joined.
+                let leads = replica.role() != ReplicaRole::Leaving;
+                let node = node_id(replica.node_id)?;
+                if leads && !nodes.contains(&node) {
+                    nodes.push(node);
+                }
+            }
+            shards.insert(shard_id(shard.shard_id)?, nodes);
+        }
+
+        let mut addresses = BTreeMap::new();
+        for node in &map.nodes {
+            addresses.insert(node_id(node.node_id)?, node.address.clone());
+        }
+
+        let mut ciphers = BTreeMap::new();
+        for key in &map.code_keys {
+            let secret = key.secret.as_slice().try_into().ok();
+            let secret = secret.ok_or(MapError::Malformed("code key"))?;
+            let id = KeyId(key.key_id);
+            ciphers.insert(id, CodeCipher::new(&CodeKey { id, secret }));
+        }
+
+        Ok(Self {
+            cluster_id: map.cluster_id.clone(),
+            version: map.version,
+            ring,
+            shards,
+            addresses,
+            ciphers,
+        })
+    }
+
+    /// The cluster that the map is of.
+    pub(crate) fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// Grows with every change of the map.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Grows with every change of the ring.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.ring.epoch()
+    }
+
+    /// The shard that owns a campaign.
+    pub(crate) fn owner(&self, campaign: &CampaignId) -> ShardId {
+        self.ring.owner(campaign)
+    }
+
+    /// The shards that own campaigns, ascending.
+    pub(crate) fn ring_shards(&self) -> &BTreeSet<ShardId> {
+        self.ring.shards()
+    }
+
+    /// The nodes that may lead a shard; none when the shard is not in the map.
+    pub(crate) fn replicas(&self, shard: ShardId) -> &[NodeId] {
+        self.shards.get(&shard).map_or(&[], Vec::as_slice)
+    }
+
+    /// Where a node is called.
+    pub(crate) fn address(&self, node: NodeId) -> Option<&str> {
+        self.addresses.get(&node).map(String::as_str)
+    }
+
+    /// Where all nodes are called.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.addresses.values().map(String::as_str)
+    }
+
+    /// The cipher of a key; `None` when the key is newer than the map.
+    pub(crate) fn cipher(&self, key: KeyId) -> Option<&CodeCipher> {
+        self.ciphers.get(&key)
+    }
+
+    /// The key that new campaigns use; `None` in a map without keys.
+    pub(crate) fn newest_key(&self) -> Option<KeyId> {
+        self.ciphers.keys().next_back().copied()
+    }
+}
