@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Maps are ordered, since every replica must write the same bytes.
         .btree_map(".")
         // Log payloads and snapshot parts are passed on without copying.
-        .bytes(".coupon.internal.v1.LogEntry.payload.normal")
+        .bytes(".coupon.internal.v1.LogEntry.normal")
         .bytes(".coupon.internal.v1.InstallSnapshotRequest.data")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(all)?;

@@ -1,1 +1,26 @@
-//! x
+//! One member of a Coupon cluster.
+//!
+//! A node hosts a replica of each of many shards. A shard is a Raft group; a replica is its log
+//! and its state machine, all of them in the node's one RocksDB. Routers send commands to the node
+//! that leads a shard:
+//!
+//! ```text
+//! service::shard → shard::proposer → raft::group → raft::log_store (one sync for all shards)
+//!                → quorum → raft::state_machine → coupon_ledger → one write batch → outcomes
+//! ```
+//!
+//! Absent on purpose: validation of what clients send (the router's), rules about coupons (the
+//! ledger's), coupon codes (the router makes them from counters).
+
+pub mod clock;
+pub mod config;
+pub mod meta;
+pub mod node;
+pub mod raft;
+pub mod server;
+pub mod service;
+pub mod shard;
+pub mod storage;
+
+pub use config::{NodeConfig, RaftOptions};
+pub use server::{NodeError, NodeHandle, start};

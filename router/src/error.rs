@@ -211,6 +211,11 @@ fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
             "REQUEST_ID_REUSED",
             "the request_id was used before with other fields",
         ),
+        RefusalReason::ShardFull => Report::new(
+            FailedPrecondition,
+            "SHARD_FULL",
+            "the campaign's shard can take no more campaigns or coupons",
+        ),
         // These are followed, not shown; to a client they mean that the owner was not found in time.
         RefusalReason::StaleEpoch | RefusalReason::NotOwner => no_leader(),
         RefusalReason::Unspecified => Fault::Internal("a shard refused without a reason").report(),
@@ -280,6 +285,7 @@ mod tests {
             (RefusalReason::CampaignExists, Code::AlreadyExists, "CAMPAIGN_EXISTS"),
             (RefusalReason::CampaignNotFound, Code::NotFound, "CAMPAIGN_NOT_FOUND"),
             (RefusalReason::RequestIdReused, Code::InvalidArgument, "REQUEST_ID_REUSED"),
+            (RefusalReason::ShardFull, Code::FailedPrecondition, "SHARD_FULL"),
             (RefusalReason::StaleEpoch, Code::Unavailable, "NO_LEADER"),
             (RefusalReason::NotOwner, Code::Unavailable, "NO_LEADER"),
             (RefusalReason::Unspecified, Code::Internal, "INTERNAL"),

@@ -43,19 +43,19 @@ impl LeaderGuess {
         if !is_silent(self.silent, first, now) { Some(first) } else { turn() }
     }
 
-    /// A call to a node failed. Returns whether the guess has now a leader to follow.
+    /// A call to a node failed; with `DEADLINE_EXCEEDED` if it said nothing at all. Returns whether the guess has now a leader to follow.
     pub(crate) fn failed(&mut self, node: NodeId, status: &Status, now: Instant) -> bool {
         match status.get_details_error_info() {
             Some(info) if info.reason == NOT_LEADER => {
                 let named = info.metadata.get(LEADER_NODE_ID).and_then(|id| id.parse().ok());
                 self.refused(node, named.and_then(|id| NodeId::new(id).ok()), now)
             }
-            // The term ended, which the node was alive to say.
-            _ if status.code() == Code::Aborted => self.refused(node, None, now),
-            _ => {
+            _ if status.code() == Code::DeadlineExceeded => {
                 self.silent(node, now);
                 false
             }
+            // It is alive enough to refuse, be it only the connection: asking it again costs little.
+            _ => self.refused(node, None, now),
         }
     }
 
@@ -78,8 +78,8 @@ impl LeaderGuess {
         named.is_some()
     }
 
-    /// A node did not answer, or its connection broke.
-    pub(crate) fn silent(&mut self, node: NodeId, now: Instant) {
+    /// A node did not answer.
+    fn silent(&mut self, node: NodeId, now: Instant) {
         if self.leader == Some(node) {
             self.leader = None;
         }
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(turns, [A, B, C, A]);
         guess.confirmed(B);
         assert_eq!(guess.choose(&[A, B, C], now), Some(B));
-        assert_eq!(guess.choose(&[A, C], now), Some(C), "a node that left is not asked");
+        assert_eq!(guess.choose(&[A, C], now), Some(A), "a node that left is not asked");
         assert_eq!(guess.choose(&[], now), None);
     }
 

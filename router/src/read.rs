@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignId, Epoch, NodeId, ShardId};
+use coupon_cluster::{CampaignId, NodeId, ShardId};
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::{
-    GetCampaignQuery, ReadRequest, ReadResponse, Refusal, RefusalReason, StreamCouponsRequest,
+    GetCampaignQuery, ReadRequest, ReadResponse, Refusal, StreamCouponsRequest,
     StreamCouponsResponse, read_request,
 };
 use futures::FutureExt as _;
@@ -46,24 +46,11 @@ impl Backend {
     ) -> Result<ReadResponse, Fault> {
         let query = GetCampaignQuery { campaign_id: campaign.to_string() };
         let query = read_request::Query::GetCampaign(query);
-        self.read_owner(campaign, query, deadline).await.map(|(response, _)| response)
-    }
-
-    /// Asks the shard that owns a campaign, and returns the map by which it does.
-    ///
-    /// # Errors
-    /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when the shard refuses.
-    pub(crate) async fn read_owner(
-        &self,
-        campaign: &CampaignId,
-        query: read_request::Query,
-        deadline: Instant,
-    ) -> Result<(ReadResponse, Arc<Topology>), Fault> {
         loop {
             let topology = self.topology(deadline).await?;
             let shard = topology.owner(campaign);
             if let Some(response) = self.read(shard, &topology, query.clone(), deadline).await? {
-                return Ok((response, topology));
+                return Ok(response);
             }
         }
     }
@@ -198,26 +185,16 @@ impl Backend {
         deadline: Instant,
     ) -> Result<bool, Fault> {
         let Some(refusal) = refusal else { return Ok(true) };
-        match refusal.reason() {
-            RefusalReason::StaleEpoch | RefusalReason::NotOwner => {
-                let resume = Instant::now() + retry::random_pause(4, false);
-                if resume >= deadline {
-                    return Err(Fault::Unanswered(Unanswered::NoLeader));
-                }
-                self.directory().reach(Epoch(refusal.epoch), resume).await;
-                // The shard may also be behind the map: never ask again at once.
-                tokio::time::sleep_until(resume).await;
-                Ok(false)
-            }
-            RefusalReason::Unspecified
-            | RefusalReason::NotStarted
-            | RefusalReason::Ended
-            | RefusalReason::SoldOut
-            | RefusalReason::RecipientLimitReached
-            | RefusalReason::RecipientRequired
-            | RefusalReason::CampaignExists
-            | RefusalReason::CampaignNotFound
-            | RefusalReason::RequestIdReused => Err(Fault::refused(refusal.clone(), topology)),
+        let Some(shard_epoch) = retry::reroutes(refusal) else {
+            return Err(Fault::refused(refusal.clone(), topology));
+        };
+        let resume = Instant::now() + retry::random_pause(4, false);
+        if resume >= deadline {
+            return Err(Fault::Unanswered(Unanswered::NoLeader));
         }
+        self.directory().reach(shard_epoch, resume).await;
+        // The shard may also be behind the map: never ask again at once.
+        tokio::time::sleep_until(resume).await;
+        Ok(false)
     }
 }

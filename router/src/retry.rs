@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use coupon_cluster::Epoch;
+use coupon_proto::internal::{Refusal, RefusalReason};
 use tonic::Code;
 
 /// How long the router waits for a single step of an attempt. The defaults fit an election timeout of
@@ -106,11 +108,6 @@ impl Attempts {
             Unanswered::NoLeader
         }
     }
-
-    /// Whether any attempt may have been proposed.
-    pub(crate) fn maybe_proposed(self) -> bool {
-        self.maybe_proposed
-    }
 }
 
 /// Keeps retries into an overloaded shard below a tenth of its answered commands.
@@ -166,6 +163,13 @@ pub(crate) fn pause(misses: u32, leader_named: bool, jitter: f64) -> Duration {
 /// A random pause after so many misses in a row; see [`pause`].
 pub(crate) fn random_pause(misses: u32, leader_named: bool) -> Duration {
     pause(misses, leader_named, rand::random())
+}
+
+/// The epoch a shard is at, when it refused only because the command or question was routed by another
+/// one: it may go to the owner, as if it had never been sent.
+pub(crate) fn reroutes(refusal: &Refusal) -> Option<Epoch> {
+    let rerouted = matches!(refusal.reason(), RefusalReason::StaleEpoch | RefusalReason::NotOwner);
+    rerouted.then_some(Epoch(refusal.epoch))
 }
 
 /// Whether a read that failed with this code may succeed elsewhere or later. Reads change nothing, so

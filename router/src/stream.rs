@@ -17,8 +17,7 @@ use std::time::Duration;
 
 use coupon_cluster::{Epoch, NodeId, ShardId};
 use coupon_proto::internal::{
-    Command, NotProposed, NotProposedReason, Outcome, RefusalReason, ReplyBatch, RouterHello,
-    outcome, reply,
+    Command, NotProposed, NotProposedReason, Outcome, ReplyBatch, RouterHello, outcome, reply,
 };
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -144,16 +143,16 @@ enum Link {
     /// None until then.
     Pausing(Instant),
     /// Being made.
-    Opening(BoxFuture<'static, Result<Connection, (NodeId, Status)>>),
+    Opening(BoxFuture<'static, Result<Box<Connection>, (NodeId, Status)>>),
     /// There is one.
-    Open(Connection),
+    Open(Box<Connection>),
 }
 
 /// What wakes the task.
 enum Event {
     Arrived,
     QueueClosed,
-    Opened(Result<Connection, (NodeId, Status)>),
+    Opened(Result<Box<Connection>, (NodeId, Status)>),
     Received(Result<ReplyBatch, Status>),
     Due,
 }
@@ -350,7 +349,7 @@ impl ShardStream {
         self.link = Link::Opening(Box::pin(async move {
             let opened = timeout(bound, Connection::open(node, channel, hello)).await;
             let opened = opened.unwrap_or_else(|_| Err(Status::deadline_exceeded("no hello")));
-            opened.map_err(|status| (node, status))
+            opened.map(Box::new).map_err(|status| (node, status))
         }));
     }
 
@@ -369,7 +368,7 @@ impl ShardStream {
     fn broken(&mut self, status: &Status) {
         if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
             let node = connection.node();
-            self.take_back(connection);
+            self.take_back(*connection);
             self.lost(node, status);
         }
     }
@@ -428,7 +427,7 @@ impl ShardStream {
         let now = Instant::now();
         if let Some(named) = not_leader {
             if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
-                self.take_back(connection);
+                self.take_back(*connection);
             }
             let named = self.leader.lock().refused(node, named, now);
             self.pause(named, now);
@@ -442,18 +441,7 @@ impl ShardStream {
 /// Hands an outcome to who waits for it; the command goes along if it has to be routed anew.
 fn answer(command: Command, waiter: Waiter, outcome: Outcome) {
     let rerouted = match &outcome.outcome {
-        Some(outcome::Outcome::Refusal(refusal)) => match refusal.reason() {
-            RefusalReason::StaleEpoch | RefusalReason::NotOwner => Some(Epoch(refusal.epoch)),
-            RefusalReason::Unspecified
-            | RefusalReason::NotStarted
-            | RefusalReason::Ended
-            | RefusalReason::SoldOut
-            | RefusalReason::RecipientLimitReached
-            | RefusalReason::RecipientRequired
-            | RefusalReason::CampaignExists
-            | RefusalReason::CampaignNotFound
-            | RefusalReason::RequestIdReused => None,
-        },
+        Some(outcome::Outcome::Refusal(refusal)) => retry::reroutes(refusal),
         Some(outcome::Outcome::CampaignCreated(_) | outcome::Outcome::CouponIssued(_)) | None => {
             None
         }

@@ -50,7 +50,7 @@ enum Machine {
 }
 
 /// A snapshot as openraft passes it around.
-pub type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+pub type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotFile>;
 
 impl StateMachine {
     /// Opens the state of a replica of a data shard.

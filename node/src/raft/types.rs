@@ -69,17 +69,17 @@ openraft::declare_raft_types!(
 );
 
 /// The id of a log entry.
-pub type LogId = openraft::alias::LogIdOf<TypeConfig>;
+pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
 /// A vote.
-pub type Vote = openraft::alias::VoteOf<TypeConfig>;
+pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
 /// A log entry.
-pub type Entry = openraft::alias::EntryOf<TypeConfig>;
+pub type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
 /// A membership and the entry that holds it.
-pub type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
+pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 /// A membership.
 pub type Membership = openraft::Membership<u64, Member>;
 /// What a snapshot holds.
-pub type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
+pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 
 /// A message lacks what every message of its kind has.
 #[derive(Debug, thiserror::Error)]

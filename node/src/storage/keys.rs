@@ -194,7 +194,7 @@ impl StateKeys {
     pub fn request(&self, number: u32, request: &RequestId) -> Vec<u8> {
         let mut key = self.table(REQUEST, 20);
         key.extend_from_slice(&number.to_be_bytes());
-        key.extend_from_slice(&request.as_bytes());
+        key.extend_from_slice(request.as_bytes());
         key
     }
 

@@ -10,6 +10,8 @@ use super::ledger::{decode, sequences};
 use super::records;
 use super::{Storage, StorageError};
 
+type Row = (Box<[u8]>, Box<[u8]>);
+
 /// The state of a shard at one moment. While it exists, RocksDB keeps what it shows.
 pub struct LedgerView<'a> {
     storage: &'a Storage,
@@ -156,11 +158,11 @@ impl<'a> LedgerView<'a> {
         Ok(self.snapshot.get_cf(self.storage.state(), key)?)
     }
 
-    fn rows(
-        &self,
+    fn rows<'s>(
+        &'s self,
         first: &[u8],
         end: Option<Vec<u8>>,
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StorageError>> + '_ {
+    ) -> impl Iterator<Item = Result<Row, StorageError>> + use<'s, 'a> {
         let mut options = ReadOptions::default();
         if let Some(end) = end {
             options.set_iterate_upper_bound(end);

@@ -1,0 +1,321 @@
+//! A node: its storage, its identity, the replicas it runs, and how it joins a cluster.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_cluster::{ReplicaId, ReplicaRole, ShardId, ShardMap};
+use coupon_proto::internal as pb;
+use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tonic::Code;
+
+use crate::clock::{Clock, Verdict};
+use crate::config::NodeConfig;
+use crate::meta::follow;
+use crate::meta::known::KnownMap;
+use crate::meta::wire;
+use crate::raft::group::Group;
+use crate::raft::network::{Lane, Peers};
+use crate::shard::caretaker::{self, Surroundings, successor};
+use crate::shard::proposer::Proposer;
+use crate::shard::registry::{Registry, Replica};
+use crate::storage::identity::{Identity, IdentityError};
+use crate::storage::snapshot::Owner;
+use crate::storage::{Storage, StorageError, fatal};
+
+/// The pause between two attempts to find a cluster.
+const JOIN_INTERVAL: Duration = Duration::from_millis(300);
+/// How long one node may take to answer while a cluster is looked for.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a stopping node looks whether it still leads.
+const HAND_OVER_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a stopping node tries to hand leadership over; afterwards the others elect.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A leadership that was offered and not taken is offered again after so long.
+const HAND_OVER_RETRY: Duration = Duration::from_millis(500);
+
+/// A node without the server around it.
+pub struct Node {
+    /// Its settings.
+    pub config: NodeConfig,
+    /// Its clock.
+    pub clock: Arc<dyn Clock>,
+    /// Its storage.
+    pub storage: Storage,
+    /// The shard map it knows.
+    pub known: KnownMap,
+    /// Its channels to other nodes.
+    pub peers: Peers,
+    /// Its replicas.
+    pub registry: Registry,
+    /// What it thinks of its clock.
+    pub verdict: watch::Receiver<Verdict>,
+    /// Held while a cluster is formed.
+    pub forming: tokio::sync::Mutex<()>,
+    verdict_sender: watch::Sender<Verdict>,
+    identity: Mutex<Identity>,
+    address: String,
+}
+
+impl Node {
+    /// Opens a node's data directory. Nothing runs yet.
+    ///
+    /// # Errors
+    ///
+    /// When the directory is another node's, or cannot be used.
+    pub fn open(
+        config: NodeConfig,
+        local_addr: SocketAddr,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, IdentityError> {
+        let identity = Identity::open(&config.data_dir, config.node_id)?;
+        let storage = Storage::open(&config.data_dir)?;
+        let known = KnownMap::open(storage.clone())?;
+        let (verdict_sender, verdict) = watch::channel(Verdict::default());
+        Ok(Self {
+            address: config.advertise.clone().unwrap_or_else(|| local_addr.to_string()),
+            peers: Peers::new(known.subscribe()),
+            registry: Registry::default(),
+            forming: tokio::sync::Mutex::new(()),
+            identity: Mutex::new(identity),
+            config,
+            clock,
+            storage,
+            known,
+            verdict,
+            verdict_sender,
+        })
+    }
+
+    /// Who this node is.
+    pub fn identify(&self) -> pb::IdentifyResponse {
+        let identity = self.identity.lock();
+        pb::IdentifyResponse {
+            node_id: self.config.node_id.get(),
+            address: self.address.clone(),
+            store_id: identity.store_id().to_owned(),
+            cluster_id: identity.cluster_id().unwrap_or_default().to_owned(),
+            clock_micros: self.clock.now_micros(),
+        }
+    }
+
+    /// Joins the cluster of a map that names this node's store, durably.
+    ///
+    /// # Errors
+    ///
+    /// When the data directory belongs to another cluster, or the disk fails.
+    pub fn adopt(&self, map: &Arc<ShardMap>) -> Result<(), IdentityError> {
+        self.identity.lock().join(&map.cluster_id)?;
+        Ok(self.known.learn(map)?)
+    }
+
+    /// Refuses a start with a directory of another cluster than that of the nodes it is told to
+    /// join: whoever did this mistook a directory or an address.
+    ///
+    /// # Errors
+    ///
+    /// When a node that answers belongs to another cluster.
+    pub async fn check_neighbours(&self) -> Result<(), IdentityError> {
+        let Some(ours) = self.identity.lock().cluster_id().map(str::to_owned) else {
+            return Ok(());
+        };
+        for address in self.config.join.iter().filter(|address| **address != self.address) {
+            let Some(channel) = self.peers.channel_to(address.clone(), Lane::Control) else {
+                continue;
+            };
+            let mut client = ClusterServiceClient::new(channel);
+            let asked = client.identify(pb::IdentifyRequest {});
+            // Neighbours may be away; they are asked for what they know, not needed.
+            if let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(1), asked).await {
+                let theirs = answer.into_inner().cluster_id;
+                if !theirs.is_empty() && theirs != ours {
+                    return Err(IdentityError::OtherCluster {
+                        dir: self.config.data_dir.clone(),
+                        found: ours,
+                        wanted: theirs,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts everything that runs besides the server.
+    pub fn run(self: &Arc<Self>) {
+        let me = self.config.node_id;
+        tokio::spawn(crate::clock::watch_peers(
+            me,
+            self.clock.clone(),
+            self.peers.clone(),
+            self.config.max_clock_offset,
+            self.verdict_sender.clone(),
+        ));
+        tokio::spawn(follow::follow_peers(me.get(), self.peers.clone(), self.known.clone()));
+        tokio::spawn(self.clone().join_cluster());
+        tokio::spawn(self.clone().run_replicas());
+    }
+
+    /// Looks for a cluster until one has this node and its address in its map.
+    async fn join_cluster(self: Arc<Self>) {
+        loop {
+            let map = self.known.get();
+            let listed = map.nodes.get(&self.config.node_id);
+            let store_id = self.identity.lock().store_id().to_owned();
+            if listed.is_some_and(|node| node.address == self.address && node.store_id == store_id)
+            {
+                return;
+            }
+            let known = map.nodes.values().map(|node| node.address.clone());
+            let addresses: Vec<String> = self.config.join.iter().cloned().chain(known).collect();
+            for address in addresses.into_iter().filter(|address| *address != self.address) {
+                if let Some(map) = self.register_at(address).await {
+                    if let Err(fault) = self.adopt(&Arc::new(map)) {
+                        fatal::abort("joining a cluster", &fault);
+                    }
+                    break;
+                }
+            }
+            tokio::time::sleep(JOIN_INTERVAL).await;
+        }
+    }
+
+    /// Has a node of a cluster register this one; `None` when it could not.
+    async fn register_at(&self, address: String) -> Option<ShardMap> {
+        let mut client = ClusterServiceClient::new(self.peers.channel_to(address, Lane::Control)?);
+        let me = self.identify();
+        let request = pb::RegisterNodeRequest {
+            cluster_id: me.cluster_id,
+            node: Some(pb::NodeInfo {
+                node_id: me.node_id,
+                address: me.address,
+                store_id: me.store_id,
+            }),
+        };
+        let answer = tokio::time::timeout(JOIN_TIMEOUT, client.register_node(request)).await.ok()?;
+        match answer {
+            Ok(answer) => wire::map_from_pb(answer.into_inner().map?).ok(),
+            Err(status) if status.code() == Code::FailedPrecondition => {
+                fatal::abort("the cluster refuses this node", &status.message())
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Runs the replicas that the map gives this node.
+    async fn run_replicas(self: Arc<Self>) {
+        let mut maps = self.known.subscribe();
+        loop {
+            let map = maps.borrow_and_update().clone();
+            if let Some(mine) = map.nodes.get(&self.config.node_id)
+                && mine.store_id != self.identity.lock().store_id()
+            {
+                fatal::abort("shard map", &"this node's data directory was replaced by another one");
+            }
+            for shard in map.shards.keys() {
+                let wanted = map.replica_on(self.config.node_id, *shard);
+                let running = self.registry.get(*shard).map(|replica| replica.group.owner.replica);
+                if running.is_some()
+                    && running != wanted
+                    && let Some(old) = self.registry.remove(*shard)
+                {
+                    old.group.stop().await;
+                }
+                if let Some(replica) = wanted.filter(|wanted| running != Some(*wanted)) {
+                    let started = self.start_replica(&map, *shard, replica).await;
+                    if let Err(fault) = started {
+                        fatal::abort(&format!("starting the replica of shard {shard}"), &fault);
+                    }
+                }
+            }
+            if maps.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn start_replica(
+        &self,
+        map: &ShardMap,
+        shard: ShardId,
+        replica: ReplicaId,
+    ) -> Result<(), StorageError> {
+        let applied_map = (shard == ShardId::META).then(|| {
+            let applied = watch::Sender::default();
+            tokio::spawn(follow::follow_own_replica(applied.subscribe(), self.known.clone()));
+            applied
+        });
+        let owner = Owner { shard, replica };
+        let options = &self.config.raft;
+        let group = Group::start(&self.storage, &self.peers, owner, applied_map, options).await?;
+        let founders = map.founders(shard);
+        // A group is founded by a map in which none of its founders was replaced: afterwards its
+        // members are in its own log alone.
+        let untouched = map.shards.get(&shard).into_iter().flatten().all(|(_, member)| {
+            match member.role {
+                ReplicaRole::Founder => true,
+                // The meta shard is founded by one node, and the others join.
+                ReplicaRole::Joining => shard == ShardId::META && map.version == 1,
+                ReplicaRole::Voter | ReplicaRole::Leaving => false,
+            }
+        });
+        if untouched
+            && founders.contains_key(&replica)
+            && let Err(error) = group.found(&founders).await
+        {
+            tracing::warn!(%shard, %error, "a group was not founded");
+        }
+        let proposer = Proposer::start(group.clone(), self.clock.clone());
+        let replica = Replica::new(group, proposer);
+        self.registry.insert(replica.clone());
+        tokio::spawn(caretaker::run(self.surroundings(), replica));
+        Ok(())
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            me: self.config.node_id,
+            storage: self.storage.clone(),
+            clock: self.clock.clone(),
+            verdict: self.verdict.clone(),
+            known: self.known.clone(),
+            peers: self.peers.clone(),
+            registry: self.registry.clone(),
+            options: self.config.raft.clone(),
+        }
+    }
+
+    /// Hands over every leadership, for a while.
+    pub async fn hand_over_all(&self) {
+        let replicas = self.registry.all();
+        for replica in &replicas {
+            // The caretaker must not let it stand for election again.
+            self.registry.remove(replica.group.owner.shard);
+            replica.group.allow_election(false);
+        }
+        let handed = async {
+            for replica in &replicas {
+                while replica.group.is_leader() {
+                    let distrusted = self.verdict.borrow().distrusted_peers.clone();
+                    if let Some(to) = successor(&replica.group, None, &distrusted) {
+                        replica.group.transfer_leadership(to).await;
+                    }
+                    let gone = async {
+                        while replica.group.is_leader() {
+                            tokio::time::sleep(HAND_OVER_INTERVAL).await;
+                        }
+                    };
+                    // One that does not leave in time is offered to the next one.
+                    let _ = tokio::time::timeout(HAND_OVER_RETRY, gone).await;
+                }
+            }
+        };
+        if tokio::time::timeout(HAND_OVER_TIMEOUT, handed).await.is_err() {
+            tracing::warn!("stopping although this node still leads: nobody took over in time");
+        }
+        for replica in replicas {
+            replica.group.stop().await;
+        }
+    }
+}

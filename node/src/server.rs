@@ -1,0 +1,122 @@
+//! A node with its server around it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_proto::internal::cluster_service_server::ClusterServiceServer;
+use coupon_proto::internal::raft_service_server::RaftServiceServer;
+use coupon_proto::internal::shard_service_server::ShardServiceServer;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::clock::Clock;
+use crate::config::NodeConfig;
+use crate::node::Node;
+use crate::raft::network::MESSAGE_BYTES_MAX;
+use crate::service::cluster::ClusterEndpoint;
+use crate::service::raft::RaftEndpoint;
+use crate::service::shard::ShardEndpoint;
+use crate::storage::identity::IdentityError;
+
+/// Flow-control windows, as on the calling side.
+const STREAM_WINDOW_BYTES: u32 = 8 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// How often a silent caller is pinged, and how long it may take to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long calls under way may take while the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// It cannot listen.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its data directory cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+/// A running node.
+pub struct NodeHandle {
+    node: Arc<Node>,
+    local_addr: SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+/// Starts a node on the current runtime. It serves when this returns; whether it is in a cluster
+/// yet, its status says.
+///
+/// A fault of its storage or of its Raft groups ends the process.
+///
+/// # Errors
+///
+/// When it cannot listen or its data directory cannot be used.
+pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHandle, NodeError> {
+    let address = config.listen;
+    let failed = |source| NodeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let local_addr = listener.local_addr().map_err(failed)?;
+    let node = Arc::new(Node::open(config, local_addr, clock)?);
+    node.check_neighbours().await?;
+
+    let (registry, storage) = (node.registry.clone(), node.storage.clone());
+    let raft = RaftEndpoint::new(registry.clone(), node.known.clone(), storage.clone());
+    let shard = ShardEndpoint::new(registry, storage, node.clock.clone());
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let (stop, stopped) = oneshot::channel();
+    let server = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_service(health_service)
+        .add_service(
+            RaftServiceServer::new(raft)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            ShardServiceServer::new(shard)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(ClusterServiceServer::new(ClusterEndpoint::new(node.clone())));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let served = tokio::spawn(server.serve_with_incoming_shutdown(incoming, async {
+        // A handle that was dropped stops the server as well.
+        let _ = stopped.await;
+    }));
+    node.run();
+    Ok(NodeHandle { node, local_addr, stop, served })
+}
+
+impl NodeHandle {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Hands over every leadership, then stops. Takes a few seconds at most.
+    pub async fn stop(self) {
+        self.node.hand_over_all().await;
+        // The server may have ended by itself.
+        let _ = self.stop.send(());
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.served).await.is_err() {
+            tracing::info!("calls under way were cut off");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! What nodes, routers and administrators ask about the cluster.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_cluster::{GenesisSpec, MetaCommand, Node, NodeId, ShardMap};
+use coupon_proto::internal as pb;
+use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use coupon_proto::internal::cluster_service_server::ClusterService;
+use futures::Stream;
+use openraft::ServerState;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::WatchStream;
+use tonic::{Request, Response, Status};
+
+use super::status::{from_group, malformed};
+use crate::meta::propose::{self, ProposeError};
+use crate::meta::wire;
+use crate::node::Node as ThisNode;
+use crate::raft::group::Group;
+use crate::raft::network::Lane;
+use crate::raft::types::Malformed;
+use crate::shard::caretaker::successor;
+use crate::storage::{fatal, snapshot};
+
+/// How long a node may take to say who it is while a cluster is formed.
+const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers for a node.
+pub struct ClusterEndpoint {
+    node: Arc<ThisNode>,
+}
+
+impl ClusterEndpoint {
+    /// Answers for `node`.
+    pub fn new(node: Arc<ThisNode>) -> Self {
+        Self { node }
+    }
+
+    /// Asks everybody who is to be in a new cluster who they are.
+    async fn identify_all(&self, addresses: &[String]) -> Result<Vec<pb::IdentifyResponse>, Status> {
+        let mut all: Vec<pb::IdentifyResponse> = Vec::new();
+        for address in addresses {
+            let unreachable = |why: &dyn std::fmt::Display| {
+                Status::unavailable(format!("the node at {address} does not answer: {why}"))
+            };
+            let channel = self
+                .node
+                .peers
+                .channel_to(address.clone(), Lane::Control)
+                .ok_or_else(|| Status::invalid_argument(format!("{address} is no address")))?;
+            let mut client = ClusterServiceClient::new(channel);
+            let asked = client.identify(pb::IdentifyRequest {});
+            let answer = tokio::time::timeout(IDENTIFY_TIMEOUT, asked)
+                .await
+                .map_err(|error| unreachable(&error))?
+                .map_err(|status| unreachable(&status.message()))?
+                .into_inner();
+            if !answer.cluster_id.is_empty() {
+                let (id, cluster) = (answer.node_id, answer.cluster_id);
+                let why = format!("node {id} at {address} belongs to cluster {cluster} already");
+                return Err(Status::failed_precondition(why));
+            }
+            if let Some(twin) = all.iter().find(|other| other.node_id == answer.node_id) {
+                let why =
+                    format!("{} and {address} both say they are node {}", twin.address, twin.node_id);
+                return Err(Status::failed_precondition(why));
+            }
+            all.push(answer);
+        }
+        Ok(all)
+    }
+
+    fn first_map(
+        &self,
+        request: &pb::InitClusterRequest,
+        answers: Vec<pb::IdentifyResponse>,
+    ) -> Result<ShardMap, Status> {
+        let mut nodes = answers
+            .into_iter()
+            .map(|answer| {
+                let id = wire::node_id(answer.node_id)?;
+                Ok((id, Node { address: answer.address, store_id: answer.store_id }))
+            })
+            .collect::<Result<Vec<(NodeId, Node)>, Malformed>>()
+            .map_err(|error| malformed(&error))?;
+        // This node forms the cluster, so it comes first.
+        let me = self.node.config.node_id;
+        let mine = nodes
+            .iter()
+            .position(|(id, _)| *id == me)
+            .ok_or_else(|| Status::invalid_argument("this node is not among the addresses"))?;
+        nodes.rotate_left(mine);
+        ShardMap::genesis(GenesisSpec {
+            cluster_id: uuid::Uuid::new_v4().to_string(),
+            nodes,
+            shard_count: request.shard_count,
+            replication_factor: request.replication_factor,
+            code_secret: rand::random(),
+        })
+        .map_err(|error| Status::invalid_argument(error.to_string()))
+    }
+}
+
+fn refused(error: &ProposeError) -> Status {
+    match error {
+        ProposeError::Refused(refusal) => Status::failed_precondition(refusal.to_string()),
+        ProposeError::Group(error) => from_group(error),
+        ProposeError::Unreachable(_) => Status::unavailable(error.to_string()),
+    }
+}
+
+#[tonic::async_trait]
+impl ClusterService for ClusterEndpoint {
+    async fn identify(
+        &self,
+        _request: Request<pb::IdentifyRequest>,
+    ) -> Result<Response<pb::IdentifyResponse>, Status> {
+        Ok(Response::new(self.node.identify()))
+    }
+
+    async fn init_cluster(
+        &self,
+        request: Request<pb::InitClusterRequest>,
+    ) -> Result<Response<pb::InitClusterResponse>, Status> {
+        let request = request.into_inner();
+        // One at a time: two first maps must not be made.
+        let _turn = self.node.forming.lock().await;
+        let known = self.node.known.get();
+        if known.is_formed() {
+            let map = Some(wire::map_to_pb(&known));
+            return Ok(Response::new(pb::InitClusterResponse { map, existed: true }));
+        }
+        let answers = self.identify_all(&request.addresses).await?;
+        let map = Arc::new(self.first_map(&request, answers)?);
+        self.node.adopt(&map).map_err(|error| Status::failed_precondition(error.to_string()))?;
+        tracing::info!(cluster_id = map.cluster_id, "formed a cluster");
+        let map = Some(wire::map_to_pb(&map));
+        Ok(Response::new(pb::InitClusterResponse { map, existed: false }))
+    }
+
+    async fn register_node(
+        &self,
+        request: Request<pb::RegisterNodeRequest>,
+    ) -> Result<Response<pb::RegisterNodeResponse>, Status> {
+        let request = request.into_inner();
+        let map = self.node.known.get();
+        if !map.is_formed() {
+            return Err(Status::unavailable("this node is in no cluster yet"));
+        }
+        let info = request.node.ok_or_else(|| malformed(&Malformed("node")))?;
+        let (id, node) = wire::node_from_pb(info).map_err(|error| malformed(&error))?;
+        if !request.cluster_id.is_empty() {
+            if request.cluster_id != map.cluster_id {
+                let why = format!("this is cluster {}, not {}", map.cluster_id, request.cluster_id);
+                return Err(Status::failed_precondition(why));
+            }
+            // Only a new store may take a node's place; one that was in the cluster before and is
+            // not the node's any more has votes and entries that the cluster has written off.
+            if map.nodes.get(&id).is_some_and(|known| known.store_id != node.store_id) {
+                let why = format!("the data directory of node {id} was replaced by another one");
+                return Err(Status::failed_precondition(why));
+            }
+        }
+        let command = MetaCommand::RegisterNode { id, node };
+        let map = propose::propose(&self.node.registry, &self.node.peers, &command)
+            .await
+            .map_err(|error| refused(&error))?;
+        Ok(Response::new(pb::RegisterNodeResponse { map: Some(wire::map_to_pb(&map)) }))
+    }
+
+    type WatchShardMapStream =
+        Pin<Box<dyn Stream<Item = Result<pb::WatchShardMapResponse, Status>> + Send>>;
+
+    async fn watch_shard_map(
+        &self,
+        _request: Request<pb::WatchShardMapRequest>,
+    ) -> Result<Response<Self::WatchShardMapStream>, Status> {
+        let maps = WatchStream::new(self.node.known.subscribe())
+            .filter(|map| map.is_formed())
+            .map(|map| Ok(pb::WatchShardMapResponse { map: Some(wire::map_to_pb(&map)) }));
+        Ok(Response::new(Box::pin(maps)))
+    }
+
+    async fn propose_meta(
+        &self,
+        request: Request<pb::ProposeMetaRequest>,
+    ) -> Result<Response<pb::ProposeMetaResponse>, Status> {
+        let command = request.into_inner().command.ok_or_else(|| malformed(&Malformed("command")))?;
+        let command = wire::command_from_pb(command).map_err(|error| malformed(&error))?;
+        let map = propose::propose_here(&self.node.registry, &command)
+            .await
+            .map_err(|error| refused(&error))?;
+        Ok(Response::new(pb::ProposeMetaResponse { map: Some(wire::map_to_pb(&map)) }))
+    }
+
+    async fn get_node_status(
+        &self,
+        request: Request<pb::GetNodeStatusRequest>,
+    ) -> Result<Response<pb::GetNodeStatusResponse>, Status> {
+        let digests = request.into_inner().digests;
+        let mut replicas = Vec::new();
+        for replica in self.node.registry.all() {
+            let mut status = replica_status(&replica.group);
+            if digests {
+                let (storage, owner) = (self.node.storage.clone(), replica.group.owner);
+                let digest = tokio::task::spawn_blocking(move || snapshot::digest(&storage, owner))
+                    .await
+                    .map_err(|error| Status::internal(error.to_string()))?
+                    .unwrap_or_else(|fault| fatal::abort("reading state", &fault));
+                status.digest = digest.hex;
+                status.applied_index = digest.applied_index;
+            }
+            replicas.push(status);
+        }
+        let verdict = self.node.verdict.borrow().clone();
+        Ok(Response::new(pb::GetNodeStatusResponse {
+            node: Some(self.node.identify()),
+            replicas,
+            clock_offset_micros: verdict.offset_micros,
+            clock_trusted: verdict.trusted,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<pb::TransferLeadershipRequest>,
+    ) -> Result<Response<pb::TransferLeadershipResponse>, Status> {
+        let request = request.into_inner();
+        let shard = wire::shard_id(request.shard_id).map_err(|error| malformed(&error))?;
+        let replica = self.node.registry.get(shard).ok_or_else(|| super::status::not_leader(None))?;
+        let group = replica.group;
+        group.leadership().map_err(|error| from_group(&error))?;
+        let wanted = if request.to_node_id == 0 {
+            None
+        } else {
+            let to = wire::node_id(request.to_node_id).map_err(|error| malformed(&error))?;
+            let replica = self.node.known.get().replica_on(to, shard);
+            Some(replica.ok_or_else(|| Status::not_found("that node has no replica of the shard"))?)
+        };
+        let distrusted = self.node.verdict.borrow().distrusted_peers.clone();
+        let to = successor(&group, wanted, &distrusted)
+            .ok_or_else(|| Status::failed_precondition("no such replica is caught up"))?;
+        group.transfer_leadership(to).await;
+        Ok(Response::new(pb::TransferLeadershipResponse {}))
+    }
+}
+
+fn replica_status(group: &Group) -> pb::ReplicaStatus {
+    let metrics = group.metrics();
+    let state = match metrics.state {
+        ServerState::Learner => "learner",
+        ServerState::Follower => "follower",
+        ServerState::Candidate => "candidate",
+        ServerState::Leader => "leader",
+        ServerState::Shutdown => "shutdown",
+    };
+    let leader = metrics
+        .current_leader
+        .and_then(|leader| metrics.membership_config.get_node(&leader))
+        .map_or(0, |member| member.node_id);
+    pb::ReplicaStatus {
+        shard_id: group.owner.shard.get(),
+        replica_id: group.owner.replica.0,
+        state: state.to_owned(),
+        term: metrics.current_term,
+        leader_node_id: leader,
+        last_log_index: metrics.last_log_index.unwrap_or(0),
+        applied_index: metrics.last_applied.map_or(0, |id| id.index),
+        snapshot_index: metrics.snapshot.map_or(0, |id| id.index),
+        digest: String::new(),
+    }
+}

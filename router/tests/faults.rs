@@ -1,0 +1,256 @@
+//! What clients see of a router in front of nodes that fail.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use coupon_proto::internal::command;
+use coupon_proto::v1::{GetCampaignRequest, IssueCouponRequest, StreamCouponsRequest};
+use coupon_router::{RouterConfig, RouterError};
+use support::fake_node::{FakeCluster, Seen, Trick};
+use support::{Fixture, config, issue, reason};
+use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt as _;
+
+/// The request ids of the issue commands that reached nodes.
+fn request_ids(seen: &[Seen]) -> Vec<Vec<u8>> {
+    let ids = seen.iter().filter_map(|seen| match seen.command.command.as_ref()? {
+        command::Command::Issue(issue) => Some(issue.request_id.clone()),
+        command::Command::CreateCampaign(_) | command::Command::AdoptRing(_) => None,
+    });
+    ids.collect()
+}
+
+fn within(millis: u64, request: IssueCouponRequest) -> Request<IssueCouponRequest> {
+    let mut request = Request::new(request);
+    request.set_timeout(Duration::from_millis(millis));
+    request
+}
+
+fn assert_unavailable(status: &Status, expected: &str) {
+    assert_eq!((status.code(), reason(status).as_str()), (Code::Unavailable, expected));
+    assert!(status.get_details_retry_info().is_some(), "it says when to come back");
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_asked_for_again_with_the_same_request_id() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.play([Trick::ApplyAndBreak]);
+    let answer = t.coupons.issue_coupon(issue("spring", "a")).await.unwrap().into_inner();
+    assert!(!answer.replayed, "the id was the router's own");
+    let ids = request_ids(&t.cluster.seen());
+    assert_eq!(ids.len(), 2);
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(t.cluster.issued("spring"), 1);
+}
+
+#[tokio::test]
+async fn every_stream_has_a_greater_number() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.play([Trick::ApplyAndBreak, Trick::TooManyReplies, Trick::Unknown]);
+    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+    let seen = t.cluster.seen();
+    let numbers: BTreeSet<_> = seen.iter().map(|seen| seen.hello.stream_number).collect();
+    assert_eq!(numbers, BTreeSet::from([1, 3, 5]), "2 and 4 asked who leads");
+    let routers: BTreeSet<_> = seen.iter().map(|seen| seen.hello.router_id).collect();
+    assert_eq!(routers.len(), 1);
+    assert_eq!(t.cluster.issued("spring"), 1);
+}
+
+#[tokio::test]
+async fn a_new_leader_is_found_by_its_name() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    for leader in [3, 2, 1, 3] {
+        t.cluster.lead(leader);
+        t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+        let last = t.cluster.seen().pop().unwrap();
+        assert_eq!(last.node_id, leader);
+        let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
+        t.campaigns.get_campaign(request).await.unwrap();
+    }
+    assert_eq!(t.cluster.issued("spring"), 4);
+}
+
+#[tokio::test]
+async fn a_paused_leader_is_left_although_its_connection_lives() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.pause(1);
+    t.cluster.lead(2);
+    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+    let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
+    t.campaigns.get_campaign(request).await.unwrap();
+    let request = StreamCouponsRequest { campaign_id: "spring".to_owned() };
+    t.coupons.stream_coupons(request).await.unwrap();
+    assert_eq!(t.cluster.issued("spring"), 1);
+}
+
+#[tokio::test]
+async fn an_election_is_waited_out() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.lead(0);
+    let (mut coupons, mut campaigns) = (t.coupons.clone(), t.campaigns.clone());
+    let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
+    let (issued, read, ()) = tokio::join!(
+        coupons.issue_coupon(issue("spring", "a")),
+        campaigns.get_campaign(request),
+        async {
+            t.cluster.until_refused(5).await;
+            t.cluster.lead(2);
+        }
+    );
+    issued.unwrap();
+    read.unwrap();
+}
+
+#[tokio::test]
+async fn silence_until_the_deadline_is_an_unknown_outcome() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.play([Trick::ApplySilently; 100]);
+    let answer = t.coupons.issue_coupon(within(700, issue("spring", "a"))).await;
+    assert_unavailable(&answer.unwrap_err(), "OUTCOME_UNKNOWN");
+    let ids: BTreeSet<_> = request_ids(&t.cluster.seen()).into_iter().collect();
+    assert_eq!(ids.len(), 1, "all attempts are one request");
+}
+
+#[tokio::test]
+async fn no_leader_until_the_deadline_is_no_outcome() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.lead(0);
+    let answer = t.coupons.issue_coupon(within(400, issue("spring", "a"))).await;
+    assert_unavailable(&answer.unwrap_err(), "NO_LEADER");
+    assert_eq!(t.cluster.issued("spring"), 0);
+    let mut request = Request::new(GetCampaignRequest { campaign_id: "spring".to_owned() });
+    request.set_timeout(Duration::from_millis(400));
+    assert_unavailable(&t.campaigns.get_campaign(request).await.unwrap_err(), "NO_LEADER");
+}
+
+#[tokio::test]
+async fn an_overloaded_shard_is_asked_three_times() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.play([Trick::Overloaded; 2]);
+    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+    t.cluster.play([Trick::Overloaded; 3]);
+    let refused = t.coupons.issue_coupon(issue("spring", "a")).await.unwrap_err();
+    assert_unavailable(&refused, "OVERLOADED");
+    assert_eq!(t.cluster.issued("spring"), 1);
+}
+
+#[tokio::test]
+async fn a_node_whose_clock_is_ahead_does_not_expire_requests() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.play([Trick::Expired]);
+    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+    let deadlines: Vec<_> =
+        t.cluster.seen().iter().map(|seen| seen.command.deadline_micros).skip(1).collect();
+    assert!(deadlines[0] > 0);
+    assert_eq!(deadlines[1], 0);
+}
+
+#[tokio::test]
+async fn a_full_router_refuses_at_once_and_stays_healthy() {
+    let cluster = FakeCluster::start(1, &[1]).await;
+    let config = RouterConfig { requests_max: 1, ..config(&cluster) };
+    let mut t = Fixture::with(cluster, config).await;
+    t.create("spring", 10).await;
+    t.cluster.lead(0);
+    let mut coupons = t.coupons.clone();
+    let waiting = tokio::spawn(async move { coupons.issue_coupon(issue("spring", "a")).await });
+    t.cluster.until_refused(1).await;
+    let refused = t.coupons.issue_coupon(issue("spring", "b")).await.unwrap_err();
+    assert_unavailable(&refused, "OVERLOADED");
+    let health = HealthClient::new(t.channel.clone()).check(HealthCheckRequest::default()).await;
+    assert_eq!(health.unwrap().into_inner().status, 1);
+    t.cluster.lead(1);
+    waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_ring_is_followed() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.fence(2);
+    let mut coupons = t.coupons.clone();
+    let mut campaigns = t.campaigns.clone();
+    let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
+    let (issued, read, ()) = tokio::join!(
+        coupons.issue_coupon(issue("spring", "a")),
+        campaigns.get_campaign(request),
+        async {
+            t.cluster.until_seen(2).await;
+            t.cluster.change_map(|map| map.epoch = 2);
+        }
+    );
+    issued.unwrap();
+    read.unwrap();
+    let epochs: Vec<_> = t.cluster.seen().iter().map(|seen| seen.command.epoch).collect();
+    assert_eq!((epochs[1], epochs.last()), (1, Some(&2)));
+}
+
+#[tokio::test]
+async fn a_key_that_the_map_does_not_have_yet_is_waited_for() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    let key = {
+        let mut key = None;
+        t.cluster.change_map(|map| {
+            key = map.code_keys.pop();
+            let mut other = key.clone().unwrap();
+            other.key_id = 2;
+            map.code_keys.push(other);
+        });
+        key.unwrap()
+    };
+    // The campaign's key is gone from the map, until somebody puts it back.
+    let mut coupons = t.coupons.clone();
+    let (issued, ()) = tokio::join!(coupons.issue_coupon(issue("spring", "a")), async {
+        t.cluster.until_seen(2).await;
+        t.cluster.change_map(|map| map.code_keys.insert(0, key));
+    });
+    issued.unwrap();
+}
+
+#[tokio::test]
+async fn a_router_listens_before_there_is_a_cluster() {
+    let cluster = FakeCluster::start(1, &[1]).await;
+    let nowhere = RouterConfig { nodes: vec!["127.0.0.1:1".to_owned()], ..config(&cluster) };
+    let router = coupon_router::start(nowhere).await.unwrap();
+    let address = format!("http://{}", router.local_addr());
+    let channel = tonic::transport::Endpoint::from_shared(address).unwrap().connect_lazy();
+    let health = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+    assert_eq!(health.unwrap().into_inner().status, 2, "it does not serve");
+    let mut coupons = coupon_proto::v1::coupon_service_client::CouponServiceClient::new(channel);
+    let answer = coupons.issue_coupon(within(200, issue("spring", "a"))).await;
+    assert_unavailable(&answer.unwrap_err(), "NO_LEADER");
+    router.shutdown().await.unwrap();
+
+    let nobody = RouterConfig { nodes: Vec::new(), ..config(&cluster) };
+    assert!(matches!(coupon_router::start(nobody).await, Err(RouterError::NoNodes)));
+    let wrong = RouterConfig { nodes: vec!["no address".to_owned()], ..config(&cluster) };
+    let refused = coupon_router::start(wrong).await;
+    assert!(matches!(refused, Err(RouterError::NodeAddress { .. })));
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_requests_finish() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.lead(0);
+    let mut coupons = t.coupons.clone();
+    let waiting = tokio::spawn(async move { coupons.issue_coupon(issue("spring", "a")).await });
+    t.cluster.until_refused(1).await;
+    let (stopped, ()) = tokio::join!(t.router.shutdown(), async { t.cluster.lead(2) });
+    stopped.unwrap();
+    waiting.await.unwrap().unwrap();
+}

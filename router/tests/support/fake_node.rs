@@ -1,0 +1,403 @@
+//! Nodes that speak the internal API over real sockets, share one ledger, and misbehave on command.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use coupon_proto::internal::cluster_service_server::{ClusterService, ClusterServiceServer};
+use coupon_proto::internal::shard_service_server::{ShardService, ShardServiceServer};
+use coupon_proto::internal::{
+    CodeKey, Command, CommandBatch, GetNodeStatusRequest, GetNodeStatusResponse, IdentifyRequest,
+    IdentifyResponse, InitClusterRequest, InitClusterResponse, NodeHello, NodeInfo, NotProposed,
+    NotProposedReason, ProposeMetaRequest, ProposeMetaResponse, ProposeRequest, ProposeResponse,
+    ReadRequest, ReadResponse, RegisterNodeRequest, RegisterNodeResponse, ReplicaInfo, Reply,
+    ReplyBatch, RouterHello, ShardInfo, ShardMap, StreamCouponsRequest, StreamCouponsResponse,
+    TransferLeadershipRequest, TransferLeadershipResponse, Unknown, WatchShardMapRequest,
+    WatchShardMapResponse, propose_request, propose_response, reply,
+};
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio_stream::wrappers::{ReceiverStream, WatchStream};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::ledger::{Ledger, NOW_MICROS, refusal};
+
+/// What the leader does to the next batch instead of answering it.
+#[derive(Debug, Clone, Copy)]
+pub enum Trick {
+    /// Applies it and breaks the stream.
+    ApplyAndBreak,
+    /// Applies it and says nothing.
+    ApplySilently,
+    /// Says that it does not know.
+    Unknown,
+    /// Says that its queue is full.
+    Overloaded,
+    /// Says that the deadline is over.
+    Expired,
+    /// Sends one reply too many.
+    TooManyReplies,
+}
+
+/// A command that reached a node.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub node_id: u64,
+    pub hello: RouterHello,
+    pub command: Command,
+}
+
+struct State {
+    leader: u64,
+    paused: BTreeSet<u64>,
+    tricks: VecDeque<Trick>,
+    seen: Vec<Seen>,
+    refused: usize,
+    ledger: Ledger,
+    /// Tells that something was seen or refused.
+    progress: watch::Sender<()>,
+}
+
+type Shared = Arc<Mutex<State>>;
+
+/// Some nodes and what they share.
+pub struct FakeCluster {
+    state: Shared,
+    map: Arc<watch::Sender<ShardMap>>,
+    servers: Vec<AbortHandle>,
+}
+
+impl Drop for FakeCluster {
+    fn drop(&mut self) {
+        self.servers.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl FakeCluster {
+    /// Nodes 1 to `nodes` with a replica of each shard; node 1 leads them all.
+    pub async fn start(nodes: u64, shards: &[u32]) -> Self {
+        let mut map = ShardMap {
+            cluster_id: "a2f1c7f2-2b0e-4c41-a6f5-6d1c7d9f1e10".to_owned(),
+            version: 1,
+            epoch: 1,
+            ring_shards: shards.to_vec(),
+            code_keys: vec![CodeKey { key_id: 1, secret: vec![7; 32] }],
+            ..Default::default()
+        };
+        map.shards = shards
+            .iter()
+            .map(|shard| {
+                let replica = |node_id| ReplicaInfo { replica_id: node_id, node_id, role: 1 };
+                ShardInfo { shard_id: *shard, replicas: (1..=nodes).map(replica).collect() }
+            })
+            .collect();
+        let state = Arc::new(Mutex::new(State {
+            leader: 1,
+            paused: BTreeSet::new(),
+            tricks: VecDeque::new(),
+            seen: Vec::new(),
+            refused: 0,
+            progress: watch::Sender::new(()),
+            ledger: Ledger::at_epoch(1),
+        }));
+        let mut listeners = Vec::new();
+        for node_id in 1..=nodes {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
+            let address = listener.local_addr().expect("it is bound").to_string();
+            map.nodes.push(NodeInfo { node_id, address, store_id: String::new() });
+            listeners.push((node_id, listener));
+        }
+        let map = Arc::new(watch::Sender::new(map));
+        let servers = listeners.into_iter().map(|(node_id, listener)| {
+            let node = FakeNode { node_id, state: Arc::clone(&state), map: Arc::clone(&map) };
+            let server = Server::builder()
+                .add_service(ShardServiceServer::new(node.clone()))
+                .add_service(ClusterServiceServer::new(node))
+                .serve_with_incoming(TcpIncoming::from(listener));
+            tokio::spawn(server).abort_handle()
+        });
+        Self { servers: servers.collect(), state, map }
+    }
+
+    pub fn address(&self, node_id: u64) -> String {
+        let map = self.map.borrow();
+        let node = map.nodes.iter().find(|node| node.node_id == node_id);
+        node.expect("the node exists").address.clone()
+    }
+
+    /// Makes another node lead; 0 none.
+    pub fn lead(&self, node_id: u64) {
+        self.state.lock().leader = node_id;
+    }
+
+    /// Lets a node answer nothing any more, on connections that stay open.
+    pub fn pause(&self, node_id: u64) {
+        self.state.lock().paused.insert(node_id);
+    }
+
+    pub fn play(&self, tricks: impl IntoIterator<Item = Trick>) {
+        self.state.lock().tricks.extend(tricks);
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state.lock().seen.clone()
+    }
+
+    /// Waits until so many commands have reached nodes.
+    pub async fn until_seen(&self, count: usize) {
+        self.until(|state| state.seen.len() >= count).await;
+    }
+
+    /// Waits until nodes have refused, since they do not lead, so many times more.
+    pub async fn until_refused(&self, count: usize) {
+        let before = self.state.lock().refused;
+        self.until(|state| state.refused >= before + count).await;
+    }
+
+    async fn until(&self, enough: impl Fn(&State) -> bool) {
+        let mut progress = self.state.lock().progress.subscribe();
+        while !enough(&self.state.lock()) {
+            progress.changed().await.expect("the state lives as long as the cluster");
+        }
+    }
+
+    /// Lets the shards go to an epoch of which no map tells yet.
+    pub fn fence(&self, epoch: u64) {
+        self.state.lock().ledger.epoch = epoch;
+    }
+
+    /// Changes the map and shows the change to all watchers.
+    pub fn change_map(&self, change: impl FnOnce(&mut ShardMap)) {
+        self.map.send_modify(|map| {
+            map.version += 1;
+            change(map);
+        });
+    }
+
+    /// How many coupons of a campaign exist.
+    pub fn issued(&self, campaign_id: &str) -> usize {
+        self.state.lock().ledger.export(campaign_id).map_or(0, |(_, coupons)| coupons.len())
+    }
+}
+
+#[derive(Clone)]
+struct FakeNode {
+    node_id: u64,
+    state: Shared,
+    map: Arc<watch::Sender<ShardMap>>,
+}
+
+impl FakeNode {
+    /// Waits for ever while paused, and refuses where another node leads.
+    async fn lead_or_refuse(&self) -> Result<(), Status> {
+        let (paused, leader) = {
+            let mut state = self.state.lock();
+            state.refused += usize::from(state.leader != self.node_id);
+            state.progress.send_replace(());
+            (state.paused.contains(&self.node_id), state.leader)
+        };
+        if paused {
+            std::future::pending::<()>().await;
+        }
+        if leader == self.node_id {
+            return Ok(());
+        }
+        let metadata = [("leader_node_id".to_owned(), leader.to_string())];
+        let details = ErrorDetails::with_error_info("NOT_LEADER", "coupon.internal.v1", metadata);
+        Err(Status::with_error_details(Code::Unavailable, "not the leader", details))
+    }
+
+    async fn serve_stream(
+        &self,
+        mut requests: Streaming<ProposeRequest>,
+        replies: &mpsc::Sender<Result<ProposeResponse, Status>>,
+    ) -> Result<(), Status> {
+        let first = requests.message().await?.and_then(|request| request.message);
+        let Some(propose_request::Message::Hello(hello)) = first else {
+            return Err(Status::invalid_argument("hello comes first"));
+        };
+        self.lead_or_refuse().await?;
+        send(replies, propose_response::Message::Hello(NodeHello { term: 1 })).await?;
+        while let Some(request) = requests.message().await? {
+            let Some(propose_request::Message::Batch(batch)) = request.message else {
+                return Err(Status::invalid_argument("batches come second"));
+            };
+            if self.state.lock().paused.contains(&self.node_id) {
+                std::future::pending::<()>().await;
+            }
+            let batch_id = batch.batch_id;
+            let Some(answers) = self.answer(&hello, &batch)? else { continue };
+            let batch = ReplyBatch { batch_id, replies: answers };
+            send(replies, propose_response::Message::Batch(batch)).await?;
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &self,
+        hello: &RouterHello,
+        batch: &CommandBatch,
+    ) -> Result<Option<Vec<Reply>>, Status> {
+        let mut state = self.state.lock();
+        let node_id = self.node_id;
+        state.seen.extend(batch.commands.iter().map(|command| Seen {
+            node_id,
+            hello: *hello,
+            command: command.clone(),
+        }));
+        state.progress.send_replace(());
+        let not_proposed = |reason: NotProposedReason, leader_node_id| {
+            let refusal = NotProposed { reason: reason.into(), leader_node_id };
+            Reply { reply: Some(reply::Reply::NotProposed(refusal)) }
+        };
+        let leader = state.leader;
+        if leader != node_id {
+            let refuse = |_| not_proposed(NotProposedReason::NotLeader, leader);
+            return Ok(Some(batch.commands.iter().map(refuse).collect()));
+        }
+        let trick = state.tricks.pop_front();
+        let mut apply = || -> Vec<Reply> {
+            let apply = |command| state.ledger.apply(hello.shard_id, command);
+            let outcomes = batch.commands.iter().map(apply);
+            outcomes.map(|o| Reply { reply: Some(reply::Reply::Outcome(o)) }).collect()
+        };
+        let all = |reply: Reply| Ok(Some(vec![reply; batch.commands.len()]));
+        match trick {
+            None => Ok(Some(apply())),
+            Some(Trick::ApplyAndBreak) => {
+                apply();
+                Err(Status::aborted("the term ended"))
+            }
+            Some(Trick::ApplySilently) => {
+                apply();
+                Ok(None)
+            }
+            Some(Trick::Unknown) => all(Reply { reply: Some(reply::Reply::Unknown(Unknown {})) }),
+            Some(Trick::Overloaded) => all(not_proposed(NotProposedReason::Overloaded, 0)),
+            Some(Trick::Expired) => all(not_proposed(NotProposedReason::Expired, 0)),
+            Some(Trick::TooManyReplies) => {
+                let mut replies = apply();
+                replies.push(Reply::default());
+                Ok(Some(replies))
+            }
+        }
+    }
+}
+
+async fn send(
+    replies: &mpsc::Sender<Result<ProposeResponse, Status>>,
+    message: propose_response::Message,
+) -> Result<(), Status> {
+    let sent = replies.send(Ok(ProposeResponse { message: Some(message) })).await;
+    sent.map_err(|_| Status::cancelled("the router is gone"))
+}
+
+#[tonic::async_trait]
+impl ShardService for FakeNode {
+    type ProposeStream = ReceiverStream<Result<ProposeResponse, Status>>;
+    type StreamCouponsStream = BoxStream<'static, Result<StreamCouponsResponse, Status>>;
+
+    async fn propose(
+        &self,
+        request: Request<Streaming<ProposeRequest>>,
+    ) -> Result<Response<Self::ProposeStream>, Status> {
+        let (replies, stream) = mpsc::channel(64);
+        let node = self.clone();
+        tokio::spawn(async move {
+            if let Err(status) = node.serve_stream(request.into_inner(), &replies).await {
+                let _ = replies.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadResponse>, Status> {
+        self.lead_or_refuse().await?;
+        Ok(Response::new(self.state.lock().ledger.read(request.get_ref())))
+    }
+
+    async fn stream_coupons(
+        &self,
+        request: Request<StreamCouponsRequest>,
+    ) -> Result<Response<Self::StreamCouponsStream>, Status> {
+        self.lead_or_refuse().await?;
+        let exported = self.state.lock().ledger.export(&request.get_ref().campaign_id);
+        let Some((campaign, coupons)) = exported else {
+            let reason = coupon_proto::internal::RefusalReason::CampaignNotFound;
+            let refused =
+                StreamCouponsResponse { refusal: Some(refusal(reason)), ..Default::default() };
+            return Ok(Response::new(stream::iter([Ok(refused)]).boxed()));
+        };
+        let header = StreamCouponsResponse {
+            campaign: Some(campaign),
+            log_time_micros: NOW_MICROS,
+            ..Default::default()
+        };
+        let parts: Vec<_> = coupons.chunks(2).map(<[_]>::to_vec).collect();
+        let parts = parts
+            .into_iter()
+            .map(|coupons| StreamCouponsResponse { coupons, ..Default::default() });
+        Ok(Response::new(stream::iter(std::iter::once(header).chain(parts).map(Ok)).boxed()))
+    }
+}
+
+#[tonic::async_trait]
+impl ClusterService for FakeNode {
+    type WatchShardMapStream = BoxStream<'static, Result<WatchShardMapResponse, Status>>;
+
+    async fn watch_shard_map(
+        &self,
+        _: Request<WatchShardMapRequest>,
+    ) -> Result<Response<Self::WatchShardMapStream>, Status> {
+        let maps = WatchStream::new(self.map.subscribe());
+        Ok(Response::new(maps.map(|map| Ok(WatchShardMapResponse { map: Some(map) })).boxed()))
+    }
+
+    async fn identify(
+        &self,
+        _: Request<IdentifyRequest>,
+    ) -> Result<Response<IdentifyResponse>, Status> {
+        Err(Status::unimplemented("no router asks"))
+    }
+
+    async fn init_cluster(
+        &self,
+        _: Request<InitClusterRequest>,
+    ) -> Result<Response<InitClusterResponse>, Status> {
+        Err(Status::unimplemented("no router asks"))
+    }
+
+    async fn register_node(
+        &self,
+        _: Request<RegisterNodeRequest>,
+    ) -> Result<Response<RegisterNodeResponse>, Status> {
+        Err(Status::unimplemented("no router asks"))
+    }
+
+    async fn propose_meta(
+        &self,
+        _: Request<ProposeMetaRequest>,
+    ) -> Result<Response<ProposeMetaResponse>, Status> {
+        Err(Status::unimplemented("no router asks"))
+    }
+
+    async fn get_node_status(
+        &self,
+        _: Request<GetNodeStatusRequest>,
+    ) -> Result<Response<GetNodeStatusResponse>, Status> {
+        Err(Status::unimplemented("no router asks"))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        _: Request<TransferLeadershipRequest>,
+    ) -> Result<Response<TransferLeadershipResponse>, Status> {
+        Err(Status::unimplemented("no router asks"))
+    }
+}

@@ -1,0 +1,184 @@
+//! A ledger just good enough to answer a router: quota, window, limit and deduplication.
+
+use std::collections::BTreeMap;
+
+use coupon_proto::internal::{
+    CampaignCounters, CampaignCoupon, CampaignCreated, CampaignRecord, Command, CouponIssued,
+    CouponRecord, CreateCampaignCommand, IssueCommand, Outcome, ReadRequest, ReadResponse, Refusal,
+    RefusalReason, command, outcome, read_request,
+};
+
+/// The log time of everything.
+pub const NOW_MICROS: u64 = 1_700_000_000_000_000;
+
+/// All shards in one.
+pub struct Ledger {
+    /// The epoch the shards are at.
+    pub epoch: u64,
+    campaigns: BTreeMap<String, (u32, CampaignRecord, Vec<CouponIssued>)>,
+}
+
+impl Ledger {
+    pub fn at_epoch(epoch: u64) -> Self {
+        Self { epoch, campaigns: BTreeMap::new() }
+    }
+
+    pub fn apply(&mut self, shard: u32, command: &Command) -> Outcome {
+        let outcome = if command.epoch == self.epoch {
+            match command.command.as_ref().expect("the router sends commands") {
+                command::Command::CreateCampaign(create) => self.create(shard, create),
+                command::Command::Issue(issue) => self.issue(shard, issue),
+                command::Command::AdoptRing(_) => panic!("a router adopts no ring"),
+            }
+        } else {
+            outcome::Outcome::Refusal(self.stale())
+        };
+        Outcome { outcome: Some(outcome) }
+    }
+
+    fn stale(&self) -> Refusal {
+        Refusal { epoch: self.epoch, ..refusal(RefusalReason::StaleEpoch) }
+    }
+
+    fn create(&mut self, shard: u32, create: &CreateCampaignCommand) -> outcome::Outcome {
+        if let Some((_, existing, _)) = self.campaigns.get(&create.campaign_id) {
+            let replayed = existing.request_id == create.request_id;
+            let created = CampaignCreated { campaign: Some(existing.clone()), replayed };
+            return if replayed {
+                outcome::Outcome::CampaignCreated(created)
+            } else {
+                outcome::Outcome::Refusal(refusal(RefusalReason::CampaignExists))
+            };
+        }
+        let record = CampaignRecord {
+            campaign_id: create.campaign_id.clone(),
+            display_name: create.display_name.clone(),
+            quota: create.quota,
+            start_micros: if create.start_micros == 0 { NOW_MICROS } else { create.start_micros },
+            end_micros: create.end_micros,
+            per_recipient_limit: create.per_recipient_limit,
+            coupon_ttl_micros: create.coupon_ttl_micros,
+            labels: create.labels.clone(),
+            request_id: create.request_id.clone(),
+            code_key_id: create.code_key_id,
+            number: u32::try_from(self.campaigns.len()).expect("a test makes few campaigns"),
+            create_micros: NOW_MICROS,
+            code_shard_id: shard,
+            counters: Some(CampaignCounters { revision: 1, ..Default::default() }),
+            ..Default::default()
+        };
+        let entry = (shard, record.clone(), Vec::new());
+        self.campaigns.insert(create.campaign_id.clone(), entry);
+        let created = CampaignCreated { campaign: Some(record), replayed: false };
+        outcome::Outcome::CampaignCreated(created)
+    }
+
+    fn issue(&mut self, shard: u32, issue: &IssueCommand) -> outcome::Outcome {
+        let Some((_, record, coupons)) = self.campaigns.get_mut(&issue.campaign_id) else {
+            return outcome::Outcome::Refusal(refusal(RefusalReason::CampaignNotFound));
+        };
+        let coupon = |issued: &CouponIssued| issued.coupon.clone().expect("coupons are kept");
+        if let Some(earlier) = coupons.iter().find(|c| coupon(c).request_id == issue.request_id) {
+            return outcome::Outcome::CouponIssued(CouponIssued {
+                replayed: true,
+                ..earlier.clone()
+            });
+        }
+        if NOW_MICROS < record.start_micros {
+            return outcome::Outcome::Refusal(Refusal {
+                time_micros: record.start_micros,
+                log_time_micros: NOW_MICROS,
+                ..refusal(RefusalReason::NotStarted)
+            });
+        }
+        let theirs = coupons.iter().filter(|c| coupon(c).recipient == issue.recipient);
+        let held: Vec<_> = theirs.cloned().collect();
+        let limit = record.per_recipient_limit as usize;
+        if limit != 0 && held.len() >= limit {
+            return outcome::Outcome::Refusal(Refusal {
+                held,
+                ..refusal(RefusalReason::RecipientLimitReached)
+            });
+        }
+        let counters = record.counters.as_mut().expect("campaigns are made with counters");
+        if counters.issued == record.quota {
+            return outcome::Outcome::Refusal(refusal(RefusalReason::SoldOut));
+        }
+        counters.issued += 1;
+        counters.revision += 1;
+        let issued = CouponIssued {
+            coupon: Some(CouponRecord {
+                counter: counters.issued + 4_096 * u64::from(record.number),
+                recipient: issue.recipient.clone(),
+                request_id: issue.request_id.clone(),
+                issue_micros: NOW_MICROS,
+                expire_micros: 0,
+                metadata: issue.metadata.clone(),
+            }),
+            sequence: counters.issued,
+            replayed: false,
+            code_shard_id: shard,
+            code_key_id: record.code_key_id,
+        };
+        coupons.push(issued.clone());
+        outcome::Outcome::CouponIssued(issued)
+    }
+
+    pub fn read(&self, request: &ReadRequest) -> ReadResponse {
+        let mut response = ReadResponse { log_time_micros: NOW_MICROS, ..Default::default() };
+        if request.epoch != self.epoch {
+            response.refusal = Some(self.stale());
+            return response;
+        }
+        let here = self.campaigns.values().filter(|(shard, ..)| *shard == request.shard_id);
+        match request.query.as_ref().expect("the router asks something") {
+            read_request::Query::GetCampaign(query) => match self.export(&query.campaign_id) {
+                Some((campaign, _)) => response.campaigns.push(campaign),
+                None => response.refusal = Some(refusal(RefusalReason::CampaignNotFound)),
+            },
+            read_request::Query::ListCampaigns(query) => {
+                let after = here.filter(|(_, record, _)| record.campaign_id > query.after);
+                let mut found: Vec<_> = after.map(|(_, record, _)| record.clone()).collect();
+                response.more = found.len() > query.limit as usize;
+                found.truncate(query.limit as usize);
+                response.campaigns = found;
+            }
+            read_request::Query::ListCoupons(query) => {
+                if !query.campaign_id.is_empty() && self.export(&query.campaign_id).is_none() {
+                    response.refusal = Some(refusal(RefusalReason::CampaignNotFound));
+                    return response;
+                }
+                let after = (query.after_campaign_id.as_str(), query.after_sequence);
+                let mut found = Vec::new();
+                for (_, record, coupons) in here {
+                    for coupon in coupons {
+                        let place = (record.campaign_id.as_str(), coupon.sequence);
+                        let holder = &coupon.coupon.as_ref().expect("coupons are kept").recipient;
+                        let wanted = place > after
+                            && (query.campaign_id.is_empty() || query.campaign_id == place.0)
+                            && (query.recipient.is_empty() || query.recipient == *holder);
+                        if wanted {
+                            found.push(CampaignCoupon {
+                                campaign_id: record.campaign_id.clone(),
+                                coupon: Some(coupon.clone()),
+                            });
+                        }
+                    }
+                }
+                response.more = found.len() > query.limit as usize;
+                found.truncate(query.limit as usize);
+                response.coupons = found;
+            }
+        }
+        response
+    }
+
+    pub fn export(&self, campaign_id: &str) -> Option<(CampaignRecord, Vec<CouponIssued>)> {
+        let (_, record, coupons) = self.campaigns.get(campaign_id)?;
+        Some((record.clone(), coupons.clone()))
+    }
+}
+
+pub fn refusal(reason: RefusalReason) -> Refusal {
+    Refusal { reason: reason.into(), ..Default::default() }
+}

@@ -1,0 +1,164 @@
+//! No input makes a router panic, and every error says what is wrong.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use coupon_proto::v1::{
+    BatchIssueCouponsRequest, CreateCampaignRequest, GetCampaignRequest, IssueCouponRequest,
+    ListCampaignsRequest, ListCouponsRequest, StreamCouponsRequest, batch_issue_coupons_result,
+};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use prost_types::{Duration, Timestamp};
+use support::{Fixture, REQUEST_ID, reason};
+use tonic::{Code, Status};
+
+/// Requests of every RPC.
+#[derive(Debug, Clone)]
+enum AnyRequest {
+    Create(CreateCampaignRequest),
+    Get(GetCampaignRequest),
+    ListCampaigns(ListCampaignsRequest),
+    Issue(IssueCouponRequest),
+    Batch(BatchIssueCouponsRequest),
+    ListCoupons(ListCouponsRequest),
+    Stream(StreamCouponsRequest),
+}
+
+/// Texts that are valid somewhere, and all others.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        Just("spring".to_owned()),
+        Just(REQUEST_ID.to_owned()),
+        Just("e\u{301}\u{0}".to_owned()),
+        "[a-z0-9-]{0,70}",
+        "\\PC{0,300}",
+        any::<String>(),
+    ]
+}
+
+fn map() -> impl Strategy<Value = BTreeMap<String, String>> {
+    proptest::collection::btree_map(text(), text(), 0..40)
+}
+
+fn number() -> impl Strategy<Value = i64> {
+    prop_oneof![0..3_i64, Just(1_700_000_000), Just(i64::MAX), Just(i64::MIN), any::<i64>()]
+}
+
+fn small() -> impl Strategy<Value = i32> {
+    prop_oneof![0..3_i32, Just(i32::MAX), Just(i32::MIN), any::<i32>()]
+}
+
+fn time() -> impl Strategy<Value = Option<Timestamp>> {
+    let time = (number(), small()).prop_map(|(seconds, nanos)| Timestamp { seconds, nanos });
+    proptest::option::of(time)
+}
+
+fn issue() -> impl Strategy<Value = IssueCouponRequest> {
+    (text(), text(), text(), map()).prop_map(|(campaign_id, recipient, request_id, metadata)| {
+        IssueCouponRequest { campaign_id, recipient, request_id, metadata }
+    })
+}
+
+fn create() -> impl Strategy<Value = CreateCampaignRequest> {
+    let ttl = (number(), small()).prop_map(|(seconds, nanos)| Duration { seconds, nanos });
+    let texts = (text(), text(), text());
+    let times = (time(), time(), proptest::option::of(ttl));
+    (texts, number(), times, small(), map()).prop_map(
+        |((campaign_id, display_name, request_id), quota, times, per_recipient_limit, labels)| {
+            let (start_time, end_time, coupon_ttl) = times;
+            CreateCampaignRequest {
+                campaign_id,
+                display_name,
+                quota,
+                start_time,
+                end_time,
+                per_recipient_limit,
+                coupon_ttl,
+                labels,
+                request_id,
+            }
+        },
+    )
+}
+
+fn any_request() -> impl Strategy<Value = AnyRequest> {
+    let batch = proptest::collection::vec(issue(), 0..4);
+    prop_oneof![
+        create().prop_map(AnyRequest::Create),
+        text().prop_map(|campaign_id| AnyRequest::Get(GetCampaignRequest { campaign_id })),
+        (small(), text()).prop_map(|(page_size, page_token)| {
+            AnyRequest::ListCampaigns(ListCampaignsRequest { page_size, page_token })
+        }),
+        issue().prop_map(AnyRequest::Issue),
+        batch.prop_map(|requests| AnyRequest::Batch(BatchIssueCouponsRequest { requests })),
+        (text(), text(), small(), text()).prop_map(
+            |(campaign_id, recipient, page_size, page_token)| {
+                AnyRequest::ListCoupons(ListCouponsRequest {
+                    campaign_id,
+                    recipient,
+                    page_size,
+                    page_token,
+                })
+            }
+        ),
+        text().prop_map(|campaign_id| AnyRequest::Stream(StreamCouponsRequest { campaign_id })),
+    ]
+}
+
+async fn send(t: &mut Fixture, request: AnyRequest) -> Result<(), Status> {
+    match request {
+        AnyRequest::Create(request) => t.campaigns.create_campaign(request).await.map(drop),
+        AnyRequest::Get(request) => t.campaigns.get_campaign(request).await.map(drop),
+        AnyRequest::ListCampaigns(request) => t.campaigns.list_campaigns(request).await.map(drop),
+        AnyRequest::Issue(request) => t.coupons.issue_coupon(request).await.map(drop),
+        AnyRequest::Batch(request) => {
+            let results = t.coupons.batch_issue_coupons(request).await?.into_inner().results;
+            let internal = i32::from(Code::Internal);
+            let fine = results.iter().all(|result| match &result.result {
+                Some(batch_issue_coupons_result::Result::Error(error)) => error.code != internal,
+                Some(batch_issue_coupons_result::Result::Response(_)) => true,
+                None => false,
+            });
+            assert!(fine, "{results:?}");
+            Ok(())
+        }
+        AnyRequest::ListCoupons(request) => t.coupons.list_coupons(request).await.map(drop),
+        AnyRequest::Stream(request) => t.coupons.stream_coupons(request).await.map(drop),
+    }
+}
+
+#[test]
+fn every_request_is_answered_with_a_reason() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut t = runtime.block_on(async {
+        let mut t = Fixture::start().await;
+        t.create("spring", 1_000_000).await;
+        t
+    });
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::with_cases(1), rng);
+    let strategy = any_request();
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..500 {
+        let request = strategy.new_tree(&mut runner).unwrap().current();
+        match runtime.block_on(send(&mut t, request.clone())) {
+            Ok(()) => accepted += 1,
+            Err(status) => {
+                refused += 1;
+                let known = [
+                    Code::InvalidArgument,
+                    Code::NotFound,
+                    Code::AlreadyExists,
+                    Code::FailedPrecondition,
+                ];
+                assert!(known.contains(&status.code()), "{request:?}: {status:?}");
+                assert!(!reason(&status).is_empty());
+            }
+        }
+    }
+    assert!(accepted > 50 && refused > 50, "{accepted} accepted, {refused} refused");
+}
