@@ -1,1 +1,107 @@
-fn main() {}
+//! The program `coupon`: a cluster in one process, its parts as processes of their own, and the
+//! tools to form it, watch it and use it.
+//!
+//! Exit codes are part of the interface: 0 is success, 1 a failure, 2 a mistake in the command line
+//! or the configuration.
+
+mod campaign;
+mod client;
+mod cluster;
+mod config;
+mod demo;
+mod failure;
+mod health;
+mod issue;
+mod logging;
+mod node;
+mod output;
+mod router;
+mod runtime;
+mod settings;
+mod show;
+mod status;
+mod survey;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Gives away a fixed number of coupons, first come first served, at an exact moment.
+#[derive(Debug, Parser)]
+#[command(name = "coupon", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    logging: logging::LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::DemoArgs),
+    Node(settings::node::NodeArgs),
+    Router(settings::router::RouterArgs),
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    Status(status::StatusArgs),
+    #[command(subcommand)]
+    Campaign(campaign::CampaignCommand),
+    Issue(issue::IssueArgs),
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    Health(health::HealthArgs),
+    /// Prints the version.
+    Version,
+}
+
+impl Command {
+    fn default_log_level(&self) -> logging::Level {
+        match self {
+            Self::Node(_) | Self::Router(_) => logging::Level::Info,
+            Self::Demo(_)
+            | Self::Cluster(_)
+            | Self::Status(_)
+            | Self::Campaign(_)
+            | Self::Issue(_)
+            | Self::Config(_)
+            | Self::Health(_)
+            | Self::Version => logging::Level::Warn,
+        }
+    }
+
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Demo(args) => demo::run(args),
+            Self::Node(args) => node::run(&args),
+            Self::Router(args) => router::run(&args),
+            Self::Cluster(command) => cluster::run(command),
+            Self::Status(args) => status::run(&args),
+            Self::Campaign(command) => campaign::run(command),
+            Self::Issue(args) => issue::run(args),
+            Self::Config(command) => config::run(&command),
+            Self::Health(args) => health::run(&args),
+            Self::Version => output::line(concat!("coupon ", env!("CARGO_PKG_VERSION"))),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let Cli { logging, command } = Cli::parse();
+    let done = logging::init(&logging, command.default_log_level()).and_then(|()| command.run());
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

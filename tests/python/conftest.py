@@ -33,7 +33,8 @@ class Demo:
     def __init__(self, program, data):
         self._process = subprocess.Popen(
             [program, "demo", "--router-listen", "127.0.0.1:0", "--data", data],
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            encoding="utf-8", errors="replace",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self._output = []
         self._address = None
         self._known = threading.Event()

@@ -270,7 +270,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         {
             let mut shared = self.shared.lock();
             shared.drop_after(keep);
-            shared.last = last_log_id.max(shared.purged);
+            if shared.last.map(|id| id.index) > keep {
+                shared.last = last_log_id.max(shared.purged);
+            }
         }
         self.storage.write(batch)?;
         self.storage.flusher().durable().await;

@@ -77,15 +77,13 @@ pub struct StateDigest {
 ///
 /// # Errors
 ///
-/// When the disk fails, or nothing was applied yet.
+/// When the disk fails.
 pub fn build(storage: &Storage, owner: Owner) -> Result<SnapshotFile, StorageError> {
     let rows = Rows::of(storage, owner)?;
     let header = rows.header()?;
-    let index = header.applied.as_ref().and_then(|applied| applied.last_applied);
-    let index = index.map_or(0, |id| id.index);
     let dir = storage.snapshot_dir();
     let temporary = dir.join(format!("{}building", owner.file_prefix()));
-    let path = dir.join(format!("{}{index:020}.snapshot", owner.file_prefix()));
+    let path = snapshot_path(storage, owner, &header);
     let file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
     let mut frames = FrameWriter { file: BufWriter::new(file), path: &temporary };
     frames.begin()?;
@@ -147,7 +145,7 @@ pub fn check(path: &Path, shard: ShardId) -> Result<SnapshotFile, StorageError> 
     Ok(SnapshotFile { path: path.to_owned(), header })
 }
 
-/// Makes a snapshot the state of a replica, durable on return.
+/// Makes a snapshot the state of a replica, durable on return, and takes its file over.
 ///
 /// # Errors
 ///
@@ -170,11 +168,15 @@ pub fn install(
     writer.open(&sst)?;
     let mut frames = FrameReader::open(&file.path)?;
     frames.header()?;
-    frames.for_each_row(|key, value| Ok(writer.put(new_keys.with_suffix(key), value)?))?;
-    writer.finish()?;
-    let mut ingest = IngestExternalFileOptions::default();
-    ingest.set_move_files(true);
-    storage.db().ingest_external_file_cf_opts(storage.state(), &ingest, vec![&sst])?;
+    let rows =
+        frames.for_each_row(|key, value| Ok(writer.put(new_keys.with_suffix(key), value)?))?;
+    // RocksDB has no table without rows; a state without any is the snapshot of an empty log.
+    if rows > 0 {
+        writer.finish()?;
+        let mut ingest = IngestExternalFileOptions::default();
+        ingest.set_move_files(true);
+        storage.db().ingest_external_file_cf_opts(storage.state(), &ingest, vec![&sst])?;
+    }
 
     let mut flip = WriteBatch::default();
     flip.put_cf(storage.meta(), keys.generation(), new.to_be_bytes());
@@ -183,7 +185,27 @@ pub fn install(
     let mut sweep = WriteBatch::default();
     sweep.delete_range_cf(storage.state(), &old_keys.prefix()[..], &old_keys.end()[..]);
     storage.write(sweep)?;
+    keep_as_newest(storage, owner, file)?;
     Ok(new)
+}
+
+/// A snapshot that was installed is the newest one of this replica too.
+fn keep_as_newest(
+    storage: &Storage,
+    owner: Owner,
+    file: &SnapshotFile,
+) -> Result<(), StorageError> {
+    let path = snapshot_path(storage, owner, &file.header);
+    std::fs::rename(&file.path, &path).map_err(StorageError::io(&path))?;
+    sync_dir(storage.snapshot_dir())?;
+    remove_others(storage, owner, &path)
+}
+
+/// The name of a whole file: by the index it is at, so that names sort by age.
+fn snapshot_path(storage: &Storage, owner: Owner, header: &pb::SnapshotHeader) -> PathBuf {
+    let index = header.applied.as_ref().and_then(|applied| applied.last_applied);
+    let index = index.map_or(0, |id| id.index);
+    storage.snapshot_dir().join(format!("{}{index:020}.snapshot", owner.file_prefix()))
 }
 
 /// The generation in force of a replica.
@@ -298,9 +320,7 @@ impl<'a> Rows<'a> {
     }
 
     fn header(&self) -> Result<pb::SnapshotHeader, StorageError> {
-        let applied = self
-            .applied()?
-            .ok_or_else(|| StorageError::corrupt("snapshot", "nothing was applied yet"))?;
+        let applied = self.applied()?.unwrap_or_default();
         Ok(pb::SnapshotHeader {
             version: VERSION,
             shard_id: self.owner.shard.get(),
@@ -415,11 +435,12 @@ impl FrameReader {
         Ok(header)
     }
 
-    /// Calls `row` with every key and value, and checks at the end that it was all of them.
+    /// Calls `row` with every key and value, checks at the end that it was all of them, and
+    /// returns how many there were.
     fn for_each_row(
         &mut self,
         mut row: impl FnMut(&[u8], &[u8]) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<u64, StorageError> {
         let mut sum = RowSum::default();
         loop {
             let (kind, body) = self.next()?;
@@ -433,10 +454,11 @@ impl FrameReader {
                 }
                 FOOTER => {
                     let footer: pb::SnapshotFooter = decode("snapshot footer", &body)?;
-                    if (footer.key_count, footer.digest) != sum.finish() {
+                    let (count, digest) = sum.finish();
+                    if (footer.key_count, footer.digest) != (count, digest) {
                         return Err(StorageError::corrupt("snapshot", "digest does not match"));
                     }
-                    return Ok(());
+                    return Ok(count);
                 }
                 other => {
                     let why = format!("a frame of kind {other}");

@@ -1,0 +1,98 @@
+//! Forming a cluster, step by step. Every step may be repeated, and waits until it is done: whoever
+//! calls decides how long.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use coupon_proto::internal::{IdentifyRequest, InitClusterRequest};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use super::Formation;
+use crate::client;
+use crate::failure::CallError;
+use crate::survey::Survey;
+
+/// The pause before something that is not there yet is looked for again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long a node may take to say who it is.
+const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A cluster that is ready.
+#[derive(Debug)]
+pub(crate) struct Formed {
+    /// Whether it was there before.
+    pub(crate) existed: bool,
+    /// What it looks like.
+    pub(crate) survey: Survey,
+}
+
+/// Forms a cluster and waits until every shard has a leader. What it waits for, `tell` is told once.
+///
+/// # Errors
+/// When a node refuses, or an address is none. Nodes that do not answer are waited for, for ever.
+pub(crate) async fn form(
+    formation: &Formation,
+    tell: impl Fn(&str),
+) -> anyhow::Result<Formed> {
+    let mut first = None;
+    for address in &formation.nodes {
+        let client = answering(address, &tell).await?;
+        first.get_or_insert(client);
+    }
+    let mut client = first.context("no node is named")?;
+    let request = InitClusterRequest {
+        addresses: formation.nodes.clone(),
+        shard_count: formation.shards,
+        replication_factor: formation.replication,
+    };
+    let answer = client.init_cluster(request).await.map_err(CallError::from)?.into_inner();
+    let map = answer.map.context("the node sent no shard map")?;
+
+    tell("waiting for a leader of every shard");
+    loop {
+        let survey = Survey::take(map.clone(), false).await;
+        if survey.leaderless().is_empty() {
+            return Ok(Formed { existed: answer.existed, survey });
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// Waits until the node at `address` answers.
+async fn answering(
+    address: &str,
+    tell: impl Fn(&str),
+) -> anyhow::Result<ClusterServiceClient<Channel>> {
+    let endpoint = client::endpoint(address)?;
+    let mut told = false;
+    loop {
+        let mut client = ClusterServiceClient::new(endpoint.connect_lazy());
+        match identify(&mut client).await {
+            Ok(()) => return Ok(client),
+            Err(status) if is_temporary(status.code()) => {}
+            Err(status) => return Err(CallError::from(status))
+                .with_context(|| format!("ask {address} who it is")),
+        }
+        if !told {
+            tell(&format!("waiting for the node at {address}"));
+            told = true;
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+async fn identify(client: &mut ClusterServiceClient<Channel>) -> Result<(), Status> {
+    let asked = client.identify(IdentifyRequest {});
+    match tokio::time::timeout(IDENTIFY_TIMEOUT, asked).await {
+        Ok(answer) => answer.map(drop),
+        Err(_) => Err(Status::deadline_exceeded("no answer")),
+    }
+}
+
+/// Whether a node that answers like this may answer otherwise soon.
+fn is_temporary(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
+}

@@ -1,0 +1,114 @@
+//! `coupon cluster`: forming a cluster.
+
+mod init;
+
+use anyhow::Context as _;
+
+pub(crate) use self::init::form;
+use crate::failure::UsageError;
+use crate::settings::Span;
+use crate::{output, runtime};
+
+/// Forms a cluster.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum ClusterCommand {
+    Init(InitArgs),
+}
+
+/// Forms a cluster of running nodes. Repeating it on a formed cluster changes nothing.
+///
+/// Waits until the nodes answer, forms the cluster, and waits until every shard has a leader.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coupon cluster init --nodes 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
+  coupon cluster init --nodes node1:7001 --shards 1 --replication 1")]
+pub(crate) struct InitArgs {
+    /// All nodes of the new cluster
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
+    nodes: Vec<String>,
+    /// How many shards own campaigns; many more than nodes leave room to grow
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1023))]
+    shards: u32,
+    /// How many replicas a shard has: 1, 3 or 5 [default: 3, or 1 if there are fewer nodes]
+    #[arg(long, value_name = "N")]
+    replication: Option<u32>,
+    /// How long all of it may take
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    timeout: Span,
+}
+
+/// What a cluster is formed of.
+#[derive(Clone, Debug)]
+pub(crate) struct Formation {
+    /// The addresses of its nodes.
+    pub(crate) nodes: Vec<String>,
+    /// How many shards own campaigns.
+    pub(crate) shards: u32,
+    /// How many replicas a shard has.
+    pub(crate) replication: u32,
+}
+
+impl Formation {
+    /// A formation with the usual replication, if none is asked for.
+    ///
+    /// # Errors
+    /// [`UsageError`] when there cannot be a cluster like that.
+    pub(crate) fn new(
+        nodes: Vec<String>,
+        shards: u32,
+        replication: Option<u32>,
+    ) -> Result<Self, UsageError> {
+        let usual = if nodes.len() < 3 { 1 } else { 3 };
+        let replication = replication.unwrap_or(usual);
+        let enough = usize::try_from(replication).is_ok_and(|count| count <= nodes.len());
+        if !matches!(replication, 1 | 3 | 5) || !enough {
+            let count = nodes.len();
+            let why = format!("replication {replication} of {count} nodes: must be 1, 3 or 5, and at most the number of nodes");
+            return Err(UsageError(why));
+        }
+        Ok(Self { nodes, shards, replication })
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(command: ClusterCommand) -> anyhow::Result<()> {
+    let ClusterCommand::Init(args) = command;
+    let formation = Formation::new(args.nodes, args.shards, args.replication)?;
+    let tell = |progress: &str| eprintln!("{progress}");
+    runtime::block_on(async {
+        let formed = tokio::time::timeout(args.timeout.get(), form(&formation, tell)).await;
+        let formed = formed
+            .with_context(|| format!("not done within {}", args.timeout))
+            .context("form the cluster")??;
+        let map = formed.survey.map;
+        let word = if formed.existed { "exists already" } else { "is formed" };
+        output::line(format!(
+            "cluster {} {word}: {} nodes, {} shards, every shard has a leader",
+            map.cluster_id,
+            map.nodes.len(),
+            map.ring_shards.len()
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replication_fits_the_nodes() {
+        let replication = |nodes: usize, asked| {
+            let nodes = vec!["a:1".to_owned(); nodes];
+            Formation::new(nodes, 4, asked).map(|formation| formation.replication).ok()
+        };
+        assert_eq!(replication(1, None), Some(1));
+        assert_eq!(replication(2, None), Some(1));
+        assert_eq!(replication(3, None), Some(3));
+        assert_eq!(replication(5, Some(5)), Some(5));
+        assert_eq!(replication(3, Some(5)), None);
+        assert_eq!(replication(3, Some(2)), None);
+        assert_eq!(replication(3, Some(0)), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! How a failure reaches the person at the terminal, and the script that asks for the exit code.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// A mistake in the command line or the configuration that clap cannot see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+/// A call that was answered with an error.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", describe(.0))]
+pub(crate) struct CallError(#[from] Status);
+
+/// Prints a failure and says what to exit with.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// The message of a status, and below it everything that its details say.
+pub(crate) fn describe(status: &Status) -> String {
+    let details = status.get_error_details();
+    let mut text = format!("{}\n  code: {}", status.message(), name(status.code()));
+    // Writing to a string cannot fail.
+    let _ = write_details(&mut text, &details);
+    text
+}
+
+fn write_details(text: &mut String, details: &ErrorDetails) -> std::fmt::Result {
+    if let Some(info) = details.error_info() {
+        write!(text, "\n  reason: {}", info.reason)?;
+        let mut metadata: Vec<_> = info.metadata.iter().collect();
+        metadata.sort_unstable();
+        for (key, value) in metadata {
+            write!(text, "\n  {key}: {value}")?;
+        }
+    }
+    if let Some(request) = details.bad_request() {
+        for violation in &request.field_violations {
+            write!(text, "\n  field {}: {}", violation.field, violation.description)?;
+        }
+    }
+    if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+        write!(text, "\n  retry after: {}", humantime::format_duration(delay))?;
+    }
+    Ok(())
+}
+
+/// The name of a code as specifications write it.
+fn name(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn everything_that_helps_is_shown() {
+        let start = HashMap::from([("start_time".to_owned(), "2030-01-01T00:00:00Z".to_owned())]);
+        let mut details = ErrorDetails::with_error_info("NOT_STARTED", "coupon.v1", start);
+        details.add_bad_request_violation("quota", "must be 1 to 5");
+        details.set_retry_info(Some(std::time::Duration::from_millis(1500)));
+        let status = Status::with_error_details(Code::FailedPrecondition, "not yet", details);
+        assert_eq!(
+            CallError(status).to_string(),
+            "not yet\n  code: FAILED_PRECONDITION\n  reason: NOT_STARTED\
+             \n  start_time: 2030-01-01T00:00:00Z\n  field quota: must be 1 to 5\
+             \n  retry after: 1s 500ms"
+        );
+    }
+
+    #[test]
+    fn usage_errors_have_an_exit_code_of_their_own() {
+        let usage = anyhow::Error::new(UsageError("no".into()));
+        assert_eq!(report(&usage), ExitCode::from(2));
+        assert_eq!(report(&usage.context("while reading")), ExitCode::from(2));
+        assert_eq!(report(&anyhow::anyhow!("no")), ExitCode::from(1));
+    }
+}

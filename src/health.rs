@@ -1,0 +1,40 @@
+//! `coupon health`: the question a container's supervisor asks.
+
+use anyhow::bail;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::failure::CallError;
+use crate::settings::Span;
+use crate::{client, output, runtime};
+
+/// Asks a node or a router whether it serves.
+///
+/// Exits with 0 if it does and with 1 if not.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  coupon health 127.0.0.1:7000")]
+pub(crate) struct HealthArgs {
+    /// The node or router
+    #[arg(value_name = "HOST:PORT")]
+    address: String,
+    /// How long the answer may take
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    timeout: Span,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &HealthArgs) -> anyhow::Result<()> {
+    runtime::block_on(async {
+        let mut client = HealthClient::new(client::connect(&args.address).await?);
+        let question = HealthCheckRequest { service: String::new() };
+        let question = client::request(question, args.timeout.get());
+        let answer = client.check(question).await.map_err(CallError::from)?;
+        match answer.into_inner().status() {
+            ServingStatus::Serving => output::line("serving"),
+            ServingStatus::NotServing | ServingStatus::Unknown | ServingStatus::ServiceUnknown => {
+                bail!("{} does not serve", args.address)
+            }
+        }
+    })
+}

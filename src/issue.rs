@@ -1,0 +1,75 @@
+//! `coupon issue`: one coupon through a router.
+
+use anyhow::Context as _;
+use coupon_proto::v1;
+use coupon_proto::v1::coupon_service_client::CouponServiceClient;
+use tonic::Code;
+
+use crate::campaign::pair;
+use crate::client::RouterArg;
+use crate::failure::CallError;
+use crate::output::Format;
+use crate::show;
+use crate::{output, runtime};
+
+/// Issues one coupon.
+///
+/// An answer means that a quorum of disks holds the coupon. Without an answer, ask again with the
+/// same --request-id: that never issues a second one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coupon issue spring --recipient ann
+  coupon issue spring --recipient ann --request-id 3f2a9c1e-7b54-4d0a-9e21-5c86d7f0b413 -o json")]
+pub(crate) struct IssueArgs {
+    /// The campaign
+    campaign: String,
+    /// Who gets it; may be left out where the campaign has no limit per recipient
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    recipient: String,
+    /// A UUID: the same one with the same fields gets the same coupon [default: a new one]
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+    /// Kept with the coupon; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
+    #[command(flatten)]
+    router: RouterArg,
+    /// How it is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: IssueArgs) -> anyhow::Result<()> {
+    let request_id = args.request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let request = v1::IssueCouponRequest {
+        campaign_id: args.campaign,
+        recipient: args.recipient,
+        request_id: request_id.clone(),
+        metadata: args.metadata.into_iter().collect(),
+    };
+    runtime::block_on(async {
+        let mut client = CouponServiceClient::new(args.router.connect().await?);
+        let answer = match client.issue_coupon(args.router.request(request)).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => {
+                if may_have_issued(status.code()) {
+                    eprintln!("ask again with --request-id {request_id}");
+                }
+                return Err(CallError::from(status).into());
+            }
+        };
+        let coupon = answer.coupon.context("the router sent no coupon")?;
+        let coupon = show::Coupon::new(coupon, answer.replayed);
+        match args.output {
+            Format::Table => output::line(coupon.sheet()),
+            Format::Json => output::json(&coupon),
+        }
+    })
+}
+
+/// Whether a coupon may have been issued although no answer says so.
+fn may_have_issued(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
+}

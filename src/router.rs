@@ -1,0 +1,20 @@
+//! `coupon router`: the front door, until it is asked to close.
+
+use anyhow::Context as _;
+
+use crate::settings::router::RouterArgs;
+use crate::{output, runtime};
+
+/// Runs the command.
+pub(crate) fn run(args: &RouterArgs) -> anyhow::Result<()> {
+    let config = args.load()?.config()?;
+    runtime::block_on(async {
+        let mut signals = runtime::StopSignals::catch()?;
+        let handle = coupon_router::start(config).await.context("start the router")?;
+        output::line(format!("router listens on {}", handle.local_addr()))?;
+        signals.next().await;
+        tracing::info!("stopping: requests under way are finished first");
+        let stop = async { handle.shutdown().await.context("stop the router") };
+        signals.unless_impatient(stop).await
+    })
+}

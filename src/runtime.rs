@@ -1,0 +1,59 @@
+//! Where asynchronous code runs, and how it is told to end.
+//!
+//! Everything runs on one thread: a node's work is ordered by its disk, and a router is scaled by
+//! running more of them.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How long blocking work, such as a snapshot being written, may go on when all else has ended.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Runs a future to its end on the current thread, with a runtime of its own.
+pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the asynchronous runtime")?;
+    let output = runtime.block_on(future);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    output
+}
+
+/// The signals that ask the process to end. While this exists they do nothing else.
+#[derive(Debug)]
+pub(crate) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// Catches the signals from now on.
+    pub(crate) fn catch() -> anyhow::Result<Self> {
+        let catch = |kind| signal(kind).context("catch signals");
+        let (interrupt, terminate) =
+            (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Runs an orderly stop, which a second signal cuts short.
+    pub(crate) async fn unless_impatient(
+        &mut self,
+        stop: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        tokio::select! {
+            stopped = stop => stopped,
+            () = self.next() => anyhow::bail!("cut short by a second signal"),
+        }
+    }
+}

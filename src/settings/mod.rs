@@ -1,0 +1,99 @@
+//! Where settings come from: defaults < TOML file < environment < command line.
+//!
+//! A setting has one name: `snapshot_entries` in the file, `COUPON_NODE_SNAPSHOT_ENTRIES` in the
+//! environment, `--snapshot-entries` on the command line. A name that is no setting is a mistake
+//! wherever it stands, since a setting that is silently not applied is worse than no start.
+
+pub(crate) mod node;
+pub(crate) mod router;
+mod text;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(crate) use self::text::Span;
+use crate::failure::UsageError;
+
+/// Puts the layers together.
+///
+/// # Errors
+/// [`UsageError`] when the file cannot be read, or a layer has an unknown setting or a wrong value.
+fn layer<S: Default + Serialize + DeserializeOwned>(
+    file: Option<&Path>,
+    prefix: &str,
+    flags: &impl Serialize,
+) -> Result<S, UsageError> {
+    let mut layers = Figment::from(Serialized::defaults(S::default()));
+    if let Some(path) = file {
+        // figment takes a file that is not there for an empty one.
+        std::fs::metadata(path)
+            .map_err(|error| UsageError(format!("configuration {}: {error}", path.display())))?;
+        layers = layers.merge(Toml::file_exact(path));
+    }
+    let environment = Env::prefixed(prefix).filter(|name| !is_foreign(name.as_str()));
+    layers
+        .merge(environment)
+        .merge(Serialized::defaults(flags))
+        .extract()
+        .map_err(|error| UsageError(format!("configuration: {error}")))
+}
+
+/// Whether a variable of our prefix is not ours. `..._CONFIG` is read by the command line, and
+/// Kubernetes gives every container variables about a service that is named like us.
+fn is_foreign(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name == "config" || name == "port" || name.starts_with("port_") || name.starts_with("service_")
+}
+
+/// Refuses to talk in clear text where others can listen.
+///
+/// # Errors
+/// [`UsageError`] when `listen` is reachable from other machines and nobody said that this is meant.
+fn check_listen(listen: SocketAddr, insecure: bool) -> Result<(), UsageError> {
+    if listen.ip().to_canonical().is_loopback() || insecure {
+        return Ok(());
+    }
+    Err(UsageError(format!(
+        "refusing to listen on {listen}: there is no TLS, so whoever reaches this address can read \
+         and issue coupons; listen on a loopback address, or say --insecure if the network is trusted"
+    )))
+}
+
+/// The error about a setting that has no default and was not given.
+fn missing(prefix: &str, name: &str) -> UsageError {
+    let flag = name.replace('_', "-");
+    let variable = format!("{prefix}{name}").to_ascii_uppercase();
+    UsageError(format!("{name} is not set: give --{flag}, {variable} or a configuration file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_listened_on_by_default() {
+        for safe in ["127.0.0.1:7000", "127.9.9.9:0", "[::1]:7000", "[::ffff:127.0.0.1]:1"] {
+            assert!(check_listen(safe.parse().unwrap(), false).is_ok(), "{safe}");
+        }
+        for open in ["0.0.0.0:7000", "[::]:7000", "192.0.2.7:7000"] {
+            let error = check_listen(open.parse().unwrap(), false).unwrap_err().to_string();
+            assert!(error.contains("--insecure"), "{error}");
+            assert!(check_listen(open.parse().unwrap(), true).is_ok(), "{open}");
+        }
+    }
+
+    #[test]
+    fn variables_of_others_are_left_alone() {
+        for foreign in ["SERVICE_HOST", "PORT", "PORT_7000_TCP", "service_port_grpc", "CONFIG"] {
+            assert!(is_foreign(foreign), "{foreign}");
+        }
+        for ours in ["NODE_ID", "LISTEN", "JOIN"] {
+            assert!(!is_foreign(ours), "{ours}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The settings of a node.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use coupon_cluster::NodeId;
+use coupon_node::{NodeConfig, RaftOptions};
+use serde::{Deserialize, Serialize};
+
+use super::{Span, check_listen, layer, missing, text};
+use crate::failure::UsageError;
+
+/// What variables in the environment begin with.
+const PREFIX: &str = "COUPON_NODE_";
+
+/// Runs one member of a cluster.
+///
+/// A new node waits until `coupon cluster init` forms a cluster of it, or joins the cluster of the
+/// nodes it is told about. SIGTERM stops it after it has handed its leaderships over. Every flag
+/// can stand in a TOML file (`snapshot_entries = 1000`) or in the environment
+/// (COUPON_NODE_SNAPSHOT_ENTRIES) as well; flags go before the environment, and that before the file.
+#[derive(Debug, Default, clap::Args, Serialize)]
+#[command(after_help = "\
+Examples:
+  coupon node --node-id 1 --data /var/lib/coupon --listen 127.0.0.1:7001
+  coupon node --node-id 2 --data data2 --listen 127.0.0.1:7002 --join 127.0.0.1:7001,127.0.0.1:7003
+  coupon node --node-id 3 --data /data --listen 0.0.0.0:7001 --advertise node3:7001 --insecure")]
+pub(crate) struct NodeArgs {
+    /// A TOML file with settings
+    #[arg(long, value_name = "FILE", env = "COUPON_NODE_CONFIG")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// The node's id, unique in the cluster and never 0
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_id: Option<u64>,
+    /// The directory of its data; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<PathBuf>,
+    /// Where it listens; port 0 takes a free one [default: 127.0.0.1:7001]
+    #[arg(long, value_name = "IP:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+    /// Where others reach it [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advertise: Option<String>,
+    /// Nodes to learn the cluster from
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    join: Vec<String>,
+    /// How far its clock may be off from those of its peers before it refuses to lead
+    /// [default: 500ms]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_clock_offset: Option<Span>,
+    /// How often a leader says that it is there [default: 150ms]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat_interval: Option<Span>,
+    /// How long a follower waits for a leader before it stands for election, at least
+    /// [default: 600ms]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    election_timeout: Option<Span>,
+    /// A shard's snapshot is built after so many log entries [default: 200000]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot_entries: Option<u64>,
+    /// ... or after so many bytes of them [default: 268435456]
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot_bytes: Option<u64>,
+    /// How many log entries before the snapshot are kept [default: 50000]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_entries_kept: Option<u64>,
+    /// Listen beyond this machine although there is no TLS
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    insecure: bool,
+}
+
+/// The settings of a node from all layers.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NodeSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<PathBuf>,
+    listen: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advertise: Option<String>,
+    #[serde(deserialize_with = "text::addresses")]
+    join: Vec<String>,
+    max_clock_offset: Span,
+    heartbeat_interval: Span,
+    election_timeout: Span,
+    snapshot_entries: u64,
+    snapshot_bytes: u64,
+    log_entries_kept: u64,
+    insecure: bool,
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        let raft = RaftOptions::default();
+        Self {
+            node_id: None,
+            data: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 7001)),
+            advertise: None,
+            join: Vec::new(),
+            max_clock_offset: Span(std::time::Duration::from_millis(500)),
+            heartbeat_interval: Span(raft.heartbeat_interval),
+            election_timeout: Span(raft.election_timeout),
+            snapshot_entries: raft.snapshot_entries,
+            snapshot_bytes: raft.snapshot_bytes,
+            log_entries_kept: raft.log_entries_kept,
+            insecure: false,
+        }
+    }
+}
+
+impl NodeArgs {
+    /// The settings from all layers.
+    ///
+    /// # Errors
+    /// [`UsageError`] when a layer is wrong.
+    pub(crate) fn load(&self) -> Result<NodeSettings, UsageError> {
+        layer(self.config.as_deref(), PREFIX, self)
+    }
+}
+
+impl NodeSettings {
+    /// What the node is started with.
+    ///
+    /// # Errors
+    /// [`UsageError`] when a setting is missing or makes no sense.
+    pub(crate) fn config(self) -> Result<NodeConfig, UsageError> {
+        let node_id = self.node_id.ok_or_else(|| missing(PREFIX, "node_id"))?;
+        let node_id =
+            NodeId::new(node_id).map_err(|error| UsageError(format!("node_id: {error}")))?;
+        let data_dir = self.data.ok_or_else(|| missing(PREFIX, "data"))?;
+        check_listen(self.listen, self.insecure)?;
+        if self.listen.ip().is_unspecified() && self.advertise.is_none() {
+            let why = format!("advertise is not set: nobody can call a node at {}", self.listen);
+            return Err(UsageError(why));
+        }
+        let (heartbeat, election) = (self.heartbeat_interval.get(), self.election_timeout.get());
+        if heartbeat.is_zero() || election < heartbeat * 3 {
+            let why = format!(
+                "election_timeout is {}: must be at least three times the heartbeat_interval of {}",
+                self.election_timeout, self.heartbeat_interval
+            );
+            return Err(UsageError(why));
+        }
+        if self.snapshot_entries == 0 || self.snapshot_bytes == 0 {
+            return Err(UsageError("snapshot_entries and snapshot_bytes must not be 0".into()));
+        }
+        Ok(NodeConfig {
+            node_id,
+            data_dir,
+            listen: self.listen,
+            advertise: self.advertise,
+            join: self.join,
+            max_clock_offset: self.max_clock_offset.get(),
+            raft: RaftOptions {
+                heartbeat_interval: heartbeat,
+                election_timeout: election,
+                snapshot_entries: self.snapshot_entries,
+                snapshot_bytes: self.snapshot_bytes,
+                log_entries_kept: self.log_entries_kept,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_file(text: &str, args: NodeArgs) -> Result<NodeSettings, UsageError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        NodeArgs { config: Some(file.path().to_owned()), ..args }.load()
+    }
+
+    fn complete() -> NodeSettings {
+        NodeSettings { node_id: Some(1), data: Some("data".into()), ..NodeSettings::default() }
+    }
+
+    #[test]
+    fn flags_go_before_the_file_and_that_before_the_defaults() {
+        let text = "node_id = 3\nsnapshot_entries = 7\nmax_clock_offset = \"2s\"\njoin = [\"a:1\"]";
+        let args = NodeArgs { node_id: Some(4), ..NodeArgs::default() };
+        let settings = in_file(text, args).unwrap();
+        assert_eq!(settings.node_id, Some(4));
+        assert_eq!(settings.snapshot_entries, 7);
+        assert_eq!(settings.max_clock_offset.to_string(), "2s");
+        assert_eq!(settings.join, ["a:1"]);
+        assert_eq!(settings.log_entries_kept, NodeSettings::default().log_entries_kept);
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read_back() {
+        let text = toml::to_string(&complete()).unwrap();
+        assert_eq!(in_file(&text, NodeArgs::default()).unwrap(), complete());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, said) in [
+            ("node-id = 1", "node-id"),
+            ("listen = \"here\"", "listen"),
+            ("heartbeat_interval = \"soon\"", "soon"),
+            ("join = 7", "host:port"),
+            ("[raft]", "raft"),
+        ] {
+            let error = in_file(text, NodeArgs::default()).unwrap_err().to_string();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+        let nowhere = NodeArgs { config: Some("/nowhere.toml".into()), ..NodeArgs::default() };
+        assert!(nowhere.load().unwrap_err().to_string().contains("/nowhere.toml"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let refused = |change: fn(&mut NodeSettings), said: &str| {
+            let mut settings = complete();
+            change(&mut settings);
+            let error = settings.config().unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        };
+        assert!(complete().config().is_ok());
+        refused(|settings| settings.node_id = None, "COUPON_NODE_NODE_ID");
+        refused(|settings| settings.node_id = Some(0), "must not be 0");
+        refused(|settings| settings.data = None, "--data");
+        refused(|settings| settings.listen = "0.0.0.0:1".parse().unwrap(), "--insecure");
+        refused(
+            |settings| {
+                settings.listen = "0.0.0.0:1".parse().unwrap();
+                settings.insecure = true;
+            },
+            "advertise is not set",
+        );
+        refused(|settings| settings.election_timeout = settings.heartbeat_interval, "three times");
+        refused(|settings| settings.snapshot_entries = 0, "must not be 0");
+    }
+}

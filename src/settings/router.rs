@@ -1,0 +1,144 @@
+//! The settings of a router.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use coupon_router::RouterConfig;
+use serde::{Deserialize, Serialize};
+
+use super::{Span, check_listen, layer, missing, text};
+use crate::failure::UsageError;
+
+/// What variables in the environment begin with.
+const PREFIX: &str = "COUPON_ROUTER_";
+
+/// Runs a router: what clients call.
+///
+/// Routers keep nothing; any number of them serve the same cluster. SIGTERM stops a router after it
+/// has answered the requests under way. Every flag can stand in a TOML file (`requests_max = 1000`)
+/// or in the environment (COUPON_ROUTER_REQUESTS_MAX) as well; flags go before the environment, and
+/// that before the file.
+#[derive(Debug, Default, clap::Args, Serialize)]
+#[command(after_help = "\
+Examples:
+  coupon router --nodes 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
+  coupon router --listen 0.0.0.0:7000 --nodes node1:7001,node2:7001,node3:7001 --insecure")]
+pub(crate) struct RouterArgs {
+    /// A TOML file with settings
+    #[arg(long, value_name = "FILE", env = "COUPON_ROUTER_CONFIG")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// Where it listens; port 0 takes a free one [default: 127.0.0.1:7000]
+    #[arg(long, value_name = "IP:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+    /// Nodes of the cluster, at least one; it learns about the others
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nodes: Vec<String>,
+    /// How many requests are worked on at a time; more are refused as OVERLOADED [default: 16384]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_max: Option<usize>,
+    /// When a request that names no deadline must have been answered [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default_deadline: Option<Span>,
+    /// How long a stop waits for requests under way [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shutdown_grace: Option<Span>,
+    /// Listen beyond this machine although there is no TLS
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    insecure: bool,
+}
+
+/// The settings of a router from all layers.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RouterSettings {
+    listen: SocketAddr,
+    #[serde(deserialize_with = "text::addresses")]
+    nodes: Vec<String>,
+    requests_max: usize,
+    default_deadline: Span,
+    shutdown_grace: Span,
+    insecure: bool,
+}
+
+impl Default for RouterSettings {
+    fn default() -> Self {
+        let config = RouterConfig::default();
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7000)),
+            nodes: Vec::new(),
+            requests_max: config.requests_max,
+            default_deadline: Span(config.default_deadline),
+            shutdown_grace: Span(config.shutdown_grace),
+            insecure: false,
+        }
+    }
+}
+
+impl RouterArgs {
+    /// The settings from all layers.
+    ///
+    /// # Errors
+    /// [`UsageError`] when a layer is wrong.
+    pub(crate) fn load(&self) -> Result<RouterSettings, UsageError> {
+        layer(self.config.as_deref(), PREFIX, self)
+    }
+}
+
+impl RouterSettings {
+    /// What the router is started with.
+    ///
+    /// # Errors
+    /// [`UsageError`] when a setting is missing or makes no sense.
+    pub(crate) fn config(self) -> Result<RouterConfig, UsageError> {
+        if self.nodes.is_empty() {
+            return Err(missing(PREFIX, "nodes"));
+        }
+        check_listen(self.listen, self.insecure)?;
+        if self.requests_max == 0 || self.default_deadline.get().is_zero() {
+            return Err(UsageError("requests_max and default_deadline must not be 0".into()));
+        }
+        Ok(RouterConfig {
+            listen: self.listen,
+            nodes: self.nodes,
+            requests_max: self.requests_max,
+            default_deadline: self.default_deadline.get(),
+            shutdown_grace: self.shutdown_grace.get(),
+            ..RouterConfig::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let complete = || RouterSettings { nodes: vec!["a:1".into()], ..Default::default() };
+        let refused = |change: fn(&mut RouterSettings), said: &str| {
+            let mut settings = complete();
+            change(&mut settings);
+            let error = settings.config().unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        };
+        assert!(complete().config().is_ok());
+        refused(|settings| settings.nodes.clear(), "COUPON_ROUTER_NODES");
+        refused(|settings| settings.listen = "[::]:1".parse().unwrap(), "--insecure");
+        refused(|settings| settings.requests_max = 0, "must not be 0");
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read_back() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), toml::to_string(&RouterSettings::default()).unwrap()).unwrap();
+        let args = RouterArgs { config: Some(file.path().to_owned()), ..RouterArgs::default() };
+        assert_eq!(args.load().unwrap(), RouterSettings::default());
+    }
+}

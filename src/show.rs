@@ -1,0 +1,173 @@
+//! Campaigns and coupons as they are printed. The names of the JSON fields are those of the API.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use coupon_proto::v1;
+use prost_types::Timestamp;
+use serde::Serialize;
+
+use crate::output::table;
+
+/// A campaign.
+#[derive(Debug, Serialize)]
+pub(crate) struct Campaign {
+    campaign_id: String,
+    display_name: String,
+    state: String,
+    quota: i64,
+    issued: i64,
+    remaining: i64,
+    per_recipient_limit: i32,
+    start_time: Option<String>,
+    end_time: Option<String>,
+    coupon_ttl: Option<String>,
+    labels: BTreeMap<String, String>,
+    create_time: Option<String>,
+    revision: i64,
+}
+
+impl From<v1::Campaign> for Campaign {
+    fn from(campaign: v1::Campaign) -> Self {
+        let state = campaign.state().as_str_name();
+        let ttl = campaign.coupon_ttl.and_then(|ttl| std::time::Duration::try_from(ttl).ok());
+        Self {
+            state: state.trim_start_matches("CAMPAIGN_STATE_").to_owned(),
+            quota: campaign.quota,
+            issued: campaign.issued,
+            remaining: campaign.remaining,
+            per_recipient_limit: campaign.per_recipient_limit,
+            start_time: campaign.start_time.map(time),
+            end_time: campaign.end_time.map(time),
+            coupon_ttl: ttl.map(|ttl| humantime::format_duration(ttl).to_string()),
+            labels: campaign.labels,
+            create_time: campaign.create_time.map(time),
+            revision: campaign.revision,
+            display_name: campaign.display_name,
+            campaign_id: campaign.campaign_id,
+        }
+    }
+}
+
+impl Campaign {
+    /// All of it, for people.
+    pub(crate) fn sheet(&self) -> String {
+        let labels: Vec<String> =
+            self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let limit = self.per_recipient_limit;
+        sheet(&[
+            ("campaign", Some(self.campaign_id.clone())),
+            ("name", Some(self.display_name.clone()).filter(|name| !name.is_empty())),
+            ("state", Some(self.state.clone())),
+            ("issued", Some(format!("{} of {}", self.issued, self.quota))),
+            ("per recipient", (limit > 0).then(|| limit.to_string())),
+            ("starts", self.start_time.clone()),
+            ("ends", self.end_time.clone()),
+            ("coupons last", self.coupon_ttl.clone()),
+            ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
+            ("created", self.create_time.clone()),
+        ])
+    }
+}
+
+/// Campaigns, one a line.
+pub(crate) fn campaigns(campaigns: &[Campaign]) -> comfy_table::Table {
+    let mut table = table(&["CAMPAIGN", "STATE", "ISSUED", "QUOTA", "STARTS", "ENDS"]);
+    for campaign in campaigns {
+        table.add_row([
+            campaign.campaign_id.as_str(),
+            &campaign.state,
+            &campaign.issued.to_string(),
+            &campaign.quota.to_string(),
+            campaign.start_time.as_deref().unwrap_or("-"),
+            campaign.end_time.as_deref().unwrap_or("-"),
+        ]);
+    }
+    table
+}
+
+/// A coupon that was issued.
+#[derive(Debug, Serialize)]
+pub(crate) struct Coupon {
+    campaign_id: String,
+    code: String,
+    sequence: i64,
+    recipient: String,
+    state: String,
+    issue_time: Option<String>,
+    expire_time: Option<String>,
+    metadata: BTreeMap<String, String>,
+    request_id: String,
+    replayed: bool,
+}
+
+impl Coupon {
+    /// A coupon; `replayed` says that an earlier request had issued it.
+    pub(crate) fn new(coupon: v1::Coupon, replayed: bool) -> Self {
+        let state = coupon.state().as_str_name();
+        Self {
+            state: state.trim_start_matches("COUPON_STATE_").to_owned(),
+            sequence: coupon.sequence,
+            issue_time: coupon.issue_time.map(time),
+            expire_time: coupon.expire_time.map(time),
+            campaign_id: coupon.campaign_id,
+            code: coupon.code,
+            recipient: coupon.recipient,
+            metadata: coupon.metadata,
+            request_id: coupon.request_id,
+            replayed,
+        }
+    }
+
+    /// All of it, for people.
+    pub(crate) fn sheet(&self) -> String {
+        let replayed = "by an earlier request with this request id";
+        sheet(&[
+            ("code", Some(self.code.clone())),
+            ("campaign", Some(self.campaign_id.clone())),
+            ("sequence", Some(self.sequence.to_string())),
+            ("recipient", Some(self.recipient.clone()).filter(|text| !text.is_empty())),
+            ("issued", self.issue_time.clone()),
+            ("expires", self.expire_time.clone()),
+            ("request id", Some(self.request_id.clone())),
+            ("replayed", self.replayed.then(|| replayed.to_owned())),
+        ])
+    }
+}
+
+/// Names and values in two columns, without those that have no value.
+fn sheet(rows: &[(&str, Option<String>)]) -> String {
+    let shown = rows.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    let lines: Vec<String> = shown.map(|(name, value)| format!("{name:<15}{value}")).collect();
+    lines.join("\n")
+}
+
+/// A time as RFC 3339 has it.
+fn time(time: Timestamp) -> String {
+    match SystemTime::try_from(time) {
+        Ok(time) => humantime::format_rfc3339_micros(time).to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sheet_shows_what_there_is() {
+        let campaign = v1::Campaign {
+            campaign_id: "spring".into(),
+            quota: 10,
+            issued: 3,
+            state: v1::CampaignState::Active.into(),
+            start_time: Some(Timestamp { seconds: 0, nanos: 5_000 }),
+            ..v1::Campaign::default()
+        };
+        assert_eq!(
+            Campaign::from(campaign).sheet(),
+            "campaign       spring\nstate          ACTIVE\nissued         3 of 10\n\
+             starts         1970-01-01T00:00:00.000005Z"
+        );
+    }
+}

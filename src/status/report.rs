@@ -1,0 +1,215 @@
+//! A survey as it is shown: every replica next to what the shard map says about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coupon_proto::internal::{ReplicaInfo, ReplicaRole};
+use serde::Serialize;
+
+use crate::survey::{NodeAnswer, Survey};
+
+/// A cluster as it is shown. The names of the fields are part of the interface.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) cluster_id: String,
+    pub(crate) map_version: u64,
+    pub(crate) epoch: u64,
+    pub(crate) nodes: Vec<NodeReport>,
+    pub(crate) shards: Vec<ShardReport>,
+    /// What is wrong, for people.
+    pub(crate) problems: Vec<String>,
+}
+
+/// A node.
+#[derive(Debug, Serialize)]
+pub(crate) struct NodeReport {
+    pub(crate) node_id: u64,
+    pub(crate) address: String,
+    pub(crate) store_id: String,
+    pub(crate) reachable: bool,
+    /// Why it is not reachable.
+    pub(crate) error: Option<String>,
+    pub(crate) version: Option<String>,
+    /// How many shards it leads.
+    pub(crate) leads: usize,
+    pub(crate) clock_offset_micros: Option<i64>,
+    pub(crate) clock_trusted: Option<bool>,
+}
+
+/// A shard.
+#[derive(Debug, Serialize)]
+pub(crate) struct ShardReport {
+    pub(crate) shard_id: u32,
+    pub(crate) leader_node_id: Option<u64>,
+    pub(crate) term: Option<u64>,
+    pub(crate) replicas: Vec<ReplicaReport>,
+}
+
+/// A replica: what the map says, and what its node says if it answered.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReplicaReport {
+    pub(crate) replica_id: u64,
+    pub(crate) node_id: u64,
+    pub(crate) role: &'static str,
+    /// What it is doing: unreachable, absent, or what its node calls it.
+    pub(crate) state: String,
+    pub(crate) term: Option<u64>,
+    pub(crate) last_log_index: Option<u64>,
+    pub(crate) applied_index: Option<u64>,
+    pub(crate) snapshot_index: Option<u64>,
+    /// How many entries of the leader's log it has not applied.
+    pub(crate) lag: Option<u64>,
+    /// The digest of its state at applied_index, if asked for.
+    pub(crate) digest: Option<String>,
+}
+
+impl Report {
+    /// The report of a survey.
+    pub(crate) fn of(survey: &Survey) -> Self {
+        let shards: Vec<ShardReport> = survey
+            .map
+            .shards
+            .iter()
+            .map(|shard| shard_report(survey, shard.shard_id, &shard.replicas))
+            .collect();
+        let nodes = survey.nodes.iter().map(|node| node_report(node, &shards)).collect();
+        let problems = problems(&shards);
+        let map = &survey.map;
+        let cluster_id = map.cluster_id.clone();
+        Self { cluster_id, map_version: map.version, epoch: map.epoch, nodes, shards, problems }
+    }
+}
+
+fn shard_report(survey: &Survey, shard_id: u32, replicas: &[ReplicaInfo]) -> ShardReport {
+    let leader = survey.leader(shard_id);
+    let end = leader.map(|(_, status)| status.last_log_index);
+    let nodes: BTreeMap<u64, &NodeAnswer> =
+        survey.nodes.iter().map(|node| (node.info.node_id, node)).collect();
+    let replicas = replicas
+        .iter()
+        .map(|replica| replica_report(replica, nodes.get(&replica.node_id).copied(), shard_id, end));
+    ShardReport {
+        shard_id,
+        leader_node_id: leader.map(|(node, _)| node),
+        term: leader.map(|(_, status)| status.term),
+        replicas: replicas.collect(),
+    }
+}
+
+fn replica_report(
+    replica: &ReplicaInfo,
+    node: Option<&NodeAnswer>,
+    shard_id: u32,
+    end: Option<u64>,
+) -> ReplicaReport {
+    let status = node
+        .and_then(|node| node.replica(shard_id))
+        // During a replacement the map may name the next replica while the node runs the last one.
+        .filter(|status| status.replica_id == replica.replica_id);
+    let reachable = node.is_some_and(|node| node.answer.is_ok());
+    let missing = if reachable { "absent" } else { "unreachable" };
+    ReplicaReport {
+        replica_id: replica.replica_id,
+        node_id: replica.node_id,
+        role: match replica.role() {
+            ReplicaRole::Unspecified => "unspecified",
+            ReplicaRole::Founder => "founder",
+            ReplicaRole::Joining => "joining",
+            ReplicaRole::Voter => "voter",
+            ReplicaRole::Leaving => "leaving",
+        },
+        state: status.map_or(missing, |status| &status.state).to_owned(),
+        term: status.map(|status| status.term),
+        last_log_index: status.map(|status| status.last_log_index),
+        applied_index: status.map(|status| status.applied_index),
+        snapshot_index: status.map(|status| status.snapshot_index),
+        lag: status.zip(end).map(|(status, end)| end.saturating_sub(status.applied_index)),
+        digest: status.map(|status| status.digest.clone()).filter(|digest| !digest.is_empty()),
+    }
+}
+
+fn node_report(node: &NodeAnswer, shards: &[ShardReport]) -> NodeReport {
+    let id = node.info.node_id;
+    let answer = node.answer.as_ref().ok();
+    NodeReport {
+        node_id: id,
+        address: node.info.address.clone(),
+        store_id: node.info.store_id.clone(),
+        reachable: answer.is_some(),
+        error: node.answer.as_ref().err().cloned(),
+        version: answer.map(|answer| answer.version.clone()),
+        leads: shards.iter().filter(|shard| shard.leader_node_id == Some(id)).count(),
+        clock_offset_micros: answer.map(|answer| answer.clock_offset_micros),
+        clock_trusted: answer.map(|answer| answer.clock_trusted),
+    }
+}
+
+fn problems(shards: &[ShardReport]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let leaderless: Vec<String> = shards
+        .iter()
+        .filter(|shard| shard.leader_node_id.is_none())
+        .map(|shard| shard.shard_id.to_string())
+        .collect();
+    if !leaderless.is_empty() {
+        problems.push(format!("no leader of shard {}", leaderless.join(", ")));
+    }
+    for shard in shards {
+        let mut digests: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
+        for replica in &shard.replicas {
+            if let (Some(index), Some(digest)) = (replica.applied_index, &replica.digest) {
+                digests.entry(index).or_default().insert(digest);
+            }
+        }
+        if let Some((index, _)) = digests.iter().find(|(_, found)| found.len() > 1) {
+            let shard = shard.shard_id;
+            problems.push(format!("the replicas of shard {shard} differ at index {index}"));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::survey::tests::survey;
+
+    #[test]
+    fn a_replica_lags_behind_the_end_of_the_leaders_log() {
+        let report = Report::of(&survey(&[
+            Some(("follower", 2)),
+            None,
+            Some(("leader", 2)),
+        ]));
+        let shard = &report.shards[0];
+        assert_eq!((shard.leader_node_id, shard.term), (Some(3), Some(2)));
+        assert_eq!(shard.replicas.iter().map(|replica| replica.lag).collect::<Vec<_>>(), [
+            Some(21),
+            None,
+            Some(3)
+        ]);
+        assert_eq!(shard.replicas[1].state, "unreachable");
+        assert_eq!(report.nodes[1].error.as_deref(), Some("connection refused"));
+        assert_eq!(report.nodes.iter().map(|node| node.leads).collect::<Vec<_>>(), [0, 0, 1]);
+        assert!(report.problems.is_empty());
+    }
+
+    #[test]
+    fn a_shard_without_leader_is_a_problem() {
+        let report = Report::of(&survey(&[Some(("follower", 2)), None, None]));
+        assert_eq!(report.problems, ["no leader of shard 1"]);
+    }
+
+    #[test]
+    fn replicas_must_agree_where_they_applied_the_same() {
+        let mut survey = survey(&[Some(("leader", 1)), Some(("follower", 1))]);
+        let mut plant = |node: usize, index, digest: &str| {
+            let replica = &mut survey.nodes[node].answer.as_mut().unwrap().replicas[0];
+            (replica.applied_index, replica.digest) = (index, digest.to_owned());
+            Report::of(&survey).problems
+        };
+        assert!(plant(0, 7, "aa").is_empty());
+        assert!(plant(1, 6, "bb").is_empty());
+        assert_eq!(plant(1, 7, "bb"), ["the replicas of shard 1 differ at index 7"]);
+        assert!(plant(1, 7, "aa").is_empty());
+    }
+}

@@ -1,0 +1,89 @@
+//! A report for people.
+
+use super::report::{NodeReport, ReplicaReport, Report, ShardReport};
+use crate::output::table;
+
+/// How much of a digest is shown: enough to see a difference.
+const DIGEST_SHOWN: usize = 12;
+
+/// The report as text.
+pub(super) fn render(report: &Report) -> String {
+    let mut text = format!(
+        "cluster {}  map version {}  epoch {}\n\n{}\n\n{}",
+        report.cluster_id,
+        report.map_version,
+        report.epoch,
+        nodes(&report.nodes),
+        shards(&report.shards),
+    );
+    for NodeReport { node_id, error, .. } in &report.nodes {
+        if let Some(error) = error {
+            text.push_str(&format!("\n\nnode {node_id} is not reachable: {error}"));
+        }
+    }
+    text
+}
+
+fn nodes(nodes: &[NodeReport]) -> comfy_table::Table {
+    let mut table = table(&["NODE", "ADDRESS", "STATE", "LEADS", "CLOCK OFFSET", "VERSION"]);
+    for node in nodes {
+        let state = match (node.reachable, node.clock_trusted) {
+            (false, _) => "unreachable",
+            (true, Some(false)) => "clock off",
+            (true, _) => "up",
+        };
+        let offset = node.clock_offset_micros.map(|micros| format!("{} ms", micros / 1_000));
+        table.add_row([
+            node.node_id.to_string(),
+            node.address.clone(),
+            state.to_owned(),
+            node.leads.to_string(),
+            offset.unwrap_or_else(none),
+            node.version.clone().unwrap_or_else(none),
+        ]);
+    }
+    table
+}
+
+fn shards(shards: &[ShardReport]) -> comfy_table::Table {
+    let header =
+        ["SHARD", "REPLICA", "NODE", "STATE", "ROLE", "TERM", "LAST", "APPLIED", "LAG", "SNAPSHOT"];
+    let digests = shards.iter().flat_map(|shard| &shard.replicas).any(|one| one.digest.is_some());
+    let mut table = table(&header);
+    if digests {
+        table.set_header(header.into_iter().chain(["DIGEST"]));
+    }
+    for shard in shards {
+        for replica in &shard.replicas {
+            let mut row = row(shard, replica);
+            if digests {
+                let digest = replica.digest.as_deref().and_then(|digest| digest.get(..DIGEST_SHOWN));
+                row.push(digest.map_or_else(none, str::to_owned));
+            }
+            table.add_row(row);
+        }
+    }
+    table
+}
+
+fn row(shard: &ShardReport, replica: &ReplicaReport) -> Vec<String> {
+    let number = |number: Option<u64>| number.map_or_else(none, |number| number.to_string());
+    // Shard 0 owns no campaigns; it holds the shard map.
+    let shard_id = if shard.shard_id == 0 { "meta".into() } else { shard.shard_id.to_string() };
+    vec![
+        shard_id,
+        replica.replica_id.to_string(),
+        replica.node_id.to_string(),
+        replica.state.clone(),
+        replica.role.to_owned(),
+        number(replica.term),
+        number(replica.last_log_index),
+        number(replica.applied_index),
+        number(replica.lag),
+        number(replica.snapshot_index),
+    ]
+}
+
+fn none() -> String {
+    "-".to_owned()
+}

@@ -1,0 +1,191 @@
+//! What a cluster looks like: its shard map, and what every node of the map says about itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use coupon_proto::internal::{
+    GetNodeStatusRequest, GetNodeStatusResponse, IdentifyRequest, NodeInfo, ReplicaStatus,
+    ShardMap, WatchShardMapRequest,
+};
+use futures::future::join_all;
+use tokio::time::timeout;
+
+use crate::client;
+use crate::failure::{CallError, describe};
+
+/// How long a node may take to send a map, or to say how it is.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long it may take if it has to read its whole state for that.
+const DIGEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A cluster at one moment, more or less: the nodes answer at the same time, not at the same instant.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// The shard map.
+    pub(crate) map: ShardMap,
+    /// What each node of the map answered, in the order of the map.
+    pub(crate) nodes: Vec<NodeAnswer>,
+}
+
+/// What a node answered.
+#[derive(Debug)]
+pub(crate) struct NodeAnswer {
+    /// The node.
+    pub(crate) info: NodeInfo,
+    /// Its answer, or why there is none.
+    pub(crate) answer: Result<GetNodeStatusResponse, String>,
+}
+
+impl NodeAnswer {
+    /// What it says about its replica of a shard.
+    pub(crate) fn replica(&self, shard_id: u32) -> Option<&ReplicaStatus> {
+        let replicas = &self.answer.as_ref().ok()?.replicas;
+        replicas.iter().find(|replica| replica.shard_id == shard_id)
+    }
+}
+
+/// The shard map that a node knows.
+///
+/// # Errors
+/// When the node does not answer or is in no cluster.
+pub(crate) async fn map_of(address: &str) -> anyhow::Result<ShardMap> {
+    let mut client = ClusterServiceClient::new(client::connect(address).await?);
+    let first = async {
+        let answer = client.watch_shard_map(WatchShardMapRequest {}).await?;
+        answer.into_inner().message().await
+    };
+    if let Ok(first) = timeout(ANSWER_TIMEOUT, first).await {
+        let map = first.map_err(CallError::from)?.and_then(|message| message.map);
+        return map.with_context(|| format!("the node at {address} sent no shard map"));
+    }
+    // A node sends no map until it has one.
+    let identity = timeout(ANSWER_TIMEOUT, client.identify(IdentifyRequest {}))
+        .await
+        .with_context(|| format!("the node at {address} does not answer"))?
+        .map_err(CallError::from)?
+        .into_inner();
+    bail!("node {} at {address} is in no cluster yet: run coupon cluster init", identity.node_id)
+}
+
+impl Survey {
+    /// Asks every node of the map.
+    pub(crate) async fn take(map: ShardMap, digests: bool) -> Self {
+        let nodes = join_all(map.nodes.iter().map(|info| async {
+            let answer = ask(&info.address, digests).await;
+            NodeAnswer { info: info.clone(), answer }
+        }));
+        Self { nodes: nodes.await, map }
+    }
+
+    /// The shards that own campaigns, and the meta shard.
+    pub(crate) fn shard_ids(&self) -> impl Iterator<Item = u32> {
+        self.map.shards.iter().map(|shard| shard.shard_id)
+    }
+
+    /// The node that leads a shard. A deposed leader may still call itself one, so that the highest
+    /// term counts.
+    pub(crate) fn leader(&self, shard_id: u32) -> Option<(u64, &ReplicaStatus)> {
+        let replicas = self.nodes.iter().filter_map(|node| {
+            node.replica(shard_id).map(|replica| (node.info.node_id, replica))
+        });
+        replicas
+            .filter(|(_, replica)| replica.state == "leader")
+            .max_by_key(|(_, replica)| replica.term)
+    }
+
+    /// The shards that nobody leads.
+    pub(crate) fn leaderless(&self) -> Vec<u32> {
+        self.shard_ids().filter(|shard| self.leader(*shard).is_none()).collect()
+    }
+
+    /// Whether every shard has a leader, and every replica of the map is up and knows it.
+    pub(crate) fn is_settled(&self) -> bool {
+        let nodes: BTreeMap<u64, &NodeAnswer> =
+            self.nodes.iter().map(|node| (node.info.node_id, node)).collect();
+        self.map.shards.iter().all(|shard| {
+            let Some((leader, _)) = self.leader(shard.shard_id) else { return false };
+            shard.replicas.iter().all(|replica| {
+                let node = nodes.get(&replica.node_id);
+                let status = node.and_then(|node| node.replica(shard.shard_id));
+                status.is_some_and(|status| status.leader_node_id == leader)
+            })
+        })
+    }
+}
+
+async fn ask(address: &str, digests: bool) -> Result<GetNodeStatusResponse, String> {
+    let channel = client::connect(address).await.map_err(|error| format!("{error:#}"))?;
+    let mut client = ClusterServiceClient::new(channel);
+    let within = if digests { DIGEST_TIMEOUT } else { ANSWER_TIMEOUT };
+    let asked = client.get_node_status(GetNodeStatusRequest { digests });
+    match timeout(within, asked).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(describe(&status)),
+        Err(_) => Err(format!("no answer within {}", humantime::format_duration(within))),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use coupon_proto::internal::{ReplicaInfo, ShardInfo};
+
+    use super::*;
+
+    /// A cluster with one shard on nodes 1, 2, …; `states` are its replicas' states and terms, and
+    /// `None` is a node that does not answer.
+    pub(crate) fn survey(states: &[Option<(&str, u64)>]) -> Survey {
+        let ids = || 1_u64..;
+        let replicas = states.iter().zip(ids()).map(|(_, node_id)| ReplicaInfo {
+            replica_id: node_id + 100,
+            node_id,
+            role: 1,
+        });
+        let shards = vec![ShardInfo { shard_id: 1, replicas: replicas.collect() }];
+        let leader = states.iter().zip(ids()).find_map(|(state, id)| {
+            state.is_some_and(|(state, _)| state == "leader").then_some(id)
+        });
+        let answer = |state: &str, term, id| GetNodeStatusResponse {
+            replicas: vec![ReplicaStatus {
+                shard_id: 1,
+                replica_id: id + 100,
+                state: state.to_owned(),
+                term,
+                leader_node_id: leader.unwrap_or(0),
+                last_log_index: 10 * id,
+                applied_index: 9 * id,
+                ..ReplicaStatus::default()
+            }],
+            clock_trusted: true,
+            ..GetNodeStatusResponse::default()
+        };
+        let nodes = states.iter().zip(ids()).map(|(state, node_id)| NodeAnswer {
+            info: NodeInfo { node_id, address: format!("n{node_id}:1"), ..NodeInfo::default() },
+            answer: match state {
+                Some((state, term)) => Ok(answer(state, *term, node_id)),
+                None => Err("connection refused".to_owned()),
+            },
+        });
+        let map = ShardMap { shards, ring_shards: vec![1], ..ShardMap::default() };
+        Survey { map, nodes: nodes.collect() }
+    }
+
+    #[test]
+    fn the_highest_term_leads() {
+        let survey = survey(&[Some(("leader", 3)), Some(("leader", 4)), Some(("follower", 4))]);
+        assert_eq!(survey.leader(1).unwrap().0, 2);
+        assert!(survey.leaderless().is_empty());
+        assert!(survey.leader(2).is_none());
+    }
+
+    #[test]
+    fn a_cluster_is_settled_when_all_are_up_and_agree() {
+        let (leader, follower) = (Some(("leader", 1)), Some(("follower", 1)));
+        assert!(survey(&[leader, follower, follower]).is_settled());
+        assert!(!survey(&[leader, follower, None]).is_settled());
+        assert!(!survey(&[follower, follower, follower]).is_settled());
+        assert_eq!(survey(&[follower, None]).leaderless(), [1]);
+    }
+}
