@@ -21,7 +21,7 @@ BUF := $(HOME)/.cache/coupon/python/buf-bin-1.75.0
 
 help:
 	@echo 'make build   compiles the program: $(COUPON)'
-	@echo 'make demo    runs a whole cluster in one process; ARGS="--for 10s --load" are passed on'
+	@echo 'make demo    runs a whole cluster in one process; ARGS="--load --for 10s" is passed on'
 	@echo 'make test    runs all tests'
 	@echo 'make check   checks formatting, lints, documentation, protos, licences; changes nothing'
 	@echo 'make fix     repairs what check complains about and a tool can repair'

@@ -45,10 +45,12 @@ impl Level {
         match self {
             Self::Off => "off",
             Self::Error => "error",
-            Self::Warn => "warn",
+            // openraft warns of every call that an unreachable peer does not answer; what comes of
+            // that is said by the node.
+            Self::Warn => "warn,openraft=error",
             // Libraries tell their inner life at this level.
             Self::Info => {
-                "warn,coupon=info,coupon_node=info,coupon_router=info,coupon_ledger=info"
+                "warn,openraft=error,coupon=info,coupon_node=info,coupon_router=info,coupon_ledger=info"
             }
         }
     }

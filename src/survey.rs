@@ -88,9 +88,10 @@ impl Survey {
     /// The node that leads a shard. A deposed leader may still call itself one, so that the highest
     /// term counts.
     pub(crate) fn leader(&self, shard_id: u32) -> Option<(u64, &ReplicaStatus)> {
-        let replicas = self.nodes.iter().filter_map(|node| {
-            node.replica(shard_id).map(|replica| (node.info.node_id, replica))
-        });
+        let replicas = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.replica(shard_id).map(|replica| (node.info.node_id, replica)));
         replicas
             .filter(|(_, replica)| replica.state == "leader")
             .max_by_key(|(_, replica)| replica.term)

@@ -4,6 +4,9 @@
 //! lead. Each node asks its peers now and then what their clocks say. It trusts its own while the
 //! median of all clocks it knows, its own among them, is close; where two halves disagree it does
 //! not. A node that has peers and has heard of none since it started does not trust its clock yet.
+//!
+//! Between two rounds a clock may jump. The monotonic clock does not, so every stamp is held
+//! against it, and a clock that jumped stamps nothing until its peers agree with it again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use coupon_cluster::NodeId;
 use coupon_proto::internal::IdentifyRequest;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use futures::future::join_all;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::raft::network::{Lane, Peers};
@@ -52,14 +56,64 @@ pub struct Verdict {
     pub distrusted_peers: Vec<NodeId>,
 }
 
-/// Asks the peers for ever, and says what it finds.
-pub async fn watch_peers(
-    me: NodeId,
+/// A clock, and what is thought of it. Clones share the verdict.
+#[derive(Clone)]
+pub struct TrustedClock {
     clock: Arc<dyn Clock>,
-    peers: Peers,
     offset_max: Duration,
     verdict: watch::Sender<Verdict>,
-) {
+    /// What both clocks said when the wall clock was last found good.
+    anchor: Arc<Mutex<(Instant, u64)>>,
+}
+
+impl TrustedClock {
+    /// A clock that is not trusted yet.
+    pub fn new(clock: Arc<dyn Clock>, offset_max: Duration) -> Self {
+        let anchor = Arc::new(Mutex::new((Instant::now(), clock.now_micros())));
+        Self { clock, offset_max, verdict: watch::Sender::default(), anchor }
+    }
+
+    /// What the clock says, good or not: microseconds since 1970.
+    pub fn now_micros(&self) -> u64 {
+        self.clock.now_micros()
+    }
+
+    /// What is thought of the clock.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict.borrow().clone()
+    }
+
+    /// The time to stamp an entry with; `None` while the clock is not trusted.
+    pub fn stamp_micros(&self) -> Option<u64> {
+        let now = self.clock.now_micros();
+        (self.verdict.borrow().trusted && !self.has_jumped(now)).then_some(now)
+    }
+
+    fn has_jumped(&self, now: u64) -> bool {
+        let (then, wall) = *self.anchor.lock();
+        let passed = u64::try_from(then.elapsed().as_micros()).unwrap_or(u64::MAX);
+        u128::from(now.abs_diff(wall.saturating_add(passed))) > self.offset_max.as_micros()
+    }
+
+    fn learn(&self, new: Verdict) {
+        let mut anchor = self.anchor.lock();
+        if new.trusted {
+            *anchor = (Instant::now(), self.clock.now_micros());
+        }
+        self.verdict.send_if_modified(|old| {
+            if old.trusted != new.trusted {
+                let (offset_micros, trusted) = (new.offset_micros, new.trusted);
+                tracing::warn!(offset_micros, trusted, "the verdict on this node's clock changed");
+            }
+            let changed = *old != new;
+            *old = new;
+            changed
+        });
+    }
+}
+
+/// Asks the peers for ever, and tells the clock what is to be thought of it.
+pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
     let mut known: BTreeMap<NodeId, (Instant, i64)> = BTreeMap::new();
     let mut rounds = tokio::time::interval(ROUND_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -67,7 +121,7 @@ pub async fn watch_peers(
         rounds.tick().await;
         let others: Vec<NodeId> =
             peers.map().nodes.keys().copied().filter(|node| *node != me).collect();
-        let asked = others.iter().map(|node| ask(*node, &*clock, &peers));
+        let asked = others.iter().map(|node| ask(*node, &*clock.clock, &peers));
         let answers = join_all(asked).await;
         let now = Instant::now();
         known.extend(others.iter().zip(answers).filter_map(|(node, answer)| {
@@ -77,17 +131,9 @@ pub async fn watch_peers(
             others.contains(node) && now.duration_since(*heard) < ANSWER_AGE_MAX
         });
         let offsets = known.iter().map(|(node, (_, offset))| (*node, *offset)).collect();
-        let was_trusted = verdict.borrow().trusted;
-        let new = judge(&offsets, others.is_empty() || was_trusted, offset_max);
-        verdict.send_if_modified(|old| {
-            if old.trusted != new.trusted {
-                let (offset_micros, trusted) = (new.offset_micros, new.trusted);
-                tracing::warn!(offset_micros, trusted, "the verdict on this node's clock changed");
-            }
-            let changed = *old != new;
-            *old = new;
-            changed
-        });
+        // Without news a verdict stays, unless the clock has jumped since.
+        let stays = clock.stamp_micros().is_some();
+        clock.learn(judge(&offsets, others.is_empty() || stays, clock.offset_max));
     }
 }
 
@@ -132,6 +178,29 @@ mod tests {
     use super::*;
 
     const HOUR: i64 = 3_600_000_000;
+
+    #[derive(Default)]
+    struct TestClock(std::sync::atomic::AtomicU64);
+
+    impl Clock for TestClock {
+        fn now_micros(&self) -> u64 {
+            self.0.load(std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_stamps_nothing_until_it_is_found_good() {
+        let wall = Arc::new(TestClock::default());
+        let clock = TrustedClock::new(wall.clone(), Duration::from_secs(60));
+        assert_eq!(clock.stamp_micros(), None, "not trusted yet");
+        let good = Verdict { trusted: true, ..Verdict::default() };
+        clock.learn(good.clone());
+        assert_eq!(clock.stamp_micros(), Some(0));
+        wall.0.store(HOUR.unsigned_abs(), std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(clock.stamp_micros(), None, "it jumped");
+        clock.learn(good);
+        assert_eq!(clock.stamp_micros(), Some(HOUR.unsigned_abs()));
+    }
 
     fn verdict(ahead: &[i64]) -> Verdict {
         let ahead = ahead

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tonic::Code;
 
-use crate::clock::{Clock, Verdict};
+use crate::clock::{Clock, TrustedClock};
 use crate::config::NodeConfig;
 use crate::meta::follow;
 use crate::meta::known::KnownMap;
@@ -41,7 +41,7 @@ pub struct Node {
     /// Its settings.
     pub config: NodeConfig,
     /// Its clock.
-    pub clock: Arc<dyn Clock>,
+    pub clock: TrustedClock,
     /// Its storage.
     pub storage: Storage,
     /// The shard map it knows.
@@ -50,11 +50,8 @@ pub struct Node {
     pub peers: Peers,
     /// Its replicas.
     pub registry: Registry,
-    /// What it thinks of its clock.
-    pub verdict: watch::Receiver<Verdict>,
     /// Held while a cluster is formed.
     pub forming: tokio::sync::Mutex<()>,
-    verdict_sender: watch::Sender<Verdict>,
     identity: Mutex<Identity>,
     address: String,
 }
@@ -73,19 +70,16 @@ impl Node {
         let identity = Identity::open(&config.data_dir, config.node_id)?;
         let storage = Storage::open(&config.data_dir)?;
         let known = KnownMap::open(storage.clone())?;
-        let (verdict_sender, verdict) = watch::channel(Verdict::default());
         Ok(Self {
             address: config.advertise.clone().unwrap_or_else(|| local_addr.to_string()),
             peers: Peers::new(known.subscribe()),
             registry: Registry::default(),
             forming: tokio::sync::Mutex::new(()),
             identity: Mutex::new(identity),
+            clock: TrustedClock::new(clock, config.max_clock_offset),
             config,
-            clock,
             storage,
             known,
-            verdict,
-            verdict_sender,
         })
     }
 
@@ -145,13 +139,7 @@ impl Node {
     /// Starts everything that runs besides the server.
     pub fn run(self: &Arc<Self>) {
         let me = self.config.node_id;
-        tokio::spawn(crate::clock::watch_peers(
-            me,
-            self.clock.clone(),
-            self.peers.clone(),
-            self.config.max_clock_offset,
-            self.verdict_sender.clone(),
-        ));
+        tokio::spawn(crate::clock::watch_peers(me, self.clock.clone(), self.peers.clone()));
         tokio::spawn(follow::follow_peers(me.get(), self.peers.clone(), self.known.clone()));
         tokio::spawn(self.clone().join_cluster());
         tokio::spawn(self.clone().run_replicas());
@@ -278,7 +266,6 @@ impl Node {
             me: self.config.node_id,
             storage: self.storage.clone(),
             clock: self.clock.clone(),
-            verdict: self.verdict.clone(),
             known: self.known.clone(),
             peers: self.peers.clone(),
             registry: self.registry.clone(),
@@ -288,16 +275,16 @@ impl Node {
 
     /// Hands over every leadership, for a while.
     pub async fn hand_over_all(&self) {
+        // The caretakers must not let anybody stand for election again.
+        self.registry.begin_stop();
         let replicas = self.registry.all();
         for replica in &replicas {
-            // The caretaker must not let it stand for election again.
-            self.registry.remove(replica.group.owner.shard);
             replica.group.allow_election(false);
         }
         let handed = async {
             for replica in &replicas {
                 while replica.group.is_leader() {
-                    let distrusted = self.verdict.borrow().distrusted_peers.clone();
+                    let distrusted = self.clock.verdict().distrusted_peers;
                     if let Some(to) = successor(&replica.group, None, &distrusted) {
                         replica.group.transfer_leadership(to).await;
                     }

@@ -33,10 +33,7 @@ pub(crate) struct Formed {
 ///
 /// # Errors
 /// When a node refuses, or an address is none. Nodes that do not answer are waited for, for ever.
-pub(crate) async fn form(
-    formation: &Formation,
-    tell: impl Fn(&str),
-) -> anyhow::Result<Formed> {
+pub(crate) async fn form(formation: &Formation, tell: impl Fn(&str)) -> anyhow::Result<Formed> {
     let mut first = None;
     for address in &formation.nodes {
         let client = answering(address, &tell).await?;
@@ -73,8 +70,10 @@ async fn answering(
         match identify(&mut client).await {
             Ok(()) => return Ok(client),
             Err(status) if is_temporary(status.code()) => {}
-            Err(status) => return Err(CallError::from(status))
-                .with_context(|| format!("ask {address} who it is")),
+            Err(status) => {
+                return Err(CallError::from(status))
+                    .with_context(|| format!("ask {address} who it is"));
+            }
         }
         if !told {
             tell(&format!("waiting for the node at {address}"));

@@ -65,7 +65,9 @@ impl Formation {
         let enough = usize::try_from(replication).is_ok_and(|count| count <= nodes.len());
         if !matches!(replication, 1 | 3 | 5) || !enough {
             let count = nodes.len();
-            let why = format!("replication {replication} of {count} nodes: must be 1, 3 or 5, and at most the number of nodes");
+            let why = format!(
+                "replication {replication} of {count} nodes: must be 1, 3 or 5, and at most the number of nodes"
+            );
             return Err(UsageError(why));
         }
         Ok(Self { nodes, shards, replication })

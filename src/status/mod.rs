@@ -46,9 +46,7 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<()> {
     })
 }
 
-async fn first_map(
-    addresses: &[String],
-) -> anyhow::Result<coupon_proto::internal::ShardMap> {
+async fn first_map(addresses: &[String]) -> anyhow::Result<coupon_proto::internal::ShardMap> {
     let mut last = None;
     for address in addresses {
         match map_of(address).await {

@@ -84,9 +84,9 @@ fn shard_report(survey: &Survey, shard_id: u32, replicas: &[ReplicaInfo]) -> Sha
     let end = leader.map(|(_, status)| status.last_log_index);
     let nodes: BTreeMap<u64, &NodeAnswer> =
         survey.nodes.iter().map(|node| (node.info.node_id, node)).collect();
-    let replicas = replicas
-        .iter()
-        .map(|replica| replica_report(replica, nodes.get(&replica.node_id).copied(), shard_id, end));
+    let replicas = replicas.iter().map(|replica| {
+        replica_report(replica, nodes.get(&replica.node_id).copied(), shard_id, end)
+    });
     ShardReport {
         shard_id,
         leader_node_id: leader.map(|(node, _)| node),
@@ -175,18 +175,13 @@ mod tests {
 
     #[test]
     fn a_replica_lags_behind_the_end_of_the_leaders_log() {
-        let report = Report::of(&survey(&[
-            Some(("follower", 2)),
-            None,
-            Some(("leader", 2)),
-        ]));
+        let report = Report::of(&survey(&[Some(("follower", 2)), None, Some(("leader", 2))]));
         let shard = &report.shards[0];
         assert_eq!((shard.leader_node_id, shard.term), (Some(3), Some(2)));
-        assert_eq!(shard.replicas.iter().map(|replica| replica.lag).collect::<Vec<_>>(), [
-            Some(21),
-            None,
-            Some(3)
-        ]);
+        assert_eq!(
+            shard.replicas.iter().map(|replica| replica.lag).collect::<Vec<_>>(),
+            [Some(21), None, Some(3)]
+        );
         assert_eq!(shard.replicas[1].state, "unreachable");
         assert_eq!(report.nodes[1].error.as_deref(), Some("connection refused"));
         assert_eq!(report.nodes.iter().map(|node| node.leads).collect::<Vec<_>>(), [0, 0, 1]);

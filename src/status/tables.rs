@@ -57,7 +57,8 @@ fn shards(shards: &[ShardReport]) -> comfy_table::Table {
         for replica in &shard.replicas {
             let mut row = row(shard, replica);
             if digests {
-                let digest = replica.digest.as_deref().and_then(|digest| digest.get(..DIGEST_SHOWN));
+                let digest =
+                    replica.digest.as_deref().and_then(|digest| digest.get(..DIGEST_SHOWN));
                 row.push(digest.map_or_else(none, str::to_owned));
             }
             table.add_row(row);

@@ -32,7 +32,7 @@ class Demo:
 
     def __init__(self, program, data):
         self._process = subprocess.Popen(
-            [program, "demo", "--router-listen", "127.0.0.1:0", "--data", data],
+            [program, "demo", "--listen", "127.0.0.1:0", "--data", data],
             encoding="utf-8", errors="replace",
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self._output = []
@@ -45,7 +45,7 @@ class Demo:
     def _read(self):
         for line in self._process.stdout:
             self._output.append(line)
-            found = re.search(r"\brouter\b.*?\b(127\.0\.0\.1:\d+)", line)
+            found = re.fullmatch(r"router (127\.0\.0\.1:\d+)\n", line)
             if found and self._address is None:
                 self._address = found[1]
                 self._known.set()

@@ -68,6 +68,22 @@ pub struct Group {
     log: LogStore,
 }
 
+/// What a replica is doing.
+pub struct Progress {
+    /// "leader", "follower", "candidate", "learner" or "shutdown".
+    pub state: &'static str,
+    /// The term it is in.
+    pub term: u64,
+    /// The node of the leader it knows, itself included.
+    pub leader: Option<NodeId>,
+    /// The last index in its log; 0: none.
+    pub last_log_index: u64,
+    /// The last index it applied; 0: none.
+    pub applied_index: u64,
+    /// The last index in its snapshot; 0: none.
+    pub snapshot_index: u64,
+}
+
 /// What a waiting proposer is told.
 pub type WriteResult = ClientWriteResult<TypeConfig>;
 
@@ -124,6 +140,29 @@ impl Group {
     /// What the replica is doing.
     pub fn metrics(&self) -> RaftMetrics<TypeConfig> {
         self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// What the replica is doing, for people.
+    pub fn progress(&self) -> Progress {
+        let metrics = self.metrics();
+        let leader = metrics
+            .current_leader
+            .and_then(|leader| metrics.membership_config.get_node(&leader))
+            .and_then(|member| NodeId::new(member.node_id).ok());
+        Progress {
+            state: match metrics.state {
+                ServerState::Learner => "learner",
+                ServerState::Follower => "follower",
+                ServerState::Candidate => "candidate",
+                ServerState::Leader => "leader",
+                ServerState::Shutdown => "shutdown",
+            },
+            term: metrics.current_term,
+            leader,
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            applied_index: metrics.last_applied.map_or(0, |id| id.index),
+            snapshot_index: metrics.snapshot.map_or(0, |id| id.index),
+        }
     }
 
     /// How many bytes of entries were appended since the replica started.

@@ -9,7 +9,6 @@ use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::cluster_service_server::ClusterService;
 use futures::Stream;
-use openraft::ServerState;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
@@ -214,12 +213,12 @@ impl ClusterService for ClusterEndpoint {
             }
             replicas.push(status);
         }
-        let verdict = self.node.verdict.borrow().clone();
+        let verdict = self.node.clock.verdict();
         Ok(Response::new(pb::GetNodeStatusResponse {
             node: Some(self.node.identify()),
             replicas,
             clock_offset_micros: verdict.offset_micros,
-            clock_trusted: verdict.trusted,
+            clock_trusted: self.node.clock.stamp_micros().is_some(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }))
     }
@@ -240,7 +239,7 @@ impl ClusterService for ClusterEndpoint {
             let replica = self.node.known.get().replica_on(to, shard);
             Some(replica.ok_or_else(|| Status::not_found("that node has no replica of the shard"))?)
         };
-        let distrusted = self.node.verdict.borrow().distrusted_peers.clone();
+        let distrusted = self.node.clock.verdict().distrusted_peers;
         let to = successor(&group, wanted, &distrusted)
             .ok_or_else(|| Status::failed_precondition("no such replica is caught up"))?;
         group.transfer_leadership(to).await;
@@ -249,27 +248,16 @@ impl ClusterService for ClusterEndpoint {
 }
 
 fn replica_status(group: &Group) -> pb::ReplicaStatus {
-    let metrics = group.metrics();
-    let state = match metrics.state {
-        ServerState::Learner => "learner",
-        ServerState::Follower => "follower",
-        ServerState::Candidate => "candidate",
-        ServerState::Leader => "leader",
-        ServerState::Shutdown => "shutdown",
-    };
-    let leader = metrics
-        .current_leader
-        .and_then(|leader| metrics.membership_config.get_node(&leader))
-        .map_or(0, |member| member.node_id);
+    let progress = group.progress();
     pb::ReplicaStatus {
         shard_id: group.owner.shard.get(),
         replica_id: group.owner.replica.0,
-        state: state.to_owned(),
-        term: metrics.current_term,
-        leader_node_id: leader,
-        last_log_index: metrics.last_log_index.unwrap_or(0),
-        applied_index: metrics.last_applied.map_or(0, |id| id.index),
-        snapshot_index: metrics.snapshot.map_or(0, |id| id.index),
+        state: progress.state.to_owned(),
+        term: progress.term,
+        leader_node_id: progress.leader.map_or(0, |node| node.get()),
+        last_log_index: progress.last_log_index,
+        applied_index: progress.applied_index,
+        snapshot_index: progress.snapshot_index,
         digest: String::new(),
     }
 }

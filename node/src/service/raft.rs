@@ -5,7 +5,8 @@ use std::pin::Pin;
 use coupon_cluster::ReplicaId;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::raft_service_server::RaftService;
-use futures::{Stream, StreamExt as _, stream};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest,
 };
@@ -24,7 +25,8 @@ use crate::shard::registry::Registry;
 use crate::storage::Storage;
 use crate::storage::snapshot::{self, SnapshotFile};
 
-/// Serves Raft for all replicas of a node.
+/// Serves Raft for all replicas of a node. Clones serve the same.
+#[derive(Clone)]
 pub struct RaftEndpoint {
     registry: Registry,
     known: KnownMap,
@@ -86,22 +88,9 @@ impl RaftService for RaftEndpoint {
         &self,
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
-        let mut messages = request.into_inner();
-        let first =
-            messages.message().await?.ok_or_else(|| malformed(&Malformed("first message")))?;
-        let group = self.find(first.envelope.as_ref())?;
-        // A message that cannot be read ends the input, and with it the stream: the leader will
-        // begin again where this replica is.
-        let requests = stream::iter([Ok(first)])
-            .chain(messages)
-            .map(|message: Result<pb::AppendRequest, Status>| append_from_pb(message.ok()?).ok())
-            .take_while(|request| std::future::ready(request.is_some()))
-            .filter_map(std::future::ready);
-        let answers = group.raft().stream_append(requests).map(|result| match result {
-            Ok(result) => Ok(append_to_pb(result)),
-            Err(fault) => Err(stopped(fault)),
-        });
-        Ok(Response::new(Box::pin(answers)))
+        // The stream is open before its first message is here: a leader may have nothing to send.
+        let answers = self.clone().replicate(request.into_inner());
+        Ok(Response::new(Box::pin(stream::once(answers).try_flatten())))
     }
 
     async fn heartbeat(
@@ -176,6 +165,29 @@ impl RaftService for RaftEndpoint {
 }
 
 impl RaftEndpoint {
+    /// Reads the first message of a stream, which says which replica it is for, and hands the
+    /// stream over to it.
+    async fn replicate(
+        self,
+        mut messages: Streaming<pb::AppendRequest>,
+    ) -> Result<impl Stream<Item = Result<pb::AppendResponse, Status>> + Send, Status> {
+        let first =
+            messages.message().await?.ok_or_else(|| malformed(&Malformed("first message")))?;
+        let group = self.find(first.envelope.as_ref())?;
+        // A message that cannot be read ends the input, and with it the stream: the leader will
+        // begin again where this replica is.
+        let requests = stream::iter([Ok(first)])
+            .chain(messages)
+            .map(|message: Result<pb::AppendRequest, Status>| append_from_pb(message.ok()?).ok())
+            .take_while(|request| std::future::ready(request.is_some()))
+            .filter_map(std::future::ready);
+        let results: BoxStream<'static, _> = Box::pin(group.raft().stream_append(requests));
+        Ok(results.map(|result| match result {
+            Ok(result) => Ok(append_to_pb(result)),
+            Err(fault) => Err(stopped(fault)),
+        }))
+    }
+
     /// Writes a snapshot to a file as its parts arrive, and checks it.
     async fn receive(
         &self,

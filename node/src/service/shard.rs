@@ -1,7 +1,6 @@
 //! What routers call on the node that leads a shard.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use coupon_cluster::{CampaignId, ShardId};
@@ -14,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::{from_group, malformed};
-use crate::clock::Clock;
+use crate::clock::TrustedClock;
 use crate::meta::wire;
 use crate::raft::group::Leadership;
 use crate::raft::types::Malformed;
@@ -38,12 +37,12 @@ const STREAM_PAGES_MAX: usize = 4;
 pub struct ShardEndpoint {
     registry: Registry,
     storage: Storage,
-    clock: Arc<dyn Clock>,
+    clock: TrustedClock,
 }
 
 impl ShardEndpoint {
     /// Serves the replicas in `registry`.
-    pub fn new(registry: Registry, storage: Storage, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(registry: Registry, storage: Storage, clock: TrustedClock) -> Self {
         Self { registry, storage, clock }
     }
 

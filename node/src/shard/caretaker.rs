@@ -9,7 +9,6 @@
 //! - Snapshots are built when the log has grown enough.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,10 +16,9 @@ use coupon_cluster::{MetaCommand, NodeId, ReplicaId, ReplicaRole, ShardId, Shard
 use coupon_proto::internal as pb;
 use openraft::async_runtime::WatchReceiver as _;
 use prost::Message as _;
-use tokio::sync::watch;
 
 use super::registry::{Registry, Replica};
-use crate::clock::{Clock, Verdict};
+use crate::clock::TrustedClock;
 use crate::config::RaftOptions;
 use crate::meta::known::KnownMap;
 use crate::meta::propose;
@@ -48,9 +46,7 @@ pub struct Surroundings {
     /// Its storage.
     pub storage: Storage,
     /// Its clock.
-    pub clock: Arc<dyn Clock>,
-    /// What it thinks of its clock.
-    pub verdict: watch::Receiver<Verdict>,
+    pub clock: TrustedClock,
     /// The shard map it knows.
     pub known: KnownMap,
     /// Its channels.
@@ -61,7 +57,7 @@ pub struct Surroundings {
     pub options: RaftOptions,
 }
 
-/// Takes care of one replica until its node takes it out of the registry.
+/// Takes care of one replica until its node takes it out of the registry or stops.
 pub async fn run(around: Surroundings, replica: Replica) {
     let mut care = Caretaker {
         shard: replica.group.owner.shard,
@@ -75,8 +71,11 @@ pub async fn run(around: Surroundings, replica: Replica) {
     };
     let mut rounds = tokio::time::interval(ROUND_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while care.around.registry.get_replica(care.shard, care.group.owner.replica).is_some() {
+    loop {
         rounds.tick().await;
+        if !care.around.registry.is_cared_for(care.shard, care.group.owner.replica) {
+            return;
+        }
         if let Err(error) = care.round().await {
             tracing::info!(shard = %care.shard, %error, "a step was not done; it will be repeated");
             care.pause_until = Instant::now() + FAILURE_PAUSE;
@@ -105,7 +104,7 @@ enum StepError {
 
 impl Caretaker {
     async fn round(&mut self) -> Result<(), StepError> {
-        let trusted = self.around.verdict.borrow().trusted;
+        let trusted = self.around.clock.stamp_micros().is_some();
         self.group.allow_election(trusted);
         self.snapshot_when_due().await;
         if !self.group.is_leader() {
@@ -154,6 +153,7 @@ impl Caretaker {
     }
 
     async fn adopt_ring(&self, map: &ShardMap) -> Result<(), StepError> {
+        let Some(log_time_micros) = self.around.clock.stamp_micros() else { return Ok(()) };
         let adopted = self.adopted_epoch().unwrap_or_else(|fault| {
             fatal::abort(&format!("reading the state of shard {}", self.shard), &fault)
         });
@@ -169,10 +169,7 @@ impl Caretaker {
             command: Some(pb::command::Command::AdoptRing(adopt)),
             deadline_micros: 0,
         };
-        let entry = pb::CommandEntry {
-            log_time_micros: self.around.clock.now_micros(),
-            commands: vec![command],
-        };
+        let entry = pb::CommandEntry { log_time_micros, commands: vec![command] };
         self.group.propose_and_wait(Proposal(Bytes::from(entry.encode_to_vec()))).await?;
         Ok(())
     }
@@ -240,7 +237,7 @@ impl Caretaker {
         if now < self.transfer_pause_until {
             return;
         }
-        let distrusted = self.around.verdict.borrow().distrusted_peers.clone();
+        let distrusted = self.around.clock.verdict().distrusted_peers;
         if let Some(successor) = successor(&self.group, to, &distrusted) {
             tracing::info!(shard = %self.shard, %successor, "handing leadership over");
             self.group.transfer_leadership(successor).await;

@@ -16,7 +16,7 @@ use coupon_proto::internal as pb;
 use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::clock::Clock;
+use crate::clock::TrustedClock;
 use crate::raft::group::{Group, Leadership, WriteResult};
 use crate::raft::types::{Applied, Proposal};
 use crate::storage::records;
@@ -50,7 +50,7 @@ pub struct Proposer {
 
 impl Proposer {
     /// Starts the proposer of a group.
-    pub fn start(group: Group, clock: Arc<dyn Clock>) -> Self {
+    pub fn start(group: Group, clock: TrustedClock) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(run(group, clock, waiting));
         Self { queue }
@@ -71,7 +71,7 @@ struct Part {
     replies: oneshot::Sender<Vec<pb::Reply>>,
 }
 
-async fn run(group: Group, clock: Arc<dyn Clock>, mut waiting: mpsc::Receiver<Submission>) {
+async fn run(group: Group, clock: TrustedClock, mut waiting: mpsc::Receiver<Submission>) {
     let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX));
     let mut log_time_micros = 0;
     let mut held_back = None;
@@ -84,14 +84,14 @@ async fn run(group: Group, clock: Arc<dyn Clock>, mut waiting: mpsc::Receiver<Su
                 None => return,
             },
         };
-        let now = clock.now_micros();
-        log_time_micros = now.max(log_time_micros);
-        let mut entry = pb::CommandEntry { log_time_micros, commands: Vec::new() };
-        let mut parts = Vec::new();
-        let Ok(leadership) = group.leadership() else {
+        // A node whose clock is off gives its leadership up; until then it proposes nothing.
+        let (Ok(leadership), Some(now)) = (group.leadership(), clock.stamp_micros()) else {
             refuse_as_follower(first, &group);
             continue;
         };
+        log_time_micros = now.max(log_time_micros);
+        let mut entry = pb::CommandEntry { log_time_micros, commands: Vec::new() };
+        let mut parts = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(submission) = next {

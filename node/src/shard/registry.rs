@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use coupon_cluster::{ReplicaId, ShardId};
 use parking_lot::{Mutex, RwLock};
@@ -45,9 +46,20 @@ impl Replica {
 #[derive(Clone, Default)]
 pub struct Registry {
     replicas: Arc<RwLock<BTreeMap<ShardId, Replica>>>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Registry {
+    /// Notes that the node is about to stop: its replicas go on, but are not taken care of.
+    pub fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a replica is to be taken care of: it runs here, and the node is not about to stop.
+    pub fn is_cared_for(&self, shard: ShardId, replica: ReplicaId) -> bool {
+        !self.stopping.load(Ordering::Relaxed) && self.get_replica(shard, replica).is_some()
+    }
+
     /// The replica of a shard, if one runs here.
     pub fn get(&self, shard: ShardId) -> Option<Replica> {
         self.replicas.read().get(&shard).cloned()

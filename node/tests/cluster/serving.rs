@@ -1,0 +1,72 @@
+//! A cluster forms, issues, hands leadership over, and all replicas end with the same state.
+
+use coupon_node::RaftOptions;
+use coupon_proto::internal as pb;
+
+use crate::support::{SHARD, Session, TestCluster, create, issue, refusal, sequence, until};
+
+#[tokio::test]
+async fn a_cluster_issues_and_its_replicas_agree() {
+    let mut cluster = TestCluster::start(RaftOptions::default()).await;
+    let leader = cluster.leader().await;
+    let mut session = Session::open(&cluster, leader).await.unwrap();
+    session.one(create("c", 10, 0, 1)).await.unwrap();
+    let commands = (1..=12).map(|n| issue("c", &format!("r{n}"), n)).collect();
+    let replies: Vec<_> = session.propose(commands).await.unwrap().into_iter().map(Some).collect();
+    let sequences: Vec<_> = replies.iter().filter_map(sequence).collect();
+    assert_eq!(sequences, (1..=10).collect::<Vec<_>>());
+    assert_eq!(refusal(&replies[10]), Some(pb::RefusalReason::SoldOut));
+    // The same request is answered with the same coupon, by this leader and by the next one.
+    assert_eq!(sequence(&session.one(issue("c", "r3", 3)).await), Some(3));
+    let other = (1..=3).find(|id| *id != leader).unwrap();
+    let transfer = pb::TransferLeadershipRequest { shard_id: SHARD, to_node_id: other };
+    until("a follower that is caught up", async || {
+        cluster.cluster_client(leader).await.transfer_leadership(transfer).await.ok()
+    })
+    .await;
+    let next = until("the next leader", async || {
+        let next = cluster.leader().await;
+        (next != leader).then_some(next)
+    })
+    .await;
+    // The old stream has ended with its term.
+    assert_eq!(session.one(issue("c", "r4", 4)).await, None);
+    let mut session = Session::open(&cluster, next).await.unwrap();
+    assert_eq!(sequence(&session.one(issue("c", "r3", 3)).await), Some(3));
+
+    until("equal digests", async || {
+        let mut digests = Vec::new();
+        for id in 1..=3 {
+            digests.push(cluster.replica_status(id, true).await?.digest);
+        }
+        digests.dedup();
+        (digests.len() == 1).then_some(())
+    })
+    .await;
+
+    // A planned stop of the leader leaves another one behind.
+    cluster.stop(next).await;
+    let last = cluster.leader().await;
+    let mut session = Session::open(&cluster, last).await.unwrap();
+    assert_eq!(sequence(&session.one(issue("c", "r5", 5)).await), Some(5));
+}
+
+#[tokio::test]
+async fn an_older_stream_of_a_router_is_fenced_off() {
+    let cluster = TestCluster::start(RaftOptions::default()).await;
+    let leader = cluster.leader().await;
+    let mut client = cluster.shard_client(leader).await;
+    let mut open = async |stream_number| {
+        let hello = pb::RouterHello { shard_id: SHARD, router_id: 7, stream_number };
+        let message = Some(pb::propose_request::Message::Hello(hello));
+        let hello = pb::ProposeRequest { message };
+        let batch = pb::CommandBatch { batch_id: 1, commands: vec![issue("c", "r", 1)] };
+        let message = Some(pb::propose_request::Message::Batch(batch));
+        let requests = tokio_stream::iter([hello, pb::ProposeRequest { message }]);
+        client.propose(requests).await.map(tonic::Response::into_inner)
+    };
+    let mut newer = open(2).await.unwrap();
+    assert!(newer.message().await.unwrap().is_some(), "hello");
+    assert!(newer.message().await.unwrap().is_some(), "replies");
+    assert_eq!(open(1).await.unwrap_err().code(), tonic::Code::Aborted);
+}

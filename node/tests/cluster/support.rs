@@ -1,0 +1,269 @@
+//! Three nodes on loopback, and a router's side of a stream to talk to them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use coupon_cluster::NodeId;
+use coupon_node::clock::{Clock, SystemClock};
+use coupon_node::{NodeConfig, NodeHandle, RaftOptions};
+use coupon_proto::internal as pb;
+use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use coupon_proto::internal::shard_service_client::ShardServiceClient;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+/// How long anything may take before a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The one data shard of these clusters.
+pub(crate) const SHARD: u32 = 1;
+
+/// A clock that is off from the system's.
+#[derive(Default)]
+pub(crate) struct ShiftedClock(pub(crate) AtomicI64);
+
+impl Clock for ShiftedClock {
+    fn now_micros(&self) -> u64 {
+        SystemClock.now_micros().saturating_add_signed(self.0.load(Ordering::Relaxed))
+    }
+}
+
+pub(crate) struct TestNode {
+    pub(crate) id: u64,
+    pub(crate) dir: PathBuf,
+    pub(crate) clock: Arc<ShiftedClock>,
+    pub(crate) address: String,
+    pub(crate) handle: Option<NodeHandle>,
+}
+
+pub(crate) struct TestCluster {
+    pub(crate) dir: TempDir,
+    pub(crate) options: RaftOptions,
+    pub(crate) nodes: BTreeMap<u64, TestNode>,
+}
+
+impl TestCluster {
+    /// Three nodes, one data shard, every node with a replica.
+    pub(crate) async fn start(options: RaftOptions) -> Self {
+        // RUST_LOG shows what the nodes of a failing test did.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+        let dir = tempfile::tempdir().unwrap();
+        let mut cluster = Self { dir, options, nodes: BTreeMap::new() };
+        for id in 1..=3 {
+            let data = cluster.dir.path().join(id.to_string());
+            cluster.boot(id, &data, "127.0.0.1:0").await;
+        }
+        cluster.init().await;
+        cluster
+    }
+
+    pub(crate) async fn boot(&mut self, id: u64, dir: &Path, listen: &str) {
+        let clock = match self.nodes.get(&id) {
+            Some(node) => node.clock.clone(),
+            None => Arc::default(),
+        };
+        let config = NodeConfig {
+            node_id: NodeId::new(id).unwrap(),
+            data_dir: dir.to_owned(),
+            listen: listen.parse().unwrap(),
+            advertise: None,
+            join: self.nodes.values().map(|node| node.address.clone()).collect(),
+            max_clock_offset: Duration::from_millis(500),
+            raft: self.options.clone(),
+        };
+        let handle = coupon_node::start(config, clock.clone()).await.unwrap();
+        let address = handle.local_addr().to_string();
+        let (dir, handle) = (dir.to_owned(), Some(handle));
+        self.nodes.insert(id, TestNode { id, dir, clock, address, handle });
+    }
+
+    async fn init(&self) {
+        let addresses = self.nodes.values().map(|node| node.address.clone()).collect();
+        let request = pb::InitClusterRequest { addresses, shard_count: 1, replication_factor: 3 };
+        self.cluster_client(1).await.init_cluster(request).await.unwrap();
+    }
+
+    pub(crate) async fn stop(&mut self, id: u64) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.handle.take().unwrap().stop().await;
+    }
+
+    async fn channel(&self, id: u64) -> Channel {
+        let address = format!("http://{}", self.nodes[&id].address);
+        Channel::from_shared(address).unwrap().connect().await.unwrap()
+    }
+
+    pub(crate) async fn cluster_client(&self, id: u64) -> ClusterServiceClient<Channel> {
+        ClusterServiceClient::new(self.channel(id).await)
+    }
+
+    pub(crate) async fn shard_client(&self, id: u64) -> ShardServiceClient<Channel> {
+        ShardServiceClient::new(self.channel(id).await)
+    }
+
+    pub(crate) async fn status(&self, id: u64, digests: bool) -> pb::GetNodeStatusResponse {
+        let request = pb::GetNodeStatusRequest { digests };
+        self.cluster_client(id).await.get_node_status(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn replica_status(&self, id: u64, digests: bool) -> Option<pb::ReplicaStatus> {
+        let replicas = self.status(id, digests).await.replicas;
+        replicas.into_iter().find(|replica| replica.shard_id == SHARD)
+    }
+
+    fn running(&self) -> Vec<u64> {
+        self.nodes.values().filter(|node| node.handle.is_some()).map(|node| node.id).collect()
+    }
+
+    /// Waits until a running node leads the shard with an adopted ring.
+    pub(crate) async fn leader(&self) -> u64 {
+        until("a leader that serves", async || {
+            for id in self.running() {
+                let Some(status) = self.replica_status(id, false).await else { continue };
+                if status.state == "leader"
+                    && let Some(mut session) = Session::open(self, id).await
+                {
+                    let probe = issue("no-such-campaign", "", 1);
+                    let reply = session.propose(vec![probe]).await.map(|mut all| all.remove(0));
+                    if refusal(&reply) == Some(pb::RefusalReason::CampaignNotFound) {
+                        return Some(id);
+                    }
+                }
+            }
+            None
+        })
+        .await
+    }
+}
+
+/// Waits for a condition.
+///
+/// # Panics
+///
+/// When it does not come true in [`PATIENCE`].
+pub(crate) async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(found) = check().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("waited {PATIENCE:?} for {what}");
+}
+
+/// A stream to a shard leader, as a router opens it.
+pub(crate) struct Session {
+    requests: mpsc::Sender<pb::ProposeRequest>,
+    answers: Streaming<pb::ProposeResponse>,
+}
+
+impl Session {
+    /// `None` when the node does not lead.
+    pub(crate) async fn open(cluster: &TestCluster, node: u64) -> Option<Self> {
+        let (requests, outgoing) = mpsc::channel(16);
+        let hello =
+            pb::RouterHello { shard_id: SHARD, router_id: rand::random(), stream_number: 1 };
+        let message = Some(pb::propose_request::Message::Hello(hello));
+        requests.send(pb::ProposeRequest { message }).await.unwrap();
+        let mut client = cluster.shard_client(node).await;
+        let mut answers = client.propose(ReceiverStream::new(outgoing)).await.ok()?.into_inner();
+        answers.message().await.ok()??;
+        Some(Self { requests, answers })
+    }
+
+    /// `None` when the stream ended.
+    pub(crate) async fn propose(&mut self, commands: Vec<pb::Command>) -> Option<Vec<pb::Reply>> {
+        let batch = pb::CommandBatch { batch_id: 1, commands };
+        let message = Some(pb::propose_request::Message::Batch(batch));
+        self.requests.send(pb::ProposeRequest { message }).await.ok()?;
+        match self.answers.message().await.ok()??.message? {
+            pb::propose_response::Message::Batch(batch) => Some(batch.replies),
+            pb::propose_response::Message::Hello(_) => None,
+        }
+    }
+
+    /// One command, one reply.
+    pub(crate) async fn one(&mut self, command: pb::Command) -> Option<pb::Reply> {
+        Some(self.propose(vec![command]).await?.remove(0))
+    }
+}
+
+/// A caller that finds the leader and repeats a command until it is answered, as a router does.
+#[derive(Default)]
+pub(crate) struct Caller {
+    session: Option<Session>,
+}
+
+impl Caller {
+    pub(crate) async fn call(&mut self, cluster: &TestCluster, command: pb::Command) -> Option<pb::Reply> {
+        until("an answer", async || {
+            if self.session.is_none() {
+                self.session = Session::open(cluster, cluster.leader().await).await;
+            }
+            let reply = self.session.as_mut()?.one(command.clone()).await;
+            if outcome(&reply).is_none() {
+                self.session = None;
+                return None;
+            }
+            Some(reply)
+        })
+        .await
+    }
+}
+
+pub(crate) fn request_id(number: u64) -> Vec<u8> {
+    u128::from(number + 1).to_be_bytes().to_vec()
+}
+
+pub(crate) fn create(campaign: &str, quota: u64, start_micros: u64, limit: u32) -> pb::Command {
+    let create = pb::CreateCampaignCommand {
+        campaign_id: campaign.into(),
+        quota,
+        start_micros,
+        per_recipient_limit: limit,
+        request_id: request_id(0),
+        code_key_id: 1,
+        ..Default::default()
+    };
+    let command = Some(pb::command::Command::CreateCampaign(create));
+    pb::Command { epoch: 1, command, deadline_micros: 0 }
+}
+
+pub(crate) fn issue(campaign: &str, recipient: &str, number: u64) -> pb::Command {
+    let issue = pb::IssueCommand {
+        campaign_id: campaign.into(),
+        recipient: recipient.into(),
+        request_id: request_id(number),
+        ..Default::default()
+    };
+    let command = Some(pb::command::Command::Issue(issue));
+    pb::Command { epoch: 1, command, deadline_micros: 0 }
+}
+
+pub(crate) fn outcome(reply: &Option<pb::Reply>) -> Option<&pb::outcome::Outcome> {
+    match reply.as_ref()?.reply.as_ref()? {
+        pb::reply::Reply::Outcome(outcome) => outcome.outcome.as_ref(),
+        pb::reply::Reply::NotProposed(_) | pb::reply::Reply::Unknown(_) => None,
+    }
+}
+
+pub(crate) fn refusal(reply: &Option<pb::Reply>) -> Option<pb::RefusalReason> {
+    match outcome(reply)? {
+        pb::outcome::Outcome::Refusal(refusal) => Some(refusal.reason()),
+        pb::outcome::Outcome::CampaignCreated(_) | pb::outcome::Outcome::CouponIssued(_) => None,
+    }
+}
+
+pub(crate) fn sequence(reply: &Option<pb::Reply>) -> Option<u64> {
+    match outcome(reply)? {
+        pb::outcome::Outcome::CouponIssued(issued) => Some(issued.sequence),
+        pb::outcome::Outcome::CampaignCreated(_) | pb::outcome::Outcome::Refusal(_) => None,
+    }
+}

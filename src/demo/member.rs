@@ -1,0 +1,122 @@
+//! A node or a router on a thread of its own, with a runtime of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use coupon_cluster::NodeId;
+use coupon_node::clock::SystemClock;
+use coupon_node::{NodeConfig, RaftOptions};
+use coupon_router::RouterConfig;
+use tokio::sync::oneshot;
+
+use crate::runtime;
+
+/// How far clocks may be apart. All members have the same one, but a busy machine answers late.
+const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(5);
+
+/// A member of the demo. Dropping it stops it as well, without waiting.
+pub(super) struct Member {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<anyhow::Result<()>>,
+}
+
+impl Member {
+    /// Starts a node.
+    pub(super) async fn node(
+        node_id: NodeId,
+        data_dir: PathBuf,
+        listen: SocketAddr,
+        others: Vec<SocketAddr>,
+    ) -> anyhow::Result<Self> {
+        let config = NodeConfig {
+            node_id,
+            data_dir,
+            listen,
+            advertise: None,
+            join: others.iter().map(SocketAddr::to_string).collect(),
+            max_clock_offset: CLOCK_OFFSET_MAX,
+            raft: RaftOptions::default(),
+        };
+        let name = format!("node {}", node_id.get());
+        Self::start(name, |running| async {
+            let handle = coupon_node::start(config, Arc::new(SystemClock)).await?;
+            running.until_stop(handle.local_addr()).await;
+            handle.stop().await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Starts the router.
+    pub(super) async fn router(listen: SocketAddr, nodes: Vec<String>) -> anyhow::Result<Self> {
+        let config = RouterConfig { listen, nodes, ..RouterConfig::default() };
+        Self::start("router".to_owned(), |running| async {
+            let handle = coupon_router::start(config).await?;
+            running.until_stop(handle.local_addr()).await;
+            Ok(handle.shutdown().await?)
+        })
+        .await
+    }
+
+    /// Runs `member` on a new thread and waits until it listens.
+    async fn start<F>(
+        name: String,
+        member: impl FnOnce(Running) -> F + Send + 'static,
+    ) -> anyhow::Result<Self>
+    where
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        let (stop, stopped) = oneshot::channel();
+        let (listening, listens) = oneshot::channel();
+        let (ending, ended) = oneshot::channel();
+        let running = Running { listening, stopped };
+        let thread_name = name.clone();
+        thread::Builder::new()
+            .name(thread_name.clone())
+            .spawn(move || {
+                let end = runtime::block_on(member(running)).context(thread_name);
+                // Nobody waits for the end of a demo that was cut short.
+                let _ = ending.send(end);
+            })
+            .with_context(|| format!("start the thread of the {name}"))?;
+        match listens.await {
+            Ok(address) => Ok(Self { address, stop, ended }),
+            Err(_) => match ended.await {
+                Ok(Err(error)) => Err(error),
+                Ok(Ok(())) | Err(_) => Err(anyhow!("the {name} ended before it listened")),
+            },
+        }
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it and waits for that.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        // One that has ended by itself says why below.
+        let _ = self.stop.send(());
+        self.ended.await.context("a member of the demo panicked")?
+    }
+}
+
+/// What a member tells, and is told.
+struct Running {
+    listening: oneshot::Sender<SocketAddr>,
+    stopped: oneshot::Receiver<()>,
+}
+
+impl Running {
+    /// Says where the member listens, and waits until it is to stop.
+    async fn until_stop(self, address: SocketAddr) {
+        // A demo that was cut short neither listens nor stops.
+        let _ = self.listening.send(address);
+        let _ = self.stopped.await;
+    }
+}

@@ -1,0 +1,260 @@
+//! `coupon demo`: a whole cluster in one process, on loopback, with real files. Nothing is mocked:
+//! every node and the router run the code that `coupon node` and `coupon router` run, each on a
+//! thread of its own, and talk gRPC.
+
+mod judge;
+mod load;
+mod member;
+mod progress;
+mod tables;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use coupon_cluster::NodeId;
+use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use self::load::{Load, LoadOptions, Traffic};
+use self::member::Member;
+use crate::cluster::{Formation, form};
+use crate::failure::UsageError;
+use crate::settings::Span;
+use crate::survey::Survey;
+use crate::{client, output, runtime};
+
+/// How long the cluster may take until every shard has a leader and every replica knows it. Much
+/// more than it takes, for machines that do other things as well.
+const FORM_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the pause is between two looks at a cluster that is not settled yet.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The name of the file that keeps the nodes' addresses. A cluster finds its members by the
+/// addresses in its shard map, so that they must not change when it is opened again.
+const ADDRESSES: &str = "addresses";
+
+/// Runs a whole cluster in this process, on loopback, until Ctrl-C.
+///
+/// With --load it issues coupons against itself. At the end it reads back every campaign and prints
+/// a verdict: nothing issued twice, beyond the quota, or lost. Exits with 1 if that is not so.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coupon demo
+  coupon demo --load --for 10s
+  coupon demo --nodes 5 --shards 16 --data ./demo-data --listen 127.0.0.1:7000")]
+pub(crate) struct DemoArgs {
+    /// How many nodes
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=9))]
+    nodes: u16,
+    /// How many shards
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
+    shards: u32,
+    /// Where the data is kept, to be opened again later [default: a temporary directory]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where the router listens; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Issue coupons, as many and as fast as possible
+    #[arg(long)]
+    load: bool,
+    /// When to end [default: at Ctrl-C]
+    #[arg(long = "for", value_name = "DURATION")]
+    duration: Option<Span>,
+    /// How many coupons a campaign of the load has; the next campaign follows when it is sold out
+    #[arg(long, value_name = "N", default_value_t = 100_000, requires = "load")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    quota: u32,
+    /// How many requests of the load are under way at a time
+    #[arg(long, value_name = "N", default_value_t = 256, requires = "load")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: u16,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: DemoArgs) -> anyhow::Result<()> {
+    if !args.listen.ip().is_loopback() {
+        let why = format!("--listen {}: a demo listens on loopback only", args.listen);
+        return Err(UsageError(why).into());
+    }
+    let place = Place::of(args.data.as_deref())?;
+    runtime::block_on(async {
+        let mut signals = runtime::StopSignals::catch()?;
+        let demo = tokio::select! {
+            demo = timeout(FORM_TIMEOUT, Demo::start(&args, place.path())) => {
+                demo.context("the cluster was not ready in time")??
+            }
+            () = signals.next() => bail!("stopped before the cluster was ready"),
+        };
+        output::line(demo.welcome(args.load))?;
+        let ended = async {
+            match args.duration {
+                Some(span) => tokio::time::sleep(span.get()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let stop = async {
+            tokio::select! {
+                () = ended => {}
+                () = signals.next() => {}
+            }
+        };
+        let traffic = demo.run(&args, stop).await?;
+        let judged = judge::run(demo.router.address(), traffic);
+        let judged = signals.unless_impatient(judged).await;
+        demo.stop().await.and(judged)
+    })
+}
+
+/// Where the data is.
+enum Place {
+    /// Removed at the end.
+    Temporary(TempDir),
+    /// Kept.
+    Given(PathBuf),
+}
+
+impl Place {
+    fn of(data: Option<&Path>) -> anyhow::Result<Self> {
+        match data {
+            Some(path) => {
+                std::fs::create_dir_all(path)
+                    .with_context(|| format!("make the directory {}", path.display()))?;
+                Ok(Self::Given(path.to_owned()))
+            }
+            None => {
+                let made = tempfile::Builder::new().prefix("coupon-demo-").tempdir();
+                Ok(Self::Temporary(made.context("make a temporary directory")?))
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(dir) => dir.path(),
+            Self::Given(path) => path,
+        }
+    }
+}
+
+/// A running cluster.
+struct Demo {
+    nodes: Vec<Member>,
+    router: Member,
+    survey: Survey,
+}
+
+impl Demo {
+    async fn start(args: &DemoArgs, place: &Path) -> anyhow::Result<Self> {
+        let kept = kept_addresses(place)?;
+        if !kept.is_empty() && kept.len() != usize::from(args.nodes) {
+            let count = kept.len();
+            let why = format!(
+                "{} holds a cluster of {count} nodes: say --nodes {count}",
+                place.display()
+            );
+            return Err(UsageError(why).into());
+        }
+        eprintln!("starting {} nodes in {}", args.nodes, place.display());
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut nodes: Vec<Member> = Vec::new();
+        for number in 1..=args.nodes {
+            let listen = kept.get(usize::from(number) - 1).copied().unwrap_or(any);
+            let id = NodeId::new(number.into()).context("node ids begin with 1")?;
+            let dir = place.join(format!("node-{number}"));
+            // The first node forms the cluster; the others find it by those before them.
+            let before = nodes.iter().map(Member::address).collect();
+            nodes.push(Member::node(id, dir, listen, before).await?);
+        }
+        let addresses: Vec<String> = nodes.iter().map(|node| node.address().to_string()).collect();
+        let formation = Formation::new(addresses.clone(), args.shards, None)?;
+        let formed = form(&formation, |_| ()).await?;
+        keep_addresses(place, &addresses)?;
+        let router = Member::router(args.listen, addresses).await?;
+        let mut survey = formed.survey;
+        while !survey.is_settled() {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            survey = Survey::take(survey.map, false).await;
+        }
+        Ok(Self { nodes, router, survey })
+    }
+
+    fn welcome(&self, load: bool) -> String {
+        let router = self.router.address();
+        let mut text = format!(
+            "\ncluster {}\n\n{}\n\n{}\n\nrouter {router}",
+            self.survey.map.cluster_id,
+            tables::nodes(&self.survey),
+            tables::shards(&self.survey),
+        );
+        if !load {
+            text.push_str(&tables::invitation(router));
+        }
+        text
+    }
+
+    /// Gives load, or waits, until `stop`. Returns what was recorded, if anything.
+    async fn run(
+        &self,
+        args: &DemoArgs,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<Option<Traffic>> {
+        if !args.load {
+            stop.await;
+            return Ok(None);
+        }
+        let options = LoadOptions { quota: args.quota, concurrency: args.concurrency };
+        let channel = client::connect(&self.router.address().to_string()).await?;
+        let load = Load::begin(CampaignServiceClient::new(channel), options).await?;
+        let traffic = load.run(self.router.address(), stop).await?;
+        Ok(Some(traffic))
+    }
+
+    /// Stops the router and then all nodes at the same time.
+    async fn stop(self) -> anyhow::Result<()> {
+        let router = self.router.stop().await;
+        let nodes = futures::future::join_all(self.nodes.into_iter().map(Member::stop)).await;
+        nodes.into_iter().fold(router, anyhow::Result::and)
+    }
+}
+
+/// The addresses of the nodes that a directory was used with; none if it is new.
+fn kept_addresses(place: &Path) -> anyhow::Result<Vec<SocketAddr>> {
+    let path = place.join(ADDRESSES);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let addresses = text.lines().map(str::parse).collect::<Result<_, _>>();
+    addresses.with_context(|| format!("{} holds no addresses", path.display()))
+}
+
+fn keep_addresses(place: &Path, addresses: &[String]) -> anyhow::Result<()> {
+    let path = place.join(ADDRESSES);
+    let text = addresses.join("\n") + "\n";
+    std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(kept_addresses(dir.path()).unwrap().is_empty());
+        keep_addresses(dir.path(), &["127.0.0.1:1".into(), "127.0.0.1:2".into()]).unwrap();
+        let kept = kept_addresses(dir.path()).unwrap();
+        assert_eq!(kept.iter().map(SocketAddr::port).collect::<Vec<_>>(), [1, 2]);
+        std::fs::write(dir.path().join(ADDRESSES), "nowhere\n").unwrap();
+        assert!(kept_addresses(dir.path()).is_err());
+    }
+}
