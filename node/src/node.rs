@@ -9,6 +9,7 @@ use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::clock::{Clock, TrustedClock};
@@ -53,6 +54,7 @@ pub struct Node {
     /// Held while a cluster is formed.
     pub forming: tokio::sync::Mutex<()>,
     identity: Mutex<Identity>,
+    stopped: CancellationToken,
     address: String,
 }
 
@@ -76,6 +78,7 @@ impl Node {
             registry: Registry::default(),
             forming: tokio::sync::Mutex::new(()),
             identity: Mutex::new(identity),
+            stopped: CancellationToken::new(),
             clock: TrustedClock::new(clock, config.max_clock_offset),
             config,
             storage,
@@ -139,10 +142,21 @@ impl Node {
     /// Starts everything that runs besides the server.
     pub fn run(self: &Arc<Self>) {
         let me = self.config.node_id;
-        tokio::spawn(crate::clock::watch_peers(me, self.clock.clone(), self.peers.clone()));
-        tokio::spawn(follow::follow_peers(me.get(), self.peers.clone(), self.known.clone()));
-        tokio::spawn(self.clone().join_cluster());
-        tokio::spawn(self.clone().run_replicas());
+        self.spawn(crate::clock::watch_peers(me, self.clock.clone(), self.peers.clone()));
+        self.spawn(follow::follow_peers(me.get(), self.peers.clone(), self.known.clone()));
+        self.spawn(self.clone().join_cluster());
+        self.spawn(self.clone().run_replicas());
+    }
+
+    /// Runs a task until the node stops.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.stopped.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = task => {}
+            }
+        });
     }
 
     /// Looks for a cluster until one has this node and its address in its map.
@@ -231,7 +245,7 @@ impl Node {
     ) -> Result<(), StorageError> {
         let applied_map = (shard == ShardId::META).then(|| {
             let applied = watch::Sender::default();
-            tokio::spawn(follow::follow_own_replica(applied.subscribe(), self.known.clone()));
+            self.spawn(follow::follow_own_replica(applied.subscribe(), self.known.clone()));
             applied
         });
         let owner = Owner { shard, replica };
@@ -257,7 +271,7 @@ impl Node {
         let proposer = Proposer::start(group.clone(), self.clock.clone());
         let replica = Replica::new(group, proposer);
         self.registry.insert(replica.clone());
-        tokio::spawn(caretaker::run(self.surroundings(), replica));
+        self.spawn(caretaker::run(self.surroundings(), replica));
         Ok(())
     }
 
@@ -273,8 +287,8 @@ impl Node {
         }
     }
 
-    /// Hands over every leadership, for a while.
-    pub async fn hand_over_all(&self) {
+    /// Hands over every leadership, or tries to for a while; then stops everything that runs.
+    pub async fn stop(&self) {
         // The caretakers must not let anybody stand for election again.
         self.registry.begin_stop();
         let replicas = self.registry.all();
@@ -301,6 +315,7 @@ impl Node {
         if tokio::time::timeout(HAND_OVER_TIMEOUT, handed).await.is_err() {
             tracing::warn!("stopping although this node still leads: nobody took over in time");
         }
+        self.stopped.cancel();
         for replica in replicas {
             replica.group.stop().await;
         }

@@ -112,7 +112,7 @@ impl NodeHandle {
 
     /// Hands over every leadership, then stops. Takes a few seconds at most.
     pub async fn stop(self) {
-        self.node.hand_over_all().await;
+        self.node.stop().await;
         // The server may have ended by itself.
         let _ = self.stop.send(());
         if tokio::time::timeout(DRAIN_TIMEOUT, self.served).await.is_err() {

@@ -1,6 +1,7 @@
 //! The end of a process that cannot trust its disk or its replicas any more.
 
 use std::fmt::Display;
+use std::io::Write as _;
 
 /// Ends the process with one clear line on standard error.
 ///
@@ -8,7 +9,9 @@ use std::fmt::Display;
 /// running could be relied on to remember that. The supervisor starts the process again, and the
 /// log brings the replica back to where its disk says it is.
 pub fn abort(context: &str, fault: &dyn Display) -> ! {
-    eprintln!("coupon: fatal: {context}: {fault}; the process ends now so that no answer can be wrong");
+    // Standard error itself, since the line is all that is left of the process.
+    let line = format!("coupon: fatal: {context}: {fault}; the process ends here so that no answer can be wrong\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
     tracing::error!(%fault, "fatal: {context}");
     std::process::abort()
 }

@@ -1,7 +1,7 @@
 //! Three nodes on loopback, and a router's side of a stream to talk to them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -35,7 +35,6 @@ impl Clock for ShiftedClock {
 
 pub(crate) struct TestNode {
     pub(crate) id: u64,
-    pub(crate) dir: PathBuf,
     pub(crate) clock: Arc<ShiftedClock>,
     pub(crate) address: String,
     pub(crate) handle: Option<NodeHandle>,
@@ -79,8 +78,8 @@ impl TestCluster {
         };
         let handle = coupon_node::start(config, clock.clone()).await.unwrap();
         let address = handle.local_addr().to_string();
-        let (dir, handle) = (dir.to_owned(), Some(handle));
-        self.nodes.insert(id, TestNode { id, dir, clock, address, handle });
+        let handle = Some(handle);
+        self.nodes.insert(id, TestNode { id, clock, address, handle });
     }
 
     async fn init(&self) {
