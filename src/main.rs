@@ -26,6 +26,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Requests are made on one thread and dropped on another, which the C library's allocator is slow
+/// at, above all when it is linked statically.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Gives away a fixed number of coupons, first come first served, at an exact moment.
 #[derive(Debug, Parser)]
 #[command(name = "coupon", version, propagate_version = true, arg_required_else_help = true)]

@@ -101,9 +101,13 @@ impl TrustedClock {
             *anchor = (Instant::now(), self.clock.now_micros());
         }
         self.verdict.send_if_modified(|old| {
-            if old.trusted != new.trusted {
-                let (offset_micros, trusted) = (new.offset_micros, new.trusted);
-                tracing::warn!(offset_micros, trusted, "the verdict on this node's clock changed");
+            match (old.trusted, new.trusted) {
+                (false, true) => tracing::info!("this node's clock agrees with its peers'"),
+                (true, false) => tracing::warn!(
+                    ahead_micros = new.offset_micros,
+                    "this node's clock disagrees with its peers': it leads no shard until it agrees"
+                ),
+                (true, true) | (false, false) => {}
             }
             let changed = *old != new;
             *old = new;

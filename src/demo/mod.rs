@@ -217,7 +217,7 @@ impl Demo {
         Ok(Some(traffic))
     }
 
-    /// Stops the router and then all nodes at the same time.
+    /// Stops the router, and then all nodes at the same time.
     async fn stop(self) -> anyhow::Result<()> {
         let router = self.router.stop().await;
         let nodes = futures::future::join_all(self.nodes.into_iter().map(Member::stop)).await;

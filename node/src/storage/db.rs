@@ -19,6 +19,8 @@ const BLOCK_CACHE_BYTES: usize = 64 << 20;
 /// One memtable. Large enough that a rush rarely waits for a flush, small enough that two of each
 /// family stay far below the memory a node may use.
 const MEMTABLE_BYTES: usize = 32 << 20;
+/// How much of a memtable's size its bloom filter takes: about ten bits for each small row.
+const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
 /// All memtables together; the oldest is flushed beyond this.
 const ALL_MEMTABLES_BYTES: usize = 128 << 20;
 /// The write-ahead log beyond this makes RocksDB flush the memtables that hold it back, which
@@ -185,5 +187,8 @@ fn family_options(cache: &Cache) -> Options {
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(MEMTABLE_BYTES);
     options.set_max_write_buffer_number(4);
+    // The same for what is still in memory.
+    options.set_memtable_whole_key_filtering(true);
+    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
     options
 }

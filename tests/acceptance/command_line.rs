@@ -1,0 +1,109 @@
+//! Mistakes are named, and scripts can tell them from failures by the exit code.
+
+use crate::support::ports;
+use crate::support::process::{coupon, run};
+
+/// A mistake in the command line or the configuration.
+const USAGE: i32 = 2;
+
+/// A failure.
+const FAILURE: i32 = 1;
+
+#[track_caller]
+fn refused(args: &[&str], code: i32, said: &str) {
+    let output = run(args);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
+    assert!(error.contains(said), "{args:?} should say {said:?} and says: {error}");
+    assert!(output.stdout.is_empty(), "{args:?}: errors go to standard error");
+}
+
+#[test]
+fn mistakes_exit_with_2() {
+    let node = ["node", "--node-id", "1", "--data", "/nowhere"];
+    let with = |more: &[&'static str]| [&node, more].concat();
+    refused(&["serve"], USAGE, "unrecognized subcommand");
+    refused(&["node", "--data", "/nowhere"], USAGE, "--node-id");
+    refused(&["node", "--node-id", "1"], USAGE, "COUPON_NODE_DATA");
+    refused(&["node", "--node-id", "one"], USAGE, "invalid digit");
+    refused(&["node", "--node-id", "0", "--data", "x"], USAGE, "must not be 0");
+    refused(&with(&["--listen", "0.0.0.0:7001"]), USAGE, "--insecure");
+    refused(&with(&["--listen", "0.0.0.0:7001", "--insecure"]), USAGE, "advertise is not set");
+    refused(&with(&["--max-clock-offset", "500"]), USAGE, "time unit needed");
+    refused(&with(&["--config", "/nowhere.toml"]), USAGE, "/nowhere.toml");
+    refused(&["router"], USAGE, "--nodes");
+    refused(&["router", "--nodes", "a:1", "--listen", "[::]:7000"], USAGE, "--insecure");
+    refused(&["cluster", "init"], USAGE, "--nodes");
+    refused(&["cluster", "init", "--nodes", "a:1", "--replication", "3"], USAGE, "replication 3");
+    refused(&["cluster", "init", "--nodes", "a:1", "--shards", "0"], USAGE, "1..=1023");
+    refused(&["status", "--node", "nowhere"], USAGE, "must be host:port");
+    refused(&["campaign", "create", "spring"], USAGE, "--quota");
+    refused(&["campaign", "create", "--quota", "1", "--start", "soon"], USAGE, "soon");
+    refused(&["demo", "--nodes", "0"], USAGE, "1..=9");
+    refused(&["demo", "--quota", "5"], USAGE, "--load");
+    refused(&["demo", "--listen", "0.0.0.0:7000"], USAGE, "loopback");
+}
+
+#[test]
+fn failures_exit_with_1() {
+    let nobody = format!("127.0.0.1:{}", ports::free());
+    refused(&["health", &nobody], FAILURE, &nobody);
+    refused(&["status", "--node", &nobody], FAILURE, &nobody);
+    refused(&["issue", "spring", "--router", &nobody], FAILURE, &nobody);
+    refused(&["campaign", "list", "--router", &nobody], FAILURE, &nobody);
+    let init = ["cluster", "init", "--nodes", &nobody, "--timeout", "300ms"];
+    refused(&init, FAILURE, "waiting for the node");
+}
+
+#[test]
+fn help_and_version_exit_with_0() {
+    for args in [&["--help"][..], &["help", "node"], &["version"], &["--version"]] {
+        let output = run(args);
+        assert!(output.status.success(), "{args:?}");
+        assert!(!output.stdout.is_empty(), "{args:?}");
+    }
+    let version = String::from_utf8(run(&["version"]).stdout).unwrap();
+    assert_eq!(version.trim(), concat!("coupon ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn layers_are_put_together() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "node_id = 1\nsnapshot_entries = 11\nlog_entries_kept = 12")
+        .unwrap();
+    let config = file.path().to_str().unwrap();
+    let print = |more: &[&str], variables: &[(&str, &str)]| {
+        let mut command = coupon(&["config", "print", "node", "--config", config]);
+        let output = command.args(more).envs(variables.iter().copied()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let variables = [
+        ("COUPON_NODE_LOG_ENTRIES_KEPT", "22"),
+        ("COUPON_NODE_SNAPSHOT_BYTES", "23"),
+        ("COUPON_NODE_JOIN", "a:1, b:2"),
+        ("COUPON_NODE_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let printed = print(&["--snapshot-bytes", "33"], &variables);
+    for line in [
+        "node_id = 1",
+        "snapshot_entries = 11",
+        "log_entries_kept = 22",
+        "snapshot_bytes = 33",
+        "join = [\"a:1\", \"b:2\"]",
+        "max_clock_offset = \"500ms\"",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "no {line} in\n{printed}");
+    }
+}
+
+#[test]
+fn unknown_settings_are_refused() {
+    let mut typo = coupon(&["config", "check", "router", "--nodes", "a:1"]);
+    let output = typo.env("COUPON_ROUTER_LISTENS", "127.0.0.1:1").output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(USAGE), "{error}");
+    assert!(error.contains("listens"), "{error}");
+    let good = run(&["config", "check", "router", "--nodes", "a:1"]);
+    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
+}

@@ -1,0 +1,12 @@
+//! What the program promises, tried on real processes with real files: crashes, pauses, lost disks
+//! and mistakes. Whatever is issued is recorded, read back and judged by the checker.
+
+mod command_line;
+mod crash;
+mod demo;
+mod failover;
+mod restart;
+mod stale_leader;
+#[path = "../support/mod.rs"]
+mod support;
+mod wiped_node;

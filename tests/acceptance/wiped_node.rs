@@ -1,0 +1,97 @@
+//! A node loses its disk and comes back with an empty one.
+
+use coupon_checker::check;
+
+use crate::support::campaign::{create, read_back};
+use crate::support::cluster::Cluster;
+use crate::support::load::Load;
+use crate::support::ports;
+use crate::support::process::{Process, run};
+use crate::support::status::Status;
+
+/// More than is ever asked for.
+const QUOTA: u32 = 1_000_000;
+
+/// Snapshots are built often and little log is kept, so that one who comes late needs a snapshot.
+const FREQUENT_SNAPSHOTS: [&str; 4] = ["--snapshot-entries", "100", "--log-entries-kept", "20"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_follower_is_rebuilt_from_a_snapshot() {
+    let mut cluster = Cluster::start(&FREQUENT_SNAPSHOTS).await;
+    create(&cluster, "wiped", QUOTA.into()).await;
+    let shard = Cluster::shard_of("wiped");
+    let load = Load::start(&cluster, "wiped", 8);
+    load.grant(QUOTA as usize);
+    // The beginning of the log is gone once there was a second snapshot.
+    let before = cluster
+        .status("two snapshots", false, |status| {
+            let shard = status.shard(shard);
+            let leader = shard.leader_node_id.and_then(|leader| shard.on(leader).next());
+            leader.and_then(|leader| leader.snapshot_index).is_some_and(|index| index >= 200)
+        })
+        .await;
+    let leader = before.shard(shard).leader_node_id.unwrap();
+    let lost = before.shard(shard).replicas.iter().find(|replica| replica.node_id != leader);
+    let (node, lost) = (lost.unwrap().node_id, lost.unwrap().replica_id);
+
+    cluster.kill(node);
+    let old_data = cluster.wipe(node);
+    cluster.restart(node);
+    cluster
+        .status("fresh replicas to vote", false, |status| {
+            status.is_whole()
+                && status.shards.iter().flat_map(|shard| shard.on(node)).all(|replica| {
+                    replica.replica_id > lost && replica.role == "voter" && replica.lag.is_some()
+                })
+        })
+        .await;
+    load.progress(500).await;
+    let answers = load.stop().await;
+    let verdict = check(&[answers.with(read_back(&cluster, "wiped", QUOTA.into()).await)]);
+    assert!(verdict.is_ok(), "{verdict}");
+
+    let after = cluster.status("replicas to be equal", true, is_equal).await;
+    let replicas = &after.shard(shard).replicas;
+    assert_eq!(replicas.len(), 3, "{replicas:?}");
+
+    let old_data = old_data.to_str().unwrap();
+    let join = cluster.addresses().join(",");
+    refused(&cluster, node, old_data, &join, "was replaced by another one");
+
+    // A node of another cluster, with a directory of this one.
+    let port = ports::free();
+    let address = format!("127.0.0.1:{port}");
+    let other_data = cluster.dir().join("other");
+    let args = ["node", "--node-id", "1", "--listen", &address, "--data"];
+    let args: Vec<&str> = args.into_iter().chain(other_data.to_str()).collect();
+    let mut other = Process::start(&args, &cluster.dir().join("other.log"));
+    assert_eq!(other.address(), address);
+    let init = run(&["cluster", "init", "--nodes", &address, "--shards", "1"]);
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    refused(&cluster, node, old_data, &address, "belongs to cluster");
+    assert!(other.is_running());
+}
+
+/// Whether all replicas of all shards have applied the same and are in the same state.
+fn is_equal(status: &Status) -> bool {
+    status.shards.iter().all(|shard| {
+        let first = &shard.replicas[0];
+        shard.replicas.iter().all(|replica| {
+            replica.digest.is_some()
+                && replica.digest == first.digest
+                && replica.applied_index == first.applied_index
+        })
+    })
+}
+
+/// Starts a node with a directory that it must not run on.
+fn refused(cluster: &Cluster, node: u64, data: &str, join: &str, said: &str) {
+    let log = cluster.dir().join("refused.log");
+    let id = node.to_string();
+    let listen = format!("127.0.0.1:{}", ports::free());
+    let args = ["node", "--node-id", &id, "--data", data, "--listen", &listen, "--join", join];
+    let mut refused = Process::start(&args, &log);
+    assert!(!refused.wait().success());
+    assert!(refused.log().contains(said), "{}", refused.log());
+    std::fs::remove_file(log).unwrap();
+}

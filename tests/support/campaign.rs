@@ -1,0 +1,93 @@
+//! Campaigns, as a client sees them.
+
+use std::time::Duration;
+
+use coupon_checker::{Campaign, Coupon};
+use coupon_proto::v1;
+use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
+use coupon_proto::v1::coupon_service_client::CouponServiceClient;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+
+use super::cluster::Cluster;
+use super::wait::until;
+
+/// The deadline of one call.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Creates a campaign with a limit of one coupon per recipient.
+pub(crate) async fn create(cluster: &Cluster, campaign_id: &str, quota: i64) {
+    let mut client = CampaignServiceClient::new(cluster.connect());
+    let request = v1::CreateCampaignRequest {
+        campaign_id: campaign_id.to_owned(),
+        quota,
+        per_recipient_limit: 1,
+        request_id: Uuid::new_v4().to_string(),
+        ..v1::CreateCampaignRequest::default()
+    };
+    let created = client.create_campaign(request).await.expect("create a campaign").into_inner();
+    assert_eq!(created.campaign.expect("it is there").quota, quota);
+}
+
+/// A request that was not sent before.
+pub(crate) fn request(campaign_id: &str, recipient: &str) -> v1::IssueCouponRequest {
+    v1::IssueCouponRequest {
+        campaign_id: campaign_id.to_owned(),
+        recipient: recipient.to_owned(),
+        request_id: Uuid::new_v4().to_string(),
+        ..v1::IssueCouponRequest::default()
+    }
+}
+
+/// Sends a request once.
+pub(crate) async fn issue(
+    client: &mut CouponServiceClient<Channel>,
+    request: v1::IssueCouponRequest,
+) -> Result<v1::IssueCouponResponse, Status> {
+    let mut call = Request::new(request);
+    call.set_timeout(CALL_TIMEOUT);
+    Ok(client.issue_coupon(call).await?.into_inner())
+}
+
+/// The reason of a refusal.
+pub(crate) fn reason(status: &Status) -> String {
+    status.get_details_error_info().map_or_else(|| status.to_string(), |info| info.reason)
+}
+
+/// All coupons of a campaign, as the checker wants them; nothing is known yet of what was answered.
+pub(crate) async fn read_back(cluster: &Cluster, campaign_id: &str, quota: u64) -> Campaign {
+    let rows = until("the campaign to be read", async || {
+        rows(cluster, campaign_id).await.inspect_err(|status| eprintln!("{status}")).ok()
+    });
+    Campaign {
+        id: campaign_id.to_owned(),
+        quota,
+        per_recipient_limit: 1,
+        rows: rows.await,
+        ..Campaign::default()
+    }
+}
+
+async fn rows(cluster: &Cluster, campaign_id: &str) -> Result<Vec<Coupon>, Status> {
+    let mut client = CouponServiceClient::new(cluster.connect());
+    let request = v1::StreamCouponsRequest { campaign_id: campaign_id.to_owned() };
+    let mut stream = client.stream_coupons(request).await?.into_inner();
+    let mut rows = Vec::new();
+    while let Some(part) = stream.message().await? {
+        rows.extend(part.coupons.into_iter().map(recorded));
+    }
+    Ok(rows)
+}
+
+/// A coupon as the checker wants it.
+pub(crate) fn recorded(coupon: v1::Coupon) -> Coupon {
+    let request_id: Uuid = coupon.request_id.parse().expect("every coupon has a request id");
+    Coupon {
+        sequence: coupon.sequence.unsigned_abs(),
+        code: coupon.code.into(),
+        recipient: coupon.recipient.into(),
+        request_id: request_id.as_u128(),
+    }
+}

@@ -1,0 +1,198 @@
+//! Three nodes and a router, each a process of its own.
+
+use std::path::PathBuf;
+
+use coupon_cluster::{CampaignId, Epoch, Ring, ShardId};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+use super::ports;
+use super::process::{Process, run};
+use super::status::Status;
+use super::wait::until;
+
+/// How many nodes a cluster has.
+const NODES: u64 = 3;
+
+/// How many shards own campaigns.
+const SHARDS: u32 = 2;
+
+/// A cluster. Dropping it kills its processes and removes its files.
+pub(crate) struct Cluster {
+    nodes: Vec<Node>,
+    /// The router's address.
+    pub(crate) router: String,
+    _router: Process,
+    // Dropped last, when nobody writes to it any more.
+    dir: TempDir,
+}
+
+struct Node {
+    id: u64,
+    args: Vec<String>,
+    data: PathBuf,
+    log: PathBuf,
+    address: String,
+    process: Option<Process>,
+}
+
+impl Node {
+    fn start(&mut self) {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.process = Some(Process::start(&args, &self.log));
+    }
+
+    fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the node runs")
+    }
+}
+
+impl Cluster {
+    /// Starts a cluster whose nodes have `flags`, and waits until it is whole.
+    pub(crate) async fn start(flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("make a temporary directory");
+        let addresses: Vec<String> =
+            (0..NODES).map(|_| format!("127.0.0.1:{}", ports::free())).collect();
+        let join = addresses.join(",");
+        let mut nodes = Vec::new();
+        for (id, address) in (1..).zip(&addresses) {
+            let data = dir.path().join(format!("node-{id}"));
+            let log = dir.path().join(format!("node-{id}.log"));
+            let id_text = id.to_string();
+            let data_text = data.to_string_lossy();
+            let mut args = vec!["node", "--node-id", &id_text, "--data", &data_text];
+            // A busy machine lets clocks be read late.
+            args.extend(["--listen", address, "--join", &join, "--max-clock-offset", "5s"]);
+            args.extend(flags);
+            let args = args.into_iter().map(str::to_owned).collect();
+            let mut node = Node { id, args, data, log, address: address.clone(), process: None };
+            node.start();
+            nodes.push(node);
+        }
+        let shards = SHARDS.to_string();
+        let init = run(&["cluster", "init", "--nodes", &join, "--shards", &shards]);
+        assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+        let args = ["router", "--listen", "127.0.0.1:0", "--nodes", &join];
+        let mut router = Process::start(&args, &dir.path().join("router.log"));
+        let cluster = Self { nodes, router: router.address(), _router: router, dir };
+        cluster.whole().await;
+        cluster
+    }
+
+    /// Where files of the test may be kept.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// A connection to the router, a new one.
+    pub(crate) fn connect(&self) -> Channel {
+        connect(&self.router)
+    }
+
+    /// A connection to a node, a new one.
+    pub(crate) fn connect_to(&self, node_id: u64) -> Channel {
+        connect(&self.node(node_id).address)
+    }
+
+    /// The addresses of all nodes.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.address.clone()).collect()
+    }
+
+    /// Waits until every node is up and every replica has caught up.
+    pub(crate) async fn whole(&self) -> Status {
+        self.status("the cluster to be whole", false, Status::is_whole).await
+    }
+
+    /// Waits until the status is as wanted.
+    pub(crate) async fn status(
+        &self,
+        what: &str,
+        digests: bool,
+        is_it: impl Fn(&Status) -> bool,
+    ) -> Status {
+        let addresses = self.addresses();
+        until(what, async || Status::ask(&addresses, digests).await.filter(&is_it)).await
+    }
+
+    /// Waits until a shard has a leader, and says which node that is.
+    pub(crate) async fn leader_of(&self, shard_id: u32) -> u64 {
+        let is_led = |status: &Status| status.shard(shard_id).leader_node_id.is_some();
+        let status = self.status("a leader", false, is_led).await;
+        status.shard(shard_id).leader_node_id.expect("it was waited for")
+    }
+
+    /// The shard that owns a campaign.
+    pub(crate) fn shard_of(campaign_id: &str) -> u32 {
+        let shards = (1..=SHARDS).map(|id| ShardId::new(id).expect("a small number"));
+        let ring = Ring::new(Epoch(1), shards).expect("there are shards");
+        ring.owner(&CampaignId::parse(campaign_id).expect("an id")).get()
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self, node_id: u64) {
+        let node = self.node_mut(node_id);
+        node.process().kill();
+        node.process = None;
+    }
+
+    /// kill -9 of all nodes, all of them before any is waited for.
+    pub(crate) fn kill_all(&mut self) {
+        for node in &mut self.nodes {
+            node.process().signal(Signal::KILL);
+        }
+        for node in &mut self.nodes {
+            node.process().wait();
+            node.process = None;
+        }
+    }
+
+    /// Asks a node to stop and waits until it has. Returns whether it was content with that.
+    pub(crate) async fn stop(&mut self, node_id: u64) -> bool {
+        let node = self.node_mut(node_id);
+        let mut process = node.process.take().expect("the node runs");
+        process.signal(Signal::TERM);
+        let ended = tokio::task::spawn_blocking(move || process.wait());
+        ended.await.expect("it does not panic").success()
+    }
+
+    /// Starts a node that was killed or stopped, at its old address.
+    pub(crate) fn restart(&mut self, node_id: u64) {
+        self.node_mut(node_id).start();
+    }
+
+    /// Takes a stopped node's data away. Returns where it is now.
+    pub(crate) fn wipe(&mut self, node_id: u64) -> PathBuf {
+        let away = self.dir.path().join(format!("node-{node_id}-old"));
+        let node = self.node_mut(node_id);
+        assert!(node.process.is_none(), "the node still runs");
+        std::fs::rename(&node.data, &away).expect("move the data away");
+        away
+    }
+
+    /// SIGSTOP.
+    pub(crate) fn pause(&mut self, node_id: u64) {
+        self.node_mut(node_id).process().signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&mut self, node_id: u64) {
+        self.node_mut(node_id).process().signal(Signal::CONT);
+    }
+
+    fn node(&self, node_id: u64) -> &Node {
+        let found = self.nodes.iter().find(|node| node.id == node_id);
+        found.expect("there is such a node")
+    }
+
+    fn node_mut(&mut self, node_id: u64) -> &mut Node {
+        let found = self.nodes.iter_mut().find(|node| node.id == node_id);
+        found.expect("there is such a node")
+    }
+}
+
+fn connect(address: &str) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+    endpoint.tcp_nodelay(true).connect_lazy()
+}
