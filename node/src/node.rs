@@ -287,8 +287,8 @@ impl Node {
         }
     }
 
-    /// Hands over every leadership, or tries to for a while; then stops everything that runs.
-    pub async fn stop(&self) {
+    /// Hands over every leadership, or tries to for a while.
+    pub async fn hand_over(&self) {
         // The caretakers must not let anybody stand for election again.
         self.registry.begin_stop();
         let replicas = self.registry.all();
@@ -315,9 +315,20 @@ impl Node {
         if tokio::time::timeout(HAND_OVER_TIMEOUT, handed).await.is_err() {
             tracing::warn!("stopping although this node still leads: nobody took over in time");
         }
+    }
+
+    /// Stops everything that runs, and closes the storage.
+    pub async fn halt(&self) {
+        self.registry.begin_stop();
         self.stopped.cancel();
-        for replica in replicas {
+        for replica in self.registry.all() {
             replica.group.stop().await;
+        }
+        let storage = self.storage.clone();
+        match tokio::task::spawn_blocking(move || storage.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => fatal::abort("closing the storage", &fault),
+            Err(error) => tracing::error!(%error, "the storage was not closed"),
         }
     }
 }

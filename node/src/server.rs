@@ -112,7 +112,14 @@ impl NodeHandle {
 
     /// Hands over every leadership, then stops. Takes a few seconds at most.
     pub async fn stop(self) {
-        self.node.stop().await;
+        self.node.hand_over().await;
+        self.halt().await;
+    }
+
+    /// Stops without handing anything over, for when the whole cluster ends. Whatever was answered
+    /// is on disk.
+    pub async fn halt(self) {
+        self.node.halt().await;
         // The server may have ended by itself.
         let _ = self.stop.send(());
         if tokio::time::timeout(DRAIN_TIMEOUT, self.served).await.is_err() {

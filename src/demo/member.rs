@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -18,11 +18,33 @@ use crate::runtime;
 /// How far clocks may be apart. All members have the same one, but a busy machine answers late.
 const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(5);
 
-/// A member of the demo. Dropping it stops it as well, without waiting.
+/// A member of the demo.
 pub(super) struct Member {
     address: SocketAddr,
-    stop: oneshot::Sender<()>,
     ended: oneshot::Receiver<anyhow::Result<()>>,
+    thread: MemberThread,
+}
+
+/// The thread of a member. Dropping it stops the member and waits for that: RocksDB must not be at
+/// work any more when the process ends.
+struct MemberThread {
+    stop: Option<oneshot::Sender<()>>,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl MemberThread {
+    fn tell_to_stop(&mut self) {
+        // A member that ends by itself, or never listens, is told in vain.
+        drop(self.stop.take());
+    }
+}
+
+impl Drop for MemberThread {
+    fn drop(&mut self) {
+        self.tell_to_stop();
+        // If it panicked, its message was printed.
+        let _ = self.handle.take().map(JoinHandle::join);
+    }
 }
 
 impl Member {
@@ -46,9 +68,8 @@ impl Member {
         Self::start(name, |running| async {
             let handle = coupon_node::start(config, Arc::new(SystemClock)).await?;
             running.until_stop(handle.local_addr()).await;
-            // The cluster ends as a whole: there is nobody to hand leadership to. What was
-            // answered is on disk, so that nothing is left to do.
-            drop(handle);
+            // The cluster ends as a whole: there is nobody to hand leadership to.
+            handle.halt().await;
             Ok(())
         })
         .await
@@ -78,7 +99,7 @@ impl Member {
         let (ending, ended) = oneshot::channel();
         let running = Running { listening, stopped };
         let thread_name = name.clone();
-        thread::Builder::new()
+        let handle = thread::Builder::new()
             .name(thread_name.clone())
             .spawn(move || {
                 let end = runtime::block_on(member(running)).context(thread_name);
@@ -86,8 +107,10 @@ impl Member {
                 let _ = ending.send(end);
             })
             .with_context(|| format!("start the thread of the {name}"))?;
+        // Made at once, so that a demo that is cut short here waits for it as well.
+        let thread = MemberThread { stop: Some(stop), handle: Some(handle) };
         match listens.await {
-            Ok(address) => Ok(Self { address, stop, ended }),
+            Ok(address) => Ok(Self { address, ended, thread }),
             Err(_) => match ended.await {
                 Ok(Err(error)) => Err(error),
                 Ok(Ok(())) | Err(_) => Err(anyhow!("the {name} ended before it listened")),
@@ -101,9 +124,8 @@ impl Member {
     }
 
     /// Stops it and waits for that.
-    pub(super) async fn stop(self) -> anyhow::Result<()> {
-        // One that has ended by itself says why below.
-        let _ = self.stop.send(());
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        self.thread.tell_to_stop();
         self.ended.await.context("a member of the demo panicked")?
     }
 }
@@ -117,7 +139,7 @@ struct Running {
 impl Running {
     /// Says where the member listens, and waits until it is to stop.
     async fn until_stop(self, address: SocketAddr) {
-        // A demo that was cut short neither listens nor stops.
+        // A demo that was cut short does not hear this, and its end of the other channel is gone.
         let _ = self.listening.send(address);
         let _ = self.stopped.await;
     }

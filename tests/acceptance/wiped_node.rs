@@ -93,5 +93,5 @@ fn refused(cluster: &Cluster, node: u64, data: &str, join: &str, said: &str) {
     let mut refused = Process::start(&args, &log);
     assert!(!refused.wait().success());
     assert!(refused.log().contains(said), "{}", refused.log());
-    std::fs::remove_file(log).unwrap();
+    std::fs::remove_file(log).expect("it was just written");
 }

@@ -12,7 +12,7 @@ use coupon_checker::{Campaign, Coupon};
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::campaign::{issue, recorded, request};
 use super::cluster::Cluster;
@@ -53,9 +53,7 @@ pub(crate) struct Failure {
     /// When it had failed.
     pub(crate) failed: Instant,
     /// How.
-    pub(crate) code: Code,
-    /// What was said.
-    pub(crate) message: String,
+    pub(crate) status: Status,
 }
 
 impl Load {
@@ -136,12 +134,7 @@ impl Shared {
                         break;
                     }
                     Err(status) => {
-                        let failure = Failure {
-                            sent,
-                            failed: Instant::now(),
-                            code: status.code(),
-                            message: status.message().to_owned(),
-                        };
+                        let failure = Failure { sent, failed: Instant::now(), status };
                         assert!(failure.is_temporary(), "{failure:?}");
                         answers.failures.push(failure);
                         tokio::time::sleep(RETRY_PAUSE).await;
@@ -157,7 +150,7 @@ impl Failure {
     /// Whether the API asks to send the same request again. (A client whose own deadline passes
     /// calls that "cancelled".)
     fn is_temporary(&self) -> bool {
-        matches!(self.code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
+        matches!(self.status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
     }
 
     /// Whether a fault that began at `fault` explains it: the attempt was under way then, or was

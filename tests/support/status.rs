@@ -15,7 +15,6 @@ pub(crate) struct Status {
 /// A node.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Node {
-    pub(crate) node_id: u64,
     pub(crate) reachable: bool,
     pub(crate) clock_trusted: Option<bool>,
 }

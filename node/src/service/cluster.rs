@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::{GenesisSpec, MetaCommand, Node, NodeId, ShardMap};
+use coupon_cluster::{GenesisSpec, MetaCommand, MetaRefusal, Node, NodeId, ShardMap};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::cluster_service_server::ClusterService;
@@ -104,6 +104,8 @@ impl ClusterEndpoint {
 
 fn refused(error: &ProposeError) -> Status {
     match error {
+        // The first map is on its way.
+        ProposeError::Refused(MetaRefusal::NotFormed) => Status::unavailable(error.to_string()),
         ProposeError::Refused(refusal) => Status::failed_precondition(refusal.to_string()),
         ProposeError::Group(error) => from_group(error),
         ProposeError::Unreachable(_) => Status::unavailable(error.to_string()),

@@ -5,8 +5,9 @@
 //! completes just what it took: never a waiter whose write might have missed the sync.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use rocksdb::DB;
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,29 +20,46 @@ const QUEUE_MAX: usize = 4_096;
 /// Called on the flusher's thread once a write is durable.
 pub type Waiter = Box<dyn FnOnce() + Send>;
 
-/// A handle of the flusher. Clones share it; it ends with the last of them.
+/// What the thread is asked to do.
+enum Job {
+    Sync(Waiter),
+    Stop,
+}
+
+/// A handle of the flusher. Clones share it; it ends with the last of them, or when it is stopped.
 #[derive(Clone)]
 pub struct Flusher {
-    queue: mpsc::Sender<Waiter>,
-    syncs: Arc<AtomicU64>,
+    queue: mpsc::Sender<Job>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl Flusher {
     /// Starts the thread.
     pub fn start(db: Arc<DB>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let syncs = Arc::new(AtomicU64::new(0));
-        let counter = syncs.clone();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("flusher".into())
-            .spawn(move || run(&db, waiting, &counter))
+            .spawn(move || run(&db, waiting))
             .expect("the operating system has room for one thread");
-        Self { queue, syncs }
+        Self { queue, thread: Arc::new(Mutex::new(Some(thread))) }
+    }
+
+    /// Ends the thread, after a last sync if anything waits for one, and returns when it has ended
+    /// and let go of the database. Blocks; nobody may wait for durability afterwards.
+    pub fn stop(&self) {
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            // A thread that has ended needs no telling.
+            let _ = self.queue.blocking_send(Job::Stop);
+            if thread.join().is_err() {
+                fatal::abort("flusher", &"its thread panicked");
+            }
+        }
     }
 
     /// Has `waiter` called once everything written before this call is durable.
     pub async fn when_durable(&self, waiter: Waiter) {
-        if self.queue.send(waiter).await.is_err() {
+        if self.queue.send(Job::Sync(waiter)).await.is_err() {
             fatal::abort("flusher", &"its thread is gone");
         }
     }
@@ -58,22 +76,19 @@ impl Flusher {
             fatal::abort("flusher", &"it dropped a waiter");
         }
     }
-
-    /// How many syncs there were.
-    pub fn sync_count(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
-    }
 }
 
-fn run(db: &DB, mut waiting: mpsc::Receiver<Waiter>, syncs: &AtomicU64) {
+fn run(db: &DB, mut waiting: mpsc::Receiver<Job>) {
     let mut taken = Vec::with_capacity(QUEUE_MAX);
     while waiting.blocking_recv_many(&mut taken, QUEUE_MAX) > 0 {
         if let Err(fault) = db.flush_wal(true) {
             fatal::abort("sync of the write-ahead log", &fault);
         }
-        syncs.fetch_add(1, Ordering::Relaxed);
-        for waiter in taken.drain(..) {
-            waiter();
+        for job in taken.drain(..) {
+            match job {
+                Job::Sync(waiter) => waiter(),
+                Job::Stop => return,
+            }
         }
     }
 }
