@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use prost::Message as _;
 
 /// The services that clients call; reflection shows these and what they refer to.
-const PUBLIC: [&str; 2] =
-    ["coupon/v1/campaign_service.proto", "coupon/v1/coupon_service.proto"];
+const PUBLIC: [&str; 2] = ["coupon/v1/campaign_service.proto", "coupon/v1/coupon_service.proto"];
 
 /// What nodes and routers say to each other, and what is kept on disk.
 const INTERNAL: [&str; 4] = [

@@ -128,9 +128,12 @@ pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
         let asked = others.iter().map(|node| ask(*node, &*clock.clock, &peers));
         let answers = join_all(asked).await;
         let now = Instant::now();
-        known.extend(others.iter().zip(answers).filter_map(|(node, answer)| {
-            answer.map(|offset| (*node, (now, offset)))
-        }));
+        known.extend(
+            others
+                .iter()
+                .zip(answers)
+                .filter_map(|(node, answer)| answer.map(|offset| (*node, (now, offset)))),
+        );
         known.retain(|node, (heard, _)| {
             others.contains(node) && now.duration_since(*heard) < ANSWER_AGE_MAX
         });
@@ -207,11 +210,8 @@ mod tests {
     }
 
     fn verdict(ahead: &[i64]) -> Verdict {
-        let ahead = ahead
-            .iter()
-            .zip(2..)
-            .map(|(ahead, id)| (NodeId::new(id).unwrap(), *ahead))
-            .collect();
+        let ahead =
+            ahead.iter().zip(2..).map(|(ahead, id)| (NodeId::new(id).unwrap(), *ahead)).collect();
         judge(&ahead, false, Duration::from_millis(500))
     }
 

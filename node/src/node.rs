@@ -195,7 +195,8 @@ impl Node {
                 store_id: me.store_id,
             }),
         };
-        let answer = tokio::time::timeout(JOIN_TIMEOUT, client.register_node(request)).await.ok()?;
+        let answer =
+            tokio::time::timeout(JOIN_TIMEOUT, client.register_node(request)).await.ok()?;
         match answer {
             Ok(answer) => wire::map_from_pb(answer.into_inner().map?).ok(),
             Err(status) if status.code() == Code::FailedPrecondition => {
@@ -213,7 +214,10 @@ impl Node {
             if let Some(mine) = map.nodes.get(&self.config.node_id)
                 && mine.store_id != self.identity.lock().store_id()
             {
-                fatal::abort("shard map", &"this node's data directory was replaced by another one");
+                fatal::abort(
+                    "shard map",
+                    &"this node's data directory was replaced by another one",
+                );
             }
             for shard in map.shards.keys() {
                 let wanted = map.replica_on(self.config.node_id, *shard);

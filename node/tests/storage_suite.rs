@@ -1,5 +1,7 @@
 //! openraft's own tests of a log store and a state machine, against ours.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use coupon_cluster::{ReplicaId, ShardId};
 use coupon_node::raft::log_store::LogStore;
 use coupon_node::raft::state_machine::StateMachine;
@@ -13,9 +15,7 @@ use tempfile::TempDir;
 struct Builder;
 
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
-    async fn build(
-        &self,
-    ) -> Result<(TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
+    async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path()).unwrap();
         let owner = Owner { shard: ShardId::new(1).unwrap(), replica: ReplicaId(1) };

@@ -3,7 +3,13 @@
 //! Nothing else lives here: no validation, no conversion, no behaviour.
 
 /// The public API, package `coupon.v1`.
-#[allow(clippy::all, clippy::too_many_lines, clippy::wildcard_enum_match_arm, unreachable_pub, missing_docs)]
+#[allow(
+    clippy::all,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    unreachable_pub,
+    missing_docs
+)]
 pub mod v1 {
     tonic::include_proto!("coupon.v1");
 
@@ -13,7 +19,13 @@ pub mod v1 {
 }
 
 /// What nodes and routers say to each other and keep on disk, package `coupon.internal.v1`.
-#[allow(clippy::all, clippy::too_many_lines, clippy::wildcard_enum_match_arm, unreachable_pub, missing_docs)]
+#[allow(
+    clippy::all,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    unreachable_pub,
+    missing_docs
+)]
 pub mod internal {
     tonic::include_proto!("coupon.internal.v1");
 }

@@ -38,7 +38,10 @@ pub fn map_to_pb(map: &ShardMap) -> pb::ShardMap {
             .iter()
             .map(|(shard, replicas)| pb::ShardInfo {
                 shard_id: shard.get(),
-                replicas: replicas.iter().map(|(id, replica)| replica_to_pb(*id, replica)).collect(),
+                replicas: replicas
+                    .iter()
+                    .map(|(id, replica)| replica_to_pb(*id, replica))
+                    .collect(),
             })
             .collect(),
         ring_shards: map.ring_shards.iter().map(|shard| shard.get()).collect(),

@@ -291,11 +291,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         // The mark is durable before an entry is gone: a log with a hole at its beginning and no
         // mark could not be opened.
         let mut mark = WriteBatch::default();
-        mark.put_cf(
-            self.storage.meta(),
-            self.keys.purged(),
-            log_id_to_pb(&log_id).encode_to_vec(),
-        );
+        mark.put_cf(self.storage.meta(), self.keys.purged(), log_id_to_pb(&log_id).encode_to_vec());
         self.storage.write(mark)?;
         let mut start = from;
         while start <= log_id.index {

@@ -14,6 +14,7 @@ use coupon_cluster::{NodeId, ShardId, ShardMap};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::raft_service_client::RaftServiceClient;
 use futures::{Stream, StreamExt as _, stream};
+use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{
@@ -24,7 +25,6 @@ use openraft::raft::{
     AppendEntriesRequest, SnapshotResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::OptionalSend;
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
@@ -32,8 +32,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::state_machine::Snapshot;
 use super::types::{
-    Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb,
-    vote_to_pb,
+    Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
 };
 use crate::storage::snapshot::SnapshotFile;
 

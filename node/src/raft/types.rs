@@ -88,11 +88,7 @@ pub struct Malformed(pub &'static str);
 
 /// A log id as a message.
 pub fn log_id_to_pb(id: &LogId) -> pb::LogId {
-    pb::LogId {
-        term: id.leader_id.term,
-        leader_replica_id: id.leader_id.node_id,
-        index: id.index,
-    }
+    pb::LogId { term: id.leader_id.term, leader_replica_id: id.leader_id.node_id, index: id.index }
 }
 
 /// A log id from a message.

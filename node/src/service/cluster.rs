@@ -38,7 +38,10 @@ impl ClusterEndpoint {
     }
 
     /// Asks everybody who is to be in a new cluster who they are.
-    async fn identify_all(&self, addresses: &[String]) -> Result<Vec<pb::IdentifyResponse>, Status> {
+    async fn identify_all(
+        &self,
+        addresses: &[String],
+    ) -> Result<Vec<pb::IdentifyResponse>, Status> {
         let mut all: Vec<pb::IdentifyResponse> = Vec::new();
         for address in addresses {
             let unreachable = |why: &dyn std::fmt::Display| {
@@ -62,8 +65,10 @@ impl ClusterEndpoint {
                 return Err(Status::failed_precondition(why));
             }
             if let Some(twin) = all.iter().find(|other| other.node_id == answer.node_id) {
-                let why =
-                    format!("{} and {address} both say they are node {}", twin.address, twin.node_id);
+                let why = format!(
+                    "{} and {address} both say they are node {}",
+                    twin.address, twin.node_id
+                );
                 return Err(Status::failed_precondition(why));
             }
             all.push(answer);
@@ -188,7 +193,8 @@ impl ClusterService for ClusterEndpoint {
         &self,
         request: Request<pb::ProposeMetaRequest>,
     ) -> Result<Response<pb::ProposeMetaResponse>, Status> {
-        let command = request.into_inner().command.ok_or_else(|| malformed(&Malformed("command")))?;
+        let command =
+            request.into_inner().command.ok_or_else(|| malformed(&Malformed("command")))?;
         let command = wire::command_from_pb(command).map_err(|error| malformed(&error))?;
         let map = propose::propose_here(&self.node.registry, &command)
             .await
@@ -231,7 +237,8 @@ impl ClusterService for ClusterEndpoint {
     ) -> Result<Response<pb::TransferLeadershipResponse>, Status> {
         let request = request.into_inner();
         let shard = wire::shard_id(request.shard_id).map_err(|error| malformed(&error))?;
-        let replica = self.node.registry.get(shard).ok_or_else(|| super::status::not_leader(None))?;
+        let replica =
+            self.node.registry.get(shard).ok_or_else(|| super::status::not_leader(None))?;
         let group = replica.group;
         group.leadership().map_err(|error| from_group(&error))?;
         let wanted = if request.to_node_id == 0 {
@@ -239,7 +246,10 @@ impl ClusterService for ClusterEndpoint {
         } else {
             let to = wire::node_id(request.to_node_id).map_err(|error| malformed(&error))?;
             let replica = self.node.known.get().replica_on(to, shard);
-            Some(replica.ok_or_else(|| Status::not_found("that node has no replica of the shard"))?)
+            Some(
+                replica
+                    .ok_or_else(|| Status::not_found("that node has no replica of the shard"))?,
+            )
         };
         let distrusted = self.node.clock.verdict().distrusted_peers;
         let to = successor(&group, wanted, &distrusted)

@@ -113,10 +113,8 @@ impl RaftService for RaftEndpoint {
         let message = request.into_inner();
         let group = self.find(message.envelope.as_ref())?;
         let vote = message.vote.ok_or_else(|| malformed(&Malformed("vote")))?;
-        let mut rpc: VoteRequest<TypeConfig> = VoteRequest::new(
-            vote_from_pb(&vote),
-            message.last_log_id.as_ref().map(log_id_from_pb),
-        );
+        let mut rpc: VoteRequest<TypeConfig> =
+            VoteRequest::new(vote_from_pb(&vote), message.last_log_id.as_ref().map(log_id_from_pb));
         rpc.leadership_transfer = message.leadership_transfer;
         let answer = if message.pre_vote {
             group.raft().pre_vote(rpc).await

@@ -175,8 +175,7 @@ impl Caretaker {
     }
 
     fn adopted_epoch(&self) -> Result<u64, StorageError> {
-        let view =
-            LedgerView::new(&self.around.storage, self.shard, self.group.owner.replica)?;
+        let view = LedgerView::new(&self.around.storage, self.shard, self.group.owner.replica)?;
         Ok(view.shard_state()?.epoch.0)
     }
 
@@ -207,11 +206,8 @@ impl Caretaker {
         if ready.len() < joining.len() {
             return Ok(());
         }
-        let lost: Vec<ReplicaId> = wanted
-            .iter()
-            .filter(|(_, replica)| replica.is_leaving())
-            .map(|(id, _)| *id)
-            .collect();
+        let lost: Vec<ReplicaId> =
+            wanted.iter().filter(|(_, replica)| replica.is_leaving()).map(|(id, _)| *id).collect();
         let target: BTreeSet<u64> = voters
             .iter()
             .copied()

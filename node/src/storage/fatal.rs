@@ -10,7 +10,9 @@ use std::io::Write as _;
 /// log brings the replica back to where its disk says it is.
 pub fn abort(context: &str, fault: &dyn Display) -> ! {
     // Standard error itself, since the line is all that is left of the process.
-    let line = format!("coupon: fatal: {context}: {fault}; the process ends here so that no answer can be wrong\n");
+    let line = format!(
+        "coupon: fatal: {context}: {fault}; the process ends here so that no answer can be wrong\n"
+    );
     let _ = std::io::stderr().write_all(line.as_bytes());
     tracing::error!(%fault, "fatal: {context}");
     std::process::abort()

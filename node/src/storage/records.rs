@@ -249,11 +249,9 @@ pub fn refusal_to_pb(refusal: Refusal) -> pb::Refusal {
             log_time_micros: now.0,
             ..refused(Reason::NotStarted)
         },
-        Refusal::Ended { end, now } => pb::Refusal {
-            time_micros: end.0,
-            log_time_micros: now.0,
-            ..refused(Reason::Ended)
-        },
+        Refusal::Ended { end, now } => {
+            pb::Refusal { time_micros: end.0, log_time_micros: now.0, ..refused(Reason::Ended) }
+        }
         Refusal::SoldOut => refused(Reason::SoldOut),
         Refusal::RecipientLimitReached { held } => pb::Refusal {
             held: held.into_iter().map(|issued| issued_to_pb(issued, false)).collect(),

@@ -122,8 +122,7 @@ impl<'a> LedgerView<'a> {
                 None => Vec::new(),
             }
         } else {
-            let first =
-                self.keys.unlimited_recipient(number, recipient, after.saturating_add(1));
+            let first = self.keys.unlimited_recipient(number, recipient, after.saturating_add(1));
             let end = after_prefix(&self.keys.unlimited_recipients(number, recipient));
             self.rows(&first, end)
                 .take(limit)
@@ -174,11 +173,7 @@ impl<'a> LedgerView<'a> {
     }
 }
 
-fn issued(
-    campaign: &Campaign,
-    sequence: u64,
-    row: &[u8],
-) -> Result<IssuedCoupon, StorageError> {
+fn issued(campaign: &Campaign, sequence: u64, row: &[u8]) -> Result<IssuedCoupon, StorageError> {
     let coupon = records::coupon_from_pb(decode("coupon", row)?)
         .map_err(|error| StorageError::corrupt("coupon", error))?;
     let (code_shard, code_key) = (campaign.spec.code_shard, campaign.spec.code_key);

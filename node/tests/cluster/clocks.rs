@@ -7,7 +7,9 @@ use coupon_node::RaftOptions;
 use coupon_node::clock::{Clock as _, SystemClock};
 use coupon_proto::internal as pb;
 
-use crate::support::{Caller, SHARD, Session, TestCluster, create, issue, refusal, sequence, until};
+use crate::support::{
+    Caller, SHARD, Session, TestCluster, create, issue, refusal, sequence, until,
+};
 
 const HOUR_MICROS: i64 = 3_600_000_000;
 

@@ -1,5 +1,7 @@
 //! Whole clusters of nodes in one process, with real disks and real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 mod clocks;
 mod rejoin;
 mod serving;

@@ -201,7 +201,11 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) async fn call(&mut self, cluster: &TestCluster, command: pb::Command) -> Option<pb::Reply> {
+    pub(crate) async fn call(
+        &mut self,
+        cluster: &TestCluster,
+        command: pb::Command,
+    ) -> Option<pb::Reply> {
         until("an answer", async || {
             if self.session.is_none() {
                 self.session = Session::open(cluster, cluster.leader().await).await;

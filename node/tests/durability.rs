@@ -1,0 +1,249 @@
+//! What is left on disk when a process ends at any moment.
+//!
+//! RocksDB's log is kept in the process until the flusher writes and syncs it, so a copy of the
+//! directory holds what a power cut at that moment would leave, and a cut copy what a torn write
+//! would.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use coupon_cluster::{ReplicaId, ShardId};
+use coupon_node::raft::log_store::LogStore;
+use coupon_node::raft::state_machine::StateMachine;
+use coupon_node::raft::types::{Entry, LogId, Proposal, Vote};
+use coupon_node::storage::Storage;
+use coupon_node::storage::snapshot::{self, Owner};
+use coupon_node::storage::view::LedgerView;
+use coupon_proto::internal as pb;
+use futures::stream;
+use openraft::EntryPayload;
+use openraft::entry::RaftEntry as _;
+use openraft::impls::leader_id_adv::LeaderId;
+use openraft::storage::{
+    IOFlushed, RaftLogReader as _, RaftLogStorage as _, RaftLogStorageExt as _,
+    RaftSnapshotBuilder as _, RaftStateMachine as _,
+};
+use prost::Message as _;
+
+fn owner() -> Owner {
+    Owner { shard: ShardId::new(1).unwrap(), replica: ReplicaId(7) }
+}
+
+fn log_id(index: u64) -> LogId {
+    LogId::new(LeaderId { term: 1, node_id: 7 }, index)
+}
+
+fn entry(index: u64, payload: Vec<u8>) -> Entry {
+    Entry::new(log_id(index), EntryPayload::Normal(Proposal(Bytes::from(payload))))
+}
+
+fn open_log(storage: &Storage) -> LogStore {
+    LogStore::open(storage.clone(), owner().shard, owner().replica).unwrap()
+}
+
+/// A copy of a data directory as it is on disk now.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for item in std::fs::read_dir(from).unwrap() {
+        let item = item.unwrap();
+        let target = to.join(item.file_name());
+        if item.file_type().unwrap().is_dir() {
+            copy(&item.path(), &target);
+        } else {
+            std::fs::copy(item.path(), target).unwrap();
+        }
+    }
+}
+
+/// The file of the write-ahead log: the newest one.
+fn wal(dir: &Path) -> PathBuf {
+    let logs = std::fs::read_dir(dir.join("db")).unwrap().map(|item| item.unwrap().path());
+    logs.filter(|path| path.extension().is_some_and(|end| end == "log")).max().unwrap()
+}
+
+#[tokio::test]
+async fn what_was_reported_durable_is_there_after_a_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = dir.path().join("live");
+    let storage = Storage::open(&live).unwrap();
+    let mut log = open_log(&storage);
+    let vote = Vote::new_committed(1, 7);
+    log.save_vote(&vote).await.unwrap();
+    for round in 0..20 {
+        let entries = (0..5).map(|i| entry(round * 5 + i, vec![round as u8; 300]));
+        log.blocking_append(entries).await.unwrap();
+        // Written, but nobody was told that it is durable.
+        let unsynced = live.parent().unwrap().join(format!("cut-{round}"));
+        copy(&live, &unsynced);
+        let cut = Storage::open(&unsynced).unwrap();
+        let mut log = open_log(&cut);
+        assert_eq!(log.read_vote().await.unwrap(), Some(vote));
+        let found = log.try_get_log_entries(0..1_000).await.unwrap();
+        let indexes: Vec<u64> = found.iter().map(|entry| entry.index()).collect();
+        assert_eq!(indexes, (0..(round + 1) * 5).collect::<Vec<_>>());
+        assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(log_id(round * 5 + 4)));
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_was_told_of_may_be_lost_but_only_as_a_tail() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = dir.path().join("live");
+    let storage = Storage::open(&live).unwrap();
+    let mut log = open_log(&storage);
+    log.blocking_append((0..10).map(|i| entry(i, vec![1; 100]))).await.unwrap();
+    let durable_bytes = std::fs::metadata(wal(&live)).unwrap().len();
+    log.append((10..20).map(|i| entry(i, vec![2; 100])), IOFlushed::noop()).await.unwrap();
+    log.append((20..30).map(|i| entry(i, vec![3; 100])), IOFlushed::noop()).await.unwrap();
+    storage.flusher().durable().await;
+    let whole = std::fs::metadata(wal(&live)).unwrap().len();
+    assert!(whole > durable_bytes);
+    // The last write is torn at every place that a cut could leave.
+    let step = usize::try_from((whole - durable_bytes) / 60).unwrap().max(1);
+    for length in (durable_bytes..=whole).step_by(step) {
+        let torn = dir.path().join(format!("torn-{length}"));
+        copy(&live, &torn);
+        let file = std::fs::OpenOptions::new().write(true).open(wal(&torn)).unwrap();
+        file.set_len(length).unwrap();
+        let cut = Storage::open(&torn).unwrap();
+        let mut log = open_log(&cut);
+        let found = log.try_get_log_entries(0..1_000).await.unwrap();
+        let indexes: Vec<u64> = found.iter().map(|entry| entry.index()).collect();
+        assert_eq!(indexes, (0..indexes.len() as u64).collect::<Vec<_>>(), "a hole");
+        assert!([10, 20, 30].contains(&indexes.len()), "half a write: {}", indexes.len());
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_what_was_synced_is_no_torn_tail() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = dir.path().join("live");
+    let storage = Storage::open(&live).unwrap();
+    let mut log = open_log(&storage);
+    for index in 0..20 {
+        log.blocking_append([entry(index, vec![9; 5_000])]).await.unwrap();
+    }
+    let damaged = dir.path().join("damaged");
+    copy(&live, &damaged);
+    let path = wal(&damaged);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 3;
+    bytes[middle] ^= 0x40;
+    std::fs::write(&path, bytes).unwrap();
+    let error = Storage::open(&damaged).map(|_| ()).unwrap_err();
+    assert!(error.to_string().to_lowercase().contains("corruption"), "{error}");
+}
+
+#[tokio::test]
+async fn truncation_and_purge_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = dir.path().join("live");
+    let storage = Storage::open(&live).unwrap();
+    let mut log = open_log(&storage);
+    log.blocking_append((0..100).map(|i| entry(i, vec![1; 50]))).await.unwrap();
+    log.truncate_after(Some(log_id(79))).await.unwrap();
+    log.purge(log_id(19)).await.unwrap();
+    let cut = dir.path().join("cut");
+    copy(&live, &cut);
+    let mut log = open_log(&Storage::open(&cut).unwrap());
+    let state = log.get_log_state().await.unwrap();
+    assert_eq!(state.last_purged_log_id, Some(log_id(19)));
+    assert_eq!(state.last_log_id, Some(log_id(79)));
+    let found = log.try_get_log_entries(0..1_000).await.unwrap();
+    assert_eq!(found.first().unwrap().index(), 20);
+    assert_eq!(found.last().unwrap().index(), 79);
+}
+
+/// The payload of entry `index`: the ring, then a campaign, then a coupon in each entry.
+fn commands(index: u64) -> Vec<u8> {
+    use pb::command::Command as Kind;
+    let request_id = (u128::from(index) + 1).to_be_bytes().to_vec();
+    let kind = match index {
+        0 => Kind::AdoptRing(pb::AdoptRingCommand { epoch: 1, ring_shards: vec![1] }),
+        1 => Kind::CreateCampaign(pb::CreateCampaignCommand {
+            campaign_id: "c".into(),
+            quota: 1_000_000,
+            request_id,
+            code_key_id: 1,
+            ..Default::default()
+        }),
+        _ => Kind::Issue(pb::IssueCommand {
+            campaign_id: "c".into(),
+            recipient: format!("r{index}"),
+            request_id,
+            ..Default::default()
+        }),
+    };
+    let command = pb::Command { epoch: 1, command: Some(kind), deadline_micros: 0 };
+    pb::CommandEntry { log_time_micros: index + 1, commands: vec![command] }.encode_to_vec()
+}
+
+async fn apply(machine: &mut StateMachine, range: std::ops::Range<u64>) {
+    let entries = range.map(|index| Ok((entry(index, commands(index)), None)));
+    machine.apply(stream::iter(entries)).await.unwrap();
+}
+
+fn issued(storage: &Storage) -> u64 {
+    let view = LedgerView::new(storage, owner().shard, owner().replica).unwrap();
+    let id = coupon_cluster::CampaignId::parse("c").unwrap();
+    let campaign = view.campaign(&id).unwrap().unwrap();
+    let rows = view.coupons_after(&campaign, 0).map(Result::unwrap).count();
+    assert_eq!(campaign.counters.issued, rows as u64);
+    campaign.counters.issued
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_under_load_holds_just_what_its_last_applied_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::open(&dir.path().join("leader")).unwrap();
+    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    apply(&mut machine, 0..100).await;
+    let mut next = 100;
+    for round in 0..5 {
+        let mut builder = machine.try_create_snapshot_builder(true).await.unwrap();
+        let building = tokio::spawn(async move { builder.build_snapshot().await });
+        while !building.is_finished() {
+            apply(&mut machine, next..next + 10).await;
+            next += 10;
+        }
+        let built = building.await.unwrap().unwrap();
+        let last = built.meta.last_log_id.unwrap().index;
+        // On an empty replica, and over what the replica before has left.
+        let follower = Storage::open(&dir.path().join(format!("follower-{round}"))).unwrap();
+        let mut other = StateMachine::open_ledger(follower.clone(), owner()).unwrap();
+        apply(&mut other, 0..50).await;
+        let received = snapshot::incoming_path(&follower, owner());
+        std::fs::copy(&built.snapshot.path, &received).unwrap();
+        let file = snapshot::check(&received, owner().shard).unwrap();
+        other.install_snapshot(&built.meta, file).await.unwrap();
+        assert_eq!(other.applied_state().await.unwrap().0, Some(log_id(last)));
+        assert_eq!(issued(&follower), last + 1 - 2, "entry 0 is the ring, entry 1 the campaign");
+        // It goes on from there, and ends where the leader is.
+        apply(&mut other, last + 1..next).await;
+        let mine = snapshot::digest(&storage, owner()).unwrap();
+        let theirs = snapshot::digest(&follower, owner()).unwrap();
+        assert_eq!((mine.applied_index, mine.hex), (theirs.applied_index, theirs.hex));
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_refused_and_the_old_state_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::open(&dir.path().join("leader")).unwrap();
+    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    apply(&mut machine, 0..500).await;
+    let built = snapshot::build(&storage, owner()).unwrap();
+    let good = std::fs::read(&built.path).unwrap();
+    let path = dir.path().join("damaged");
+    for at in (0..good.len()).step_by(good.len() / 40) {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(snapshot::check(&path, owner().shard).is_err(), "bit flipped in byte {at}");
+        std::fs::write(&path, &good[..at]).unwrap();
+        assert!(snapshot::check(&path, owner().shard).is_err(), "cut at byte {at}");
+    }
+    assert_eq!(issued(&storage), 498);
+}
