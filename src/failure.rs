@@ -11,10 +11,17 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 #[error("{0}")]
 pub(crate) struct UsageError(pub(crate) String);
 
-/// A call that was answered with an error.
+/// A call that was answered with an error. It says all there is to say, so that the status is not
+/// its source as well.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", describe(.0))]
-pub(crate) struct CallError(#[from] Status);
+pub(crate) struct CallError(Status);
+
+impl From<Status> for CallError {
+    fn from(status: Status) -> Self {
+        Self(status)
+    }
+}
 
 /// Prints a failure and says what to exit with.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
@@ -77,7 +84,7 @@ mod tests {
         details.set_retry_info(Some(std::time::Duration::from_millis(1500)));
         let status = Status::with_error_details(Code::FailedPrecondition, "not yet", details);
         assert_eq!(
-            CallError(status).to_string(),
+            format!("{:#}", anyhow::Error::new(CallError(status))),
             "not yet\n  code: FAILED_PRECONDITION\n  reason: NOT_STARTED\
              \n  start_time: 2030-01-01T00:00:00Z\n  field quota: must be 1 to 5\
              \n  retry after: 1s 500ms"

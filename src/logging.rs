@@ -8,6 +8,7 @@ use crate::failure::UsageError;
 
 /// How and how much is logged.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Logs")]
 pub(crate) struct LogArgs {
     /// How logs are written
     #[arg(long, global = true, value_enum, default_value_t, env = "COUPON_LOG_FORMAT")]

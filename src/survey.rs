@@ -53,21 +53,20 @@ impl NodeAnswer {
 /// When the node does not answer or is in no cluster.
 pub(crate) async fn map_of(address: &str) -> anyhow::Result<ShardMap> {
     let mut client = ClusterServiceClient::new(client::connect(address).await?);
+    let silent = || format!("the node at {address} does not answer");
+    let identity = timeout(ANSWER_TIMEOUT, client.identify(IdentifyRequest {})).await;
+    let identity = identity.with_context(silent)?.map_err(CallError::from)?.into_inner();
+    if identity.cluster_id.is_empty() {
+        let id = identity.node_id;
+        bail!("node {id} at {address} is in no cluster yet: run coupon cluster init");
+    }
     let first = async {
         let answer = client.watch_shard_map(WatchShardMapRequest {}).await?;
         answer.into_inner().message().await
     };
-    if let Ok(first) = timeout(ANSWER_TIMEOUT, first).await {
-        let map = first.map_err(CallError::from)?.and_then(|message| message.map);
-        return map.with_context(|| format!("the node at {address} sent no shard map"));
-    }
-    // A node sends no map until it has one.
-    let identity = timeout(ANSWER_TIMEOUT, client.identify(IdentifyRequest {}))
-        .await
-        .with_context(|| format!("the node at {address} does not answer"))?
-        .map_err(CallError::from)?
-        .into_inner();
-    bail!("node {} at {address} is in no cluster yet: run coupon cluster init", identity.node_id)
+    let first = timeout(ANSWER_TIMEOUT, first).await.with_context(silent)?;
+    let map = first.map_err(CallError::from)?.and_then(|message| message.map);
+    map.with_context(|| format!("the node at {address} sent no shard map"))
 }
 
 impl Survey {

@@ -162,7 +162,7 @@ impl Demo {
             );
             return Err(UsageError(why).into());
         }
-        eprintln!("starting {} nodes in {}", args.nodes, place.display());
+        eprintln!("starting a cluster in {}", place.display());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut nodes: Vec<Member> = Vec::new();
         for number in 1..=args.nodes {

@@ -5,6 +5,7 @@ use coupon_checker::check;
 use crate::support::campaign::{create, read_back};
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
+use crate::support::process::run;
 
 /// More than is ever asked for.
 const QUOTA: u32 = 1_000_000;
@@ -27,4 +28,16 @@ async fn a_rolling_restart_fails_no_request() {
 
     let verdict = check(&[answers.with(read_back(&cluster, "rolling", QUOTA.into()).await)]);
     assert!(verdict.is_ok(), "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forming_a_cluster_again_changes_nothing() {
+    let cluster = Cluster::start(&[]).await;
+    let nodes = cluster.addresses().join(",");
+    let before = cluster.whole().await;
+    let again = run(&["cluster", "init", "--nodes", &nodes, "--shards", "7"]);
+    let said = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert!(said.contains("exists already: 3 nodes, 2 shards"), "{said}");
+    assert!(said.contains(&before.cluster_id), "{said}");
 }

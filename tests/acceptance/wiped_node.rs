@@ -66,6 +66,10 @@ async fn a_wiped_follower_is_rebuilt_from_a_snapshot() {
     let args: Vec<&str> = args.into_iter().chain(other_data.to_str()).collect();
     let mut other = Process::start(&args, &cluster.dir().join("other.log"));
     assert_eq!(other.address(), address);
+    let unformed = run(&["status", "--node", &address]);
+    assert_eq!(unformed.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&unformed.stderr).into_owned();
+    assert!(said.contains("node 1") && said.contains("in no cluster yet"), "{said}");
     let init = run(&["cluster", "init", "--nodes", &address, "--shards", "1"]);
     assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
     refused(&cluster, node, old_data, &address, "belongs to cluster");

@@ -7,6 +7,7 @@ use super::process::coupon;
 /// A cluster.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Status {
+    pub(crate) cluster_id: String,
     pub(crate) epoch: u64,
     pub(crate) nodes: Vec<Node>,
     pub(crate) shards: Vec<Shard>,

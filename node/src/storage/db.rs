@@ -179,6 +179,8 @@ fn db_options() -> Options {
     // The tail of the log may be torn, the middle may not: better no replica than a wrong one.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_paranoid_checks(true);
+    // A node writes from one thread, for which the memtable has a cheaper way in.
+    options.set_allow_concurrent_memtable_write(false);
     options.set_max_total_wal_size(WAL_BYTES);
     options.set_db_write_buffer_size(ALL_MEMTABLES_BYTES);
     options.set_max_background_jobs(2);
