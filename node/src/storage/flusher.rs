@@ -84,11 +84,15 @@ fn run(db: &DB, mut waiting: mpsc::Receiver<Job>) {
         if let Err(fault) = db.flush_wal(true) {
             fatal::abort("sync of the write-ahead log", &fault);
         }
+        let mut stops = false;
         for job in taken.drain(..) {
             match job {
                 Job::Sync(waiter) => waiter(),
-                Job::Stop => return,
+                Job::Stop => stops = true,
             }
+        }
+        if stops {
+            return;
         }
     }
 }
