@@ -202,7 +202,10 @@ impl Node {
             Err(status) if status.code() == Code::FailedPrecondition => {
                 fatal::abort("the cluster refuses this node", &status.message())
             }
-            Err(_) => None,
+            Err(status) => {
+                tracing::info!(why = status.message(), "not registered yet");
+                None
+            }
         }
     }
 

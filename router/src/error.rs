@@ -22,8 +22,8 @@ use crate::topology::Topology;
 /// The domain of all our reasons.
 const DOMAIN: &str = "coupon.v1";
 
-/// How many held codes an error names. Error details travel in a header, and clients limit those to
-/// 8 KiB and up; a code has 30 bytes.
+/// How many held codes an error names at most. Error details travel in a header, and clients limit
+/// those to 8 KiB and up; a code has 30 bytes. The ledger itself names ten.
 const HELD_CODES_MAX: usize = 100;
 
 /// When to come back to an overloaded router or shard.
@@ -114,7 +114,7 @@ impl Fault {
         Self::Invalid(vec![violation(field, description)])
     }
 
-    /// A refusal of the ledger. Of the coupons it says are held, at most 100 are shown.
+    /// A refusal of the ledger, with the codes of the coupons it says are held.
     pub(crate) fn refused(refusal: Refusal, topology: &Topology) -> Self {
         let shown = refusal.held.iter().take(HELD_CODES_MAX);
         let held_codes = shown.filter_map(|held| convert::code(held, topology).ok()).collect();
@@ -190,7 +190,7 @@ fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
         RefusalReason::SoldOut => {
             Report::new(FailedPrecondition, "SOLD_OUT", "no more coupons available")
         }
-        RefusalReason::RecipientLimitReached => recipient_limit_reached(refusal, held_codes),
+        RefusalReason::RecipientLimitReached => recipient_limit_reached(held_codes),
         RefusalReason::RecipientRequired => Report::new(
             InvalidArgument,
             "RECIPIENT_REQUIRED",
@@ -222,14 +222,13 @@ fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
     }
 }
 
-fn recipient_limit_reached(refusal: &Refusal, held_codes: &[String]) -> Report {
+fn recipient_limit_reached(held_codes: &[String]) -> Report {
     Report::new(
         Code::AlreadyExists,
         "RECIPIENT_LIMIT_REACHED",
         "the recipient holds as many coupons as the campaign allows",
     )
     .with("codes", held_codes.join(","))
-    .with("held", refusal.held.len())
 }
 
 fn no_leader() -> Report {

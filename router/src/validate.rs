@@ -20,7 +20,7 @@ use crate::error::{Fault, violation};
 
 const DISPLAY_NAME_CHARS_MAX: usize = 200;
 const QUOTA_MAX: i64 = 1_000_000_000;
-const PER_RECIPIENT_LIMIT_MAX: i32 = 1_000;
+const PER_RECIPIENT_LIMIT_MAX: i32 = 100;
 const LABELS_MAX: usize = 32;
 const METADATA_MAX: usize = 16;
 const MAP_KEY_CHARS_MAX: usize = 63;

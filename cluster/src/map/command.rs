@@ -72,6 +72,17 @@ pub enum MetaRefusal {
         /// The other node.
         holder: NodeId,
     },
+    /// The store of a node cannot be written off: a shard would lose its quorum.
+    #[error(
+        "the disk of node {node} cannot be written off: shard {shard} would lose its quorum; \
+         bring the old data directory back"
+    )]
+    QuorumAtRisk {
+        /// The node.
+        node: NodeId,
+        /// The first shard that would.
+        shard: ShardId,
+    },
     /// There is no such shard.
     #[error("no shard {0}")]
     ShardUnknown(ShardId),
@@ -145,6 +156,7 @@ impl ShardMap {
             return Ok(());
         }
         if known.is_some_and(|known| known.store_id != node.store_id) {
+            self.check_survivors(id)?;
             self.replace_replicas_on(id);
         }
         self.nodes.insert(id, node);
@@ -156,6 +168,23 @@ impl ShardMap {
     ///
     /// A joining replica is given up like a voter: its group may have made it a learner or voter
     /// already, of which the map knows nothing yet.
+    /// A disk may be written off only where enough others are left: a majority of the voters of
+    /// each of its shards, those counted that were written off and not replaced yet.
+    fn check_survivors(&self, node: NodeId) -> Result<(), MetaRefusal> {
+        for (&shard, replicas) in &self.shards {
+            let loses = |replica: &&Replica| replica.is_voter() && replica.node == node;
+            if !replicas.values().any(|replica| loses(&replica)) {
+                continue;
+            }
+            let members = replicas.values().filter(|one| one.is_voter() || one.is_leaving());
+            let left = replicas.values().filter(|one| one.is_voter() && one.node != node);
+            if left.count() * 2 <= members.count() {
+                return Err(MetaRefusal::QuorumAtRisk { node, shard });
+            }
+        }
+        Ok(())
+    }
+
     fn replace_replicas_on(&mut self, node: NodeId) {
         let shards: Vec<ShardId> = self.shards.keys().copied().collect();
         for shard in shards {
@@ -334,6 +363,21 @@ mod tests {
         map.apply(joined(1, 8, &[5])).unwrap();
         assert_eq!(roles(&map, 1)[1..], ["6@3 Founder", "8@2 Voter"]);
         assert_eq!(map.version, 4);
+    }
+
+    #[test]
+    fn no_disk_is_written_off_that_a_quorum_needs() {
+        let mut map = genesis_of(3, 1, 3);
+        // Node 1 alone holds the meta shard until the others have joined.
+        let meta = MetaRefusal::QuorumAtRisk { node: node_id(1), shard: ShardId::META };
+        assert_eq!(map.apply(register(1, "n1:7000", "store-1b")), Err(meta));
+        map.apply(joined(0, 2, &[])).unwrap();
+        map.apply(joined(0, 3, &[])).unwrap();
+        map.apply(register(1, "n1:7000", "store-1b")).unwrap();
+        let before = map.clone();
+        let second = MetaRefusal::QuorumAtRisk { node: node_id(2), shard: ShardId::META };
+        assert_eq!(map.apply(register(2, "n2:7000", "store-2b")), Err(second));
+        assert_eq!(map, before);
     }
 
     #[test]

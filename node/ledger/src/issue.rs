@@ -1,10 +1,16 @@
 //! Issuing a coupon.
 
+use std::collections::BTreeMap;
+
 use coupon_cluster::Epoch;
 
 use crate::block::take_counter;
 use crate::entry::{Entry, Found};
 use crate::{CampaignSpec, CampaignState, Coupon, Issue, IssuedCoupon, Outcome, Refusal, Store};
+
+/// How many of the coupons held a refusal names, so that an entry full of refusals stays cheap to
+/// apply and to answer.
+pub const HELD_SHOWN_MAX: usize = 10;
 
 impl<S: Store> Entry<'_, S> {
     /// Issues a coupon, if everything speaks for it.
@@ -96,9 +102,12 @@ fn recipient_refusal<S: Store>(
     if sequences.len() < limit {
         return Ok(None);
     }
-    let mut held = Vec::with_capacity(sequences.len());
-    for sequence in sequences {
-        held.push(issued(spec, sequence, store.coupon(spec.number, sequence)?));
+    let mut held = Vec::new();
+    for sequence in sequences.into_iter().take(HELD_SHOWN_MAX) {
+        let coupon = store.coupon(spec.number, sequence)?;
+        // Whoever asks in vain is told the code, not what else was kept with it.
+        let coupon = Coupon { metadata: BTreeMap::new(), ..coupon };
+        held.push(issued(spec, sequence, coupon));
     }
     Ok(Some(Refusal::RecipientLimitReached { held }))
 }

@@ -56,6 +56,7 @@ pub use block::BLOCK_SIZE;
 pub use campaign::{Campaign, CampaignCounters, CampaignSpec, CampaignState};
 pub use command::{Action, Command, CreateCampaign, Issue};
 pub use coupon::{Coupon, IssuedCoupon};
+pub use issue::HELD_SHOWN_MAX;
 pub use ledger::Ledger;
 pub use memory::MemoryStore;
 pub use outcome::{Outcome, Refusal};

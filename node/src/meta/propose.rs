@@ -8,6 +8,7 @@ use coupon_cluster::{MetaCommand, MetaRefusal, NodeId, ShardId, ShardMap};
 use coupon_proto::internal::ProposeMetaRequest;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use prost::Message as _;
+use tonic::{Code, Status};
 
 use super::wire;
 use crate::raft::group::GroupError;
@@ -27,6 +28,9 @@ pub enum ProposeError {
     /// This node does not lead the meta shard, or it did not learn the outcome.
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// The leader of the meta shard, on another node, refuses the command.
+    #[error("{0}")]
+    RefusedElsewhere(Status),
     /// No node that has a replica of the meta shard could say.
     #[error("the meta shard cannot be reached: {0}")]
     Unreachable(String),
@@ -73,24 +77,41 @@ pub async fn propose(
     for node in peers.map().owner_nodes(ShardId::META) {
         match propose_there(peers, node, command).await {
             Ok(map) => return Ok(map),
-            Err(why) => last = format!("node {node}: {why}"),
+            Err(Failure::Refused(status)) => return Err(ProposeError::RefusedElsewhere(status)),
+            Err(Failure::NoAnswer(why)) => last = format!("node {node}: {why}"),
         }
     }
     Err(ProposeError::Unreachable(last))
+}
+
+/// Why a node did not change the map.
+enum Failure {
+    /// It leads the meta shard, and refuses.
+    Refused(Status),
+    /// It does not lead, or did not answer.
+    NoAnswer(String),
 }
 
 async fn propose_there(
     peers: &Peers,
     node: NodeId,
     command: &MetaCommand,
-) -> Result<Arc<ShardMap>, String> {
-    let channel = peers.channel(node, Lane::Control).ok_or("no address")?;
+) -> Result<Arc<ShardMap>, Failure> {
+    let no_answer = |why: &str| Failure::NoAnswer(why.to_owned());
+    let channel =
+        peers.channel(node, Lane::Control).ok_or_else(|| no_answer("it has no address"))?;
     let request = ProposeMetaRequest { command: Some(wire::command_to_pb(command)) };
     let mut client = ClusterServiceClient::new(channel);
     let answer = tokio::time::timeout(ATTEMPT_TIMEOUT, client.propose_meta(request))
         .await
-        .map_err(|_| "no answer in time".to_owned())?
-        .map_err(|status| status.message().to_owned())?;
-    let map = answer.into_inner().map.ok_or("an empty answer")?;
-    wire::map_from_pb(map).map(Arc::new).map_err(|error| error.to_string())
+        .map_err(|_| no_answer("no answer in time"))?
+        .map_err(|status| {
+            if matches!(status.code(), Code::FailedPrecondition | Code::Aborted) {
+                Failure::Refused(status)
+            } else {
+                no_answer(status.message())
+            }
+        })?;
+    let map = answer.into_inner().map.ok_or_else(|| no_answer("an empty answer"))?;
+    wire::map_from_pb(map).map(Arc::new).map_err(|error| no_answer(&error.to_string()))
 }

@@ -341,6 +341,12 @@ fn raft_config(shard: ShardId, options: &RaftOptions) -> Config {
         election_timeout_min: millis(options.election_timeout),
         election_timeout_max: millis(options.election_timeout * 2),
         enable_pre_vote: Some(true),
+        // A leader that restarts must win an election before it leads again. Restored without one
+        // it would write other entries under the log ids of those that it had sent to followers
+        // and lost un-synced, and nobody could tell them apart.
+        enable_leader_restore: Some(false),
+        // A log that went back is a lost disk, which comes back under a fresh replica id.
+        allow_log_reversion: Some(false),
         // A replica stands for election only once the node's clock is trusted.
         enable_elect: false,
         snapshot_policy: SnapshotPolicy::Never,

@@ -26,6 +26,9 @@ use crate::storage::{fatal, snapshot};
 /// How long a node may take to say who it is while a cluster is formed.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a node may take to show that it is not gone before its place is given away.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Answers for a node.
 pub struct ClusterEndpoint {
     node: Arc<ThisNode>,
@@ -76,6 +79,16 @@ impl ClusterEndpoint {
         Ok(all)
     }
 
+    /// Whether the store that the map knows still answers where the map says it is.
+    async fn is_alive(&self, known: &Node) -> bool {
+        let channel = self.node.peers.channel_to(known.address.clone(), Lane::Control);
+        let Some(channel) = channel else { return false };
+        let mut client = ClusterServiceClient::new(channel);
+        let asked = client.identify(pb::IdentifyRequest {});
+        let answer = tokio::time::timeout(ALIVE_TIMEOUT, asked).await;
+        matches!(answer, Ok(Ok(answer)) if answer.get_ref().store_id == known.store_id)
+    }
+
     fn first_map(
         &self,
         request: &pb::InitClusterRequest,
@@ -111,7 +124,12 @@ fn refused(error: &ProposeError) -> Status {
     match error {
         // The first map is on its way.
         ProposeError::Refused(MetaRefusal::NotFormed) => Status::unavailable(error.to_string()),
-        ProposeError::Refused(refusal) => Status::failed_precondition(refusal.to_string()),
+        ProposeError::Refused(MetaRefusal::QuorumAtRisk { .. }) => {
+            Status::failed_precondition(error.to_string())
+        }
+        // What another node's registration or address stands against may pass.
+        ProposeError::Refused(refusal) => Status::aborted(refusal.to_string()),
+        ProposeError::RefusedElsewhere(status) => status.clone(),
         ProposeError::Group(error) => from_group(error),
         ProposeError::Unreachable(_) => Status::unavailable(error.to_string()),
     }
@@ -168,6 +186,16 @@ impl ClusterService for ClusterEndpoint {
                 let why = format!("the data directory of node {id} was replaced by another one");
                 return Err(Status::failed_precondition(why));
             }
+        }
+        let known = map.nodes.get(&id).filter(|known| known.store_id != node.store_id);
+        if let Some(known) = known
+            && self.is_alive(known).await
+        {
+            let why = format!(
+                "node {id} runs at {} with another data directory: is the node id right?",
+                known.address
+            );
+            return Err(Status::failed_precondition(why));
         }
         let command = MetaCommand::RegisterNode { id, node };
         let map = propose::propose(&self.node.registry, &self.node.peers, &command)

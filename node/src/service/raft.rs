@@ -193,15 +193,24 @@ impl RaftEndpoint {
         mut parts: Streaming<pb::InstallSnapshotRequest>,
     ) -> Result<SnapshotFile, Status> {
         let path = snapshot::incoming_path(&self.storage, group.owner);
-        let mut file = tokio::fs::File::create(&path).await.map_err(stopped)?;
-        while let Some(part) = parts.message().await? {
-            file.write_all(&part.data).await.map_err(stopped)?;
+        let received = async {
+            let mut file = tokio::fs::File::create(&path).await.map_err(stopped)?;
+            while let Some(part) = parts.message().await? {
+                file.write_all(&part.data).await.map_err(stopped)?;
+            }
+            file.sync_all().await.map_err(stopped)?;
+            let (path, shard) = (path.clone(), group.owner.shard);
+            tokio::task::spawn_blocking(move || snapshot::check(&path, shard))
+                .await
+                .map_err(stopped)?
+                .map_err(|error| Status::data_loss(error.to_string()))
+        };
+        let received = received.await;
+        if received.is_err()
+            && let Err(error) = tokio::fs::remove_file(&path).await
+        {
+            tracing::warn!(%error, "what is left of a broken snapshot transfer stays for now");
         }
-        file.sync_all().await.map_err(stopped)?;
-        let shard = group.owner.shard;
-        tokio::task::spawn_blocking(move || snapshot::check(&path, shard))
-            .await
-            .map_err(stopped)?
-            .map_err(|error| Status::data_loss(error.to_string()))
+        received
     }
 }

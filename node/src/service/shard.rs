@@ -8,6 +8,7 @@ use coupon_ledger::{LogTime, Refusal, ShardState};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::shard_service_server::ShardService;
 use futures::Stream;
+use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -24,6 +25,8 @@ use crate::storage::{Storage, StorageError, fatal, records};
 
 /// How many answers of a stream may wait for its router; beyond that its batches wait.
 const ANSWERS_MAX: usize = 64;
+/// How many bytes of commands come together at most; a router sends half of it.
+const BATCH_BYTES_MAX: usize = 1 << 20;
 /// How long a ReadIndex round may take.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many rows one answer holds at most.
@@ -97,16 +100,21 @@ impl ShardService for ShardEndpoint {
         let request = request.into_inner();
         let query = request.query.ok_or_else(|| malformed(&Malformed("query")))?;
         let replica = self.confirm(request.shard_id).await?;
-        let reader = Reader { storage: &self.storage, replica: &replica, now: self.now() };
-        let answer = match query {
-            pb::read_request::Query::GetCampaign(query) => {
-                reader.get_campaign(request.epoch, &query)
+        let (storage, now) = (self.storage.clone(), self.now());
+        // Rows may have to come from disk, and heartbeats must not wait for that.
+        let answer = tokio::task::spawn_blocking(move || {
+            let reader = Reader { storage: &storage, replica: &replica, now };
+            match query {
+                pb::read_request::Query::GetCampaign(query) => {
+                    reader.get_campaign(request.epoch, &query)
+                }
+                pb::read_request::Query::ListCampaigns(query) => reader.list_campaigns(&query),
+                pb::read_request::Query::ListCoupons(query) => {
+                    reader.list_coupons(request.epoch, &query)
+                }
             }
-            pb::read_request::Query::ListCampaigns(query) => reader.list_campaigns(&query),
-            pb::read_request::Query::ListCoupons(query) => {
-                reader.list_coupons(request.epoch, &query)
-            }
-        };
+        });
+        let answer = answer.await.map_err(|error| Status::internal(error.to_string()))?;
         answer.map(Response::new).map_err(ReadError::into_status)
     }
 
@@ -158,17 +166,9 @@ impl Session {
         // A router that goes away, or breaks the protocol, ends the stream.
         while let Ok(Some(message)) = messages.message().await {
             let Some(pb::propose_request::Message::Batch(batch)) = message.message else { return };
-            if batch.commands.len() > ENTRY_COMMANDS_MAX {
-                let refused = Status::invalid_argument("too many commands in a batch");
+            if let Err(refused) = check_batch(&batch) {
+                // A router that went away needs no answer.
                 let _ = self.answers.send(Err(refused)).await;
-                return;
-            }
-            let RouterKey { router, stream } = RouterKey::of(&self.hello);
-            let ended = self.replica.group.leadership().ok() != Some(self.leadership)
-                || !self.replica.is_newest_stream(router, stream);
-            if ended {
-                let leader = self.replica.group.leader_node();
-                let _ = self.answers.send(Err(super::status::not_leader(leader))).await;
                 return;
             }
             // Room for the answer is taken before the batch is, so that a router that does not
@@ -177,7 +177,12 @@ impl Session {
             let (replies, wait) = oneshot::channel();
             let submission =
                 Submission { leadership: self.leadership, commands: batch.commands, replies };
-            self.replica.proposer.submit(submission);
+            let leads = self.replica.group.leadership().ok() == Some(self.leadership);
+            if !leads || !self.replica.submit(&self.hello, submission) {
+                let leader = self.replica.group.leader_node();
+                room.send(Err(super::status::not_leader(leader)));
+                return;
+            }
             tokio::spawn(async move {
                 // A proposer that is gone never answers, and the router counts that as unknown.
                 if let Ok(replies) = wait.await {
@@ -190,16 +195,16 @@ impl Session {
     }
 }
 
-/// Which stream of which router.
-struct RouterKey {
-    router: u64,
-    stream: u64,
-}
-
-impl RouterKey {
-    fn of(hello: &pb::RouterHello) -> Self {
-        Self { router: hello.router_id, stream: hello.stream_number }
+/// Refuses what must not get into the log: a batch that is too large for an entry, or a command
+/// that no replica could apply.
+fn check_batch(batch: &pb::CommandBatch) -> Result<(), Status> {
+    if batch.commands.len() > ENTRY_COMMANDS_MAX {
+        return Err(Status::invalid_argument("too many commands in a batch"));
     }
+    if batch.encoded_len() > BATCH_BYTES_MAX {
+        return Err(Status::invalid_argument("too many bytes in a batch"));
+    }
+    batch.commands.iter().try_for_each(records::check_command).map_err(|error| malformed(&error))
 }
 
 /// Why a question was not answered.

@@ -31,6 +31,8 @@ use crate::storage::{Storage, StorageError, fatal};
 /// How often the caretaker looks. Every look is cheap; this bounds how long a new leader waits
 /// before its ledger adopts a ring.
 const ROUND_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a round may take: a leader that has lost its quorum must not wait for it here.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// A leader that is not the preferred one stays at least so long, lest leadership flaps.
 const LEADER_AGE_MIN: Duration = Duration::from_secs(5);
 /// The pause after leadership was handed over, before that is tried again.
@@ -76,10 +78,13 @@ pub async fn run(around: Surroundings, replica: Replica) {
         if !care.around.registry.is_cared_for(care.shard, care.group.owner.replica) {
             return;
         }
-        if let Err(error) = care.round().await {
-            tracing::info!(shard = %care.shard, %error, "a step was not done; it will be repeated");
-            care.pause_until = Instant::now() + FAILURE_PAUSE;
-        }
+        let why = match tokio::time::timeout(ROUND_TIMEOUT, care.round()).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::info!(shard = %care.shard, why, "a step was not done; it will be repeated");
+        care.pause_until = Instant::now() + FAILURE_PAUSE;
     }
 }
 
@@ -203,11 +208,16 @@ impl Caretaker {
             .map(|(id, _)| *id)
             .filter(|id| voters.contains(&id.0) || self.group.is_caught_up(*id))
             .collect();
-        if ready.len() < joining.len() {
+        if ready.is_empty() {
             return Ok(());
         }
-        let lost: Vec<ReplicaId> =
-            wanted.iter().filter(|(_, replica)| replica.is_leaving()).map(|(id, _)| *id).collect();
+        // Lost replicas go together with the arrival of what replaces them.
+        let replaced = |node| joining.iter().any(|(id, on)| *on == node && ready.contains(id));
+        let lost: Vec<ReplicaId> = wanted
+            .iter()
+            .filter(|(_, replica)| replica.is_leaving() && replaced(replica.node))
+            .map(|(id, _)| *id)
+            .collect();
         let target: BTreeSet<u64> = voters
             .iter()
             .copied()
@@ -215,7 +225,7 @@ impl Caretaker {
             .chain(ready.iter().map(|id| id.0))
             .collect();
         let is_joint = membership.get_joint_config().len() > 1;
-        if target != voters || is_joint || membership.nodes().count() != target.len() {
+        if target != voters || is_joint {
             tracing::info!(shard = %self.shard, ?target, "changing the voters");
             self.group.change_voters(target).await?;
         }

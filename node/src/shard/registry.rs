@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coupon_cluster::{ReplicaId, ShardId};
+use coupon_proto::internal::RouterHello;
 use parking_lot::{Mutex, RwLock};
 
-use super::proposer::Proposer;
+use super::proposer::{Proposer, Submission};
 use crate::raft::group::Group;
 
 /// A running replica and what serves it.
@@ -16,7 +17,7 @@ pub struct Replica {
     /// The replica.
     pub group: Group,
     /// Its proposer.
-    pub proposer: Proposer,
+    proposer: Proposer,
     /// The newest stream of each router, so that older ones are fenced off.
     newest_streams: Arc<Mutex<HashMap<u64, u64>>>,
 }
@@ -36,9 +37,16 @@ impl Replica {
         is_newest
     }
 
-    /// Whether a router has opened no newer stream.
-    pub fn is_newest_stream(&self, router_id: u64, stream_number: u64) -> bool {
-        self.newest_streams.lock().get(&router_id).is_none_or(|newest| *newest <= stream_number)
+    /// Hands commands that came over a router's stream to the proposer, unless the router has
+    /// opened a newer stream. A newer one cannot be opened between the two.
+    pub fn submit(&self, stream: &RouterHello, submission: Submission) -> bool {
+        let streams = self.newest_streams.lock();
+        let newest = streams.get(&stream.router_id);
+        let is_newest = newest.is_none_or(|newest| *newest <= stream.stream_number);
+        if is_newest {
+            self.proposer.submit(submission);
+        }
+        is_newest
     }
 }
 

@@ -98,6 +98,8 @@ impl Storage {
         let families = [LOG, META, STATE]
             .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
         let db = Arc::new(DB::open_cf_descriptors(&db_options(), dir.join("db"), families)?);
+        // Only now, when RocksDB's lock says that nobody else uses the directory.
+        super::snapshot::sweep(&snapshots)?;
         let flusher = Flusher::start(db.clone());
         Ok(Self { shared: Arc::new(Shared { db, flusher, snapshots }) })
     }

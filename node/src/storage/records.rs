@@ -177,6 +177,29 @@ pub fn shard_from_pb(record: pb::ShardRecord) -> Result<ShardState, Malformed> {
     })
 }
 
+/// Checks a command that a router sent: what stands in the log must be readable for ever, by every
+/// replica.
+///
+/// # Errors
+///
+/// When it has no action, an id is malformed, or it is one that only the shard's leader makes.
+pub fn check_command(command: &pb::Command) -> Result<(), Malformed> {
+    use pb::command::Command as Kind;
+    match command.command.as_ref().ok_or(Malformed("command"))? {
+        Kind::CreateCampaign(create) => {
+            campaign_id(&create.campaign_id)?;
+            request_id(&create.request_id)?;
+            Ok(())
+        }
+        Kind::Issue(issue) => {
+            campaign_id(&issue.campaign_id)?;
+            request_id(&issue.request_id)?;
+            Ok(())
+        }
+        Kind::AdoptRing(_) => Err(Malformed("a router's command")),
+    }
+}
+
 /// A command from the log.
 ///
 /// # Errors

@@ -37,6 +37,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// No frame is longer; anything that says it is comes from a damaged file.
 const FRAME_BYTES_MAX: u32 = 64 << 20;
 
+/// How the name of a whole snapshot ends.
+const SUFFIX: &str = "snapshot";
+
 const HEADER: u8 = b'H';
 const CHUNK: u8 = b'C';
 const FOOTER: u8 = b'F';
@@ -108,7 +111,7 @@ pub fn build(storage: &Storage, owner: Owner) -> Result<SnapshotFile, StorageErr
     std::fs::rename(&temporary, &path).map_err(StorageError::io(&path))?;
     sync_dir(dir)?;
     let file = SnapshotFile { path, header };
-    remove_others(storage, owner, &file.path)?;
+    remove_older(storage, owner, &file.path)?;
     Ok(file)
 }
 
@@ -124,9 +127,26 @@ pub fn newest(storage: &Storage, owner: Owner) -> Result<Option<SnapshotFile>, S
     Ok(Some(SnapshotFile { path, header }))
 }
 
-/// A file to receive a snapshot into. It is not yet named as one.
+/// A file of its own to receive a snapshot into. It is not yet named as one, and what is left of
+/// it after a crash is swept away when the storage is opened.
 pub fn incoming_path(storage: &Storage, owner: Owner) -> PathBuf {
-    storage.snapshot_dir().join(format!("{}incoming", owner.file_prefix()))
+    let name = format!("{}incoming-{}", owner.file_prefix(), uuid::Uuid::new_v4());
+    storage.snapshot_dir().join(name)
+}
+
+/// Removes whatever in a snapshot directory is not a whole snapshot.
+///
+/// # Errors
+///
+/// When the file system fails.
+pub fn sweep(dir: &Path) -> Result<(), StorageError> {
+    for entry in std::fs::read_dir(dir).map_err(StorageError::io(dir))? {
+        let path = entry.map_err(StorageError::io(dir))?.path();
+        if path.extension().is_none_or(|end| end != SUFFIX) {
+            std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes a received file for a snapshot: checks every frame, the number of rows and the digest.
@@ -178,6 +198,13 @@ pub fn install(
         storage.db().ingest_external_file_cf_opts(storage.state(), &ingest, vec![&sst])?;
     }
 
+    // A crash after the flip must not leave a file of the state before: it would be taken for the
+    // newest one, and the log behind the new state is gone.
+    for older in files(storage, owner)? {
+        std::fs::remove_file(&older).map_err(StorageError::io(&older))?;
+    }
+    sync_dir(storage.snapshot_dir())?;
+
     let mut flip = WriteBatch::default();
     flip.put_cf(storage.meta(), keys.generation(), new.to_be_bytes());
     storage.write_synced(flip)?;
@@ -198,14 +225,14 @@ fn keep_as_newest(
     let path = snapshot_path(storage, owner, &file.header);
     std::fs::rename(&file.path, &path).map_err(StorageError::io(&path))?;
     sync_dir(storage.snapshot_dir())?;
-    remove_others(storage, owner, &path)
+    remove_older(storage, owner, &path)
 }
 
 /// The name of a whole file: by the index it is at, so that names sort by age.
 fn snapshot_path(storage: &Storage, owner: Owner, header: &pb::SnapshotHeader) -> PathBuf {
     let index = header.applied.as_ref().and_then(|applied| applied.last_applied);
     let index = index.map_or(0, |id| id.index);
-    storage.snapshot_dir().join(format!("{}{index:020}.snapshot", owner.file_prefix()))
+    storage.snapshot_dir().join(format!("{}{index:020}.{SUFFIX}", owner.file_prefix()))
 }
 
 /// The generation in force of a replica.
@@ -269,9 +296,9 @@ pub fn digest(storage: &Storage, owner: Owner) -> Result<StateDigest, StorageErr
     Ok(StateDigest { applied_index: applied.map_or(0, |id| id.index), hex })
 }
 
-/// Removes all files of a replica but one.
-fn remove_others(storage: &Storage, owner: Owner, keep: &Path) -> Result<(), StorageError> {
-    for path in files(storage, owner)?.into_iter().filter(|path| path != keep) {
+/// Removes the files of a replica that are older than one of them.
+fn remove_older(storage: &Storage, owner: Owner, than: &Path) -> Result<(), StorageError> {
+    for path in files(storage, owner)?.into_iter().filter(|path| path.as_path() < than) {
         std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
     }
     Ok(())
@@ -285,7 +312,7 @@ fn files(storage: &Storage, owner: Owner) -> Result<Vec<PathBuf>, StorageError> 
     for entry in std::fs::read_dir(dir).map_err(StorageError::io(dir))? {
         let path = entry.map_err(StorageError::io(dir))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with(&prefix) && name.ends_with(".snapshot") {
+        if name.starts_with(&prefix) && path.extension().is_some_and(|end| end == SUFFIX) {
             found.push(path);
         }
     }

@@ -184,6 +184,8 @@ impl Listed {
     fn held_by(&self, recipient: &str) -> Vec<IssuedCoupon> {
         let mut held = self.coupons.clone();
         held.retain(|issued| issued.coupon.recipient == recipient);
+        held.truncate(coupon_ledger::HELD_SHOWN_MAX);
+        held.iter_mut().for_each(|issued| issued.coupon.metadata.clear());
         held
     }
 }
