@@ -50,7 +50,7 @@ async fn a_wiped_follower_is_rebuilt_from_a_snapshot() {
     let verdict = check(&[answers.with(read_back(&cluster, "wiped", QUOTA.into()).await)]);
     assert!(verdict.is_ok(), "{verdict}");
 
-    let after = cluster.status("replicas to be equal", true, is_equal).await;
+    let after = cluster.status("replicas to be equal", true, Status::is_equal).await;
     let replicas = &after.shard(shard).replicas;
     assert_eq!(replicas.len(), 3, "{replicas:?}");
 
@@ -74,18 +74,6 @@ async fn a_wiped_follower_is_rebuilt_from_a_snapshot() {
     assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
     refused(&cluster, node, old_data, &address, "belongs to cluster");
     assert!(other.is_running());
-}
-
-/// Whether all replicas of all shards have applied the same and are in the same state.
-fn is_equal(status: &Status) -> bool {
-    status.shards.iter().all(|shard| {
-        let first = &shard.replicas[0];
-        shard.replicas.iter().all(|replica| {
-            replica.digest.is_some()
-                && replica.digest == first.digest
-                && replica.applied_index == first.applied_index
-        })
-    })
 }
 
 /// Starts a node with a directory that it must not run on.

@@ -60,6 +60,18 @@ impl Status {
         found.expect("the shard is in the map")
     }
 
+    /// Whether all replicas of all shards have applied the same and are in the same state.
+    pub(crate) fn is_equal(&self) -> bool {
+        self.shards.iter().all(|shard| {
+            let first = &shard.replicas[0];
+            shard.replicas.iter().all(|replica| {
+                replica.digest.is_some()
+                    && replica.digest == first.digest
+                    && replica.applied_index == first.applied_index
+            })
+        })
+    }
+
     /// Whether all nodes are up and trusted, all shards led, and all replicas caught up or nearly so.
     pub(crate) fn is_whole(&self) -> bool {
         /// What a replica may lag behind under load.

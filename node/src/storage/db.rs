@@ -83,6 +83,14 @@ struct Shared {
     snapshots: PathBuf,
 }
 
+impl Drop for Shared {
+    /// RocksDB is closed by whoever drops the last handle, not by a thread that might still be at
+    /// it when the process ends.
+    fn drop(&mut self) {
+        self.flusher.stop();
+    }
+}
+
 impl Storage {
     /// Opens or creates the storage in `dir`.
     ///

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use rocksdb::DB;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::fatal;
@@ -49,8 +50,10 @@ impl Flusher {
     pub fn stop(&self) {
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
-            // A thread that has ended needs no telling.
-            let _ = self.queue.blocking_send(Job::Stop);
+            // A full queue empties with the next sync; a thread that has ended needs no telling.
+            while let Err(TrySendError::Full(_)) = self.queue.try_send(Job::Stop) {
+                std::thread::yield_now();
+            }
             if thread.join().is_err() {
                 fatal::abort("flusher", &"its thread panicked");
             }
