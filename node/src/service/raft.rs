@@ -209,7 +209,7 @@ impl RaftEndpoint {
         if received.is_err()
             && let Err(error) = tokio::fs::remove_file(&path).await
         {
-            tracing::warn!(%error, "what is left of a broken snapshot transfer stays for now");
+            tracing::warn!(%error, "cannot remove what is left of a broken snapshot transfer");
         }
         received
     }

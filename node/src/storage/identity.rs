@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use coupon_cluster::NodeId;
@@ -67,7 +68,9 @@ impl Identity {
     ///
     /// When the directory belongs to another node or cannot be used.
     pub fn open(dir: &Path, node: NodeId) -> Result<Self, IdentityError> {
-        std::fs::create_dir_all(dir).map_err(StorageError::io(dir))?;
+        // Coupon codes can be guessed by whoever reads the key that is kept here.
+        let mut private = std::fs::DirBuilder::new();
+        private.recursive(true).mode(0o700).create(dir).map_err(StorageError::io(dir))?;
         let path = dir.join("identity");
         let record = match std::fs::read(&path) {
             Ok(bytes) => unseal(&bytes)?,
