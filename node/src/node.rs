@@ -284,7 +284,6 @@ impl Node {
 
     fn surroundings(&self) -> Surroundings {
         Surroundings {
-            me: self.config.node_id,
             storage: self.storage.clone(),
             clock: self.clock.clone(),
             known: self.known.clone(),

@@ -282,7 +282,8 @@ impl Group {
         added.map(|_| ()).map_err(|error| self.membership_error(&error))
     }
 
-    /// Makes `voters` the voters, in one joint change (Raft paper §6), and drops all others.
+    /// Makes `voters` the voters, in one joint change (Raft paper §6), and drops the voters that are
+    /// not among them. Learners stay.
     ///
     /// # Errors
     ///

@@ -43,8 +43,6 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 /// What a caretaker needs to know of its node.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// The node.
-    pub me: NodeId,
     /// Its storage.
     pub storage: Storage,
     /// Its clock.
