@@ -14,6 +14,9 @@ use crate::support::load::Load;
 /// More than is ever asked for.
 const QUOTA: u32 = 1_000_000;
 
+/// How long the leader is paused.
+const PAUSED: Duration = Duration::from_secs(20);
+
 /// How many questions wait for the leader while it is paused.
 const WAITING: usize = 16;
 
@@ -48,8 +51,12 @@ async fn a_deposed_leader_answers_no_stale_read() {
     let mut direct = ShardServiceClient::new(cluster.connect_to(old));
     assert!(issued(&mut direct, shard, epoch).await.is_some(), "the leader answers");
     cluster.pause(old);
+    let paused = Instant::now();
     // By then somebody else leads: what the old one had under way cannot be so much.
     load.progress(2_000).await;
+    while paused.elapsed() < PAUSED {
+        load.progress(100).await;
+    }
 
     let known = load.acknowledged();
     let waiting = (0..WAITING).map(|_| {
