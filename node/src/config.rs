@@ -37,7 +37,8 @@ pub struct RaftOptions {
     pub snapshot_entries: u64,
     /// ...or after so many bytes of them.
     pub snapshot_bytes: u64,
-    /// So many entries before the last snapshot are kept, for followers that were away for a while.
+    /// So many entries before the last snapshot are kept, for followers that were away for a while;
+    /// fewer where they take more than `snapshot_bytes`.
     pub log_entries_kept: u64,
 }
 

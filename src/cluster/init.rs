@@ -32,7 +32,8 @@ pub(crate) struct Formed {
 /// Forms a cluster and waits until every shard has a leader. What it waits for, `tell` is told once.
 ///
 /// # Errors
-/// When a node refuses, or an address is none. Nodes that do not answer are waited for, for ever.
+/// When a node refuses, an address is none, or the cluster exists and is another one. Nodes that do
+/// not answer are waited for, for ever.
 pub(crate) async fn form(formation: &Formation, tell: impl Fn(&str)) -> anyhow::Result<Formed> {
     let mut first = None;
     for address in &formation.nodes {
@@ -47,6 +48,9 @@ pub(crate) async fn form(formation: &Formation, tell: impl Fn(&str)) -> anyhow::
     };
     let answer = client.init_cluster(request).await.map_err(CallError::from)?.into_inner();
     let map = answer.map.context("the node sent no shard map")?;
+    if answer.existed {
+        formation.check_existing(&map)?;
+    }
 
     tell("waiting for a leader of every shard");
     loop {

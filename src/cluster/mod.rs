@@ -2,7 +2,8 @@
 
 mod init;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use coupon_proto::internal::ShardMap;
 
 pub(crate) use self::init::form;
 use crate::failure::UsageError;
@@ -15,7 +16,8 @@ pub(crate) enum ClusterCommand {
     Init(InitArgs),
 }
 
-/// Forms a cluster of running nodes. Repeating it on a formed cluster changes nothing.
+/// Forms a cluster of running nodes. Repeating it on a formed cluster changes nothing; asking for
+/// another number of shards, or naming a node the cluster does not have, is an error then.
 ///
 /// Waits until the nodes answer, forms the cluster, and waits until every shard has a leader.
 #[derive(Debug, clap::Args)]
@@ -72,6 +74,23 @@ impl Formation {
         }
         Ok(Self { nodes, shards, replication })
     }
+
+    /// Checks that a cluster which exists already is the one that is asked for. It may have grown.
+    fn check_existing(&self, map: &ShardMap) -> anyhow::Result<()> {
+        let shards = map.ring_shards.len();
+        if u32::try_from(shards) != Ok(self.shards) {
+            bail!(
+                "cluster {} exists already, and has {shards} shards, not {}",
+                map.cluster_id,
+                self.shards
+            );
+        }
+        let known = |address: &&String| map.nodes.iter().any(|node| node.address == **address);
+        if let Some(stranger) = self.nodes.iter().find(|address| !known(address)) {
+            bail!("cluster {} exists already, and has no node at {stranger}", map.cluster_id);
+        }
+        Ok(())
+    }
 }
 
 /// Runs the command.
@@ -97,7 +116,26 @@ pub(crate) fn run(command: ClusterCommand) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use coupon_proto::internal::NodeInfo;
+
     use super::*;
+
+    #[test]
+    fn an_existing_cluster_must_be_the_one_asked_for() {
+        let node = |address: &str| NodeInfo { address: address.to_owned(), ..NodeInfo::default() };
+        let nodes = vec![node("a:1"), node("b:1"), node("c:1")];
+        let map = ShardMap { nodes, ring_shards: vec![1, 2], ..ShardMap::default() };
+        let check = |nodes: &[&str], shards| {
+            let nodes = nodes.iter().map(|&node| node.to_owned()).collect();
+            Formation::new(nodes, shards, Some(1)).unwrap().check_existing(&map)
+        };
+        assert!(check(&["a:1", "b:1", "c:1"], 2).is_ok());
+        assert!(check(&["b:1"], 2).is_ok());
+        let error = check(&["a:1", "b:1", "c:1"], 3).unwrap_err().to_string();
+        assert!(error.contains("2 shards, not 3"), "{error}");
+        let error = check(&["a:1", "d:1"], 2).unwrap_err().to_string();
+        assert!(error.contains("no node at d:1"), "{error}");
+    }
 
     #[test]
     fn replication_fits_the_nodes() {

@@ -35,9 +35,13 @@ async fn forming_a_cluster_again_changes_nothing() {
     let cluster = Cluster::start(&[]).await;
     let nodes = cluster.addresses().join(",");
     let before = cluster.whole().await;
-    let again = run(&["cluster", "init", "--nodes", &nodes, "--shards", "7"]);
+    let again = run(&["cluster", "init", "--nodes", &nodes, "--shards", "2"]);
     let said = String::from_utf8_lossy(&again.stdout).into_owned();
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
     assert!(said.contains("exists already: 3 nodes, 2 shards"), "{said}");
     assert!(said.contains(&before.cluster_id), "{said}");
+
+    let other = run(&["cluster", "init", "--nodes", &nodes, "--shards", "7"]);
+    let said = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(!other.status.success() && said.contains("has 2 shards, not 7"), "{said}");
 }

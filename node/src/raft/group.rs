@@ -294,6 +294,17 @@ impl Group {
         changed.map(|_| ()).map_err(|error| self.membership_error(&error))
     }
 
+    /// Drops replicas that do not vote, and sends them nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// When the group refuses, for example since it is changing already or one of them votes.
+    pub async fn drop_learners(&self, learners: BTreeSet<u64>) -> Result<(), GroupError> {
+        let change = ChangeMembers::RemoveNodes(learners);
+        let changed = self.raft.change_membership(change, false).await;
+        changed.map(|_| ()).map_err(|error| self.membership_error(&error))
+    }
+
     fn membership_error(
         &self,
         error: &RaftError<TypeConfig, ClientWriteError<TypeConfig>>,
@@ -324,6 +335,12 @@ impl Group {
     pub async fn snapshot(&self) {
         // A core that has stopped needs no snapshot.
         let _ = self.raft.trigger().snapshot().await;
+    }
+
+    /// Forgets the log up to an index that is in a snapshot.
+    pub async fn purge_log(&self, upto: u64) {
+        // A core that has stopped keeps its log until it starts again.
+        let _ = self.raft.trigger().purge_log(upto).await;
     }
 
     /// Stops the replica.

@@ -19,7 +19,7 @@ use crate::meta::wire;
 use crate::raft::group::Leadership;
 use crate::raft::types::Malformed;
 use crate::shard::proposer::{ENTRY_COMMANDS_MAX, Submission};
-use crate::shard::registry::{Registry, Replica};
+use crate::shard::registry::{OpenStream, Registry, Replica};
 use crate::storage::view::LedgerView;
 use crate::storage::{Storage, StorageError, fatal, records};
 
@@ -35,6 +35,9 @@ const PAGE_MAX: usize = 1_000;
 const STREAM_PAGE: usize = 500;
 /// How many such messages may wait for the router.
 const STREAM_PAGES_MAX: usize = 4;
+/// How long a stream of coupons waits for a router that does not take them. Until then it holds a
+/// thread and a view of the state.
+const STREAM_IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// Serves the shards of a node.
 pub struct ShardEndpoint {
@@ -84,11 +87,11 @@ impl ShardService for ShardEndpoint {
         };
         let replica = self.replica(hello.shard_id)?;
         let leadership = replica.group.leadership().map_err(|error| from_group(&error))?;
-        if !replica.open_stream(hello.router_id, hello.stream_number) {
-            return Err(Status::aborted("the router has opened a newer stream"));
-        }
+        let stream = replica
+            .open_stream(&hello)
+            .ok_or_else(|| Status::aborted("the router has opened a newer stream"))?;
         let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
-        let session = Session { replica, leadership, hello, answers };
+        let session = Session { stream, leadership, answers };
         tokio::spawn(session.run(messages));
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
@@ -129,13 +132,17 @@ impl ShardService for ShardEndpoint {
         let replica = self.confirm(request.shard_id).await?;
         let (pages, outgoing) = mpsc::channel(STREAM_PAGES_MAX);
         let (storage, now) = (self.storage.clone(), self.now());
+        let runtime = tokio::runtime::Handle::current();
         // The view lives on a thread of its own, since the router may take the pages slowly.
         tokio::task::spawn_blocking(move || {
             let reader = Reader { storage: &storage, replica: &replica, now };
-            let sent = reader.stream_coupons(request.epoch, &id, &pages);
+            let send = |page| runtime.block_on(pages.send_timeout(page, STREAM_IDLE_MAX));
+            let sent = reader.stream_coupons(request.epoch, &id, |page| {
+                send(Ok(page)).map_err(|_| ReadError::Gone)
+            });
             if let Err(error) = sent {
-                // A router that went away needs no error.
-                let _ = pages.blocking_send(Err(error.into_status()));
+                // A router that went away, or takes nothing, needs no error.
+                let _ = pages.try_send(Err(error.into_status()));
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
@@ -150,9 +157,8 @@ impl ShardEndpoint {
 
 /// One stream of a router.
 struct Session {
-    replica: Replica,
+    stream: OpenStream,
     leadership: Leadership,
-    hello: pb::RouterHello,
     answers: mpsc::Sender<Result<pb::ProposeResponse, Status>>,
 }
 
@@ -177,9 +183,10 @@ impl Session {
             let (replies, wait) = oneshot::channel();
             let submission =
                 Submission { leadership: self.leadership, commands: batch.commands, replies };
-            let leads = self.replica.group.leadership().ok() == Some(self.leadership);
-            if !leads || !self.replica.submit(&self.hello, submission) {
-                let leader = self.replica.group.leader_node();
+            let group = &self.stream.replica().group;
+            let leads = group.leadership().ok() == Some(self.leadership);
+            if !leads || !self.stream.submit(submission) {
+                let leader = group.leader_node();
                 room.send(Err(super::status::not_leader(leader)));
                 return;
             }
@@ -213,7 +220,7 @@ enum ReadError {
     Malformed(Malformed),
     /// The disk failed.
     Storage(StorageError),
-    /// The router went away.
+    /// The router went away, or takes nothing any more.
     Gone,
 }
 
@@ -228,7 +235,7 @@ impl ReadError {
         match self {
             Self::Malformed(error) => malformed(&error),
             Self::Storage(fault) => fatal::abort("reading state", &fault),
-            Self::Gone => Status::cancelled("the router went away"),
+            Self::Gone => Status::cancelled("the router took nothing any more"),
         }
     }
 }
@@ -383,9 +390,8 @@ impl<'a> Reader<'a> {
         &self,
         epoch: u64,
         id: &CampaignId,
-        pages: &mpsc::Sender<Result<pb::StreamCouponsResponse, Status>>,
+        send: impl Fn(pb::StreamCouponsResponse) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
-        let send = |page| pages.blocking_send(Ok(page)).map_err(|_| ReadError::Gone);
         let view = self.view()?;
         let state = view.shard_state()?;
         let mut first = pb::StreamCouponsResponse {

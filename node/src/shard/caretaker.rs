@@ -185,6 +185,19 @@ impl Caretaker {
     /// One step towards the members that the map asks for.
     async fn bring_in(&self, map: &ShardMap) -> Result<(), StepError> {
         let Some(wanted) = map.shards.get(&self.shard) else { return Ok(()) };
+        let membership = self.group.metrics().membership_config;
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        // Only voters are dropped by a change of voters: a learner whose disk was lost before it
+        // became one is dropped here.
+        let forgotten: BTreeSet<u64> = membership
+            .nodes()
+            .map(|(id, _)| *id)
+            .filter(|id| !voters.contains(id) && !wanted.contains_key(&ReplicaId(*id)))
+            .collect();
+        if !forgotten.is_empty() {
+            tracing::info!(shard = %self.shard, replicas = ?forgotten, "dropping learners");
+            return Ok(self.group.drop_learners(forgotten).await?);
+        }
         let joining: Vec<(ReplicaId, NodeId)> = wanted
             .iter()
             .filter(|(_, replica)| replica.role == ReplicaRole::Joining)
@@ -193,14 +206,12 @@ impl Caretaker {
         if joining.is_empty() {
             return Ok(());
         }
-        let membership = self.group.metrics().membership_config;
         for (id, node) in &joining {
             if membership.get_node(&id.0).is_none() {
                 tracing::info!(shard = %self.shard, replica = %id, %node, "adding a learner");
                 return Ok(self.group.add_learner(*id, *node).await?);
             }
         }
-        let voters: BTreeSet<u64> = membership.voter_ids().collect();
         let ready: Vec<ReplicaId> = joining
             .iter()
             .map(|(id, _)| *id)
@@ -252,12 +263,16 @@ impl Caretaker {
     async fn snapshot_when_due(&mut self) {
         let metrics = self.group.metrics();
         let applied = metrics.last_applied.map_or(0, |id| id.index);
-        let behind = applied.saturating_sub(metrics.snapshot.map_or(0, |id| id.index));
+        let behind = applied.saturating_sub(metrics.snapshot.as_ref().map_or(0, |id| id.index));
         let appended = self.group.appended_bytes();
         let options = &self.around.options;
-        let due = behind >= options.snapshot_entries
-            || appended.saturating_sub(self.snapshot_bytes) >= options.snapshot_bytes;
-        if due && behind > 0 {
+        let by_bytes = appended.saturating_sub(self.snapshot_bytes) >= options.snapshot_bytes;
+        if behind > 0 && (by_bytes || behind >= options.snapshot_entries) {
+            // openraft counts the entries it keeps, whatever their size. Large ones are not kept
+            // for longer than until the next snapshot.
+            if let Some(last) = metrics.snapshot.filter(|_| by_bytes) {
+                self.group.purge_log(last.index).await;
+            }
             self.snapshot_bytes = appended;
             self.group.snapshot().await;
         }

@@ -18,35 +18,72 @@ pub struct Replica {
     pub group: Group,
     /// Its proposer.
     proposer: Proposer,
-    /// The newest stream of each router, so that older ones are fenced off.
-    newest_streams: Arc<Mutex<HashMap<u64, u64>>>,
+    streams: Arc<Mutex<HashMap<u64, RouterStreams>>>,
+}
+
+/// The streams of one router. Forgotten with the last of them: a stream that is not open any more
+/// brings no commands, so that only open ones have to be fenced off.
+#[derive(Default)]
+struct RouterStreams {
+    newest: u64,
+    open: usize,
+}
+
+/// A stream that a router has opened, until it is dropped.
+pub struct OpenStream {
+    replica: Replica,
+    router_id: u64,
+    number: u64,
 }
 
 impl Replica {
     /// A replica that was just started.
     pub fn new(group: Group, proposer: Proposer) -> Self {
-        Self { group, proposer, newest_streams: Arc::default() }
+        Self { group, proposer, streams: Arc::default() }
     }
 
-    /// Notes that a router has opened a stream. False when it has opened a newer one already.
-    pub fn open_stream(&self, router_id: u64, stream_number: u64) -> bool {
-        let mut streams = self.newest_streams.lock();
-        let newest = streams.entry(router_id).or_insert(0);
-        let is_newest = stream_number >= *newest;
-        *newest = stream_number.max(*newest);
-        is_newest
+    /// Notes that a router has opened a stream. `None` when it has opened a newer one already.
+    pub fn open_stream(&self, hello: &RouterHello) -> Option<OpenStream> {
+        let (router_id, number) = (hello.router_id, hello.stream_number);
+        let mut streams = self.streams.lock();
+        let of_router = streams.entry(router_id).or_default();
+        if number < of_router.newest {
+            return None;
+        }
+        of_router.newest = number;
+        of_router.open += 1;
+        Some(OpenStream { replica: self.clone(), router_id, number })
+    }
+}
+
+impl OpenStream {
+    /// The replica it leads to.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
     }
 
-    /// Hands commands that came over a router's stream to the proposer, unless the router has
-    /// opened a newer stream. A newer one cannot be opened between the two.
-    pub fn submit(&self, stream: &RouterHello, submission: Submission) -> bool {
-        let streams = self.newest_streams.lock();
-        let newest = streams.get(&stream.router_id);
-        let is_newest = newest.is_none_or(|newest| *newest <= stream.stream_number);
+    /// Hands commands that came over the stream to the proposer, unless the router has opened a
+    /// newer stream. A newer one cannot be opened between the two.
+    pub fn submit(&self, submission: Submission) -> bool {
+        let streams = self.replica.streams.lock();
+        let is_newest =
+            streams.get(&self.router_id).is_none_or(|streams| streams.newest <= self.number);
         if is_newest {
-            self.proposer.submit(submission);
+            self.replica.proposer.submit(submission);
         }
         is_newest
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut streams = self.replica.streams.lock();
+        if let Some(of_router) = streams.get_mut(&self.router_id) {
+            of_router.open -= 1;
+            if of_router.open == 0 {
+                streams.remove(&self.router_id);
+            }
+        }
     }
 }
 
