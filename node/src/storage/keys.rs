@@ -10,7 +10,7 @@
 //! | `state` | *prefix* `A` | `AppliedRecord` |
 //! | `state` | *prefix* `B` block `u64` | `BlockRecord` |
 //! | `state` | *prefix* `C` campaign id | `CampaignRecord` without counters |
-//! | `state` | *prefix* `I` number `u32`, sequence `u64` | `CouponRecord` (issued coupons) |
+//! | `state` | *prefix* `I` number `u32`, sequence of the first `u64` | `CouponRun` (issued coupons) |
 //! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
 //! | `state` | *prefix* `P` number `u32`, recipient | sequences `u64`…, where the campaign has a limit |
@@ -183,7 +183,7 @@ impl StateKeys {
         key
     }
 
-    /// The key of a coupon.
+    /// The key of a run of coupons, by the sequence number of the first.
     pub fn coupon(&self, number: u32, sequence: u64) -> Vec<u8> {
         let mut key = self.coupons(number);
         key.extend_from_slice(&sequence.to_be_bytes());

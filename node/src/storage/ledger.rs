@@ -12,24 +12,45 @@ use prost::Message as _;
 use rocksdb::WriteBatch;
 
 use super::keys::StateKeys;
-use super::records;
-use super::{Storage, StorageError};
+use super::{Storage, StorageError, records, runs};
 
 /// Writes that belong together, and the reads of whoever makes them.
 pub struct LedgerBatch<'a> {
     storage: &'a Storage,
     keys: StateKeys,
-    /// Final writes. Rows that change with every command wait in the two fields below instead.
+    /// Final writes. Rows that change with every command wait in the fields below instead.
     batch: WriteBatch,
-    /// What the batch holds, for its own reads; never iterated.
-    written: HashMap<Vec<u8>, Vec<u8>>,
     campaigns: HashMap<CampaignId, CachedCampaign>,
+    /// What was issued, by the number of the campaign.
+    fresh: HashMap<u32, Fresh>,
     shard: Option<ShardState>,
 }
 
 struct CachedCampaign {
     campaign: Campaign,
     counters_changed: bool,
+}
+
+/// What a batch knows about the coupons of a campaign beside what is written.
+#[derive(Default)]
+struct Fresh {
+    /// The sequence number of the first of `coupons`.
+    first: u64,
+    /// The coupons of this batch.
+    coupons: Vec<pb::CouponRecord>,
+    /// How many of them are in rows.
+    in_rows: usize,
+    /// The coupons of this batch by their requests.
+    requests: HashMap<RequestId, u64>,
+    /// What the recipients hold that this batch was asked about.
+    recipients: HashMap<String, Vec<u64>>,
+}
+
+impl Fresh {
+    fn coupon(&self, sequence: u64) -> Option<&pb::CouponRecord> {
+        let place = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
+        self.coupons.get(place)
+    }
 }
 
 impl<'a> LedgerBatch<'a> {
@@ -39,8 +60,8 @@ impl<'a> LedgerBatch<'a> {
             storage,
             keys,
             batch: WriteBatch::default(),
-            written: HashMap::new(),
             campaigns: HashMap::new(),
+            fresh: HashMap::new(),
             shard: None,
         }
     }
@@ -66,16 +87,8 @@ impl<'a> LedgerBatch<'a> {
         self.batch.size_in_bytes()
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        if let Some(value) = self.written.get(key) {
-            return Ok(Some(value.clone()));
-        }
-        Ok(self.storage.db().get_cf(self.storage.state(), key)?)
-    }
-
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.batch.put_cf(self.storage.state(), &key, &value);
-        self.written.insert(key, value);
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.batch.put_cf(self.storage.state(), key, value);
     }
 }
 
@@ -136,15 +149,29 @@ impl Store for LedgerBatch<'_> {
         })?;
         cached.campaign.counters = counters;
         cached.counters_changed = true;
+        // This is called once an entry, after the coupons it issued: the place where runs end.
+        if let Some(fresh) = self.fresh.get_mut(&campaign.number) {
+            let first = fresh.first + fresh.in_rows as u64;
+            for (first, value) in runs::rows(first, &fresh.coupons[fresh.in_rows..]) {
+                let key = self.keys.coupon(campaign.number, first);
+                self.batch.put_cf(self.storage.state(), key, value);
+            }
+            fresh.in_rows = fresh.coupons.len();
+        }
         Ok(())
     }
 
     fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, StorageError> {
-        let bytes = self
-            .get(&self.keys.coupon(campaign_number, sequence))?
-            .ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?;
-        records::coupon_from_pb(decode("coupon", &bytes)?)
-            .map_err(|error| StorageError::corrupt("coupon", error))
+        let fresh = self.fresh.get(&campaign_number).and_then(|fresh| fresh.coupon(sequence));
+        let record = match fresh {
+            Some(record) => record.clone(),
+            None => {
+                let (options, key) = runs::look_up(self.keys, campaign_number, sequence);
+                let (db, family) = (self.storage.db(), self.storage.state());
+                runs::coupon(db.iterator_cf_opt(family, options, runs::mode(&key)), sequence)?
+            }
+        };
+        records::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
     }
 
     fn sequence_of_request(
@@ -152,7 +179,12 @@ impl Store for LedgerBatch<'_> {
         campaign_number: u32,
         request_id: RequestId,
     ) -> Result<Option<u64>, StorageError> {
-        let value = self.get(&self.keys.request(campaign_number, &request_id))?;
+        let fresh = self.fresh.get(&campaign_number);
+        if let Some(sequence) = fresh.and_then(|fresh| fresh.requests.get(&request_id)) {
+            return Ok(Some(*sequence));
+        }
+        let key = self.keys.request(campaign_number, &request_id);
+        let value = self.storage.db().get_pinned_cf(self.storage.state(), key)?;
         value.map(|bytes| Ok(sequences("request index", &bytes)?[0])).transpose()
     }
 
@@ -161,8 +193,17 @@ impl Store for LedgerBatch<'_> {
         campaign_number: u32,
         recipient: &str,
     ) -> Result<Vec<u64>, StorageError> {
-        let value = self.get(&self.keys.limited_recipient(campaign_number, recipient))?;
-        value.map_or(Ok(Vec::new()), |bytes| sequences("recipient index", &bytes))
+        let fresh = self.fresh.entry(campaign_number).or_default();
+        if let Some(held) = fresh.recipients.get(recipient) {
+            return Ok(held.clone());
+        }
+        let key = self.keys.limited_recipient(campaign_number, recipient);
+        let held = match self.storage.db().get_pinned_cf(self.storage.state(), key)? {
+            Some(bytes) => sequences("recipient index", &bytes)?,
+            None => Vec::new(),
+        };
+        fresh.recipients.insert(recipient.to_owned(), held.clone());
+        Ok(held)
     }
 
     fn insert_coupon(
@@ -172,19 +213,23 @@ impl Store for LedgerBatch<'_> {
         coupon: &Coupon,
     ) -> Result<(), StorageError> {
         let number = campaign.number;
-        let row = self.keys.coupon(number, sequence);
-        self.put(row, records::coupon_to_pb(coupon.clone()).encode_to_vec());
-        let request = self.keys.request(number, &coupon.request_id);
-        self.put(request, sequence.to_be_bytes().to_vec());
         if campaign.per_recipient_limit > 0 {
-            let key = self.keys.limited_recipient(number, &coupon.recipient);
-            let mut held = self.get(&key)?.unwrap_or_default();
-            held.extend_from_slice(&sequence.to_be_bytes());
-            self.put(key, held);
+            let mut held = self.sequences_of_recipient(number, &coupon.recipient)?;
+            held.push(sequence);
+            let value: Vec<u8> = held.iter().flat_map(|held| held.to_be_bytes()).collect();
+            self.put(&self.keys.limited_recipient(number, &coupon.recipient), &value);
+            let fresh = self.fresh.entry(number).or_default();
+            fresh.recipients.insert(coupon.recipient.clone(), held);
         } else if !coupon.recipient.is_empty() {
-            let key = self.keys.unlimited_recipient(number, &coupon.recipient, sequence);
-            self.put(key, Vec::new());
+            self.put(&self.keys.unlimited_recipient(number, &coupon.recipient, sequence), &[]);
         }
+        self.put(&self.keys.request(number, &coupon.request_id), &sequence.to_be_bytes());
+        let fresh = self.fresh.entry(number).or_default();
+        if fresh.coupons.is_empty() {
+            fresh.first = sequence;
+        }
+        fresh.coupons.push(records::coupon_to_pb(coupon.clone()));
+        fresh.requests.insert(coupon.request_id, sequence);
         Ok(())
     }
 
@@ -195,7 +240,7 @@ impl Store for LedgerBatch<'_> {
         first_sequence: u64,
     ) -> Result<(), StorageError> {
         let record = pb::BlockRecord { campaign_number, first_sequence };
-        self.put(self.keys.block(block), record.encode_to_vec());
+        self.put(&self.keys.block(block), &record.encode_to_vec());
         Ok(())
     }
 }

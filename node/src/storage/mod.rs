@@ -14,6 +14,7 @@ pub mod identity;
 pub mod keys;
 pub mod ledger;
 pub mod records;
+pub mod runs;
 pub mod snapshot;
 pub mod view;
 

@@ -7,8 +7,7 @@ use rocksdb::{DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
 use super::keys::{Generation, ReplicaKeys, StateKeys, after_prefix, trailing_u64};
 use super::ledger::{decode, sequences};
-use super::records;
-use super::{Storage, StorageError};
+use super::{Storage, StorageError, records, runs};
 
 type Row = (Box<[u8]>, Box<[u8]>);
 
@@ -93,12 +92,17 @@ impl<'a> LedgerView<'a> {
         after: u64,
     ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + '_ {
         let number = campaign.spec.number;
-        let first = self.keys.coupon(number, after.saturating_add(1));
-        self.rows(&first, after_prefix(&self.keys.coupons(number))).map(move |row| {
-            let (key, value) = row?;
-            let sequence = trailing_u64(&key)
-                .ok_or_else(|| StorageError::corrupt("coupon", "its key is too short"))?;
-            issued(campaign, sequence, &value)
+        // The run that holds the first of them may begin before it.
+        let first = self.keys.coupon(number, runs::earliest_first(after.saturating_add(1)));
+        self.rows(&first, after_prefix(&self.keys.coupons(number))).flat_map(move |row| {
+            let run = row.and_then(|(key, value)| runs::run(&key, &value));
+            let (first, coupons, fault) = match run {
+                Ok((first, coupons)) => (first, coupons, None),
+                Err(fault) => (0, Vec::new(), Some(fault)),
+            };
+            let wanted = (first..).zip(coupons).filter(move |(sequence, _)| *sequence > after);
+            let coupons = wanted.map(|(sequence, coupon)| issued(campaign, sequence, coupon));
+            fault.map(Err).into_iter().chain(coupons)
         })
     }
 
@@ -136,10 +140,10 @@ impl<'a> LedgerView<'a> {
             .filter(|sequence| *sequence > after)
             .take(limit)
             .map(|sequence| {
-                let row = self
-                    .get(&self.keys.coupon(number, sequence))?
-                    .ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?;
-                issued(campaign, sequence, &row)
+                let (options, key) = runs::look_up(self.keys, number, sequence);
+                let (snapshot, family) = (&self.snapshot, self.storage.state());
+                let rows = snapshot.iterator_cf_opt(family, options, runs::mode(&key));
+                issued(campaign, sequence, runs::coupon(rows, sequence)?)
             })
             .collect()
     }
@@ -173,9 +177,13 @@ impl<'a> LedgerView<'a> {
     }
 }
 
-fn issued(campaign: &Campaign, sequence: u64, row: &[u8]) -> Result<IssuedCoupon, StorageError> {
-    let coupon = records::coupon_from_pb(decode("coupon", row)?)
-        .map_err(|error| StorageError::corrupt("coupon", error))?;
+fn issued(
+    campaign: &Campaign,
+    sequence: u64,
+    coupon: pb::CouponRecord,
+) -> Result<IssuedCoupon, StorageError> {
+    let coupon =
+        records::coupon_from_pb(coupon).map_err(|error| StorageError::corrupt("coupon", error))?;
     let (code_shard, code_key) = (campaign.spec.code_shard, campaign.spec.code_key);
     Ok(IssuedCoupon { coupon, sequence, code_shard, code_key })
 }
