@@ -29,7 +29,10 @@ const CRATES: &[(&str, Rules)] = &[
         },
     ),
     ("coupon-ledger", Rules { ours: &["coupon-cluster"], others: Some(&["thiserror"]) }),
-    ("coupon-checker", Rules { ours: &[], others: Some(&["thiserror"]) }),
+    (
+        "coupon-checker",
+        Rules { ours: &[], others: Some(&["serde", "serde_json", "thiserror"]) },
+    ),
     (
         "coupon-node",
         Rules { ours: &["coupon-cluster", "coupon-ledger", "coupon-proto"], others: None },

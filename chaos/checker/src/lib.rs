@@ -16,6 +16,7 @@
 mod duplicates;
 mod gaps;
 mod history;
+mod index;
 mod limit;
 mod lost;
 mod phantoms;
@@ -25,23 +26,27 @@ mod repeats;
 mod sample;
 mod verdict;
 
-pub use history::{Campaign, Coupon};
+pub use history::{
+    Call, Campaign, Coupon, CouponState, Fault, History, Operation, Outcome, Replica,
+};
 pub use verdict::{Verdict, Violation};
 
-/// Judges the campaigns of one cluster. They must be all that are to be judged together: codes are
-/// unique over campaigns.
+use index::Index;
+
+/// Judges the history of one cluster.
 #[must_use]
-pub fn check(campaigns: &[Campaign]) -> Verdict {
-    let mut verdict = Verdict::of(campaigns);
-    verdict.count(duplicates::find(campaigns), |verdict| &mut verdict.duplicates);
-    for campaign in campaigns {
-        verdict.count(quota::find_oversold(campaign), |verdict| &mut verdict.oversold);
-        verdict.count(quota::find_undersold(campaign), |verdict| &mut verdict.undersold);
-        verdict.count(lost::find(campaign), |verdict| &mut verdict.lost);
-        verdict.count(phantoms::find(campaign), |verdict| &mut verdict.phantoms);
-        verdict.count(repeats::find(campaign), |verdict| &mut verdict.repeats);
-        verdict.count(limit::find(campaign), |verdict| &mut verdict.limit_violations);
-        verdict.count(gaps::find(campaign), |verdict| &mut verdict.gaps);
+pub fn check(history: &History) -> Verdict {
+    let mut verdict = Verdict::of(history);
+    verdict.count(duplicates::find(history), |verdict| &mut verdict.duplicates);
+    for campaign in &history.campaigns {
+        let index = Index::of(campaign);
+        verdict.count(quota::find_oversold(&index), |verdict| &mut verdict.oversold);
+        verdict.count(quota::find_undersold(&index), |verdict| &mut verdict.undersold);
+        verdict.count(lost::find(&index), |verdict| &mut verdict.lost);
+        verdict.count(phantoms::find(&index), |verdict| &mut verdict.phantoms);
+        verdict.count(repeats::find(&index), |verdict| &mut verdict.repeats);
+        verdict.count(limit::find(&index), |verdict| &mut verdict.limit_violations);
+        verdict.count(gaps::find(&index), |verdict| &mut verdict.gaps);
     }
     verdict
 }
@@ -49,18 +54,18 @@ pub fn check(campaigns: &[Campaign]) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::campaign;
+    use crate::sample::{campaign, history};
 
     #[test]
     fn nothing_is_fine() {
-        let verdict = check(&[]);
+        let verdict = check(&History::default());
         assert!(verdict.is_ok());
         assert_eq!(verdict.issued, 0);
     }
 
     #[test]
     fn a_history_without_faults_is_fine() {
-        let verdict = check(&[campaign("a", 1_000), campaign("b", 10)]);
+        let verdict = check(&history([campaign("a", 1_000), campaign("b", 10)]));
         assert!(verdict.is_ok(), "{verdict}");
         assert_eq!((verdict.campaigns, verdict.issued, verdict.acknowledged), (2, 1_010, 1_010));
         assert!(verdict.violations.is_empty());
@@ -70,15 +75,15 @@ mod tests {
     fn the_order_of_rows_and_answers_does_not_matter() {
         let mut shuffled = campaign("a", 100);
         shuffled.rows.reverse();
-        shuffled.acknowledged.rotate_left(37);
-        assert!(check(&[shuffled]).is_ok());
+        shuffled.operations.rotate_left(37);
+        assert!(check(&history([shuffled])).is_ok());
     }
 
     #[test]
     fn a_lost_coupon_shows_as_such_and_as_a_gap() {
         let mut campaign = campaign("a", 10);
         campaign.rows.remove(4);
-        let verdict = check(&[campaign]);
+        let verdict = check(&history([campaign]));
         assert!(!verdict.is_ok());
         assert_eq!((verdict.lost, verdict.gaps), (1, 1));
     }

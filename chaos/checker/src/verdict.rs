@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::history::Campaign;
+use crate::history::{Campaign, History, Outcome};
 
 /// How many violations of one kind in one campaign are described; all are counted.
 const DESCRIBED_MAX: usize = 5;
@@ -70,11 +70,15 @@ impl Findings {
 
 impl Verdict {
     /// The verdict before any check.
-    pub(crate) fn of(campaigns: &[Campaign]) -> Self {
+    pub(crate) fn of(history: &History) -> Self {
+        let campaigns = &history.campaigns;
+        let operations = || campaigns.iter().flat_map(|campaign| &campaign.operations);
+        let is_issued = |outcome: &Outcome| matches!(outcome, Outcome::Issued { .. });
+        let acknowledged = operations().filter(|one| is_issued(&one.outcome)).map(|_| 1).sum();
         Self {
             campaigns: len(campaigns),
             issued: campaigns.iter().map(|campaign| len(&campaign.rows)).sum(),
-            acknowledged: campaigns.iter().map(|campaign| len(&campaign.acknowledged)).sum(),
+            acknowledged,
             ..Self::default()
         }
     }
