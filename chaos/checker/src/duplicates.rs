@@ -1,8 +1,8 @@
 //! No code is ever given twice, in any campaign.
 
+use crate::findings::Findings;
 use crate::history::{Campaign, Coupon, History};
 use crate::index::hash;
-use crate::verdict::Findings;
 
 /// Finds coupons whose code another coupon had before.
 pub(crate) fn find(history: &History) -> Findings {
@@ -35,15 +35,19 @@ pub(crate) fn find(history: &History) -> Findings {
 
 #[cfg(test)]
 mod tests {
-    use crate::check;
     use crate::sample::{campaign, history, with_code};
+    use crate::{Check, check};
 
     #[test]
     fn a_code_given_twice_in_a_campaign_is_found() {
         let mut campaign = campaign("a", 10);
         with_code(&mut campaign, 7, "a-3");
         let verdict = check(&history([campaign]));
-        assert_eq!((verdict.duplicates, verdict.lost), (1, 0), "{verdict}");
+        assert_eq!(
+            (verdict.found(Check::Duplicates), verdict.found(Check::Lost)),
+            (1, 0),
+            "{verdict}"
+        );
     }
 
     #[test]
@@ -52,6 +56,10 @@ mod tests {
         with_code(&mut two, 0, "a-4");
         with_code(&mut two, 9, "a-4");
         let verdict = check(&history([one, two]));
-        assert_eq!((verdict.duplicates, verdict.violations.len()), (2, 2), "{verdict}");
+        assert_eq!(
+            (verdict.found(Check::Duplicates), verdict.violations.len()),
+            (2, 2),
+            "{verdict}"
+        );
     }
 }

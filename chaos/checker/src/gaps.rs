@@ -3,9 +3,9 @@
 //! Looking for missing numbers finds repeated ones as well: where n coupons have fewer than n
 //! numbers, one of 1 to n is missing.
 
+use crate::findings::{Findings, len};
 use crate::history::Campaign;
 use crate::index::Index;
-use crate::verdict::{Findings, len};
 
 /// Finds sequence numbers that no coupon has.
 pub(crate) fn find(index: &Index<'_>) -> Findings {
@@ -31,8 +31,8 @@ fn missing(campaign: &Campaign, first: u64, end: u64, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use crate::check;
     use crate::sample::{campaign, history, with_sequence};
+    use crate::{Check, check};
 
     #[test]
     fn missing_numbers_are_found() {
@@ -40,7 +40,7 @@ mod tests {
         campaign.rows.drain(10..13);
         campaign.operations.drain(10..13);
         let verdict = check(&history([campaign]));
-        assert_eq!(verdict.gaps, 3, "{verdict}");
+        assert_eq!(verdict.found(Check::Gaps), 3, "{verdict}");
         let found = verdict.violations.iter().any(|one| one.description.contains("11 to 13 are"));
         assert!(found, "{verdict}");
     }
@@ -49,7 +49,7 @@ mod tests {
     fn a_repeated_number_is_found() {
         let mut campaign = campaign("a", 100);
         with_sequence(&mut campaign, 99, 1);
-        assert_eq!(check(&history([campaign])).gaps, 1);
+        assert_eq!(check(&history([campaign])).found(Check::Gaps), 1);
     }
 
     #[test]
@@ -57,7 +57,7 @@ mod tests {
         for wrong in [0, 102, u64::MAX] {
             let mut campaign = campaign("a", 100);
             with_sequence(&mut campaign, 0, wrong);
-            assert_eq!(check(&history([campaign])).gaps, 1, "{wrong}");
+            assert_eq!(check(&history([campaign])).found(Check::Gaps), 1, "{wrong}");
         }
     }
 }

@@ -97,6 +97,30 @@ pub enum Call {
     },
 }
 
+impl Operation {
+    /// The code that the call names.
+    pub(crate) fn code(&self) -> Option<&str> {
+        match &self.call {
+            Call::Redeem { code } | Call::Void { code } => Some(code),
+            Call::Issue { .. } | Call::Get => None,
+        }
+    }
+
+    /// Whether the outcome is one that the call can have.
+    pub(crate) fn is_coherent(&self) -> bool {
+        match self.outcome {
+            Outcome::Issued { .. }
+            | Outcome::SoldOut
+            | Outcome::NotStarted
+            | Outcome::Ended
+            | Outcome::LimitReached { .. } => matches!(self.call, Call::Issue { .. }),
+            Outcome::Counted { .. } => self.call == Call::Get,
+            Outcome::Done => matches!(self.call, Call::Redeem { .. } | Call::Void { .. }),
+            Outcome::Refused | Outcome::Unknown => true,
+        }
+    }
+}
+
 /// What came of a call.
 ///
 /// A definite refusal says of the whole call that it had no effect, then or ever. A call with an

@@ -14,6 +14,7 @@ pub(crate) struct Index<'a> {
     rows_by_sequence: Vec<u32>,
     rows_by_request: Vec<(Key, u32)>,
     rows_by_recipient: Vec<(u64, u32)>,
+    rows_by_code: Vec<(u64, u32)>,
     issues_by_request: Vec<(Key, u32)>,
 }
 
@@ -56,6 +57,8 @@ impl<'a> Index<'a> {
         let sequence = |row: &u32| rows[place(*row)].sequence;
         let recipient = |row: &u32| &*rows[place(*row)].recipient;
 
+        let code = |row: &u32| &*rows[place(*row)].code;
+
         let mut rows_by_sequence: Vec<u32> = numbered(rows).map(|(number, _)| number).collect();
         rows_by_sequence.sort_by_key(sequence);
 
@@ -73,12 +76,31 @@ impl<'a> Index<'a> {
                 .then_with(|| sequence(row).cmp(&sequence(another)))
         });
 
+        // Few histories look a coupon up by its code.
+        let looks_codes_up = campaign.operations.iter().any(|call| call.code().is_some());
+        let mut rows_by_code: Vec<(u64, u32)> = numbered(rows)
+            .filter(|_| looks_codes_up)
+            .map(|(number, row)| (hash(&row.code), number))
+            .collect();
+        rows_by_code.sort_unstable_by(|(one, row), (other, another)| {
+            one.cmp(other)
+                .then_with(|| code(row).cmp(code(another)))
+                .then_with(|| sequence(row).cmp(&sequence(another)))
+        });
+
         let mut issues_by_request: Vec<(Key, u32)> = numbered(&campaign.operations)
             .filter_map(|(number, call)| Some((key(issue(call)?.request_id), number)))
             .collect();
         issues_by_request.sort_unstable();
 
-        Self { campaign, rows_by_sequence, rows_by_request, rows_by_recipient, issues_by_request }
+        Self {
+            campaign,
+            rows_by_sequence,
+            rows_by_request,
+            rows_by_recipient,
+            rows_by_code,
+            issues_by_request,
+        }
     }
 
     /// The rows in the order of their sequence numbers.
@@ -131,17 +153,38 @@ impl<'a> Index<'a> {
     }
 
     /// The coupons of a recipient, in the order of issuance.
-    pub(crate) fn held_by(&self, recipient: &str) -> impl Iterator<Item = &'a Coupon> {
+    pub(crate) fn held_by(&self, recipient: &str) -> impl ExactSizeIterator<Item = &'a Coupon> {
         let rows = &self.campaign.rows;
         let wanted = hash(recipient);
-        let against = |(found, row): &(u64, u32)| {
+        let held = equal(&self.rows_by_recipient, |(found, row)| {
             found.cmp(&wanted).then_with(|| (*rows[place(*row)].recipient).cmp(recipient))
-        };
-        let first = self.rows_by_recipient.partition_point(|row| against(row) == Ordering::Less);
-        let rest = &self.rows_by_recipient[first..];
-        let count = rest.iter().take_while(|row| against(row) == Ordering::Equal).count();
-        rest[..count].iter().map(|(_, row)| &rows[place(*row)])
+        });
+        held.iter().map(|(_, row)| &rows[place(*row)])
     }
+
+    /// The coupon with which a recipient reached the limit; `None` if it did not.
+    pub(crate) fn coupon_at_limit(&self, recipient: &str) -> Option<&'a Coupon> {
+        let last = self.campaign.per_recipient_limit.checked_sub(1)?;
+        self.held_by(recipient).nth(usize::try_from(last).ok()?)
+    }
+
+    /// The coupon with this code, the first one if there are several.
+    pub(crate) fn with_code(&self, code: &str) -> Option<&'a Coupon> {
+        let rows = &self.campaign.rows;
+        let wanted = hash(code);
+        let found = equal(&self.rows_by_code, |(found, row)| {
+            found.cmp(&wanted).then_with(|| (*rows[place(*row)].code).cmp(code))
+        });
+        found.first().map(|(_, row)| &rows[place(*row)])
+    }
+}
+
+/// The entries that compare as equal, of entries that are in order.
+fn equal<T>(entries: &[T], compare: impl Fn(&T) -> Ordering) -> &[T] {
+    let first = entries.partition_point(|entry| compare(entry) == Ordering::Less);
+    let rest = &entries[first..];
+    let count = rest.partition_point(|entry| compare(entry) == Ordering::Equal);
+    &rest[..count]
 }
 
 /// A hash of a string, the same for ever: 64-bit FNV-1a. Who uses it compares the strings as well.

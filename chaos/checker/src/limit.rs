@@ -1,7 +1,7 @@
 //! A recipient never holds more than the campaign's limit.
 
+use crate::findings::{Findings, len};
 use crate::index::Index;
-use crate::verdict::{Findings, len};
 
 /// Finds recipients that hold more than the limit.
 pub(crate) fn find(index: &Index<'_>) -> Findings {
@@ -25,8 +25,8 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
 
 #[cfg(test)]
 mod tests {
-    use crate::check;
     use crate::sample::{campaign, history, with_recipient};
+    use crate::{Check, check};
 
     #[test]
     fn a_recipient_with_too_many_is_found() {
@@ -36,7 +36,7 @@ mod tests {
         }
         let mut judge = |limit| {
             campaign.per_recipient_limit = limit;
-            check(&history([campaign.clone()])).limit_violations
+            check(&history([campaign.clone()])).found(Check::Limit)
         };
         assert_eq!((judge(1), judge(2), judge(3), judge(0)), (1, 1, 0, 0));
     }

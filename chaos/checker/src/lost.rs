@@ -1,10 +1,11 @@
-//! What was acknowledged is there, unchanged.
+//! What was acknowledged is there, unchanged; and no read counted more than there are.
 
+use crate::findings::{Findings, len};
 use crate::history::{Coupon, Outcome};
 use crate::index::{Index, Issue};
-use crate::verdict::Findings;
 
-/// Finds answered coupons that are not there, or not as they were answered.
+/// Finds answered coupons that are not there, or not as they were answered, and reads that counted
+/// coupons that are not there.
 pub(crate) fn find(index: &Index<'_>) -> Findings {
     let mut findings = Findings::default();
     for request in index.requests() {
@@ -20,6 +21,13 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
             });
         }
     }
+    let there = len(&index.campaign.rows);
+    for operation in &index.campaign.operations {
+        let Outcome::Counted { issued } = operation.outcome else { continue };
+        findings.add(index.campaign, u64::from(issued > there), || {
+            format!("a read counted {issued} coupons, {there} are there")
+        });
+    }
     findings
 }
 
@@ -31,16 +39,16 @@ fn is_as_answered(row: &Coupon, issue: Issue<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::check;
-    use crate::history::Outcome;
-    use crate::sample::{campaign, history};
+    use crate::history::{Call, Outcome};
+    use crate::sample::{after, campaign, history, operation};
+    use crate::{Check, check};
 
     #[test]
     fn a_coupon_that_is_gone_is_found() {
         let mut campaign = campaign("a", 100);
         campaign.rows.pop();
         let verdict = check(&history([campaign]));
-        assert_eq!((verdict.lost, verdict.gaps), (1, 0), "{verdict}");
+        assert_eq!((verdict.found(Check::Lost), verdict.found(Check::Gaps)), (1, 0), "{verdict}");
         assert!(verdict.violations[0].description.contains("100 was answered and is not there"));
     }
 
@@ -55,8 +63,18 @@ mod tests {
         request.rows[10].request_id = 1 << 100;
         for changed in [holder, code, request] {
             let verdict = check(&history([changed]));
-            assert_eq!(verdict.lost, 1, "{verdict}");
+            assert_eq!(verdict.found(Check::Lost), 1, "{verdict}");
             assert!(verdict.violations[0].description.contains("11 is not as it was answered"));
+        }
+    }
+
+    #[test]
+    fn a_read_of_more_than_there_are_is_found() {
+        for (issued, expected) in [(100, 0), (101, 1), (u64::MAX, 1)] {
+            let mut campaign = campaign("a", 100);
+            let read = operation(after(100), Call::Get, Outcome::Counted { issued });
+            campaign.operations.push(read);
+            assert_eq!(check(&history([campaign])).found(Check::Lost), expected);
         }
     }
 
@@ -73,6 +91,6 @@ mod tests {
             *sequence = 101;
         }
         campaign.operations.push(again);
-        assert_eq!(check(&history([campaign])).lost, 1);
+        assert_eq!(check(&history([campaign])).found(Check::Lost), 1);
     }
 }

@@ -1,8 +1,8 @@
 //! Every coupon belongs to a request that was sent.
 
+use crate::findings::Findings;
 use crate::history::{Coupon, Outcome};
 use crate::index::{Index, Issue};
-use crate::verdict::Findings;
 
 /// Finds coupons of requests that nobody sent, or that were answered as refused.
 pub(crate) fn find(index: &Index<'_>) -> Findings {
@@ -29,22 +29,22 @@ pub(crate) fn may_have_issued(issue: Issue<'_>, row: &Coupon) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::check;
     use crate::history::Outcome;
     use crate::sample::{campaign, history};
+    use crate::{Check, check};
 
     #[test]
     fn a_coupon_nobody_asked_for_is_found() {
         let mut campaign = campaign("a", 100);
         campaign.operations.pop();
-        assert_eq!(check(&history([campaign])).phantoms, 1);
+        assert_eq!(check(&history([campaign])).found(Check::Phantoms), 1);
     }
 
     #[test]
     fn a_coupon_of_a_refused_request_is_found() {
         let mut campaign = campaign("a", 100);
         campaign.operations[99].outcome = Outcome::Refused;
-        assert_eq!(check(&history([campaign])).phantoms, 1);
+        assert_eq!(check(&history([campaign])).found(Check::Phantoms), 1);
     }
 
     #[test]

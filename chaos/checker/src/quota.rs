@@ -1,8 +1,8 @@
 //! Exactly the quota: never more, and not sold out before.
 
+use crate::findings::{Findings, len};
 use crate::history::Outcome;
 use crate::index::Index;
-use crate::verdict::{Findings, len};
 
 /// Finds coupons beyond the quota.
 pub(crate) fn find_oversold(index: &Index<'_>) -> Findings {
@@ -27,15 +27,15 @@ pub(crate) fn find_undersold(index: &Index<'_>) -> Findings {
 
 #[cfg(test)]
 mod tests {
-    use crate::check;
     use crate::history::Outcome;
     use crate::sample::{after, campaign, history, issue};
+    use crate::{Check, check};
 
     #[test]
     fn a_coupon_too_many_is_found() {
         let mut campaign = campaign("a", 100);
         campaign.quota = 98;
-        assert_eq!(check(&history([campaign])).oversold, 2);
+        assert_eq!(check(&history([campaign])).found(Check::Oversold), 2);
     }
 
     #[test]
@@ -44,7 +44,7 @@ mod tests {
         campaign.operations.push(issue(1, "late", after(100), Outcome::SoldOut));
         assert!(check(&history([campaign.clone()])).is_ok());
         campaign.quota = 101;
-        assert_eq!(check(&history([campaign.clone()])).undersold, 1);
+        assert_eq!(check(&history([campaign.clone()])).found(Check::Undersold), 1);
         campaign.operations.pop();
         assert!(check(&history([campaign])).is_ok());
     }

@@ -1,7 +1,7 @@
 //! A request issues one coupon, however often it is sent.
 
+use crate::findings::Findings;
 use crate::index::Index;
-use crate::verdict::Findings;
 
 /// Finds coupons of requests that had issued one before.
 pub(crate) fn find(index: &Index<'_>) -> Findings {
@@ -18,8 +18,8 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
 
 #[cfg(test)]
 mod tests {
-    use crate::check;
     use crate::sample::{campaign, history};
+    use crate::{Check, check};
 
     #[test]
     fn a_request_that_issued_twice_is_found() {
@@ -29,7 +29,11 @@ mod tests {
         campaign.per_recipient_limit = 2;
         campaign.operations.remove(70);
         let verdict = check(&history([campaign]));
-        assert_eq!((verdict.repeats, verdict.phantoms), (1, 0), "{verdict}");
+        assert_eq!(
+            (verdict.found(Check::Repeats), verdict.found(Check::Phantoms)),
+            (1, 0),
+            "{verdict}"
+        );
         assert!(verdict.violations[0].description.contains("the coupons 21 and 71"));
     }
 }
