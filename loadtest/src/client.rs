@@ -310,30 +310,18 @@ impl Caller {
         }
     }
 
-    /// Reads a campaign's counters, once. The reason is what an answer lacks.
-    pub(crate) async fn count(self, campaign_id: &str) -> (Operation, Option<Reason>) {
+    /// Reads a campaign's counters, once.
+    pub(crate) async fn count(self, campaign_id: &str) -> Operation {
         let mut client = CampaignServiceClient::new(self.channel.clone());
         let message = v1::GetCampaignRequest { campaign_id: campaign_id.to_owned() };
         let end = Instant::now() + self.persistence.attempt_timeout;
         let invoked = self.clock.now();
         let answer = client.get_campaign(self.request(message, end)).await;
         let returned = self.clock.now();
-        let (outcome, reason) = match answer {
-            Ok(answer) => {
-                let issued = answer.into_inner().campaign.map(|campaign| campaign.issued);
-                match issued.and_then(|issued| u64::try_from(issued).ok()) {
-                    Some(issued) => (Outcome::Counted { issued }, None),
-                    None => (Outcome::Unknown, Some("BROKEN_ANSWER".into())),
-                }
-            }
-            Err(status) => match of_status(&status) {
-                Answer::Final { reason, .. } | Answer::Again { reason, .. } => {
-                    (Outcome::Unknown, Some(reason))
-                }
-                Answer::NotStarted { .. } => (Outcome::Unknown, Some(NOT_STARTED.into())),
-            },
-        };
-        (Operation { invoked, returned, call: Call::Get, outcome }, reason)
+        let campaign = answer.ok().and_then(|answer| answer.into_inner().campaign);
+        let issued = campaign.and_then(|campaign| u64::try_from(campaign.issued).ok());
+        let outcome = issued.map_or(Outcome::Unknown, |issued| Outcome::Counted { issued });
+        Operation { invoked, returned, call: Call::Get, outcome }
     }
 }
 

@@ -71,10 +71,10 @@ impl Series {
         self.slot_ms
     }
 
-    /// Counts a call that was sent.
-    pub(crate) fn sent(&mut self, at: u64) {
+    /// Counts coupons that were asked for.
+    pub(crate) fn sent(&mut self, at: u64, count: u32) {
         self.advance(at);
-        self.current.sent += 1;
+        self.current.sent += count;
     }
 
     /// Counts a call that ended.
@@ -125,7 +125,7 @@ mod tests {
     fn each_slot_has_its_own_counts() {
         let mut series = Series::new(5 * MILLISECOND, Some(10));
         let at = |millis: u64| (5 + millis) * MILLISECOND;
-        series.sent(at(0));
+        series.sent(at(0), 1);
         series.ended(at(99), Ending::Issued, 1_000);
         series.ended(at(99), Ending::Issued, 3_000);
         series.ended(at(350), Ending::Refused, 10);
