@@ -12,7 +12,7 @@
 //! - A violation is counted once for each coupon, request, call, recipient or sequence number that
 //!   shows it. One fault may show in several checks: a lost coupon usually leaves a gap as well.
 //! - Every check ends: there is no verdict "unknown".
-//! - A recording is a file of lines, see `file`.
+//! - A recording is a file of lines, see [`file`].
 //! - Deliberately absent: I/O, clocks and randomness. A saved history gets the same verdict
 //!   for ever.
 //!
@@ -24,6 +24,7 @@ mod bounds;
 mod checks;
 mod coverage;
 mod duplicates;
+pub mod file;
 mod findings;
 mod gaps;
 mod history;
