@@ -83,11 +83,7 @@ pub(crate) fn of_item(status: &pb::Status) -> Answer {
     answer(Code::from_i32(status.code), status.get_details_error_info(), pause)
 }
 
-fn answer(
-    code: Code,
-    info: Option<ErrorInfo>,
-    pause: impl FnOnce() -> Option<Duration>,
-) -> Answer {
+fn answer(code: Code, info: Option<ErrorInfo>, pause: impl FnOnce() -> Option<Duration>) -> Answer {
     let Some(info) = info else { return without_reason(code) };
     let refused = |outcome| Answer::Final { outcome, reason: known(&info.reason) };
     match &*info.reason {
@@ -191,10 +187,8 @@ mod tests {
     use super::*;
 
     fn status(code: Code, reason: &str, metadata: &[(&str, &str)]) -> Status {
-        let metadata: HashMap<String, String> = metadata
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
+        let metadata: HashMap<String, String> =
+            metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let mut details = ErrorDetails::with_error_info(reason, "coupon.v1", metadata);
         details.set_retry_info(Some(Duration::from_millis(500)));
         Status::with_error_details(code, "no", details)
@@ -251,10 +245,8 @@ mod tests {
 
     #[test]
     fn not_started_says_how_long_to_wait() {
-        let times = [
-            ("start_time", "2030-01-01T00:00:01.5Z"),
-            ("server_time", "2030-01-01T00:00:01.250Z"),
-        ];
+        let times =
+            [("start_time", "2030-01-01T00:00:01.5Z"), ("server_time", "2030-01-01T00:00:01.250Z")];
         let answer = of_status(&status(Code::FailedPrecondition, "NOT_STARTED", &times));
         let Answer::NotStarted { starts_in } = answer else { panic!("{answer:?}") };
         assert_eq!(starts_in, Some(Duration::from_millis(250)));

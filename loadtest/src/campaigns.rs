@@ -63,8 +63,10 @@ pub(crate) async fn create(
         ..v1::CreateCampaignRequest::default()
     };
     let client = CampaignServiceClient::new(channel.clone());
-    let answer = patiently(options.give_up_after, async || {
-        client.clone().create_campaign(limited(request.clone(), options.attempt_timeout)).await
+    let answer = patiently(options.give_up_after, || {
+        let (mut client, request) = (client.clone(), request.clone());
+        let request = limited(request, options.attempt_timeout);
+        async move { client.create_campaign(request).await }
     });
     let answer = answer.await.map_err(LoadError::call("create a campaign"))?.into_inner();
     let campaign = answer.campaign.ok_or(LoadError::BrokenAnswer("no campaign"))?;
@@ -79,8 +81,9 @@ pub(crate) async fn get(
 ) -> Result<v1::Campaign, LoadError> {
     let client = CampaignServiceClient::new(channel.clone());
     let request = v1::GetCampaignRequest { campaign_id: campaign_id.to_owned() };
-    let answer = patiently(patience, async || {
-        client.clone().get_campaign(limited(request.clone(), patience)).await
+    let answer = patiently(patience, || {
+        let (mut client, request) = (client.clone(), limited(request.clone(), patience));
+        async move { client.get_campaign(request).await }
     });
     let answer = answer.await.map_err(LoadError::call("get the campaign"))?.into_inner();
     answer.campaign.ok_or(LoadError::BrokenAnswer("no campaign"))
@@ -99,9 +102,9 @@ fn recorded(campaign: &v1::Campaign, clock: &Clock, is_complete: bool) -> Record
 }
 
 /// Calls until there is an answer, or so long; returns the last one.
-pub(crate) async fn patiently<T>(
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, Status>>>(
     patience: Duration,
-    mut call: impl AsyncFnMut() -> Result<T, Status>,
+    mut call: impl FnMut() -> F,
 ) -> Result<T, Status> {
     let end = Instant::now() + patience;
     loop {

@@ -340,9 +340,7 @@ fn answers(
             });
             Box::new(given.chain(std::iter::repeat_with(missing)).take(count))
         }
-        Err(status) => {
-            Box::new(std::iter::repeat_with(move || of_status(&status)).take(count))
-        }
+        Err(status) => Box::new(std::iter::repeat_with(move || of_status(&status)).take(count)),
     }
 }
 

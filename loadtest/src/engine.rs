@@ -280,9 +280,8 @@ impl Run {
             None => {
                 let want = self.engine.demand.next();
                 self.engine.recorder.figures.series.sent(now, 1);
-                self.tasks.spawn(async move {
-                    Done::Issue(caller.issue(want, intended, starts).await)
-                });
+                self.tasks
+                    .spawn(async move { Done::Issue(caller.issue(want, intended, starts).await) });
             }
             Some(size) => {
                 let wants: Vec<Want> = (0..size).map(|_| self.engine.demand.next()).collect();
@@ -339,8 +338,7 @@ impl Run {
 
     /// Begins to create the campaign that follows a sold-out one, unless that was done.
     fn renew(&mut self, after: usize) {
-        let is_wanted =
-            matches!(self.engine.options.target, Target::New { is_renewed: true, .. });
+        let is_wanted = matches!(self.engine.options.target, Target::New { is_renewed: true, .. });
         let is_under_way = self.creations.iter().any(|(number, _)| *number == after);
         if !is_wanted
             || !self.is_sending

@@ -28,7 +28,7 @@ pub enum Pattern {
         /// Calls under way.
         concurrency: u32,
     },
-    /// Everybody waits for the start of the campaigns and calls once; see [`crate::stampede_lead`].
+    /// Everybody waits for the start of the campaigns and calls once; one in ten cannot wait and calls up to [`crate::EARLY_LEAD`] too early.
     Stampede {
         /// How many callers there are.
         callers: u32,

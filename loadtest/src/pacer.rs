@@ -33,7 +33,13 @@ impl Pacer {
     pub(crate) fn kernel() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        Ok(Self::Kernel { timer: AsyncFd::new(timer)?, armed: None })
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, for the sake of descriptors that \
+                                       others may close; this one is owned"
+        )]
+        let timer = AsyncFd::new(timer)?;
+        Ok(Self::Kernel { timer, armed: None })
     }
 
     /// Waits until `due`, at once if that has passed; for ever if there is nothing due. It may be

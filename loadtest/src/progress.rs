@@ -37,13 +37,7 @@ impl Progress {
     }
 
     /// Shows what was reached so far, and how much a second since the last time.
-    pub(crate) fn show(
-        &mut self,
-        figures: &Figures,
-        now: u64,
-        in_flight: usize,
-        campaigns: usize,
-    ) {
+    pub(crate) fn show(&mut self, figures: &Figures, now: u64, in_flight: usize, campaigns: usize) {
         let (at, before) = std::mem::replace(&mut self.last, (now, figures.issued));
         // The first look comes at once and has nothing to tell.
         if self.show == Show::Nothing || at == 0 {

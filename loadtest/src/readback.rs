@@ -40,8 +40,9 @@ pub(crate) async fn list(channel: &Channel) -> Result<Vec<v1::Campaign>, LoadErr
     let mut page_token = String::new();
     loop {
         let request = v1::ListCampaignsRequest { page_size: PAGE, page_token: page_token.clone() };
-        let answer = patiently(PATIENCE, async || {
-            client.clone().list_campaigns(limited(request.clone(), ATTEMPT_TIMEOUT)).await
+        let answer = patiently(PATIENCE, || {
+            let (mut client, request) = (client.clone(), limited(request.clone(), ATTEMPT_TIMEOUT));
+            async move { client.list_campaigns(request).await }
         });
         let page = answer.await.map_err(LoadError::call("list the campaigns"))?.into_inner();
         campaigns.extend(page.campaigns);
@@ -59,7 +60,7 @@ pub(crate) async fn rows(
     start: Option<SystemTime>,
 ) -> Result<Rows, LoadError> {
     let client = CouponServiceClient::new(channel.clone());
-    let coupons = patiently(PATIENCE, async || stream(client.clone(), campaign_id, start).await);
+    let coupons = patiently(PATIENCE, || stream(client.clone(), campaign_id, start));
     coupons.await.map_err(LoadError::call("read a campaign back"))
 }
 
