@@ -44,13 +44,13 @@ pub enum Bottleneck {
 impl fmt::Display for Bottleneck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::None => "none: the load was given as wished",
+            Self::None => "none that the load generator knows of",
             Self::Generator => {
                 "THE LOAD GENERATOR: its thread had no time left; the system can do at least this"
             }
             Self::Machine => {
-                "THE MACHINE: calls were sent late although few were under way, since others had \
-                 the processor"
+                "THE MACHINE: calls were sent late although the load generator's thread was not \
+                 busy, since others had the processor"
             }
             Self::System => {
                 "the system: as many calls were under way as --max-in-flight allows, so that \

@@ -79,6 +79,8 @@ pub(crate) struct Finished {
     pub(crate) attempts: u32,
     /// How many of them were answered that the campaign has not started.
     pub(crate) not_started: u32,
+    /// What those were answered after which it was sent again for want of an answer.
+    pub(crate) again: Vec<Reason>,
 }
 
 /// Makes calls over one connection.
@@ -100,7 +102,7 @@ struct Pursuit {
     attempts: u32,
     not_started: u32,
     operations: Vec<Operation>,
-    last_reason: Reason,
+    again: Vec<Reason>,
 }
 
 /// What an attempt leads to.
@@ -119,7 +121,7 @@ impl Pursuit {
             attempts: 0,
             not_started: 0,
             operations: Vec::with_capacity(1),
-            last_reason: NO_ANSWER.into(),
+            again: Vec::new(),
         }
     }
 
@@ -165,7 +167,7 @@ impl Pursuit {
             }
             Answer::Again { reason, pause } => {
                 self.may_have_happened = true;
-                self.last_reason = reason;
+                self.again.push(reason);
                 let doublings = self.attempts.saturating_sub(1).min(8);
                 let usual = (PAUSE_MIN * 2_u32.pow(doublings)).min(PAUSE_MAX);
                 Step::Again(jittered(pause.unwrap_or(usual)))
@@ -197,12 +199,13 @@ impl Pursuit {
             is_unknown,
             attempts: self.attempts,
             not_started: self.not_started,
+            again: std::mem::take(&mut self.again),
         }
     }
 
     fn give_up(&mut self, intended: u64, now: u64) -> Finished {
         if self.may_have_happened || self.not_started == 0 {
-            let reason = std::mem::replace(&mut self.last_reason, NO_ANSWER.into());
+            let reason = self.again.last().cloned().unwrap_or(NO_ANSWER.into());
             self.finish(Outcome::Unknown, reason, intended, now)
         } else {
             self.operations.pop();

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use coupon_checker::Operation;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::task::{AbortHandle, JoinSet};
 use tonic::transport::Channel;
 
@@ -63,8 +64,9 @@ pub(crate) struct Engine {
 /// How the sending went.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sending {
-    /// How long calls were sent, in nanoseconds.
-    pub(crate) elapsed: u64,
+    /// How much of the time from the first call that was due to the last one the thread was on a
+    /// processor, 0 to 1.
+    pub(crate) busy: Option<f64>,
     /// How many coupons should have been asked for and never were.
     pub(crate) unsent: u64,
     /// How many calls were under way at most.
@@ -92,6 +94,8 @@ struct Run {
     created: u32,
     is_sending: bool,
     sending: Sending,
+    /// When the first call was sent, and how long the thread had been on a processor by then.
+    first: Option<(u64, Duration)>,
 }
 
 impl Engine {
@@ -170,6 +174,7 @@ impl Run {
             created,
             is_sending: true,
             sending: Sending::default(),
+            first: None,
             engine,
         }
     }
@@ -245,7 +250,11 @@ impl Run {
 
     fn stop_sending(&mut self, now: u64) {
         self.is_sending = false;
-        self.sending.elapsed = now - self.began;
+        if let Some((first, busy_before)) = self.first {
+            let lasted = Duration::from_nanos(self.engine.clock.now() - first).as_secs_f64();
+            let busy = thread_time().saturating_sub(busy_before).as_secs_f64();
+            self.sending.busy = (lasted > 0.0).then(|| busy / lasted);
+        }
         if !self.sending.was_stopped
             && let Source::Even { arrivals, .. } = &self.source
         {
@@ -276,6 +285,7 @@ impl Run {
     fn call(&mut self, intended: u64) {
         let (caller, starts) = (self.caller(), self.engine.starts);
         let now = self.engine.clock.now();
+        self.first.get_or_insert_with(|| (now, thread_time()));
         match self.engine.options.batch {
             None => {
                 let want = self.engine.demand.next();
@@ -379,4 +389,9 @@ impl Run {
         self.tasks.shutdown().await;
         (self.engine.recorder, self.sending)
     }
+}
+
+/// How long this thread was on a processor.
+fn thread_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

@@ -3,8 +3,9 @@
 //! A file is there completely or not at all. It holds recipients and codes, so that only its owner
 //! can read it.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{BufRead as _, BufReader, BufWriter, Error, ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use coupon_checker::History;
@@ -16,13 +17,16 @@ use crate::error::LoadError;
 /// How much is written and read at a time.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// Who may read a history.
+const OWNER_ONLY: u32 = 0o600;
+
 /// Writes a history, in the place of a file that was there before.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write(path: &Path, history: &History, clock: &Clock) -> Result<(), LoadError> {
     let began = humantime::format_rfc3339_nanos(clock.began_at()).to_string();
-    replace(path, |file| {
+    replace(path, OWNER_ONLY, |file| {
         let mut file = BufWriter::with_capacity(BUFFER_BYTES, file);
         for record in records(history, &began) {
             file.write_all(record.to_line().as_bytes())?;
@@ -54,9 +58,11 @@ pub fn read(path: &Path) -> Result<History, LoadError> {
 #[error("{0}: {error}", error = .0.error)]
 struct Chained(ReadError);
 
-/// Writes a file next to the one that is meant, and puts it into its place when it is complete.
+/// Writes a file next to the one that is meant, and puts it into its place when it is complete. Of
+/// `mode` goes what the process may not grant.
 pub(crate) fn replace(
     path: &Path,
+    mode: u32,
     fill: impl FnOnce(&mut File) -> std::io::Result<()>,
 ) -> Result<(), LoadError> {
     let write = || {
@@ -64,7 +70,8 @@ pub(crate) fn replace(
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             Some(_) | None => Path::new("."),
         };
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        let permissions = Permissions::from_mode(mode);
+        let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(directory)?;
         fill(file.as_file_mut())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::time::{ClockId, clock_gettime};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::campaigns;
@@ -48,7 +47,6 @@ pub struct Recording {
     setup: Setup,
     recorder: Recorder,
     sending: Sending,
-    busy: Option<f64>,
 }
 
 impl LoadTest {
@@ -105,7 +103,7 @@ impl LoadTest {
             clock,
             channels: channels.clone(),
             pacer,
-            progress: Progress::new(show),
+            progress: Progress::new(show, starts),
             recorder: Recorder::new(recorded, began, began.max(starts), seconds),
             demand,
             starts,
@@ -125,13 +123,8 @@ impl LoadTest {
     /// When a campaign that follows a sold-out one cannot be created.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Recording, LoadError> {
         let Self { engine, setup } = self;
-        let (began, busy_before) = (setup.clock.now(), thread_time());
         let (recorder, sending) = engine.run(stop).await?;
-        // What is busy while answers are awaited is counted as well, but then there is less of it.
-        let lasted = Duration::from_nanos(setup.clock.now() - began);
-        let busy = thread_time().saturating_sub(busy_before).as_secs_f64();
-        let busy = (!lasted.is_zero()).then(|| busy / lasted.as_secs_f64());
-        Ok(Recording { setup, recorder, sending, busy })
+        Ok(Recording { setup, recorder, sending })
     }
 }
 
@@ -163,7 +156,7 @@ impl Recording {
         scope: Scope,
         conditions: Conditions,
     ) -> Result<(Judged, Report), LoadError> {
-        let Self { setup, recorder, sending, busy } = self;
+        let Self { setup, recorder, sending } = self;
         let Setup { options, clock, channels, starts } = setup;
         let Recorder { campaigns, figures } = recorder;
         let persistence = Persistence {
@@ -181,7 +174,6 @@ impl Recording {
             clock: &clock,
             figures,
             sending,
-            busy,
             starts,
             campaigns: count,
             judged: &judged,
@@ -197,12 +189,6 @@ impl Recording {
 /// When the router cannot be reached or the campaigns cannot be read for a minute.
 pub async fn judge_all(router: &str) -> Result<Judged, LoadError> {
     judge(&connect(router).await?, None, Vec::new(), Scope::All).await
-}
-
-/// How long this thread was on a processor.
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 async fn connect_all(options: &Options) -> Result<Vec<Channel>, LoadError> {

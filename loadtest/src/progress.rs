@@ -19,21 +19,23 @@ pub enum Show {
 /// Shows progress.
 pub(crate) struct Progress {
     show: Show,
+    /// When there is something to wait for.
+    starts: u64,
     bar: Option<ProgressBar>,
     /// When it was last shown, and what had ended by then.
     last: (u64, u64),
 }
 
 impl Progress {
-    /// Nothing is shown yet.
-    pub(crate) fn new(show: Show) -> Self {
+    /// Nothing is shown yet. Until `starts` nanoseconds there is nothing but to wait.
+    pub(crate) fn new(show: Show, starts: u64) -> Self {
         let is_terminal = show == Show::Progress && stderr().is_terminal();
         let bar = is_terminal.then(|| {
             let style = ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}");
             let style = style.expect("the template is a constant that was tried");
             ProgressBar::new_spinner().with_style(style)
         });
-        Self { show, bar, last: (0, 0) }
+        Self { show, starts, bar, last: (0, 0) }
     }
 
     /// Shows what was reached so far, and how much a second since the last time.
@@ -55,6 +57,10 @@ impl Progress {
         }
         if errors > 0 {
             text.push_str(&format!("  {errors} ERRORS"));
+        }
+        if now < self.starts {
+            let seconds = (self.starts - now).div_ceil(1_000_000_000);
+            text = format!("starts in {seconds} s  {in_flight:>6} under way");
         }
         match &self.bar {
             Some(bar) => {

@@ -21,6 +21,9 @@ pub const LATE_AFTER: Duration = Duration::from_millis(10);
 /// How many different answers are told apart; a server that makes up reasons must not fill memory.
 const REASONS_MAX: usize = 64;
 
+/// The longest latency that is told from longer ones, in microseconds: an hour.
+pub(crate) const LATENCY_MAX_US: u64 = 3_600_000_000;
+
 /// The digits that latencies are precise to, 1 to 5.
 const DIGITS: u8 = 3;
 
@@ -60,6 +63,8 @@ pub(crate) struct Figures {
     pub(crate) attempts: u64,
     /// Repetitions for want of an answer.
     pub(crate) retries: u64,
+    /// Why: answers of attempts that are no answer to the call.
+    pub(crate) again: BTreeMap<Reason, u64>,
     /// Answers that the campaign has not started, after which it was asked again.
     pub(crate) not_started: u64,
     /// Latencies of all calls that ended, in microseconds.
@@ -93,7 +98,8 @@ pub(crate) struct Recorder {
 }
 
 fn histogram() -> Histogram<u64> {
-    Histogram::new(DIGITS).expect("the digits are in range")
+    let histogram = Histogram::new_with_max(LATENCY_MAX_US, DIGITS);
+    histogram.expect("the bound and the digits are in range")
 }
 
 /// Nanoseconds as microseconds, rounded up: a latency is never shown as less than it was.
@@ -121,6 +127,7 @@ impl Recorder {
             unknown: 0,
             attempts: 0,
             retries: 0,
+            again: BTreeMap::new(),
             not_started: 0,
             latency: histogram(),
             latency_issued: histogram(),
@@ -179,6 +186,9 @@ impl Recorder {
         }
         figures.series.ended(call.finished, ending, latency);
         count(&mut figures.answers, call.reason);
+        for reason in call.again {
+            count(&mut figures.again, reason);
+        }
         campaign.operations.extend(call.operations);
         is_sold_out
     }
@@ -237,6 +247,7 @@ mod tests {
             is_unknown: false,
             attempts: 1,
             not_started: 0,
+            again: Vec::new(),
         }
     }
 

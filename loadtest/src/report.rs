@@ -8,6 +8,7 @@ use coupon_checker::Verdict;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::answer::Reason;
 use crate::bottleneck::{self, Bottleneck, Symptoms};
 use crate::clock::{Clock, nanos};
 use crate::engine::Sending;
@@ -113,6 +114,8 @@ pub struct Report {
     pub attempts: u64,
     /// Repetitions for want of an answer.
     pub retries: u64,
+    /// Why: attempts by the answer that was none.
+    pub retries_after: BTreeMap<String, u64>,
     /// Calls by what they were answered; those given up by what their last attempt was answered.
     pub answers: BTreeMap<String, u64>,
     /// Of all calls, from the intended time to the final answer.
@@ -153,7 +156,6 @@ pub(crate) struct Material<'a> {
     pub(crate) clock: &'a Clock,
     pub(crate) figures: Figures,
     pub(crate) sending: Sending,
-    pub(crate) busy: Option<f64>,
     pub(crate) starts: u64,
     pub(crate) campaigns: usize,
     pub(crate) judged: &'a Judged,
@@ -161,8 +163,7 @@ pub(crate) struct Material<'a> {
 
 impl Report {
     pub(crate) fn new(material: Material<'_>, conditions: Conditions) -> Self {
-        let Material { options, clock, figures, sending, busy, starts, campaigns, judged } =
-            material;
+        let Material { options, clock, figures, sending, starts, campaigns, judged } = material;
         let (pattern, offered_per_second) = match options.pattern {
             Pattern::Open { rate } => ("open", Some(rate)),
             Pattern::Closed { .. } => ("closed", None),
@@ -171,7 +172,7 @@ impl Report {
         let is_open = !matches!(options.pattern, Pattern::Closed { .. });
         let symptoms = Symptoms {
             is_open,
-            busy,
+            busy: sending.busy,
             offered: figures.sent + sending.unsent,
             late: figures.late + sending.unsent,
             was_bounded: sending.was_bounded,
@@ -203,20 +204,18 @@ impl Report {
             unknown: figures.unknown,
             attempts: figures.attempts,
             retries: figures.retries,
-            answers: figures
-                .answers
-                .iter()
-                .map(|(reason, count)| (reason.to_string(), *count))
-                .collect(),
+            retries_after: named(&figures.again),
+            answers: named(&figures.answers),
             latency: latency(&figures.latency),
             latency_issued: latency(&figures.latency_issued),
             latency_reads: latency(&figures.latency_reads),
             reads_failed: figures.reads_failed,
             longest_gap_ms: millis(figures.gap_max),
-            generator_busy: busy,
+            generator_busy: sending.busy,
             in_flight_top: sending.in_flight_top,
             bottleneck: bottleneck::find(symptoms),
-            was_stopped: sending.was_stopped,
+            // Without a duration, being stopped is its way to end.
+            was_stopped: sending.was_stopped && options.duration.is_some(),
             stampede,
             issued_before_start: judged.issued_before_start,
             verdict: judged.verdict.clone(),
@@ -232,7 +231,7 @@ impl Report {
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), LoadError> {
         use std::io::Write as _;
-        replace(path, |file| {
+        replace(path, 0o666, |file| {
             let mut file = std::io::BufWriter::new(file);
             serde_json::to_writer_pretty(&mut file, self)?;
             writeln!(file)?;
@@ -266,6 +265,10 @@ fn stampede(
         all_answered_after_ms: after(figures.last_end),
         not_started: figures.not_started,
     })
+}
+
+fn named(counts: &BTreeMap<Reason, u64>) -> BTreeMap<String, u64> {
+    counts.iter().map(|(reason, count)| (reason.to_string(), *count)).collect()
 }
 
 fn latency(histogram: &Histogram<u64>) -> Latency {

@@ -3,6 +3,8 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::recorder::LATENCY_MAX_US;
+
 /// How long a slot is while the run is short.
 const SLOT_SHORT_MS: u32 = 100;
 
@@ -62,7 +64,8 @@ impl Series {
     pub(crate) fn new(began: u64, seconds: Option<u64>) -> Self {
         let is_short = seconds.is_some_and(|seconds| seconds <= SHORT_SECONDS);
         let slot_ms = if is_short { SLOT_SHORT_MS } else { SLOT_LONG_MS };
-        let latency = Histogram::new(DIGITS).expect("the digits are in range");
+        let latency = Histogram::new_with_max(LATENCY_MAX_US, DIGITS);
+        let latency = latency.expect("the bound and the digits are in range");
         Self { slot_ms, began, done: Vec::new(), current: Slot::default(), latency }
     }
 

@@ -65,8 +65,10 @@ impl Display for Summary<'_> {
         )?;
         writeln!(
             f,
-            "attempts     {}, of which {} repeated a call without an answer",
-            report.attempts, report.retries
+            "attempts     {}, of which {} repeated a call without an answer{}",
+            report.attempts,
+            report.retries,
+            after(&report.retries_after)
         )?;
         writeln!(f, "longest gap  {} without a call served", Millis(report.longest_gap_ms))?;
         stampede(f, report)?;
@@ -74,6 +76,16 @@ impl Display for Summary<'_> {
         latencies(f, report)?;
         generator(f, report)
     }
+}
+
+/// What answers repetitions followed.
+fn after(reasons: &std::collections::BTreeMap<String, u64>) -> String {
+    if reasons.is_empty() {
+        return String::new();
+    }
+    let reasons: Vec<String> =
+        reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    format!(" ({})", reasons.join(", "))
 }
 
 fn stampede(f: &mut Formatter<'_>, report: &Report) -> fmt::Result {
