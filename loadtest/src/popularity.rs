@@ -91,7 +91,7 @@ mod tests {
         let picker = Picker::new(popularity, campaigns);
         let mut counts = vec![0; campaigns];
         for point in 0..1_000 {
-            counts[picker.pick(f64::from(point) / 1_000.0)] += 1;
+            counts[picker.pick((f64::from(point) + 0.5) / 1_000.0)] += 1;
         }
         counts
     }
