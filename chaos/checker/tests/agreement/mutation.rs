@@ -35,18 +35,21 @@ fn row<'a>(campaign: &'a mut Campaign, random: &mut Random) -> Option<&'a mut Co
 
 fn move_call(campaign: &mut Campaign, random: &mut Random) {
     let Some(operation) = call(campaign, random) else { return };
-    match random.below(8) {
+    if operation.returned < operation.invoked {
+        return;
+    }
+    match random.below(10) {
         0..=2 => operation.invoked = (operation.invoked + random.below(8)).min(operation.returned),
         3..=5 => operation.returned -= random.below(operation.returned - operation.invoked + 1),
-        6 => {
+        6..=7 => {
             operation.invoked += 8;
             operation.returned += 8;
         }
-        _ => {
-            let by = operation.invoked.min(8);
-            operation.invoked -= by;
+        8 => {
+            operation.invoked = operation.invoked.saturating_sub(8);
             operation.returned = operation.returned.saturating_sub(8);
         }
+        _ => operation.invoked = operation.returned + random.below(2),
     }
 }
 
