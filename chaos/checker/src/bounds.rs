@@ -24,8 +24,9 @@
 //! an upper bound of it or of a later one: p(s) is then the greatest of the lower bounds up to s.
 
 use crate::history::{Call, Coupon, Operation, Outcome};
-use crate::index::{Index, Request};
+use crate::index::Index;
 use crate::phantoms::may_have_issued;
+use crate::request::Request;
 
 /// When the coupons of a campaign can have been issued, in nanoseconds of the recording.
 pub(crate) struct Bounds {
@@ -53,7 +54,7 @@ impl Bounds {
         let moments = vec![ANY; index.campaign.rows.len() + 1];
         let mut bounds = Self { moments, started: u64::MAX, ended: u64::MAX };
         for request in index.requests() {
-            bounds.add_request(&request, index.campaign.is_complete);
+            bounds.add_request(request, index.campaign.is_complete);
         }
         for operation in &index.campaign.operations {
             bounds.add_answer(operation, index);
@@ -86,7 +87,7 @@ impl Bounds {
     }
 
     /// Bounds the coupon of a request by its questions.
-    fn add_request(&mut self, request: &Request<'_>, is_complete: bool) {
+    fn add_request(&mut self, request: Request<'_>, is_complete: bool) {
         for row in request.rows() {
             self.not_before(row.sequence, asked_for(row, request, is_complete));
             for issue in request.issues() {
@@ -131,7 +132,7 @@ impl Bounds {
 
 /// The earliest question that can have issued a coupon. Where others asked as well, only the answer
 /// that says so itself was the first one.
-fn asked_for(row: &Coupon, request: &Request<'_>, is_complete: bool) -> u64 {
+fn asked_for(row: &Coupon, request: Request<'_>, is_complete: bool) -> u64 {
     let candidates = || request.issues().filter(|issue| may_have_issued(*issue, row));
     let is_first = |outcome: &Outcome| matches!(outcome, Outcome::Issued { replayed: false, .. });
     let first = candidates().find(|issue| is_first(&issue.operation.outcome));

@@ -197,6 +197,9 @@ fn change_campaign(campaign: &mut Campaign, random: &mut Random) {
 }
 
 fn ask_otherwise(campaign: &mut Campaign, random: &mut Random) {
+    if random.percent(30) {
+        return share_request(campaign, random);
+    }
     let number = random.below(7);
     let Some(operation) = call(campaign, random) else { return };
     match &mut operation.call {
@@ -209,5 +212,19 @@ fn ask_otherwise(campaign: &mut Campaign, random: &mut Random) {
         }
         Call::Redeem { code } | Call::Void { code } => *code = format!("c{number}").into(),
         Call::Get => operation.call = Call::Void { code: "c1".into() },
+    }
+}
+
+/// A refusal for the limit gets the request id of a coupon.
+fn share_request(campaign: &mut Campaign, random: &mut Random) {
+    let Some(row) = row(campaign, random) else { return };
+    let shared = row.request_id;
+    for operation in &mut campaign.operations {
+        let is_refused = matches!(operation.outcome, Outcome::LimitReached { .. });
+        if let Call::Issue { request_id, .. } = &mut operation.call
+            && is_refused
+        {
+            *request_id = shared;
+        }
     }
 }
