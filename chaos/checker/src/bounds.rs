@@ -13,13 +13,9 @@
 //! | the same, and coupon s was issued later to another recipient of this request id | invoked ≤ p(s) |
 //! | used, or cancelled: coupon s | p(s) ≤ returned |
 //!
-//! The campaign's start is p(0), before all coupons, and its end is after them all:
-//!
-//! | answer | what it says |
-//! |---|---|
-//! | not started | invoked ≤ p(0) |
-//! | sold out | p(0) ≤ returned, invoked ≤ end |
-//! | ended | end ≤ returned |
+//! The campaign starts before all coupons and ends after them. "Sold out" can only be said after the
+//! start, and "ended" only after the end. What is asked for too late by that is found by
+//! [`window`](crate::window); it bounds no coupon.
 //!
 //! Each answer stands for one moment between its question and its return, at which the number of
 //! coupons was in some interval; an upper bound of the interval's first coupon and a lower bound of
@@ -28,44 +24,37 @@
 //! an upper bound of it or of a later one: p(s) is then the greatest of the lower bounds up to s.
 
 use crate::history::{Call, Coupon, Operation, Outcome};
-use crate::index::{Index, Request};
+use crate::index::Index;
 use crate::phantoms::may_have_issued;
+use crate::request::Request;
 
 /// When the coupons of a campaign can have been issued, in nanoseconds of the recording.
 pub(crate) struct Bounds {
-    /// By sequence number; that of 0 is the campaign's start.
+    /// By sequence number; that of 0 is unused.
     moments: Vec<Bound>,
-    /// The campaign's end.
-    pub(crate) end: Bound,
+    /// When the campaign has started at the latest, by what was said of it other than with a coupon.
+    pub(crate) started: u64,
+    /// When the campaign has ended at the latest.
+    pub(crate) ended: u64,
 }
 
-/// The moments at which something can have happened.
+/// The moments at which a coupon can have been issued.
 #[derive(Clone, Copy)]
 pub(crate) struct Bound {
     pub(crate) earliest: u64,
     pub(crate) latest: u64,
 }
 
-impl Bound {
-    const ANY: Self = Self { earliest: 0, latest: u64::MAX };
-
-    fn not_before(&mut self, moment: u64) {
-        self.earliest = self.earliest.max(moment);
-    }
-
-    fn not_after(&mut self, moment: u64) {
-        self.latest = self.latest.min(moment);
-    }
-}
+const ANY: Bound = Bound { earliest: 0, latest: u64::MAX };
 
 impl Bounds {
     /// Draws the bounds from all answers. What other checks report, as an answer about a coupon that
     /// is not there, says nothing here.
     pub(crate) fn of(index: &Index<'_>) -> Self {
-        let moments = vec![Bound::ANY; index.campaign.rows.len() + 1];
-        let mut bounds = Self { moments, end: Bound::ANY };
+        let moments = vec![ANY; index.campaign.rows.len() + 1];
+        let mut bounds = Self { moments, started: u64::MAX, ended: u64::MAX };
         for request in index.requests() {
-            bounds.add_request(&request, index.campaign.is_complete);
+            bounds.add_request(request, index.campaign.is_complete);
         }
         for operation in &index.campaign.operations {
             bounds.add_answer(operation, index);
@@ -73,36 +62,32 @@ impl Bounds {
         bounds
     }
 
-    /// The campaign's start.
-    pub(crate) fn start(&self) -> Bound {
-        self.moments[0]
-    }
-
     /// The coupons in the order of issuance, with their sequence numbers.
     pub(crate) fn coupons(&self) -> impl Iterator<Item = (u64, Bound)> {
         (0..).zip(self.moments.iter().copied()).skip(1)
     }
 
-    /// The coupon's moment; `None` if there is no such coupon.
     fn coupon(&mut self, sequence: u64) -> Option<&mut Bound> {
-        let moment = self.moments.get_mut(usize::try_from(sequence).ok()?)?;
-        (sequence > 0).then_some(moment)
+        let bound = self.moments.get_mut(usize::try_from(sequence).ok()?)?;
+        (sequence > 0).then_some(bound)
     }
 
+    /// A coupon was asked for, or not there yet, at a moment.
     fn not_before(&mut self, sequence: u64, moment: u64) {
         if let Some(bound) = self.coupon(sequence) {
-            bound.not_before(moment);
+            bound.earliest = bound.earliest.max(moment);
         }
     }
 
+    /// A coupon was there at a moment.
     fn not_after(&mut self, sequence: u64, moment: u64) {
         if let Some(bound) = self.coupon(sequence) {
-            bound.not_after(moment);
+            bound.latest = bound.latest.min(moment);
         }
     }
 
     /// Bounds the coupon of a request by its questions.
-    fn add_request(&mut self, request: &Request<'_>, is_complete: bool) {
+    fn add_request(&mut self, request: Request<'_>, is_complete: bool) {
         for row in request.rows() {
             self.not_before(row.sequence, asked_for(row, request, is_complete));
             for issue in request.issues() {
@@ -113,7 +98,7 @@ impl Bounds {
         }
     }
 
-    /// Bounds coupons, start and end by an answer.
+    /// Bounds what an answer shows.
     fn add_answer(&mut self, operation: &Operation, index: &Index<'_>) {
         let Operation { invoked, returned, call, outcome } = operation;
         let campaign = index.campaign;
@@ -122,12 +107,10 @@ impl Bounds {
                 self.not_after(*sequence, *returned);
             }
             (Call::Issue { .. }, Outcome::SoldOut) => {
-                self.moments[0].not_after(*returned);
+                self.started = self.started.min(*returned);
                 self.not_after(campaign.quota, *returned);
-                self.end.not_before(*invoked);
             }
-            (Call::Issue { .. }, Outcome::NotStarted) => self.moments[0].not_before(*invoked),
-            (Call::Issue { .. }, Outcome::Ended) => self.end.not_after(*returned),
+            (Call::Issue { .. }, Outcome::Ended) => self.ended = self.ended.min(*returned),
             (Call::Issue { recipient, .. }, Outcome::LimitReached { .. }) => {
                 if let Some(last) = index.coupon_at_limit(recipient) {
                     self.not_after(last.sequence, *returned);
@@ -149,7 +132,7 @@ impl Bounds {
 
 /// The earliest question that can have issued a coupon. Where others asked as well, only the answer
 /// that says so itself was the first one.
-fn asked_for(row: &Coupon, request: &Request<'_>, is_complete: bool) -> u64 {
+fn asked_for(row: &Coupon, request: Request<'_>, is_complete: bool) -> u64 {
     let candidates = || request.issues().filter(|issue| may_have_issued(*issue, row));
     let is_first = |outcome: &Outcome| matches!(outcome, Outcome::Issued { replayed: false, .. });
     let first = candidates().find(|issue| is_first(&issue.operation.outcome));

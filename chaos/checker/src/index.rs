@@ -2,24 +2,22 @@
 //!
 //! Everything is sorted and joined; nothing is looked up in a table whose order could depend on a
 //! seed. Positions are kept as `u32` and strings as hashes, so that the index of ten million calls
-//! takes less room than the calls.
+//! takes much less room than the calls.
 
 use std::cmp::Ordering;
 
 use crate::history::{Call, Campaign, Coupon, Operation};
+use crate::request::{Request, Requests};
 
 /// A campaign, with its rows and calls by what the checks look for.
 pub(crate) struct Index<'a> {
     pub(crate) campaign: &'a Campaign,
-    rows_by_sequence: Vec<u32>,
-    rows_by_request: Vec<(Key, u32)>,
-    rows_by_recipient: Vec<(u64, u32)>,
-    rows_by_code: Vec<(u64, u32)>,
-    issues_by_request: Vec<(Key, u32)>,
+    /// In the order of their sequence numbers; what follows counts them in this order.
+    rows: Vec<&'a Coupon>,
+    by_recipient: Vec<(u64, u32)>,
+    by_code: Vec<(u64, u32)>,
+    requests: Requests,
 }
-
-/// A request id in two halves, for a `u128` would be aligned to 16 bytes.
-type Key = [u64; 2];
 
 /// A call for a coupon.
 #[derive(Clone, Copy)]
@@ -29,137 +27,67 @@ pub(crate) struct Issue<'a> {
     pub(crate) recipient: &'a str,
 }
 
-/// All that is known of one request id.
-pub(crate) struct Request<'a> {
-    campaign: &'a Campaign,
-    rows: &'a [(Key, u32)],
-    issues: &'a [(Key, u32)],
-}
-
-impl<'a> Request<'a> {
-    /// The coupons that it issued, which should be one or none, in the order of issuance.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &'a Coupon> + use<'a> {
-        let campaign = self.campaign;
-        self.rows.iter().map(move |(_, row)| &campaign.rows[place(*row)])
-    }
-
-    /// The calls that carried it, in the order of the recording.
-    pub(crate) fn issues(&self) -> impl Iterator<Item = Issue<'a>> + use<'a> {
-        let campaign = self.campaign;
-        self.issues.iter().filter_map(move |(_, call)| issue(&campaign.operations[place(*call)]))
+impl<'a> Issue<'a> {
+    /// The call, if it is one for a coupon.
+    pub(crate) fn of(operation: &'a Operation) -> Option<Self> {
+        match &operation.call {
+            Call::Issue { request_id, recipient } => {
+                Some(Self { operation, request_id: *request_id, recipient })
+            }
+            Call::Get | Call::Redeem { .. } | Call::Void { .. } => None,
+        }
     }
 }
 
 impl<'a> Index<'a> {
     /// Puts a campaign in order.
     pub(crate) fn of(campaign: &'a Campaign) -> Self {
-        let rows = &campaign.rows;
-        let sequence = |row: &u32| rows[place(*row)].sequence;
-        let recipient = |row: &u32| &*rows[place(*row)].recipient;
-
-        let code = |row: &u32| &*rows[place(*row)].code;
-
-        let mut rows_by_sequence: Vec<u32> = numbered(rows).map(|(number, _)| number).collect();
-        rows_by_sequence.sort_by_key(sequence);
-
-        let mut rows_by_request: Vec<(Key, u32)> =
-            numbered(rows).map(|(number, row)| (key(row.request_id), number)).collect();
-        rows_by_request.sort_unstable_by(|(one, row), (other, another)| {
-            one.cmp(other).then_with(|| sequence(row).cmp(&sequence(another)))
-        });
-
-        let mut rows_by_recipient: Vec<(u64, u32)> =
-            numbered(rows).map(|(number, row)| (hash(&row.recipient), number)).collect();
-        rows_by_recipient.sort_unstable_by(|(one, row), (other, another)| {
-            one.cmp(other)
-                .then_with(|| recipient(row).cmp(recipient(another)))
-                .then_with(|| sequence(row).cmp(&sequence(another)))
-        });
-
+        let mut rows: Vec<&Coupon> = campaign.rows.iter().collect();
+        rows.sort_by_key(|row| row.sequence);
+        let requests = Requests::of(&campaign.operations, &rows);
+        let by_recipient = by_text(&rows, |row| &row.recipient);
         // Few histories look a coupon up by its code.
         let looks_codes_up = campaign.operations.iter().any(|call| call.code().is_some());
-        let mut rows_by_code: Vec<(u64, u32)> = numbered(rows)
-            .filter(|_| looks_codes_up)
-            .map(|(number, row)| (hash(&row.code), number))
-            .collect();
-        rows_by_code.sort_unstable_by(|(one, row), (other, another)| {
-            one.cmp(other)
-                .then_with(|| code(row).cmp(code(another)))
-                .then_with(|| sequence(row).cmp(&sequence(another)))
-        });
-
-        let mut issues_by_request: Vec<(Key, u32)> = numbered(&campaign.operations)
-            .filter_map(|(number, call)| Some((key(issue(call)?.request_id), number)))
-            .collect();
-        issues_by_request.sort_unstable();
-
-        Self {
-            campaign,
-            rows_by_sequence,
-            rows_by_request,
-            rows_by_recipient,
-            rows_by_code,
-            issues_by_request,
-        }
+        let by_code = if looks_codes_up { by_text(&rows, |row| &row.code) } else { Vec::new() };
+        Self { campaign, rows, by_recipient, by_code, requests }
     }
 
     /// The rows in the order of their sequence numbers.
     pub(crate) fn rows_by_sequence(&self) -> impl Iterator<Item = &'a Coupon> {
-        let campaign = self.campaign;
-        self.rows_by_sequence.iter().map(move |row| &campaign.rows[place(*row)])
+        self.rows.iter().copied()
     }
 
     /// Whether there is a row with this sequence number.
     pub(crate) fn has_sequence(&self, sequence: u64) -> bool {
-        let rows = &self.campaign.rows;
-        self.rows_by_sequence
-            .binary_search_by_key(&sequence, |row| rows[place(*row)].sequence)
-            .is_ok()
+        self.rows.binary_search_by_key(&sequence, |row| row.sequence).is_ok()
     }
 
     /// All calls for a coupon, in the order of the recording.
     pub(crate) fn issues(&self) -> impl Iterator<Item = Issue<'a>> + use<'a> {
-        self.campaign.operations.iter().filter_map(issue)
+        self.campaign.operations.iter().filter_map(Issue::of)
     }
 
-    /// All request ids that were sent or found.
+    /// All request ids that were sent or found, in the order in which they were recorded first.
     pub(crate) fn requests(&self) -> impl Iterator<Item = Request<'_>> {
-        let (mut rows, mut issues) = (&*self.rows_by_request, &*self.issues_by_request);
-        std::iter::from_fn(move || {
-            let least = match (rows.first(), issues.first()) {
-                (Some((row, _)), Some((call, _))) => *row.min(call),
-                (Some((only, _)), None) | (None, Some((only, _))) => *only,
-                (None, None) => return None,
-            };
-            let campaign = self.campaign;
-            let request = Request {
-                campaign,
-                rows: take(&mut rows, least),
-                issues: take(&mut issues, least),
-            };
-            Some(request)
-        })
+        self.requests.all(&self.campaign.operations, &self.rows)
     }
 
     /// The coupons of each recipient that has any, in the order of issuance.
-    pub(crate) fn holders(&self) -> impl Iterator<Item = Vec<&'a Coupon>> {
-        let rows = &self.campaign.rows;
+    pub(crate) fn holders(
+        &self,
+    ) -> impl Iterator<Item = impl ExactSizeIterator<Item = &'a Coupon>> {
+        let rows = &self.rows;
         let same = |(one, row): &(u64, u32), (other, another): &(u64, u32)| {
             one == other && rows[place(*row)].recipient == rows[place(*another)].recipient
         };
-        self.rows_by_recipient
-            .chunk_by(same)
-            .map(|held| held.iter().map(|(_, row)| &rows[place(*row)]).collect())
+        let all = self.by_recipient.chunk_by(same);
+        all.map(|held| held.iter().map(|(_, row)| rows[place(*row)]))
     }
 
     /// The coupons of a recipient, in the order of issuance.
     pub(crate) fn held_by(&self, recipient: &str) -> impl ExactSizeIterator<Item = &'a Coupon> {
-        let rows = &self.campaign.rows;
-        let wanted = hash(recipient);
-        let held = equal(&self.rows_by_recipient, |(found, row)| {
-            found.cmp(&wanted).then_with(|| (*rows[place(*row)].recipient).cmp(recipient))
-        });
-        held.iter().map(|(_, row)| &rows[place(*row)])
+        let found = with_text(&self.rows, &self.by_recipient, |row| &row.recipient, recipient);
+        found.iter().map(|(_, row)| self.rows[place(*row)])
     }
 
     /// The coupon with which a recipient reached the limit; `None` if it did not.
@@ -170,17 +98,34 @@ impl<'a> Index<'a> {
 
     /// The coupon with this code, the first one if there are several.
     pub(crate) fn with_code(&self, code: &str) -> Option<&'a Coupon> {
-        let rows = &self.campaign.rows;
-        let wanted = hash(code);
-        let found = equal(&self.rows_by_code, |(found, row)| {
-            found.cmp(&wanted).then_with(|| (*rows[place(*row)].code).cmp(code))
-        });
-        found.first().map(|(_, row)| &rows[place(*row)])
+        let found = with_text(&self.rows, &self.by_code, |row| &row.code, code);
+        found.first().map(|(_, row)| self.rows[place(*row)])
     }
 }
 
-/// The entries that compare as equal, of entries that are in order.
-fn equal<T>(entries: &[T], compare: impl Fn(&T) -> Ordering) -> &[T] {
+/// The numbers of all rows by one of their texts, those with the same text in the order of issuance.
+fn by_text(rows: &[&Coupon], text: impl Fn(&Coupon) -> &str) -> Vec<(u64, u32)> {
+    let mut entries: Vec<(u64, u32)> =
+        numbered(rows).map(|(number, row)| (hash(text(row)), number)).collect();
+    entries.sort_unstable_by(|(one, row), (other, another)| {
+        one.cmp(other)
+            .then_with(|| text(rows[place(*row)]).cmp(text(rows[place(*another)])))
+            .then(row.cmp(another))
+    });
+    entries
+}
+
+/// The entries of `by_text` whose text is the one that is wanted.
+fn with_text<'e>(
+    rows: &[&Coupon],
+    entries: &'e [(u64, u32)],
+    text: impl Fn(&Coupon) -> &str,
+    wanted: &str,
+) -> &'e [(u64, u32)] {
+    let wanted_hash = hash(wanted);
+    let compare = |(found, row): &(u64, u32)| {
+        found.cmp(&wanted_hash).then_with(|| text(rows[place(*row)]).cmp(wanted))
+    };
     let first = entries.partition_point(|entry| compare(entry) == Ordering::Less);
     let rest = &entries[first..];
     let count = rest.partition_point(|entry| compare(entry) == Ordering::Equal);
@@ -194,7 +139,8 @@ pub(crate) fn hash(text: &str) -> u64 {
     text.bytes().fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
-/// Items with their positions.
+/// Items with their positions. There are never more than 32 bits of them: the history would take
+/// hundreds of gigabytes.
 pub(crate) fn numbered<T>(items: &[T]) -> impl Iterator<Item = (u32, &T)> {
     (0..=u32::MAX).zip(items)
 }
@@ -204,24 +150,32 @@ pub(crate) fn place(number: u32) -> usize {
     usize::try_from(number).expect("memory that holds the history has addresses of 32 bits or more")
 }
 
-fn key(request_id: u128) -> Key {
-    let [high, low] = [request_id >> 64, request_id & u128::from(u64::MAX)];
-    [high, low].map(|half| u64::try_from(half).expect("half of 128 bits are 64"))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::campaign;
 
-fn issue(operation: &Operation) -> Option<Issue<'_>> {
-    match &operation.call {
-        Call::Issue { request_id, recipient } => {
-            Some(Issue { operation, request_id: *request_id, recipient })
+    /// A recipient and a code of many coupons are found, whatever the order of the rows.
+    #[test]
+    fn rows_are_found_by_text() {
+        let mut campaign = campaign("a", 100);
+        for row in campaign.rows.iter_mut().filter(|row| row.sequence % 7 == 0) {
+            row.recipient = "collector".into();
         }
-        Call::Get | Call::Redeem { .. } | Call::Void { .. } => None,
+        campaign.rows.reverse();
+        campaign.operations.push(Operation {
+            invoked: 0,
+            returned: 0,
+            call: Call::Redeem { code: "a-7".into() },
+            outcome: crate::Outcome::Refused,
+        });
+        let index = Index::of(&campaign);
+        let held: Vec<u64> = index.held_by("collector").map(|row| row.sequence).collect();
+        assert_eq!(held, (1..=14).map(|number| 7 * number).collect::<Vec<u64>>());
+        assert_eq!(index.held_by("nobody").len(), 0);
+        assert_eq!(index.coupon_at_limit("collector").map(|row| row.sequence), Some(7));
+        assert_eq!(index.with_code("a-9").map(|row| row.sequence), Some(9));
+        assert_eq!(index.with_code("a-101"), None);
+        assert_eq!(index.holders().count(), 100 - 14 + 1);
     }
-}
-
-/// Takes the entries of one key off the front.
-fn take<'a>(entries: &mut &'a [(Key, u32)], wanted: Key) -> &'a [(Key, u32)] {
-    let count = entries.iter().take_while(|(found, _)| *found == wanted).count();
-    let (taken, rest) = entries.split_at(count);
-    *entries = rest;
-    taken
 }

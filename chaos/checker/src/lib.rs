@@ -38,6 +38,7 @@ mod redemptions;
 mod refusals;
 mod repeats;
 mod replicas;
+mod request;
 #[cfg(test)]
 mod sample;
 mod verdict;

@@ -1,6 +1,6 @@
 //! A recipient never holds more than the campaign's limit.
 
-use crate::findings::{Findings, len};
+use crate::findings::Findings;
 use crate::index::Index;
 
 /// Finds recipients that hold more than the limit.
@@ -10,14 +10,12 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
     if limit == 0 {
         return findings;
     }
-    for coupons in index.holders() {
-        let held = len(&coupons);
+    for mut coupons in index.holders() {
+        let held = u64::try_from(coupons.len()).unwrap_or(u64::MAX);
         // The recipient is not named: verdicts are printed, recipients are nobody else's business.
         findings.add(index.campaign, u64::from(held > limit), || {
-            format!(
-                "the holder of coupon {} holds {held}, the limit is {limit}",
-                coupons[0].sequence
-            )
+            let first = coupons.next().map_or(0, |first| first.sequence);
+            format!("the holder of coupon {first} holds {held}, the limit is {limit}")
         });
     }
     findings

@@ -13,9 +13,8 @@ use crate::index::Index;
 pub(crate) fn find(index: &Index<'_>, bounds: &Bounds) -> Findings {
     let mut findings = Findings::default();
     let coupons = bounds.coupons().map(|(_, bound)| bound.latest);
-    let started = coupons.chain([bounds.start().latest, bounds.end.latest]).min();
-    let started = started.expect("the start is one of them");
-    let ended = bounds.end.latest;
+    let ended = bounds.ended;
+    let started = coupons.fold(bounds.started.min(ended), u64::min);
     for issue in index.issues() {
         let invoked = issue.operation.invoked;
         if issue.operation.outcome == Outcome::NotStarted {

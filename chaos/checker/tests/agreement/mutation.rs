@@ -35,18 +35,21 @@ fn row<'a>(campaign: &'a mut Campaign, random: &mut Random) -> Option<&'a mut Co
 
 fn move_call(campaign: &mut Campaign, random: &mut Random) {
     let Some(operation) = call(campaign, random) else { return };
-    match random.below(8) {
+    if operation.returned < operation.invoked {
+        return;
+    }
+    match random.below(10) {
         0..=2 => operation.invoked = (operation.invoked + random.below(8)).min(operation.returned),
         3..=5 => operation.returned -= random.below(operation.returned - operation.invoked + 1),
-        6 => {
+        6..=7 => {
             operation.invoked += 8;
             operation.returned += 8;
         }
-        _ => {
-            let by = operation.invoked.min(8);
-            operation.invoked -= by;
+        8 => {
+            operation.invoked = operation.invoked.saturating_sub(8);
             operation.returned = operation.returned.saturating_sub(8);
         }
+        _ => operation.invoked = operation.returned + random.below(2),
     }
 }
 
@@ -194,6 +197,9 @@ fn change_campaign(campaign: &mut Campaign, random: &mut Random) {
 }
 
 fn ask_otherwise(campaign: &mut Campaign, random: &mut Random) {
+    if random.percent(30) {
+        return share_request(campaign, random);
+    }
     let number = random.below(7);
     let Some(operation) = call(campaign, random) else { return };
     match &mut operation.call {
@@ -206,5 +212,19 @@ fn ask_otherwise(campaign: &mut Campaign, random: &mut Random) {
         }
         Call::Redeem { code } | Call::Void { code } => *code = format!("c{number}").into(),
         Call::Get => operation.call = Call::Void { code: "c1".into() },
+    }
+}
+
+/// A refusal for the limit gets the request id of a coupon.
+fn share_request(campaign: &mut Campaign, random: &mut Random) {
+    let Some(row) = row(campaign, random) else { return };
+    let shared = row.request_id;
+    for operation in &mut campaign.operations {
+        let is_refused = matches!(operation.outcome, Outcome::LimitReached { .. });
+        if let Call::Issue { request_id, .. } = &mut operation.call
+            && is_refused
+        {
+            *request_id = shared;
+        }
     }
 }

@@ -22,7 +22,8 @@ impl Random {
 
     /// The position of one of `count` things, which are not none.
     pub(crate) fn place(&mut self, count: usize) -> usize {
-        usize::try_from(self.below(u64::try_from(count).unwrap())).unwrap()
+        let place = self.below(count as u64);
+        usize::try_from(place).expect("it is below a usize")
     }
 
     /// True so many times out of a hundred.

@@ -120,14 +120,11 @@ impl Search<'_> {
             return Some(state.clone());
         }
         match &operation.call {
-            Call::Get => (operation.outcome
-                == Outcome::Counted { issued: u64::try_from(state.issued).unwrap() })
-            .then(|| state.clone()),
+            Call::Get => (operation.outcome == Outcome::Counted { issued: state.issued as u64 })
+                .then(|| state.clone()),
             Call::Redeem { code } | Call::Void { code } => {
-                let to = match operation.call {
-                    Call::Redeem { .. } => CouponState::Redeemed,
-                    _ => CouponState::Voided,
-                };
+                let is_use = matches!(operation.call, Call::Redeem { .. });
+                let to = if is_use { CouponState::Redeemed } else { CouponState::Voided };
                 let place = self.found[..state.issued].iter().position(|row| row.code == *code)?;
                 let is_done = is_unknown || operation.outcome == Outcome::Done;
                 if !is_done {
@@ -157,8 +154,8 @@ impl Search<'_> {
         }
         let held: Vec<&str> =
             rows.iter().filter(|row| *row.recipient == *recipient).map(|row| &*row.code).collect();
-        let limit = usize::try_from(self.campaign.per_recipient_limit).unwrap();
-        if limit > 0 && held.len() >= limit {
+        let limit = self.campaign.per_recipient_limit;
+        if limit > 0 && held.len() as u64 >= limit {
             return Answer::Limit(held);
         }
         match state.phase {

@@ -37,7 +37,7 @@ fn plan(random: &mut Random) -> (u64, Operation) {
         0..=13 => {
             let request_id = random.below(7);
             // Few requests are sent for another recipient than the time before.
-            let recipient = if random.percent(95) { request_id % 3 } else { random.below(3) };
+            let recipient = if random.percent(85) { request_id % 3 } else { random.below(3) };
             let recipient = format!("r{recipient}").into();
             Call::Issue { request_id: request_id.into(), recipient }
         }
