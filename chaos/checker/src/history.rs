@@ -65,7 +65,7 @@ pub struct Operation {
     /// Nanoseconds of a monotonic clock since the recording began, read before sending.
     pub invoked: u64,
     /// The same clock, read after the answer was received. Without meaning when the outcome is
-    /// unknown.
+    /// unknown; a file has no value for it then, and reading gives `u64::MAX`.
     pub returned: u64,
     /// What was asked.
     pub call: Call,

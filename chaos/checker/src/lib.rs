@@ -7,12 +7,12 @@
 //!   n calls and coupons. Together they are the tables below [`check`].
 //! - Together they find something in the calls and coupons of a campaign if and only if these are not
 //!   linearizable: if there is no order of the calls, true to time, in which a server that keeps every
-//!   promise gives the same answers and ends with the same coupons. `tests/agreement` holds
-//!   them against a search for such an order.
+//!   promise gives the same answers and ends with the same coupons. `tests/agreement` holds them
+//!   against a search for such an order.
 //! - A violation is counted once for each coupon, request, call, recipient or sequence number that
 //!   shows it. One fault may show in several checks: a lost coupon usually leaves a gap as well.
 //! - Every check ends: there is no verdict "unknown".
-//! - A recording is a file of lines, see [`file`].
+//! - A recording is a file of lines, see [`mod@file`].
 //! - Deliberately absent: I/O, clocks and randomness. A saved history gets the same verdict
 //!   for ever.
 //!

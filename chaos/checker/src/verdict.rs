@@ -113,7 +113,7 @@ impl Verdict {
             ("unknown", self.unknown),
             ("faults planned", self.coverage.planned),
             ("faults in force", self.coverage.in_force),
-            ("acknowledged then", self.coverage.acknowledged_meanwhile),
+            ("issued meanwhile", self.coverage.acknowledged_meanwhile),
         ]
     }
 }

@@ -1,6 +1,20 @@
 //! The checker against a judge that cannot be wrong for the same reasons: a search for an order of the
 //! calls in which a server that keeps every promise gives the same answers.
 //!
+//! The search is why the checker asks for more than the rule that `reliability.md` publishes, the earliest
+//! question against the earliest sight of each coupon. Without any of these, a history here is judged
+//! wrongly:
+//!
+//! - The call that was told to be the first one to issue a coupon did issue it: its own question counts,
+//!   not an earlier one with the same request id. At most one call of a request is told so.
+//! - Who is refused for the limit has seen the coupon with which the recipient reached it; and the
+//!   refusal comes before whatever the same request id issued to another recipient.
+//! - "Sold out" and "ended" are final, and both come after the looks at request and recipient: neither
+//!   is the answer to a request that has a coupon, nor to a recipient at the limit.
+//! - "Ended" mirrors "not started", and bounds "sold out" and "not started" as well as coupons.
+//! - Who used or cancelled a coupon has seen it; a read of more coupons than there are has seen lost ones.
+//! - Where others asked as well, a replayed answer says nothing about when its coupon was asked for.
+//!
 //! Histories are small, for the search takes exponential time, and many. Each is made from its seed,
 //! which a failure names.
 
