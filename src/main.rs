@@ -5,6 +5,7 @@
 //! or the configuration.
 
 mod campaign;
+mod check;
 mod client;
 mod cluster;
 mod config;
@@ -12,6 +13,7 @@ mod demo;
 mod failure;
 mod health;
 mod issue;
+mod loadtest;
 mod logging;
 mod node;
 mod output;
@@ -52,6 +54,8 @@ enum Command {
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
     Issue(issue::IssueArgs),
+    Loadtest(Box<loadtest::LoadtestArgs>),
+    Check(check::CheckArgs),
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Health(health::HealthArgs),
@@ -68,6 +72,8 @@ impl Command {
             | Self::Status(_)
             | Self::Campaign(_)
             | Self::Issue(_)
+            | Self::Loadtest(_)
+            | Self::Check(_)
             | Self::Config(_)
             | Self::Health(_)
             | Self::Version => logging::Level::Warn,
@@ -83,6 +89,8 @@ impl Command {
             Self::Status(args) => status::run(&args),
             Self::Campaign(command) => campaign::run(command),
             Self::Issue(args) => issue::run(args),
+            Self::Loadtest(args) => loadtest::run(&args),
+            Self::Check(args) => check::run(&args),
             Self::Config(command) => config::run(&command),
             Self::Health(args) => health::run(&args),
             Self::Version => output::line(concat!("coupon ", env!("CARGO_PKG_VERSION"))),

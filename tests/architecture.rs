@@ -1,6 +1,6 @@
 //! The architecture, as rules that fail a build.
 //!
-//! Imports run one way: cluster ← ledger ← node; proto ← node and router; the program on top. What is
+//! Imports run one way: cluster ← ledger ← node; proto ← node, router and loadtest; checker ← loadtest; the program on top. What is
 //! decided lives in pure crates, and their lists of dependencies prove that they are pure. Each rule
 //! is one test; its message says what to do about a violation.
 
@@ -29,12 +29,13 @@ const CRATES: &[(&str, Rules)] = &[
         },
     ),
     ("coupon-ledger", Rules { ours: &["coupon-cluster"], others: Some(&["thiserror"]) }),
-    ("coupon-checker", Rules { ours: &[], others: Some(&["thiserror"]) }),
+    ("coupon-checker", Rules { ours: &[], others: Some(&["serde", "serde_json", "thiserror"]) }),
     (
         "coupon-node",
         Rules { ours: &["coupon-cluster", "coupon-ledger", "coupon-proto"], others: None },
     ),
     ("coupon-router", Rules { ours: &["coupon-cluster", "coupon-proto"], others: None }),
+    ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-proto"], others: None }),
     (
         "coupon",
         Rules {
@@ -42,6 +43,7 @@ const CRATES: &[(&str, Rules)] = &[
                 "coupon-checker",
                 "coupon-cluster",
                 "coupon-ledger",
+                "coupon-loadtest",
                 "coupon-node",
                 "coupon-proto",
                 "coupon-router",

@@ -2,10 +2,8 @@
 //! every node and the router run the code that `coupon node` and `coupon router` run, each on a
 //! thread of its own, and talk gRPC.
 
-mod judge;
 mod load;
 mod member;
-mod progress;
 mod tables;
 
 use std::net::SocketAddr;
@@ -14,17 +12,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use coupon_cluster::NodeId;
-use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
+use coupon_loadtest::Recording;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use self::load::{Load, LoadOptions, Traffic};
+use self::load::LoadOptions;
 use self::member::Member;
 use crate::cluster::{Formation, form};
 use crate::failure::UsageError;
 use crate::settings::Span;
 use crate::survey::Survey;
-use crate::{client, output, runtime};
+use crate::{output, runtime};
 
 /// How long the cluster may take until every shard has a leader and every replica knows it. Much
 /// more than it takes, for machines that do other things as well.
@@ -106,8 +104,8 @@ pub(crate) fn run(args: DemoArgs) -> anyhow::Result<()> {
                 () = signals.next() => {}
             }
         };
-        let traffic = demo.run(&args, stop).await?;
-        let judged = judge::run(demo.router.address(), traffic);
+        let recording = demo.run(&args, stop).await?;
+        let judged = load::judge(demo.router.address(), recording);
         let judged = signals.unless_impatient(judged).await;
         demo.stop().await.and(judged)
     })
@@ -205,16 +203,13 @@ impl Demo {
         &self,
         args: &DemoArgs,
         stop: impl Future<Output = ()>,
-    ) -> anyhow::Result<Option<Traffic>> {
+    ) -> anyhow::Result<Option<Recording>> {
         if !args.load {
             stop.await;
             return Ok(None);
         }
         let options = LoadOptions { quota: args.quota, concurrency: args.concurrency };
-        let channel = client::connect(&self.router.address().to_string()).await?;
-        let load = Load::begin(CampaignServiceClient::new(channel), options).await?;
-        let traffic = load.run(self.router.address(), stop).await?;
-        Ok(Some(traffic))
+        load::give(self.router.address(), options, stop).await.map(Some)
     }
 
     /// Stops the router, and then all nodes at the same time.

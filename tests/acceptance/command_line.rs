@@ -39,6 +39,11 @@ fn mistakes_exit_with_2() {
     refused(&["status", "--node", "nowhere"], USAGE, "must be host:port");
     refused(&["campaign", "create", "spring"], USAGE, "--quota");
     refused(&["campaign", "create", "--quota", "1", "--start", "soon"], USAGE, "soon");
+    refused(&["loadtest", "--rate", "5", "--closed"], USAGE, "cannot be used with");
+    refused(&["loadtest", "--hot", "zipf"], USAGE, "zipf:1.1");
+    refused(&["loadtest", "--router", "nowhere"], USAGE, "must be host:port");
+    refused(&["loadtest", "--stampede", "--start-in", "5ms"], USAGE, "1s or more");
+    refused(&["check"], USAGE, "HISTORY_FILE");
     refused(&["demo", "--nodes", "0"], USAGE, "1..=9");
     refused(&["demo", "--quota", "5"], USAGE, "--load");
     refused(&["demo", "--listen", "0.0.0.0:7000"], USAGE, "loopback");
@@ -51,6 +56,8 @@ fn failures_exit_with_1() {
     refused(&["status", "--node", &nobody], FAILURE, &nobody);
     refused(&["issue", "spring", "--router", &nobody], FAILURE, &nobody);
     refused(&["campaign", "list", "--router", &nobody], FAILURE, &nobody);
+    refused(&["loadtest", "--router", &nobody], FAILURE, &nobody);
+    refused(&["check", "/nowhere/run.jsonl"], FAILURE, "/nowhere/run.jsonl");
     let init = ["cluster", "init", "--nodes", &nobody, "--timeout", "300ms"];
     refused(&init, FAILURE, "waiting for the node");
 }

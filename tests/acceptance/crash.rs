@@ -34,7 +34,7 @@ async fn nothing_answered_is_lost_when_all_nodes_die() {
     load.progress(1_000).await;
     let answers = load.stop().await;
 
-    let verdict = check(&[answers.with(read_back(&cluster, "crash", QUOTA.into()).await)]);
+    let verdict = check(&answers.with(read_back(&cluster, "crash", QUOTA.into()).await));
     assert!(verdict.is_ok(), "{verdict}");
     assert!(verdict.acknowledged >= 7_000, "{verdict}");
 }

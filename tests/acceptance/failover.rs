@@ -52,11 +52,11 @@ async fn exactly_the_quota_survives_kills_of_the_leader() {
     load.grant((QUOTA - part * KILLS) as usize);
     let answers = load.finish().await;
 
-    let campaign = answers.with(read_back(&cluster, "failover", QUOTA.into()).await);
-    let verdict = check(std::slice::from_ref(&campaign));
+    let history = answers.with(read_back(&cluster, "failover", QUOTA.into()).await);
+    let verdict = check(&history);
     assert!(verdict.is_ok(), "{verdict}");
     assert_eq!((verdict.issued, verdict.acknowledged), (QUOTA.into(), QUOTA.into()));
-    let codes: BTreeSet<&str> = campaign.rows.iter().map(|row| &*row.code).collect();
+    let codes: BTreeSet<&str> = history.campaigns[0].rows.iter().map(|row| &*row.code).collect();
     assert_eq!(codes.len(), QUOTA as usize);
     for failure in &answers.failures {
         let is_explained = kills.iter().any(|kill| failure.is_explained_by(*kill, NOTICEABLE));

@@ -5,6 +5,7 @@ mod command_line;
 mod crash;
 mod demo;
 mod failover;
+mod loadtest;
 mod quick_restart;
 mod restart;
 mod stale_leader;

@@ -32,7 +32,7 @@ async fn a_leader_that_is_back_at_once_leads_no_more() {
     load.progress(500).await;
     let answers = load.stop().await;
 
-    let verdict = check(&[answers.with(read_back(&cluster, "quick", QUOTA.into()).await)]);
+    let verdict = check(&answers.with(read_back(&cluster, "quick", QUOTA.into()).await));
     assert!(verdict.is_ok(), "{verdict}");
     let addresses = cluster.addresses();
     until("equal digests on all replicas", async || {

@@ -26,7 +26,7 @@ async fn a_rolling_restart_fails_no_request() {
     let answers = load.stop().await;
     assert!(answers.failures.is_empty(), "{:?}", answers.failures);
 
-    let verdict = check(&[answers.with(read_back(&cluster, "rolling", QUOTA.into()).await)]);
+    let verdict = check(&answers.with(read_back(&cluster, "rolling", QUOTA.into()).await));
     assert!(verdict.is_ok(), "{verdict}");
 }
 

@@ -47,7 +47,7 @@ async fn a_wiped_follower_is_rebuilt_from_a_snapshot() {
         .await;
     load.progress(500).await;
     let answers = load.stop().await;
-    let verdict = check(&[answers.with(read_back(&cluster, "wiped", QUOTA.into()).await)]);
+    let verdict = check(&answers.with(read_back(&cluster, "wiped", QUOTA.into()).await));
     assert!(verdict.is_ok(), "{verdict}");
 
     let after = cluster.status("replicas to be equal", true, Status::is_equal).await;

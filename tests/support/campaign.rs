@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coupon_checker::{Campaign, Coupon};
+use coupon_checker::{Campaign, Coupon, CouponState};
 use coupon_proto::v1;
 use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
@@ -56,7 +56,7 @@ pub(crate) fn reason(status: &Status) -> String {
     status.get_details_error_info().map_or_else(|| status.to_string(), |info| info.reason)
 }
 
-/// All coupons of a campaign, as the checker wants them; nothing is known yet of what was answered.
+/// All coupons of a campaign, as the checker wants them; nothing is known yet of what was asked.
 pub(crate) async fn read_back(cluster: &Cluster, campaign_id: &str, quota: u64) -> Campaign {
     let rows = until("the campaign to be read", async || {
         rows(cluster, campaign_id).await.inspect_err(|status| eprintln!("{status}")).ok()
@@ -89,5 +89,6 @@ pub(crate) fn recorded(coupon: v1::Coupon) -> Coupon {
         code: coupon.code.into(),
         recipient: coupon.recipient.into(),
         request_id: request_id.as_u128(),
+        state: CouponState::Issued,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use coupon_checker::{Campaign, Coupon};
+use coupon_checker::{Call, Campaign, Coupon, History, Operation, Outcome};
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -29,6 +29,8 @@ pub(crate) struct Load {
 
 struct Shared {
     campaign_id: String,
+    /// When the recording began.
+    began: Instant,
     /// One permit for each coupon that may be asked for.
     grants: Semaphore,
     /// How many clients' requests were begun; makes recipients.
@@ -41,6 +43,8 @@ struct Shared {
 pub(crate) struct Answers {
     /// The coupons of all answers.
     pub(crate) acknowledged: Vec<Coupon>,
+    /// The calls that got them.
+    operations: Vec<Operation>,
     /// The attempts that failed.
     pub(crate) failures: Vec<Failure>,
 }
@@ -61,6 +65,7 @@ impl Load {
     pub(crate) fn start(cluster: &Cluster, campaign_id: &str, clients: usize) -> Self {
         let shared = Arc::new(Shared {
             campaign_id: campaign_id.to_owned(),
+            began: Instant::now(),
             grants: Semaphore::new(0),
             begun: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
@@ -108,6 +113,7 @@ impl Load {
         while let Some(answers) = self.clients.join_next().await {
             let answers = answers.expect("a client met an answer that it should not get");
             all.acknowledged.extend(answers.acknowledged);
+            all.operations.extend(answers.operations);
             all.failures.extend(answers.failures);
         }
         all
@@ -124,12 +130,16 @@ impl Shared {
             permit.forget();
             let number = self.begun.fetch_add(1, Ordering::SeqCst);
             let request = request(&self.campaign_id, &format!("recipient-{number}"));
+            let invoked = self.now();
             loop {
                 let sent = Instant::now();
                 match issue(&mut client, request.clone()).await {
                     Ok(answer) => {
-                        let coupon = answer.coupon.expect("an answer has a coupon");
-                        answers.acknowledged.push(recorded(coupon));
+                        let coupon = recorded(answer.coupon.expect("an answer has a coupon"));
+                        let returned = self.now();
+                        let operation = operation(&coupon, answer.replayed, [invoked, returned]);
+                        answers.operations.push(operation);
+                        answers.acknowledged.push(coupon);
                         self.acknowledged.fetch_add(1, Ordering::SeqCst);
                         break;
                     }
@@ -143,6 +153,23 @@ impl Shared {
             }
         }
         answers
+    }
+
+    /// Nanoseconds since the recording began.
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_nanos().try_into().expect("a test does not take centuries")
+    }
+}
+
+/// A call that got a coupon.
+fn operation(coupon: &Coupon, replayed: bool, [invoked, returned]: [u64; 2]) -> Operation {
+    let (request_id, recipient) = (coupon.request_id, coupon.recipient.clone());
+    let (sequence, code) = (coupon.sequence, coupon.code.clone());
+    Operation {
+        invoked,
+        returned,
+        call: Call::Issue { request_id, recipient },
+        outcome: Outcome::Issued { sequence, code, replayed },
     }
 }
 
@@ -162,9 +189,10 @@ impl Failure {
 
 impl Answers {
     /// Adds what was recorded to a campaign that was read back.
-    pub(crate) fn with(&self, read_back: Campaign) -> Campaign {
-        let acknowledged = self.acknowledged.clone();
+    pub(crate) fn with(&self, read_back: Campaign) -> History {
         // Every request was repeated until it was answered.
-        Campaign { acknowledged, unanswered: Some(Vec::new()), ..read_back }
+        let operations = self.operations.clone();
+        let campaign = Campaign { operations, is_complete: true, ..read_back };
+        History { campaigns: vec![campaign], ..History::default() }
     }
 }

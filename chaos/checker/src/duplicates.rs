@@ -1,25 +1,31 @@
 //! No code is ever given twice, in any campaign.
 
-use crate::history::Campaign;
-use crate::verdict::Findings;
+use crate::findings::Findings;
+use crate::history::{Campaign, Coupon, History};
+use crate::index::hash;
 
 /// Finds coupons whose code another coupon had before.
-pub(crate) fn find(campaigns: &[Campaign]) -> Findings {
-    let mut codes: Vec<(&str, &Campaign, u64)> = campaigns
+pub(crate) fn find(history: &History) -> Findings {
+    let mut codes: Vec<(u64, &Campaign, &Coupon)> = history
+        .campaigns
         .iter()
         .flat_map(|campaign| campaign.rows.iter().map(move |row| (campaign, row)))
-        .map(|(campaign, row)| (&*row.code, campaign, row.sequence))
+        .map(|(campaign, row)| (hash(&row.code), campaign, row))
         .collect();
-    // The sort is stable, so that of equal codes the same one is always called the first.
-    codes.sort_by_key(|(code, ..)| *code);
+    codes.sort_unstable_by(|(one, in_campaign, row), (other, in_another, another)| {
+        one.cmp(other)
+            .then_with(|| row.code.cmp(&another.code))
+            .then_with(|| in_campaign.id.cmp(&in_another.id))
+            .then_with(|| row.sequence.cmp(&another.sequence))
+    });
     let mut findings = Findings::default();
     for pair in codes.windows(2) {
-        let ((first, other, _), (code, campaign, sequence)) = (pair[0], pair[1]);
-        if first == code {
+        let ((first, other, row), (hash, campaign, another)) = (pair[0], pair[1]);
+        if first == hash && row.code == another.code {
             findings.add(campaign, 1, || {
                 format!(
-                    "the code of coupon {sequence} is also that of one in campaign {}",
-                    other.id
+                    "the code of coupon {} is also that of one in campaign {}",
+                    another.sequence, other.id
                 )
             });
         }
@@ -29,26 +35,31 @@ pub(crate) fn find(campaigns: &[Campaign]) -> Findings {
 
 #[cfg(test)]
 mod tests {
-    use crate::check;
-    use crate::sample::campaign;
+    use crate::sample::{campaign, history, with_code};
+    use crate::{Check, check};
 
     #[test]
     fn a_code_given_twice_in_a_campaign_is_found() {
         let mut campaign = campaign("a", 10);
-        campaign.rows[7].code = campaign.rows[2].code.clone();
-        campaign.acknowledged[7].code = campaign.rows[2].code.clone();
-        let verdict = check(&[campaign]);
-        assert_eq!((verdict.duplicates, verdict.lost), (1, 0), "{verdict}");
+        with_code(&mut campaign, 7, "a-3");
+        let verdict = check(&history([campaign]));
+        assert_eq!(
+            (verdict.found(Check::Duplicates), verdict.found(Check::Lost)),
+            (1, 0),
+            "{verdict}"
+        );
     }
 
     #[test]
     fn a_code_given_in_two_campaigns_is_found() {
         let (one, mut two) = (campaign("a", 10), campaign("b", 10));
-        for index in [0, 9] {
-            two.rows[index].code = one.rows[3].code.clone();
-            two.acknowledged[index].code = one.rows[3].code.clone();
-        }
-        let verdict = check(&[one, two]);
-        assert_eq!((verdict.duplicates, verdict.violations.len()), (2, 2), "{verdict}");
+        with_code(&mut two, 0, "a-4");
+        with_code(&mut two, 9, "a-4");
+        let verdict = check(&history([one, two]));
+        assert_eq!(
+            (verdict.found(Check::Duplicates), verdict.violations.len()),
+            (2, 2),
+            "{verdict}"
+        );
     }
 }

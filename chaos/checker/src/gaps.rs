@@ -3,15 +3,17 @@
 //! Looking for missing numbers finds repeated ones as well: where n coupons have fewer than n
 //! numbers, one of 1 to n is missing.
 
+use crate::findings::{Findings, len};
 use crate::history::Campaign;
-use crate::verdict::{Findings, len};
+use crate::index::Index;
 
 /// Finds sequence numbers that no coupon has.
-pub(crate) fn find(campaign: &Campaign) -> Findings {
+pub(crate) fn find(index: &Index<'_>) -> Findings {
+    let campaign = index.campaign;
     let mut findings = Findings::default();
     let last = len(&campaign.rows);
     let mut expected = 1;
-    for row in campaign.rows_by_sequence() {
+    for row in index.rows_by_sequence() {
         let until = row.sequence.min(last + 1);
         missing(campaign, expected, until, &mut findings);
         expected = expected.max(until.saturating_add(1));
@@ -29,34 +31,33 @@ fn missing(campaign: &Campaign, first: u64, end: u64, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use crate::check;
-    use crate::sample::campaign;
+    use crate::sample::{campaign, history, with_sequence};
+    use crate::{Check, check};
 
     #[test]
     fn missing_numbers_are_found() {
         let mut campaign = campaign("a", 100);
         campaign.rows.drain(10..13);
-        campaign.acknowledged.drain(10..13);
-        let verdict = check(&[campaign]);
-        assert_eq!(verdict.gaps, 3, "{verdict}");
-        assert!(verdict.violations[0].description.contains("11 to 13 are missing"), "{verdict}");
+        campaign.operations.drain(10..13);
+        let verdict = check(&history([campaign]));
+        assert_eq!(verdict.found(Check::Gaps), 3, "{verdict}");
+        let found = verdict.violations.iter().any(|one| one.description.contains("11 to 13 are"));
+        assert!(found, "{verdict}");
     }
 
     #[test]
     fn a_repeated_number_is_found() {
         let mut campaign = campaign("a", 100);
-        campaign.rows[99].sequence = 1;
-        campaign.acknowledged[99].sequence = 1;
-        assert_eq!(check(&[campaign]).gaps, 1);
+        with_sequence(&mut campaign, 99, 1);
+        assert_eq!(check(&history([campaign])).found(Check::Gaps), 1);
     }
 
     #[test]
     fn numbers_out_of_range_are_found() {
         for wrong in [0, 102, u64::MAX] {
             let mut campaign = campaign("a", 100);
-            campaign.rows[0].sequence = wrong;
-            campaign.acknowledged[0].sequence = wrong;
-            assert_eq!(check(&[campaign]).gaps, 1, "{wrong}");
+            with_sequence(&mut campaign, 0, wrong);
+            assert_eq!(check(&history([campaign])).found(Check::Gaps), 1, "{wrong}");
         }
     }
 }

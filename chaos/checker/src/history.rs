@@ -1,19 +1,20 @@
 //! What was recorded.
+//!
+//! Times are nanoseconds of one monotonic clock since the recording began. Two calls are ordered
+//! only if one returned strictly before the other was invoked.
 
-/// A coupon: as it was answered, or as it was found afterwards.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Coupon {
-    /// Its place in the campaign, from 1.
-    pub sequence: u64,
-    /// The string people see.
-    pub code: Box<str>,
-    /// Who holds it; may be empty.
-    pub recipient: Box<str>,
-    /// The UUID of the request that issued it.
-    pub request_id: u128,
+/// All that is judged together: codes are unique over campaigns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The campaigns, in any order.
+    pub campaigns: Vec<Campaign>,
+    /// What each replica said of its state when all was over and quiet; empty if nobody asked.
+    pub replicas: Vec<Replica>,
+    /// The faults that were planned, and what came of them; empty if none was planned.
+    pub faults: Vec<Fault>,
 }
 
-/// A campaign: what was answered about it, and what was found in it when all was over.
+/// A campaign: what was asked about it, and what was found in it when all was over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Campaign {
     /// Its id.
@@ -24,22 +25,166 @@ pub struct Campaign {
     pub per_recipient_limit: u64,
     /// All coupons that the campaign had when all was over, in any order.
     pub rows: Vec<Coupon>,
-    /// The coupons of all answers that were received, in any order; an answer that was received
-    /// twice may be here twice.
-    pub acknowledged: Vec<Coupon>,
-    /// The ids of all requests that were sent and got no answer that says what came of them.
-    /// `None` when others gave load as well and their requests are not known: then no row can be
-    /// called a phantom.
-    pub unanswered: Option<Vec<u128>>,
-    /// Whether any answer said that the campaign is sold out.
-    pub sold_out: bool,
+    /// Every call, in any order.
+    pub operations: Vec<Operation>,
+    /// Whether `operations` are all calls that changed the campaign. False when others gave load as
+    /// well: then no row can be called a phantom, and order says less.
+    pub is_complete: bool,
 }
 
-impl Campaign {
-    /// The rows in the order of their sequence numbers.
-    pub(crate) fn rows_by_sequence(&self) -> Vec<&Coupon> {
-        let mut rows: Vec<&Coupon> = self.rows.iter().collect();
-        rows.sort_unstable_by_key(|row| row.sequence);
-        rows
+/// A coupon as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coupon {
+    /// Its place in the campaign, from 1.
+    pub sequence: u64,
+    /// The string people see.
+    pub code: Box<str>,
+    /// Who holds it; may be empty.
+    pub recipient: Box<str>,
+    /// The UUID of the request that issued it.
+    pub request_id: u128,
+    /// What became of it.
+    pub state: CouponState,
+}
+
+/// Whether a coupon can be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CouponState {
+    /// Not used.
+    #[default]
+    Issued,
+    /// Used.
+    Redeemed,
+    /// Cancelled.
+    Voided,
+}
+
+/// A call, from its first attempt to its last answer: attempts of one call share a request id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Nanoseconds of a monotonic clock since the recording began, read before sending.
+    pub invoked: u64,
+    /// The same clock, read after the answer was received. Without meaning when the outcome is
+    /// unknown; a file has no value for it then, and reading gives `u64::MAX`.
+    pub returned: u64,
+    /// What was asked.
+    pub call: Call,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What was asked of a campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Issue a coupon.
+    Issue {
+        /// The UUID of the request.
+        request_id: u128,
+        /// Who is to hold the coupon; may be empty.
+        recipient: Box<str>,
+    },
+    /// A read of the campaign's counters.
+    Get,
+    /// Use a coupon.
+    Redeem {
+        /// Its code.
+        code: Box<str>,
+    },
+    /// Cancel a coupon.
+    Void {
+        /// Its code.
+        code: Box<str>,
+    },
+}
+
+impl Operation {
+    /// The code that the call names.
+    pub(crate) fn code(&self) -> Option<&str> {
+        match &self.call {
+            Call::Redeem { code } | Call::Void { code } => Some(code),
+            Call::Issue { .. } | Call::Get => None,
+        }
     }
+
+    /// Whether the outcome is one that the call can have.
+    pub(crate) fn is_coherent(&self) -> bool {
+        match self.outcome {
+            Outcome::Issued { .. }
+            | Outcome::SoldOut
+            | Outcome::NotStarted
+            | Outcome::Ended
+            | Outcome::LimitReached { .. } => matches!(self.call, Call::Issue { .. }),
+            Outcome::Counted { .. } => self.call == Call::Get,
+            Outcome::Done => matches!(self.call, Call::Redeem { .. } | Call::Void { .. }),
+            Outcome::Refused | Outcome::Unknown => true,
+        }
+    }
+}
+
+/// What came of a call.
+///
+/// A definite refusal says of the whole call that it had no effect, then or ever. A call with an
+/// earlier attempt that got no answer is therefore to be recorded as [`Outcome::Unknown`] when a
+/// later attempt is refused for a reason that may pass, as [`Outcome::NotStarted`] or
+/// [`Outcome::Refused`] do; [`Outcome::SoldOut`], [`Outcome::Ended`] and [`Outcome::LimitReached`]
+/// stay true for the earlier attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Issue: a coupon.
+    Issued {
+        /// Its place in the campaign.
+        sequence: u64,
+        /// The string people see.
+        code: Box<str>,
+        /// Whether an earlier request with this id had issued it.
+        replayed: bool,
+    },
+    /// Issue: all coupons of the quota are issued.
+    SoldOut,
+    /// Issue: it is before the campaign's start.
+    NotStarted,
+    /// Issue: it is at or after the campaign's end.
+    Ended,
+    /// Issue: the recipient holds as many as it may.
+    LimitReached {
+        /// The codes named: those the recipient holds, at most ten, the first issued ones.
+        codes: Box<[Box<str>]>,
+    },
+    /// Get: so many were issued.
+    Counted {
+        /// How many.
+        issued: u64,
+    },
+    /// Redeem and Void: done.
+    Done,
+    /// Any other definite refusal: the call had no effect, then or ever.
+    Refused,
+    /// Whether the call had, has or will have an effect is not known.
+    Unknown,
+}
+
+/// What a replica of a shard said of its state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replica {
+    /// The shard.
+    pub shard: u64,
+    /// The replica's number among those of the shard.
+    pub replica: u64,
+    /// The index of the last log entry that it applied.
+    pub applied_index: u64,
+    /// A digest of all that it holds; equal states have equal digests.
+    pub digest: Box<str>,
+}
+
+/// A fault. Times are those of [`Operation`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fault {
+    /// What was done, for instance "kill leader of shard 3".
+    pub name: String,
+    /// When it was begun.
+    pub began: u64,
+    /// When it was healed.
+    pub ended: u64,
+    /// Whether it was seen to be in force.
+    pub in_force: bool,
 }

@@ -1,66 +1,135 @@
 //! The judge of recorded histories.
 //!
-//! Whoever gives load to a cluster records what was answered, reads every campaign back afterwards
-//! and hands both to [`check`]. The verdict says what the system promised and did not keep.
+//! Whoever gives load to a cluster records what was asked and answered, reads every campaign back
+//! afterwards and hands both to [`check`]. The verdict says what the system promised and did not keep.
 //!
 //! - Every check is a pure function of the history, in a file of its own, and takes O(n log n) for
-//!   n coupons. Together they are the table in [`check`].
-//! - A violation is counted once for each coupon, request, recipient or sequence number that shows
-//!   it. One fault may show in several checks: a lost coupon usually leaves a gap as well.
+//!   n calls and coupons. Together they are the tables below [`check`].
+//! - Together they find something in the calls and coupons of a campaign if and only if these are not
+//!   linearizable: if there is no order of the calls, true to time, in which a server that keeps every
+//!   promise gives the same answers and ends with the same coupons. `tests/agreement` holds them
+//!   against a search for such an order.
+//! - A violation is counted once for each coupon, request, call, recipient or sequence number that
+//!   shows it. One fault may show in several checks: a lost coupon usually leaves a gap as well.
+//! - Every check ends: there is no verdict "unknown".
+//! - A recording is a file of lines, see [`mod@file`].
 //! - Deliberately absent: I/O, clocks and randomness. A saved history gets the same verdict
 //!   for ever.
 //!
-//! Caveat: these checks look at what there is at the end. They do not yet look at the order in
-//! time of questions and answers, so that they say nothing about linearizability.
+//! Caveat: quota and limit are those of the whole recording. A history in which they were changed
+//! cannot be judged yet.
 
+mod answers;
+mod bounds;
+mod checks;
+mod coverage;
 mod duplicates;
+pub mod file;
+mod findings;
 mod gaps;
 mod history;
+mod index;
 mod limit;
 mod lost;
+mod order;
 mod phantoms;
 mod quota;
+mod redemptions;
+mod refusals;
 mod repeats;
+mod replicas;
+mod request;
 #[cfg(test)]
 mod sample;
 mod verdict;
+mod window;
 
-pub use history::{Campaign, Coupon};
-pub use verdict::{Verdict, Violation};
+pub use checks::Check;
+pub use history::{
+    Call, Campaign, Coupon, CouponState, Fault, History, Operation, Outcome, Replica,
+};
+pub use verdict::{Coverage, Verdict, Violation};
 
-/// Judges the campaigns of one cluster. They must be all that are to be judged together: codes are
-/// unique over campaigns.
+use bounds::Bounds;
+use findings::Findings;
+use index::Index;
+
+/// Judges the history of one cluster.
 #[must_use]
-pub fn check(campaigns: &[Campaign]) -> Verdict {
-    let mut verdict = Verdict::of(campaigns);
-    verdict.count(duplicates::find(campaigns), |verdict| &mut verdict.duplicates);
-    for campaign in campaigns {
-        verdict.count(quota::find_oversold(campaign), |verdict| &mut verdict.oversold);
-        verdict.count(quota::find_undersold(campaign), |verdict| &mut verdict.undersold);
-        verdict.count(lost::find(campaign), |verdict| &mut verdict.lost);
-        verdict.count(phantoms::find(campaign), |verdict| &mut verdict.phantoms);
-        verdict.count(repeats::find(campaign), |verdict| &mut verdict.repeats);
-        verdict.count(limit::find(campaign), |verdict| &mut verdict.limit_violations);
-        verdict.count(gaps::find(campaign), |verdict| &mut verdict.gaps);
+pub fn check(history: &History) -> Verdict {
+    let mut verdict = Verdict::of(history);
+    verdict.coverage = coverage::measure(history);
+    for (check, find) in OF_ALL {
+        verdict.add(check, find(history));
+    }
+    for campaign in &history.campaigns {
+        let index = Index::of(campaign);
+        for (check, find) in OF_A_CAMPAIGN {
+            verdict.add(check, find(&index));
+        }
+        let bounds = Bounds::of(&index);
+        for (check, find) in OF_TIME {
+            verdict.add(check, find(&index, &bounds));
+        }
     }
     verdict
 }
 
+type OfAll = fn(&History) -> Findings;
+type OfACampaign = fn(&Index<'_>) -> Findings;
+type OfTime = fn(&Index<'_>, &Bounds) -> Findings;
+
+/// What is judged of all campaigns at once.
+const OF_ALL: [(Check, OfAll); 3] = [
+    (Check::Duplicates, duplicates::find),
+    (Check::Replicas, replicas::find),
+    (Check::Coverage, coverage::find),
+];
+
+/// What is judged of a campaign.
+const OF_A_CAMPAIGN: [(Check, OfACampaign); 10] = [
+    (Check::Oversold, quota::find_oversold),
+    (Check::Undersold, quota::find_undersold),
+    (Check::Gaps, gaps::find),
+    (Check::Limit, limit::find),
+    (Check::Lost, lost::find),
+    (Check::Phantoms, phantoms::find),
+    (Check::Repeats, repeats::find),
+    (Check::Answers, answers::find),
+    (Check::Refusals, refusals::find),
+    (Check::Redemptions, redemptions::find),
+];
+
+/// What is judged of the order in which a campaign's calls were asked and answered.
+const OF_TIME: [(Check, OfTime); 2] = [(Check::Order, order::find), (Check::Window, window::find)];
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::campaign;
+    use crate::sample::{campaign, history};
+
+    #[test]
+    fn every_check_is_in_one_table() {
+        let tables = OF_ALL.map(|(check, _)| check).into_iter();
+        let tables = tables.chain(OF_A_CAMPAIGN.map(|(check, _)| check));
+        let mut found: Vec<Check> = tables.chain(OF_TIME.map(|(check, _)| check)).collect();
+        let mut all = Check::ALL.to_vec();
+        for checks in [&mut found, &mut all] {
+            checks.sort_by_key(|check| check.name());
+        }
+        assert_eq!(found, all);
+    }
 
     #[test]
     fn nothing_is_fine() {
-        let verdict = check(&[]);
+        let verdict = check(&History::default());
         assert!(verdict.is_ok());
         assert_eq!(verdict.issued, 0);
     }
 
     #[test]
     fn a_history_without_faults_is_fine() {
-        let verdict = check(&[campaign("a", 1_000), campaign("b", 10)]);
+        let verdict = check(&history([campaign("a", 1_000), campaign("b", 10)]));
         assert!(verdict.is_ok(), "{verdict}");
         assert_eq!((verdict.campaigns, verdict.issued, verdict.acknowledged), (2, 1_010, 1_010));
         assert!(verdict.violations.is_empty());
@@ -70,16 +139,16 @@ mod tests {
     fn the_order_of_rows_and_answers_does_not_matter() {
         let mut shuffled = campaign("a", 100);
         shuffled.rows.reverse();
-        shuffled.acknowledged.rotate_left(37);
-        assert!(check(&[shuffled]).is_ok());
+        shuffled.operations.rotate_left(37);
+        assert!(check(&history([shuffled])).is_ok());
     }
 
     #[test]
     fn a_lost_coupon_shows_as_such_and_as_a_gap() {
         let mut campaign = campaign("a", 10);
         campaign.rows.remove(4);
-        let verdict = check(&[campaign]);
+        let verdict = check(&history([campaign]));
         assert!(!verdict.is_ok());
-        assert_eq!((verdict.lost, verdict.gaps), (1, 1));
+        assert_eq!((verdict.found(Check::Lost), verdict.found(Check::Gaps)), (1, 1));
     }
 }

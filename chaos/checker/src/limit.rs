@@ -1,23 +1,21 @@
 //! A recipient never holds more than the campaign's limit.
 
-use crate::history::Campaign;
-use crate::verdict::{Findings, len};
+use crate::findings::Findings;
+use crate::index::Index;
 
 /// Finds recipients that hold more than the limit.
-pub(crate) fn find(campaign: &Campaign) -> Findings {
+pub(crate) fn find(index: &Index<'_>) -> Findings {
     let mut findings = Findings::default();
-    let limit = campaign.per_recipient_limit;
+    let limit = index.campaign.per_recipient_limit;
     if limit == 0 {
         return findings;
     }
-    let mut recipients: Vec<(&str, u64)> =
-        campaign.rows.iter().map(|row| (&*row.recipient, row.sequence)).collect();
-    recipients.sort_unstable();
-    for coupons in recipients.chunk_by(|(one, _), (other, _)| one == other) {
-        let held = len(coupons);
+    for mut coupons in index.holders() {
+        let held = u64::try_from(coupons.len()).unwrap_or(u64::MAX);
         // The recipient is not named: verdicts are printed, recipients are nobody else's business.
-        findings.add(campaign, u64::from(held > limit), || {
-            format!("the holder of coupon {} holds {held}, the limit is {limit}", coupons[0].1)
+        findings.add(index.campaign, u64::from(held > limit), || {
+            let first = coupons.next().map_or(0, |first| first.sequence);
+            format!("the holder of coupon {first} holds {held}, the limit is {limit}")
         });
     }
     findings
@@ -25,19 +23,18 @@ pub(crate) fn find(campaign: &Campaign) -> Findings {
 
 #[cfg(test)]
 mod tests {
-    use crate::check;
-    use crate::sample::campaign;
+    use crate::sample::{campaign, history, with_recipient};
+    use crate::{Check, check};
 
     #[test]
     fn a_recipient_with_too_many_is_found() {
         let mut campaign = campaign("a", 100);
         for index in [3, 4] {
-            campaign.rows[index].recipient = campaign.rows[2].recipient.clone();
-            campaign.acknowledged[index].recipient = campaign.rows[2].recipient.clone();
+            with_recipient(&mut campaign, index, "recipient-3");
         }
         let mut judge = |limit| {
             campaign.per_recipient_limit = limit;
-            check(std::slice::from_ref(&campaign)).limit_violations
+            check(&history([campaign.clone()])).found(Check::Limit)
         };
         assert_eq!((judge(1), judge(2), judge(3), judge(0)), (1, 1, 0, 0));
     }

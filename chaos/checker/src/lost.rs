@@ -1,38 +1,54 @@
-//! What was acknowledged is there, unchanged.
+//! What was acknowledged is there, unchanged; and no read counted more than there are.
 
-use crate::history::Campaign;
-use crate::verdict::Findings;
+use crate::findings::{Findings, len};
+use crate::history::{Coupon, Outcome};
+use crate::index::{Index, Issue};
 
-/// Finds answered coupons that are not there, or not as they were answered.
-pub(crate) fn find(campaign: &Campaign) -> Findings {
-    let mut rows: Vec<_> = campaign.rows.iter().collect();
-    rows.sort_unstable();
+/// Finds answered coupons that are not there, or not as they were answered, and reads that counted
+/// coupons that are not there.
+pub(crate) fn find(index: &Index<'_>) -> Findings {
     let mut findings = Findings::default();
-    for answered in &campaign.acknowledged {
-        let is_there = rows.binary_search(&answered).is_ok();
-        findings.add(campaign, u64::from(!is_there), || {
-            let sequence = answered.sequence;
-            if campaign.rows.iter().any(|row| row.sequence == sequence) {
-                format!("coupon {sequence} is not as it was answered")
-            } else {
-                format!("coupon {sequence} was answered and is not there")
-            }
+    for request in index.requests() {
+        for issue in request.issues() {
+            let Outcome::Issued { sequence, .. } = issue.operation.outcome else { continue };
+            let is_there = request.rows().any(|row| is_as_answered(row, issue));
+            findings.add(index.campaign, u64::from(!is_there), || {
+                if index.has_sequence(sequence) {
+                    format!("coupon {sequence} is not as it was answered")
+                } else {
+                    format!("coupon {sequence} was answered and is not there")
+                }
+            });
+        }
+    }
+    let there = len(&index.campaign.rows);
+    for operation in &index.campaign.operations {
+        let Outcome::Counted { issued } = operation.outcome else { continue };
+        findings.add(index.campaign, u64::from(issued > there), || {
+            format!("a read counted {issued} coupons, {there} are there")
         });
     }
     findings
 }
 
+/// Whether a row of the same request is what the call was answered with.
+fn is_as_answered(row: &Coupon, issue: Issue<'_>) -> bool {
+    let Outcome::Issued { sequence, code, .. } = &issue.operation.outcome else { return false };
+    row.sequence == *sequence && row.code == *code && *row.recipient == *issue.recipient
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::check;
-    use crate::sample::campaign;
+    use crate::history::{Call, Outcome};
+    use crate::sample::{after, campaign, history, operation};
+    use crate::{Check, check};
 
     #[test]
     fn a_coupon_that_is_gone_is_found() {
         let mut campaign = campaign("a", 100);
         campaign.rows.pop();
-        let verdict = check(&[campaign]);
-        assert_eq!((verdict.lost, verdict.gaps), (1, 0), "{verdict}");
+        let verdict = check(&history([campaign]));
+        assert_eq!((verdict.found(Check::Lost), verdict.found(Check::Gaps)), (1, 0), "{verdict}");
         assert!(verdict.violations[0].description.contains("100 was answered and is not there"));
     }
 
@@ -46,20 +62,35 @@ mod tests {
         let mut request = original.clone();
         request.rows[10].request_id = 1 << 100;
         for changed in [holder, code, request] {
-            let verdict = check(&[changed]);
-            assert_eq!(verdict.lost, 1, "{verdict}");
+            let verdict = check(&history([changed]));
+            assert_eq!(verdict.found(Check::Lost), 1, "{verdict}");
             assert!(verdict.violations[0].description.contains("11 is not as it was answered"));
+        }
+    }
+
+    #[test]
+    fn a_read_of_more_than_there_are_is_found() {
+        for (issued, expected) in [(100, 0), (101, 1), (u64::MAX, 1)] {
+            let mut campaign = campaign("a", 100);
+            let read = operation(after(100), Call::Get, Outcome::Counted { issued });
+            campaign.operations.push(read);
+            assert_eq!(check(&history([campaign])).found(Check::Lost), expected);
         }
     }
 
     #[test]
     fn a_request_answered_with_two_coupons_is_found() {
         let mut campaign = campaign("a", 100);
-        let mut again = campaign.acknowledged[5].clone();
-        campaign.acknowledged.push(again.clone());
-        assert!(check(std::slice::from_ref(&campaign)).is_ok());
-        again.sequence = 101;
-        campaign.acknowledged.push(again);
-        assert_eq!(check(&[campaign]).lost, 1);
+        let mut again = campaign.operations[5].clone();
+        if let Outcome::Issued { replayed, .. } = &mut again.outcome {
+            *replayed = true;
+        }
+        campaign.operations.push(again.clone());
+        assert!(check(&history([campaign.clone()])).is_ok());
+        if let Outcome::Issued { sequence, .. } = &mut again.outcome {
+            *sequence = 101;
+        }
+        campaign.operations.push(again);
+        assert_eq!(check(&history([campaign])).found(Check::Lost), 1);
     }
 }

@@ -1,49 +1,64 @@
 //! Every coupon belongs to a request that was sent.
 
-use crate::history::Campaign;
-use crate::verdict::Findings;
+use crate::findings::Findings;
+use crate::history::{Coupon, Outcome};
+use crate::index::{Index, Issue};
 
 /// Finds coupons of requests that nobody sent, or that were answered as refused.
-pub(crate) fn find(campaign: &Campaign) -> Findings {
+pub(crate) fn find(index: &Index<'_>) -> Findings {
     let mut findings = Findings::default();
-    let Some(unanswered) = &campaign.unanswered else { return findings };
-    let answered = campaign.acknowledged.iter().map(|answered| answered.request_id);
-    let mut asked: Vec<u128> = answered.chain(unanswered.iter().copied()).collect();
-    asked.sort_unstable();
-    for row in &campaign.rows {
-        let was_asked = asked.binary_search(&row.request_id).is_ok();
-        findings.add(campaign, u64::from(!was_asked), || {
-            format!("nobody asked for coupon {}", row.sequence)
-        });
+    if !index.campaign.is_complete {
+        return findings;
+    }
+    for request in index.requests() {
+        for row in request.rows() {
+            let was_asked = request.issues().any(|issue| may_have_issued(issue, row));
+            findings.add(index.campaign, u64::from(!was_asked), || {
+                format!("nobody asked for coupon {}", row.sequence)
+            });
+        }
     }
     findings
 }
 
+/// Whether a call with the request id of a coupon may be what issued it.
+pub(crate) fn may_have_issued(issue: Issue<'_>, row: &Coupon) -> bool {
+    let is_possible = matches!(issue.operation.outcome, Outcome::Issued { .. } | Outcome::Unknown);
+    is_possible && *issue.recipient == *row.recipient
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::check;
-    use crate::sample::campaign;
+    use crate::history::Outcome;
+    use crate::sample::{campaign, history};
+    use crate::{Check, check};
 
     #[test]
     fn a_coupon_nobody_asked_for_is_found() {
         let mut campaign = campaign("a", 100);
-        campaign.acknowledged.pop();
-        assert_eq!(check(&[campaign]).phantoms, 1);
+        campaign.operations.pop();
+        assert_eq!(check(&history([campaign])).found(Check::Phantoms), 1);
+    }
+
+    #[test]
+    fn a_coupon_of_a_refused_request_is_found() {
+        let mut campaign = campaign("a", 100);
+        campaign.operations[99].outcome = Outcome::Refused;
+        assert_eq!(check(&history([campaign])).found(Check::Phantoms), 1);
     }
 
     #[test]
     fn a_request_without_an_answer_may_have_issued() {
         let mut campaign = campaign("a", 100);
-        let request = campaign.acknowledged.pop().unwrap().request_id;
-        campaign.unanswered = Some(vec![request, 12_345_678]);
-        assert!(check(&[campaign]).is_ok());
+        campaign.operations[99].outcome = Outcome::Unknown;
+        assert!(check(&history([campaign])).is_ok());
     }
 
     #[test]
     fn where_others_asked_nothing_is_a_phantom() {
         let mut campaign = campaign("a", 100);
-        campaign.acknowledged.clear();
-        campaign.unanswered = None;
-        assert!(check(&[campaign]).is_ok());
+        campaign.operations.clear();
+        campaign.is_complete = false;
+        assert!(check(&history([campaign])).is_ok());
     }
 }

@@ -1,0 +1,39 @@
+//! A recording as a file of lines.
+//!
+//! UTF-8, one JSON object a line, each with exactly one key, which says what the line is:
+//!
+//! ```text
+//! {"history":{"version":1,"began":"2026-11-22T18:00:00.123456789Z"}}
+//! {"campaign":{"id":"a","quota":100,"per_recipient_limit":1,"complete":true}}
+//! {"op":{"campaign":"a","t":[1200,1900],"call":{"issue":{"request":"0192…","recipient":"r"}},"outcome":{"issued":{"seq":7,"code":"…","replayed":true}}}}
+//! {"row":{"campaign":"a","seq":7,"code":"…","recipient":"r","request":"0192…","state":"issued"}}
+//! {"replica":{"shard":1,"replica":2,"applied_index":4711,"digest":"…"}}
+//! {"fault":{"name":"kill leader of shard 3","began":1000,"ended":9000,"in_force":true}}
+//! ```
+//!
+//! | key | what it holds |
+//! |---|---|
+//! | `began` of `history` | the wall clock when the monotonic clock was 0; for people, nothing is computed with it |
+//! | `complete` | [`Campaign::is_complete`](crate::Campaign::is_complete) |
+//! | `t` | invoked and returned, in nanoseconds; returned is `null` if and only if the outcome is unknown |
+//! | `call` | `{"issue":{"request":…,"recipient":…}}`, `"get"`, `{"redeem":CODE}` or `{"void":CODE}` |
+//! | `outcome` | `{"issued":{"seq":…,"code":…,"replayed":…}}`, `{"limit_reached":[CODE,…]}`, `{"counted":…}`, or one of `"sold_out"`, `"not_started"`, `"ended"`, `"done"`, `"refused"`, `"unknown"` |
+//! | `request` | a UUID, as 36 characters in lower or upper case |
+//! | `state` | `"issued"`, `"redeemed"` or `"voided"` |
+//!
+//! The line `history` is the first one, and that of a campaign comes before its calls and rows. Apart
+//! from that, lines come in any order, so that other programs may add theirs at the end. Unknown keys
+//! and versions are errors: a judge that skips what it does not know judges something else.
+//!
+//! Files hold recipients and codes in full; they are no less secret than the coupons.
+
+mod assembler;
+mod line;
+mod record;
+mod request_id;
+
+pub use assembler::{Assembler, LineError, ReadError};
+pub use record::{Record, records};
+
+/// The version of the format that is written, and the only one that is read.
+const VERSION: u32 = 1;

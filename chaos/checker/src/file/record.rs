@@ -1,0 +1,94 @@
+//! Writing.
+
+use super::VERSION;
+use super::line::{
+    CampaignLine, FaultLine, HistoryLine, Line, OperationLine, ReplicaLine, RowLine,
+};
+use crate::history::{Campaign, Coupon, Fault, History, Operation, Replica};
+
+/// What one line says.
+#[derive(Clone, Copy, Debug)]
+pub enum Record<'a> {
+    /// The first line.
+    History {
+        /// The wall clock when the monotonic clock was 0, as RFC 3339.
+        began: &'a str,
+    },
+    /// A campaign without its operations and rows, which are records of their own.
+    Campaign(&'a Campaign),
+    /// A call.
+    Operation {
+        /// The campaign's id.
+        campaign: &'a str,
+        /// The call.
+        operation: &'a Operation,
+    },
+    /// A coupon as it was found.
+    Row {
+        /// The campaign's id.
+        campaign: &'a str,
+        /// The coupon.
+        coupon: &'a Coupon,
+    },
+    /// What a replica said.
+    Replica(&'a Replica),
+    /// A fault.
+    Fault(&'a Fault),
+}
+
+impl Record<'_> {
+    /// The line, without the character that ends it.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(&self.line()).expect("keys are strings, and nothing else can fail")
+    }
+
+    fn line(&self) -> Line<'_> {
+        match *self {
+            Self::History { began } => {
+                Line::History(HistoryLine { version: VERSION, began: began.into() })
+            }
+            Self::Campaign(campaign) => Line::Campaign(CampaignLine {
+                id: (&*campaign.id).into(),
+                quota: campaign.quota,
+                per_recipient_limit: campaign.per_recipient_limit,
+                complete: campaign.is_complete,
+            }),
+            Self::Operation { campaign, operation } => {
+                Line::Op(OperationLine::of(campaign, operation))
+            }
+            Self::Row { campaign, coupon } => Line::Row(RowLine::of(campaign, coupon)),
+            Self::Replica(Replica { shard, replica, applied_index, digest }) => {
+                Line::Replica(ReplicaLine {
+                    shard: *shard,
+                    replica: *replica,
+                    applied_index: *applied_index,
+                    digest: (&**digest).into(),
+                })
+            }
+            Self::Fault(Fault { name, began, ended, in_force }) => Line::Fault(FaultLine {
+                name: (&**name).into(),
+                began: *began,
+                ended: *ended,
+                in_force: *in_force,
+            }),
+        }
+    }
+}
+
+/// All records of a history, in an order in which they can be read. `began` is the wall clock when the
+/// monotonic clock was 0, as RFC 3339.
+pub fn records<'a>(history: &'a History, began: &'a str) -> impl Iterator<Item = Record<'a>> {
+    let campaigns = history.campaigns.iter().flat_map(|campaign| {
+        let id = &*campaign.id;
+        let operations = campaign.operations.iter();
+        let operations =
+            operations.map(move |operation| Record::Operation { campaign: id, operation });
+        let rows = campaign.rows.iter().map(move |coupon| Record::Row { campaign: id, coupon });
+        std::iter::once(Record::Campaign(campaign)).chain(operations).chain(rows)
+    });
+    std::iter::once(Record::History { began })
+        .chain(campaigns)
+        .chain(history.replicas.iter().map(Record::Replica))
+        .chain(history.faults.iter().map(Record::Fault))
+}

@@ -1,0 +1,137 @@
+//! Histories on disk, in the format of [`coupon_checker`].
+//!
+//! A file is there completely or not at all. It holds recipients and codes, so that only its owner
+//! can read it.
+
+use std::fs::{File, Permissions};
+use std::io::{BufRead as _, BufReader, BufWriter, Error, ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use coupon_checker::History;
+use coupon_checker::file::{Assembler, ReadError, records};
+
+use crate::clock::Clock;
+use crate::error::LoadError;
+
+/// How much is written and read at a time.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Who may read a history.
+const OWNER_ONLY: u32 = 0o600;
+
+/// Writes a history, in the place of a file that was there before.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(path: &Path, history: &History, clock: &Clock) -> Result<(), LoadError> {
+    let began = humantime::format_rfc3339_nanos(clock.began_at()).to_string();
+    replace(path, OWNER_ONLY, |file| {
+        let mut file = BufWriter::with_capacity(BUFFER_BYTES, file);
+        for record in records(history, &began) {
+            file.write_all(record.to_line().as_bytes())?;
+            file.write_all(b"\n")?;
+        }
+        file.flush()
+    })
+}
+
+/// Reads a history.
+///
+/// # Errors
+/// When the file cannot be read or is no history; the error names the line.
+pub fn read(path: &Path) -> Result<History, LoadError> {
+    let failed = |source| LoadError::File { what: "read the history", path: path.into(), source };
+    let wrong = |error| failed(Error::new(ErrorKind::InvalidData, Chained(error)));
+    let mut file = BufReader::with_capacity(BUFFER_BYTES, File::open(path).map_err(failed)?);
+    let mut history = Assembler::new();
+    let mut line = String::new();
+    while file.read_line(&mut line).map_err(failed)? > 0 {
+        history.push(&line).map_err(wrong)?;
+        line.clear();
+    }
+    history.finish().map_err(wrong)
+}
+
+/// An error that says all there is to say, since an [`Error`] hides the sources of what it wraps.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: {error}", error = .0.error)]
+struct Chained(ReadError);
+
+/// Writes a file next to the one that is meant, and puts it into its place when it is complete. Of
+/// `mode` goes what the process may not grant.
+pub(crate) fn replace(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut File) -> std::io::Result<()>,
+) -> Result<(), LoadError> {
+    let write = || {
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            Some(_) | None => Path::new("."),
+        };
+        let permissions = Permissions::from_mode(mode);
+        let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(directory)?;
+        fill(file.as_file_mut())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|source| LoadError::File { what: "write", path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use coupon_checker::{Call, Campaign, Coupon, CouponState, Operation, Outcome};
+
+    use super::*;
+
+    fn history() -> History {
+        let call = Call::Issue { request_id: 7, recipient: "ann".into() };
+        let outcome = Outcome::Issued { sequence: 1, code: "x".into(), replayed: false };
+        let row = Coupon {
+            sequence: 1,
+            code: "x".into(),
+            recipient: "ann".into(),
+            request_id: 7,
+            state: CouponState::Issued,
+        };
+        let campaign = Campaign {
+            id: "a".into(),
+            quota: 5,
+            rows: vec![row],
+            operations: vec![Operation { invoked: 1, returned: 2, call, outcome }],
+            is_complete: true,
+            ..Campaign::default()
+        };
+        History { campaigns: vec![campaign], ..History::default() }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history.jsonl");
+        for _ in 0..2 {
+            write(&path, &history(), &Clock::start()).unwrap();
+            assert_eq!(read(&path).unwrap(), history());
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history.jsonl");
+        write(&path, &history(), &Clock::start()).unwrap();
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text.push_str("{\"opp\":1}\n");
+        std::fs::write(&path, text).unwrap();
+        let error = read(&path).unwrap_err();
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.contains("line 5") || cause.contains("line 4"), "{cause}");
+        assert!(read(&dir.path().join("nothing")).is_err());
+        assert!(write(&dir.path().join("no/where"), &history(), &Clock::start()).is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! What is there when all is over: every campaign is read back through a router.
+
+use std::time::{Duration, SystemTime};
+
+use coupon_checker::{Coupon, CouponState};
+use coupon_proto::v1;
+use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
+use coupon_proto::v1::coupon_service_client::CouponServiceClient;
+use tonic::Status;
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+use crate::campaigns::{limited, patiently};
+use crate::error::LoadError;
+
+/// How many campaigns are asked for at a time.
+const PAGE: i32 = 1_000;
+
+/// How long a cluster that was just hurt may take until it can be read.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long one attempt to read a page of campaigns may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The coupons of a campaign.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    /// In the order of issuance.
+    pub(crate) coupons: Vec<Coupon>,
+    /// How many of them were issued before the start, by log time.
+    pub(crate) before_start: u64,
+    /// When the last one was issued, by log time.
+    pub(crate) last_issued: Option<SystemTime>,
+}
+
+/// All campaigns of the cluster.
+pub(crate) async fn list(channel: &Channel) -> Result<Vec<v1::Campaign>, LoadError> {
+    let client = CampaignServiceClient::new(channel.clone());
+    let mut campaigns = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = v1::ListCampaignsRequest { page_size: PAGE, page_token: page_token.clone() };
+        let answer = patiently(PATIENCE, || {
+            let (mut client, request) = (client.clone(), limited(request.clone(), ATTEMPT_TIMEOUT));
+            async move { client.list_campaigns(request).await }
+        });
+        let page = answer.await.map_err(LoadError::call("list the campaigns"))?.into_inner();
+        campaigns.extend(page.campaigns);
+        if page.next_page_token.is_empty() {
+            return Ok(campaigns);
+        }
+        page_token = page.next_page_token;
+    }
+}
+
+/// Reads all coupons of a campaign; a stream that breaks is begun again.
+pub(crate) async fn rows(
+    channel: &Channel,
+    campaign_id: &str,
+    start: Option<SystemTime>,
+) -> Result<Rows, LoadError> {
+    let client = CouponServiceClient::new(channel.clone());
+    let coupons = patiently(PATIENCE, || stream(client.clone(), campaign_id, start));
+    coupons.await.map_err(LoadError::call("read a campaign back"))
+}
+
+async fn stream(
+    mut client: CouponServiceClient<Channel>,
+    campaign_id: &str,
+    start: Option<SystemTime>,
+) -> Result<Rows, Status> {
+    // Without a deadline: it takes as long as there are coupons. A stream that stands still is
+    // ended by the router.
+    let request = v1::StreamCouponsRequest { campaign_id: campaign_id.to_owned() };
+    let mut stream = client.stream_coupons(request).await?.into_inner();
+    let mut rows = Rows::default();
+    while let Some(part) = stream.message().await? {
+        rows.coupons.reserve(part.coupons.len());
+        for coupon in part.coupons {
+            let issued = coupon.issue_time.and_then(|time| SystemTime::try_from(time).ok());
+            let is_early = issued.zip(start).is_some_and(|(issued, start)| issued < start);
+            rows.before_start += u64::from(is_early);
+            rows.last_issued = rows.last_issued.max(issued);
+            rows.coupons.push(row(coupon)?);
+        }
+    }
+    Ok(rows)
+}
+
+/// A coupon as the checker knows it.
+fn row(coupon: v1::Coupon) -> Result<Coupon, Status> {
+    let state = match coupon.state() {
+        v1::CouponState::Redeemed => CouponState::Redeemed,
+        v1::CouponState::Voided => CouponState::Voided,
+        v1::CouponState::Unspecified | v1::CouponState::Issued | v1::CouponState::Expired => {
+            CouponState::Issued
+        }
+    };
+    let request_id = coupon.request_id.parse::<Uuid>();
+    let sequence = u64::try_from(coupon.sequence);
+    let (Ok(request_id), Ok(sequence)) = (request_id, sequence) else {
+        return Err(Status::data_loss("a coupon has no request id or no sequence number"));
+    };
+    Ok(Coupon {
+        sequence,
+        code: coupon.code.into(),
+        recipient: coupon.recipient.into(),
+        request_id: request_id.as_u128(),
+        state,
+    })
+}

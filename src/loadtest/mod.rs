@@ -1,0 +1,79 @@
+//! `coupon loadtest`: load for any router, with figures and a verdict.
+
+mod args;
+
+use anyhow::bail;
+use coupon_loadtest::{Conditions, LoadError, LoadTest, Recording, Scope, Show, history_file};
+
+pub(crate) use self::args::{LoadtestArgs, unique_prefix};
+use crate::failure::{CallError, UsageError};
+use crate::{output, runtime};
+
+/// Runs the command.
+pub(crate) fn run(args: &LoadtestArgs) -> anyhow::Result<()> {
+    let options = args.options()?;
+    runtime::block_on(async {
+        let mut signals = runtime::StopSignals::catch()?;
+        let test = tokio::select! {
+            test = LoadTest::prepare(options, Show::Progress) => test.map_err(explained)?,
+            () = signals.next() => bail!("stopped before the load began"),
+        };
+        let recording = test.run(signals.next()).await.map_err(explained)?;
+        signals.unless_impatient(judge(args, recording)).await
+    })
+}
+
+async fn judge(args: &LoadtestArgs, recording: Recording) -> anyhow::Result<()> {
+    eprintln!("reading the campaigns back");
+    let clock = recording.clock();
+    let conditions = conditions();
+    let (judged, mut report) =
+        recording.judge(Scope::Recorded, conditions).await.map_err(explained)?;
+    report.missed = args.thresholds().missed(&report);
+    // First the files: whatever else fails, they are there to be looked at.
+    if let Some(path) = &args.history {
+        history_file::write(path, &judged.history, &clock)?;
+    }
+    if let Some(path) = &args.json {
+        report.write(path)?;
+    }
+    output::line(report.summary())?;
+    output::line(format!("\n{}", judged.verdict.to_string().trim_end()))?;
+    if !judged.is_ok() {
+        let early = judged.issued_before_start;
+        if early > 0 {
+            bail!("{early} coupons were issued before the start of their campaign");
+        }
+        bail!("the system broke a promise");
+    }
+    if !report.missed.is_empty() {
+        bail!("{}", report.missed.join("; "));
+    }
+    if report.served == 0 {
+        bail!("nothing was served");
+    }
+    Ok(())
+}
+
+/// This program and how it was called.
+pub(crate) fn conditions() -> Conditions {
+    let arguments = std::env::args_os().skip(1);
+    Conditions {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        arguments: arguments.map(|one| one.to_string_lossy().into_owned()).collect(),
+    }
+}
+
+/// An error of the library with everything that an answer says, and with the right exit code.
+pub(crate) fn explained(error: LoadError) -> anyhow::Error {
+    match error {
+        LoadError::Call { what, status } => {
+            anyhow::Error::new(CallError::from(*status)).context(what)
+        }
+        LoadError::Address { .. } => UsageError(error.to_string()).into(),
+        LoadError::Connect { .. }
+        | LoadError::BrokenAnswer(_)
+        | LoadError::Timer(_)
+        | LoadError::File { .. } => error.into(),
+    }
+}
