@@ -514,7 +514,7 @@ count_drops() {
 
 # What is done to the network of a member, in words.
 network_of() {
-    lives "$1" || return 0
+    lives "$1" || { echo "-" && return; }
     ((EUID == 0)) || { echo "unknown: only root can see it" && return; }
     rules_of "$1" | awk '
         function peer(name) { sub("@", "", name); sub("_", "-", name); return name }
