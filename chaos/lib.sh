@@ -179,17 +179,30 @@ start_members() {
     docker start $(containers "$@") >/dev/null || fail "not started: $(joined "$@")"
     look
     refresh_addresses
-    for member in "$@"; do await_serving "$member"; done
+    await_serving "$@"
     look
 }
 
-# Asks the program itself, since Docker's own probes are seconds apart.
+# Waits until all these members serve. Asks the program itself, since Docker's own probes are seconds
+# apart; and all of them at a time, since `docker exec` takes its time.
 await_serving() {
+    local member failed=false
+    local -A asked=()
+    for member in "$@"; do
+        await_serving_one "$member" &
+        asked[$member]=$!
+    done
+    for member in "$@"; do wait "${asked[$member]}" || failed=true; done
+    # What failed has been said.
+    ! $failed || exit 1
+}
+
+await_serving_one() {
     local deadline=$((SECONDS + SERVE_SECONDS_MAX))
     until timeout 5 docker exec "${container_of[$1]}" /coupon health 127.0.0.1:7000 --timeout 1s \
-        >/dev/null 2>"$work/health"; do
+        >/dev/null 2>"$work/health.$1"; do
         ((SECONDS < deadline)) ||
-            fail "$1 does not serve after $SERVE_SECONDS_MAX s: $(cat "$work/health");" \
+            fail "$1 does not serve after $SERVE_SECONDS_MAX s: $(cat "$work/health.$1");" \
                 "see \`docker logs ${container_of[$1]:0:12}\`"
         sleep 0.1
     done
@@ -289,12 +302,12 @@ survey() {
     done
     ((${#asked[@]} > 0)) || return 0
     is_network_broken || asked=("${asked[RANDOM % ${#asked[@]}]}")
-    rm -f "$work"/survey.*
+    rm -f "$work"/survey.* "$work"/refused.*
     for member in "${asked[@]}"; do
         # It exits with 1 when a shard has no leader, and has said everything by then.
-        { timeout "$SURVEY_SECONDS_MAX" docker exec "${container_of[$member]}" /coupon status \
+        timeout "$SURVEY_SECONDS_MAX" docker exec "${container_of[$member]}" /coupon status \
             --node 127.0.0.1:7000 --timeout "$ANSWER_TIMEOUT" --output json \
-            >"$work/survey.$member" 2>/dev/null || true; } &
+            >"$work/survey.$member" 2>"$work/refused.$member" &
     done
     wait
     python3 - "$work"/survey.* >"$work/shards" <<'PYTHON'
@@ -327,6 +340,9 @@ PYTHON
     done <"$work/shards"
 }
 
+# What the nodes said that did not answer the last survey.
+refusals() { cat "$work"/refused.* 2>/dev/null || true; }
+
 # Whether the last survey found a leader of every shard.
 every_shard_is_led() { ((${#replicas_of[@]} > 0 && ${#leader_of[@]} == ${#replicas_of[@]})); }
 
@@ -334,7 +350,7 @@ every_shard_is_led() { ((${#replicas_of[@]} > 0 && ${#leader_of[@]} == ${#replic
 await_leaders() {
     local deadline=$((SECONDS + SERVE_SECONDS_MAX))
     until survey && every_shard_is_led; do
-        ((SECONDS < deadline)) || fail "no leader of every shard after $SERVE_SECONDS_MAX s: see chaos/status"
+        ((SECONDS < deadline)) || fail "no leader of every shard after $SERVE_SECONDS_MAX s: $(refusals)"
         sleep 0.2
         look
     done
@@ -362,7 +378,7 @@ picture() {
         [[ -n ${leader_of[$number]:-} ]] || without+=("$number")
     done
     if ((${#replicas_of[@]} == 0)); then
-        say "No node answers."
+        say "No node knows the cluster. $(refusals)"
     elif ((${#without[@]} > 0)); then
         say "Without a leader: shard ${without[*]}"
     fi
@@ -497,10 +513,10 @@ rules_of() {
 }
 
 # How many packets the rules of all members have dropped so far, in `dropped`. Nodes are never silent
-# for long, so that a fault that is in force can be seen at work; it is waited for, but a router
-# without requests may say nothing for seconds.
+# for long, so that a fault that is in force can be seen at work. That is waited for, but not as long
+# as a router without requests may be silent.
 count_drops() {
-    local deadline=$((SECONDS + 3)) member
+    local deadline=$((SECONDS + 2)) member
     while true; do
         dropped=0
         for member in $(broken_members); do

@@ -96,7 +96,7 @@ def test_an_isolated_leader_is_replaced(cluster, serves):
     serves()
     # Started anew, it is cut off still.
     cluster.chaos("restart", "-q", fault["target"])
-    assert "cut off from" in cluster.chaos("status")
+    assert f"cut off from {others[0]}" in cluster.script("status")
     reachable = {node["node_id"] for node in cluster.status(*others)["nodes"] if node["reachable"]}
     assert reachable == {int(other.removeprefix("node-")) for other in others}
 
@@ -105,11 +105,13 @@ def test_an_isolated_leader_is_replaced(cluster, serves):
 @pytest.mark.parametrize("shape", [
     "in node 1", "out node 1", "split node 1 node 2", "bridge 3", "ring", "router 1 leader 1"])
 def test_every_shape_is_in_force_until_healed(cluster, serves, shape):
-    cluster.chaos("partition", "-q", *shape.split())
+    fault = cluster.chaos("partition", "-q", *shape.split())
+    # A router without requests may be silent.
+    assert int(fault["dropped"]) > 0 or shape.startswith("router")
     if shape in ("in node 1", "out node 1"):
         serves()
     cluster.chaos("heal", "-q")
-    assert "cut off" not in cluster.chaos("status")
+    assert "cut off" not in cluster.script("status")
     serves()
 
 
@@ -119,27 +121,22 @@ def test_packets_are_lost_until_healed(cluster, serves):
     assert int(fault["dropped"]) > 0
     serves()
     cluster.chaos("restart", "-q", "node", "3")
-    assert "loses 10 %" in cluster.chaos("status")
+    assert "loses 10 %" in cluster.script("status")
     cluster.chaos("loss", "-q", "0", "node", "3")
-    assert "loses" not in cluster.chaos("status")
+    assert "loses" not in cluster.script("status")
 
 
 @pytest.mark.parametrize("command", [
     "kill", "kill somebody", "kill node", "kill node 9", "kill leader 99", "pause node 1 soon",
     "stop node 1 node 2", "partition", "partition triangle", "loss 101 node 1", "loss node 1",
     "heal everything"])
-def test_mistakes_are_told_and_change_nothing(cluster, command):
+def test_mistakes_are_told(whole_cluster, command):
     if command.split()[0] in ("partition", "loss") and os.geteuid() != 0:
         pytest.skip("not root, so cutting the network of containers was not tested")
-    assert "-h" in cluster.chaos(*command.split(), status=2)
+    assert "-h" in whole_cluster.script(*command.split(), status=2)
 
 
 @pytest.mark.parametrize("script", [
     "kill", "pause", "stop", "restart", "partition", "loss", "heal", "status"])
-def test_every_script_explains_itself(cluster, script):
-    # No summary: nothing was done.
-    import subprocess
-
-    from conftest import ROOT
-    done = subprocess.run([ROOT / "chaos" / script, "-h"], encoding="utf-8", capture_output=True)
-    assert done.returncode == 0 and done.stdout.startswith(f"Usage: chaos/{script}")
+def test_every_script_explains_itself(whole_cluster, script):
+    assert whole_cluster.script(script, "-h").startswith(f"Usage: chaos/{script}")
