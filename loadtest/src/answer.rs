@@ -195,10 +195,9 @@ mod tests {
     }
 
     fn outcome(status: &Status) -> Outcome {
-        match of_status(status) {
-            Answer::Final { outcome, .. } => outcome,
-            other => panic!("{other:?}"),
-        }
+        let answer = of_status(status);
+        let Answer::Final { outcome, .. } = answer else { panic!("{answer:?}") };
+        outcome
     }
 
     #[test]
@@ -225,9 +224,10 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_asked_again() {
-        let again = |status: &Status| match of_status(status) {
-            Answer::Again { reason, pause } => (reason.into_owned(), pause),
-            other => panic!("{other:?}"),
+        let again = |status: &Status| {
+            let answer = of_status(status);
+            let Answer::Again { reason, pause } = answer else { panic!("{answer:?}") };
+            (reason.into_owned(), pause)
         };
         let unavailable = |reason| again(&status(Code::Unavailable, reason, &[]));
         assert_eq!(unavailable("NO_LEADER"), ("NO_LEADER".into(), None));

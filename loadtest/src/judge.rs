@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use coupon_checker::{Campaign, History, Verdict, check};
+use coupon_checker::{Campaign, History, Outcome, Verdict, check};
 use coupon_proto::v1;
 use tonic::transport::Channel;
 
@@ -78,7 +78,8 @@ pub(crate) async fn judge(
     for campaign in listed {
         let mut seen = recorded.remove(&campaign.campaign_id);
         if let (Some(caller), Some(seen)) = (caller, &mut seen) {
-            seen.operations.push(caller.clone().count(&campaign.campaign_id).await);
+            let read = caller.clone().count(&campaign.campaign_id).await;
+            seen.operations.extend((read.outcome != Outcome::Unknown).then_some(read));
         }
         let start = campaign.start_time.and_then(|start| SystemTime::try_from(start).ok());
         let rows = readback::rows(channel, &campaign.campaign_id, start).await?;

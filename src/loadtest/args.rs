@@ -30,7 +30,7 @@ const CONCURRENCY: u32 = 256;
 /// back and judged: nothing issued twice, beyond the quota, out of order or lost. Exits with 1 if
 /// that is not so, or if a threshold is missed. Ctrl-C ends the load early, and the verdict follows.
 ///
-/// Memory: about 500 bytes for each call until it is judged, so a million calls need 500 MB.
+/// Memory: about 350 bytes for each coupon until all are judged, so a million need 350 MB.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use coupon_loadtest::{Conditions, Judged, LoadTest, Options, Report, Scope};
@@ -11,6 +11,7 @@ use coupon_proto::v1::batch_issue_coupons_result::Result as ItemResult;
 use coupon_proto::v1::campaign_service_server::{CampaignService, CampaignServiceServer};
 use coupon_proto::v1::coupon_service_server::{CouponService, CouponServiceServer};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Request, Response, Status};
@@ -69,12 +70,12 @@ impl FakeRouter {
 
     /// How often each request for a coupon came.
     pub(crate) fn attempts(&self) -> Vec<u32> {
-        self.state.lock().unwrap().attempts.values().copied().collect()
+        self.state.lock().attempts.values().copied().collect()
     }
 
     /// How many coupons were issued, in all campaigns.
     pub(crate) fn issued(&self) -> usize {
-        let state = self.state.lock().unwrap();
+        let state = self.state.lock();
         state.campaigns.values().map(|ledger| ledger.coupons.len()).sum()
     }
 
@@ -94,7 +95,10 @@ impl FakeRouter {
             let client = client.take();
             async move { client.map(TokioIo::new).ok_or(std::io::Error::other("once")) }
         });
-        Endpoint::from_static("http://fake").connect_with_connector(connector).await.unwrap()
+        Endpoint::from_static("http://fake")
+            .connect_with_connector(connector)
+            .await
+            .expect("it listens")
     }
 
     /// Runs a load test to its verdict.
@@ -109,9 +113,10 @@ impl FakeRouter {
         stop: impl Future<Output = ()>,
     ) -> (Judged, Report) {
         let channels = vec![self.connect().await, self.connect().await];
-        let test = LoadTest::over(channels, options).await.unwrap();
-        let recording = test.run(stop).await.unwrap();
-        recording.judge(Scope::Recorded, Conditions::default()).await.unwrap()
+        let test = LoadTest::over(channels, options).await.expect("it is reached");
+        let recording = test.run(stop).await.expect("campaigns can be created");
+        let judged = recording.judge(Scope::Recorded, Conditions::default()).await;
+        judged.expect("campaigns can be read")
     }
 
     fn now(&self) -> SystemTime {
@@ -136,7 +141,7 @@ impl FakeRouter {
             return Err(refusal(Code::Internal, "INTERNAL", &[]));
         }
         let attempt = {
-            let mut state = self.state.lock().unwrap();
+            let mut state = self.state.lock();
             let attempts = state.attempts.entry(request.request_id.clone()).or_default();
             *attempts += 1;
             *attempts
@@ -153,7 +158,7 @@ impl FakeRouter {
 
     fn apply(&self, request: v1::IssueCouponRequest) -> Result<v1::IssueCouponResponse, Status> {
         let (faults, now) = (self.faults, self.now());
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         let ledger = state.campaigns.get_mut(&request.campaign_id);
         let ledger = ledger.ok_or(refusal(Code::NotFound, "CAMPAIGN_NOT_FOUND", &[]))?;
         if let Some(place) = ledger.by_request.get(&request.request_id) {
@@ -161,24 +166,25 @@ impl FakeRouter {
             return Ok(v1::IssueCouponResponse { coupon, replayed: true });
         }
         let held = ledger.by_recipient.entry(request.recipient.clone()).or_default();
-        let limit = usize::try_from(ledger.campaign.per_recipient_limit).unwrap();
+        let limit = usize::try_from(ledger.campaign.per_recipient_limit).expect("it is in range");
         if limit > 0 && held.len() >= limit {
             let codes: Vec<&str> =
                 held.iter().map(|place| ledger.coupons[*place].code.as_str()).collect();
             let codes = [("codes", codes.join(","))];
             return Err(refusal(Code::AlreadyExists, "RECIPIENT_LIMIT_REACHED", &codes));
         }
-        let start = SystemTime::try_from(ledger.campaign.start_time.unwrap()).unwrap();
+        let start = SystemTime::try_from(ledger.campaign.start_time.expect("it was set"))
+            .expect("it is in range");
         if now < start && !faults.starts_early {
             let time = |time| humantime::format_rfc3339_micros(time).to_string();
             let times = [("start_time", time(start)), ("server_time", time(now))];
             return Err(refusal(Code::FailedPrecondition, "NOT_STARTED", &times));
         }
-        let quota = usize::try_from(ledger.campaign.quota).unwrap();
+        let quota = usize::try_from(ledger.campaign.quota).expect("it is in range");
         if ledger.coupons.len() >= quota && !faults.oversells {
             return Err(refusal(Code::FailedPrecondition, "SOLD_OUT", &[]));
         }
-        let sequence = i64::try_from(ledger.coupons.len() + 1).unwrap();
+        let sequence = i64::try_from(ledger.coupons.len() + 1).expect("it is in range");
         let coupon = v1::Coupon {
             campaign_id: request.campaign_id.clone(),
             code: format!("{}/{sequence}", request.campaign_id),
@@ -230,7 +236,7 @@ impl CampaignService for FakeRouter {
             by_request: BTreeMap::new(),
             by_recipient: BTreeMap::new(),
         };
-        let before = self.state.lock().unwrap().campaigns.insert(request.campaign_id, ledger);
+        let before = self.state.lock().campaigns.insert(request.campaign_id, ledger);
         assert!(before.is_none(), "ids of campaigns are unique");
         let campaign = Some(campaign);
         Ok(Response::new(v1::CreateCampaignResponse { campaign, replayed: false }))
@@ -240,10 +246,10 @@ impl CampaignService for FakeRouter {
         &self,
         request: Request<v1::GetCampaignRequest>,
     ) -> Result<Response<v1::GetCampaignResponse>, Status> {
-        let state = self.state.lock().unwrap();
+        let state = self.state.lock();
         let ledger = state.campaigns.get(&request.get_ref().campaign_id);
         let ledger = ledger.ok_or(refusal(Code::NotFound, "CAMPAIGN_NOT_FOUND", &[]))?;
-        let issued = i64::try_from(ledger.coupons.len()).unwrap();
+        let issued = i64::try_from(ledger.coupons.len()).expect("it is in range");
         let campaign = Some(v1::Campaign { issued, ..ledger.campaign.clone() });
         Ok(Response::new(v1::GetCampaignResponse { campaign }))
     }
@@ -276,7 +282,8 @@ impl CouponService for FakeRouter {
             let result = match self.issue(request).await {
                 Ok(response) => ItemResult::Response(response),
                 Err(status) => {
-                    let decoded: pb::Status = prost::Message::decode(status.details()).unwrap();
+                    let decoded: pb::Status =
+                        prost::Message::decode(status.details()).expect("it is in range");
                     ItemResult::Error(decoded)
                 }
             };
@@ -299,7 +306,7 @@ impl CouponService for FakeRouter {
         &self,
         request: Request<v1::StreamCouponsRequest>,
     ) -> Result<Response<Self::StreamCouponsStream>, Status> {
-        let state = self.state.lock().unwrap();
+        let state = self.state.lock();
         let ledger = state.campaigns.get(&request.get_ref().campaign_id);
         let ledger = ledger.ok_or(refusal(Code::NotFound, "CAMPAIGN_NOT_FOUND", &[]))?;
         let part = |coupons: &[v1::Coupon]| {
