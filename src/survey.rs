@@ -15,11 +15,29 @@ use tokio::time::timeout;
 use crate::client;
 use crate::failure::{CallError, describe};
 
-/// How long a node may take to send a map, or to say how it is.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a node may take to send a map.
+const MAP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a node may take to say how it is, including the connection.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long it may take if it has to read its whole state for that.
-const DIGEST_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const DIGEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What every node is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    /// Whether it is to compute a digest of each replica's state.
+    pub(crate) digests: bool,
+    /// How long it may take to answer before it counts as unreachable.
+    pub(crate) timeout: Duration,
+}
+
+impl Default for Question {
+    fn default() -> Self {
+        Self { digests: false, timeout: ANSWER_TIMEOUT }
+    }
+}
 
 /// A cluster at one moment, more or less: the nodes answer at the same time, not at the same instant.
 #[derive(Debug)]
@@ -54,7 +72,7 @@ impl NodeAnswer {
 pub(crate) async fn map_of(address: &str) -> anyhow::Result<ShardMap> {
     let mut client = ClusterServiceClient::new(client::connect(address).await?);
     let silent = || format!("the node at {address} does not answer");
-    let identity = timeout(ANSWER_TIMEOUT, client.identify(IdentifyRequest {})).await;
+    let identity = timeout(MAP_TIMEOUT, client.identify(IdentifyRequest {})).await;
     let identity = identity.with_context(silent)?.map_err(CallError::from)?.into_inner();
     if identity.cluster_id.is_empty() {
         let id = identity.node_id;
@@ -64,16 +82,16 @@ pub(crate) async fn map_of(address: &str) -> anyhow::Result<ShardMap> {
         let answer = client.watch_shard_map(WatchShardMapRequest {}).await?;
         answer.into_inner().message().await
     };
-    let first = timeout(ANSWER_TIMEOUT, first).await.with_context(silent)?;
+    let first = timeout(MAP_TIMEOUT, first).await.with_context(silent)?;
     let map = first.map_err(CallError::from)?.and_then(|message| message.map);
     map.with_context(|| format!("the node at {address} sent no shard map"))
 }
 
 impl Survey {
     /// Asks every node of the map.
-    pub(crate) async fn take(map: ShardMap, digests: bool) -> Self {
+    pub(crate) async fn take(map: ShardMap, question: Question) -> Self {
         let nodes = join_all(map.nodes.iter().map(|info| async {
-            let answer = ask(&info.address, digests).await;
+            let answer = ask(&info.address, question).await;
             NodeAnswer { info: info.clone(), answer }
         }));
         Self { nodes: nodes.await, map }
@@ -116,16 +134,16 @@ impl Survey {
     }
 }
 
-async fn ask(address: &str, digests: bool) -> Result<GetNodeStatusResponse, String> {
-    let channel = client::connect(address).await.map_err(|error| format!("{error:#}"))?;
-    let mut client = ClusterServiceClient::new(channel);
-    let within = if digests { DIGEST_TIMEOUT } else { ANSWER_TIMEOUT };
-    let asked = client.get_node_status(GetNodeStatusRequest { digests });
-    match timeout(within, asked).await {
-        Ok(Ok(answer)) => Ok(answer.into_inner()),
-        Ok(Err(status)) => Err(describe(&status)),
-        Err(_) => Err(format!("no answer within {}", humantime::format_duration(within))),
-    }
+async fn ask(address: &str, question: Question) -> Result<GetNodeStatusResponse, String> {
+    let asked = async {
+        let channel = client::connect(address).await.map_err(|error| format!("{error:#}"))?;
+        let request = GetNodeStatusRequest { digests: question.digests };
+        let answer = ClusterServiceClient::new(channel).get_node_status(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| describe(&status))
+    };
+    timeout(question.timeout, asked).await.unwrap_or_else(|_| {
+        Err(format!("no answer within {}", humantime::format_duration(question.timeout)))
+    })
 }
 
 #[cfg(test)]

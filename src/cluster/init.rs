@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use super::Formation;
 use crate::client;
 use crate::failure::CallError;
-use crate::survey::Survey;
+use crate::survey::{Question, Survey};
 
 /// The pause before something that is not there yet is looked for again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
@@ -50,7 +50,7 @@ pub(crate) async fn form(formation: &Formation, tell: impl Fn(&str)) -> anyhow::
 
     tell("waiting for a leader of every shard");
     loop {
-        let survey = Survey::take(map.clone(), false).await;
+        let survey = Survey::take(map.clone(), Question::default()).await;
         if survey.leaderless().is_empty() {
             return Ok(Formed { existed: answer.existed, survey });
         }

@@ -23,7 +23,7 @@ use self::member::Member;
 use crate::cluster::{Formation, form};
 use crate::failure::UsageError;
 use crate::settings::Span;
-use crate::survey::Survey;
+use crate::survey::{Question, Survey};
 use crate::{client, output, runtime};
 
 /// How long the cluster may take until every shard has a leader and every replica knows it. Much
@@ -181,7 +181,7 @@ impl Demo {
         let mut survey = formed.survey;
         while !survey.is_settled() {
             tokio::time::sleep(LOOK_INTERVAL).await;
-            survey = Survey::take(survey.map, false).await;
+            survey = Survey::take(survey.map, Question::default()).await;
         }
         Ok(Self { nodes, router, survey })
     }

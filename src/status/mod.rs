@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail};
 
 use self::report::Report;
 use crate::output::Format;
-use crate::survey::{Survey, map_of};
+use crate::settings::Span;
+use crate::survey::{ANSWER_TIMEOUT, DIGEST_TIMEOUT, Question, Survey, map_of};
 use crate::{output, runtime};
 
 /// Shows the nodes of a cluster and their replicas.
@@ -28,12 +29,19 @@ pub(crate) struct StatusArgs {
     /// Also compute a digest of each replica's state; reads all of it
     #[arg(long)]
     digests: bool,
+    /// How long a node may take to answer before it counts as unreachable
+    /// [default: 3s, or 2m with --digests]
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Span>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<()> {
     runtime::block_on(async {
-        let survey = Survey::take(first_map(&args.node).await?, args.digests).await;
+        let usual = if args.digests { DIGEST_TIMEOUT } else { ANSWER_TIMEOUT };
+        let timeout = args.timeout.map_or(usual, Span::get);
+        let question = Question { digests: args.digests, timeout };
+        let survey = Survey::take(first_map(&args.node).await?, question).await;
         let report = Report::of(&survey);
         match args.output {
             Format::Table => output::line(tables::render(&report))?,
