@@ -18,12 +18,17 @@ ANNOUNCE := ls '$(CARGO_TARGET_DIR)'/*/release/build/librocksdb-sys-*/out/libroc
 	|| echo 'RocksDB is compiled first, once for all clones: 12 to 15 minutes on two cores.'
 BUF := $(HOME)/.cache/coupon/python/buf-bin-1.75.0
 
-.PHONY: help build dist demo test check fix
+.PHONY: help build dist demo image cluster cluster-down cluster-destroy test check fix
 
 help:
 	@echo 'make build   compiles the program: $(COUPON)'
 	@echo 'make dist    compiles it for shipping: slower to build, faster to run: $(DIST)'
 	@echo 'make demo    runs a whole cluster in one process; ARGS="--load --for 10s" is passed on'
+	@echo 'make cluster runs 5 nodes and 2 routers in containers and returns when they are ready; needs Docker,'
+	@echo '             and compiles outside of it, inside where there is no cargo (COMPILE=docker insists).'
+	@echo '             chaos/ has scripts that break it'
+	@echo 'make cluster-down     stops it and keeps its data; cluster-destroy deletes that as well'
+	@echo 'make image   makes only its image, coupon:local'
 	@echo 'make test    runs all tests'
 	@echo 'make check   checks formatting, lints, documentation, protos, licences; changes nothing'
 	@echo 'make fix     repairs what check complains about and a tool can repair'
@@ -37,6 +42,21 @@ dist:
 
 demo: build
 	@exec '$(COUPON)' demo $(ARGS)
+
+# Compiling outside shares RocksDB with all that is compiled anyway, and needs no image registry.
+COMPILE ?= $(if $(shell command -v cargo),here,docker)
+
+image: $(if $(filter docker,$(COMPILE)),,build)
+	@.ci/image $(if $(filter docker,$(COMPILE)),,'$(COUPON)')
+
+cluster: image
+	@.ci/cluster up
+
+cluster-down:
+	@.ci/cluster down
+
+cluster-destroy:
+	@.ci/cluster destroy
 
 test: build
 	@$(LIBCLANG) && exec python3 .ci/test '$(COUPON)'
