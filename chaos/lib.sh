@@ -50,7 +50,7 @@ A TARGET is one of
   node N, router N  that node or router; also node-N, router-N
   random            a node that runs, at random
   nodes, routers    all of them
-  all               all nodes and routers
+  all               all nodes and routers; of several, those that run are meant
 TEXT
 }
 
@@ -250,6 +250,21 @@ take_target() {
     for target in "${targets[@]}"; do
         [[ -n ${container_of[$target]:-} ]] || mistake "there is no $target, only ${members[*]}"
     done
+}
+
+# Requires that the targets run, or of a group of them takes those that do: `kill all` means what is
+# left of them. They have to be in a state, or in any.
+need_living() {
+    local wanted=$1 target living=()
+    for target in "${targets[@]}"; do
+        if lives "$target" && [[ $wanted == any || ${state_of[$target]} == "$wanted" ]]; then
+            living+=("$target")
+        elif ((${#targets[@]} == 1)); then
+            fail "$target is ${state_of[$target]}: try chaos/heal"
+        fi
+    done
+    ((${#living[@]} > 0)) || fail "none of $(joined "${targets[@]}") runs: try chaos/heal"
+    targets=("${living[@]}")
 }
 
 # A target and nothing after it.
@@ -485,14 +500,15 @@ cut_both_ways() {
     cut_way "$2" "$1"
 }
 
-# Puts the cuts that were collected in force, each container's in one step.
+# Puts the cuts that were collected in force, each container's in one step. What does not run has no
+# network to cut; when it is started, the other ends cut it off.
 put_cuts_in_force() {
     local member file wanted found
     for file in "$work"/rules.*; do
         member=${file##*.}
-        lives "$member" || fail "$member does not run, so that it has no network: try chaos/heal"
-        prepare "$member"
+        if lives "$member"; then prepare "$member"; else rm "$file"; fi
     done
+    compgen -G "$work/rules.*" >/dev/null || fail "nobody runs whose network could be cut: try chaos/heal"
     for file in "$work"/rules.*; do
         nft_in "${file##*.}" <"$file" || fail "the network of ${file##*.} was not cut"
     done

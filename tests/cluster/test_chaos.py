@@ -116,6 +116,15 @@ def test_every_shape_is_in_force_until_healed(cluster, serves, shape):
 
 
 @needs_root
+def test_who_was_dead_is_cut_off_once_it_is_back(cluster):
+    cluster.chaos("kill", "-q", "node", "5")
+    cluster.chaos("partition", "-q", "isolate", "node", "1")
+    cluster.chaos("restart", "-q", "node", "5")
+    reachable = [node["node_id"] for node in cluster.status("node-5")["nodes"] if node["reachable"]]
+    assert reachable == [2, 3, 4, 5]
+
+
+@needs_root
 def test_packets_are_lost_until_healed(cluster, serves):
     fault = cluster.chaos("loss", "10", "node", "3")
     assert int(fault["dropped"]) > 0
