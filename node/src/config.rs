@@ -30,8 +30,8 @@ pub struct NodeConfig {
 pub struct RaftOptions {
     /// How often a leader says that it is there.
     pub heartbeat_interval: Duration,
-    /// How long a follower waits for a leader before it stands for election: between this and
-    /// twice this, drawn anew each time. At least three heartbeats.
+    /// How long a follower hears nothing of a leader before it stands for election: between this
+    /// and a third more, drawn anew each time. More than three heartbeats.
     pub election_timeout: Duration,
     /// A snapshot is built after so many entries...
     pub snapshot_entries: u64,
@@ -46,7 +46,7 @@ impl Default for RaftOptions {
     fn default() -> Self {
         Self {
             heartbeat_interval: Duration::from_millis(150),
-            election_timeout: Duration::from_millis(600),
+            election_timeout: Duration::from_millis(750),
             snapshot_entries: 200_000,
             snapshot_bytes: 256 << 20,
             log_entries_kept: 50_000,

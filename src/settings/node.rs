@@ -60,7 +60,7 @@ pub(crate) struct NodeArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     heartbeat_interval: Option<Span>,
     /// How long a follower waits for a leader before it stands for election, at least
-    /// [default: 600ms]
+    /// [default: 750ms]
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     election_timeout: Option<Span>,
@@ -150,9 +150,9 @@ impl NodeSettings {
             return Err(UsageError(why));
         }
         let (heartbeat, election) = (self.heartbeat_interval.get(), self.election_timeout.get());
-        if heartbeat.is_zero() || election < heartbeat * 3 {
+        if heartbeat.is_zero() || election <= heartbeat * 3 {
             let why = format!(
-                "election_timeout is {}: must be at least three times the heartbeat_interval of {}",
+                "election_timeout is {}: must be more than three times the heartbeat_interval of {}",
                 self.election_timeout, self.heartbeat_interval
             );
             return Err(UsageError(why));

@@ -111,17 +111,29 @@ impl Group {
             .await
             .map_err(|fault| StorageError::corrupt("Raft state", fault))?;
         let group = Self { owner, raft, log };
-        group.abort_when_fatal();
+        group.watch();
         Ok(group)
     }
 
-    /// A core that stopped because of a fault must not leave a replica that looks alive.
-    fn abort_when_fatal(&self) {
+    /// Says who leads, and aborts when the core stops because of a fault: that must not leave a
+    /// replica that looks alive.
+    fn watch(&self) {
         let shard = self.owner.shard;
         let mut metrics = self.raft.metrics();
         tokio::spawn(async move {
+            let mut led_by = None;
             loop {
-                let fault = metrics.borrow_watched().running_state.clone().err();
+                let (leader, term, fault) = {
+                    let metrics = metrics.borrow_watched();
+                    let leader = metrics.current_leader.and_then(|leader| {
+                        metrics.membership_config.get_node(&leader).map(|member| member.node_id)
+                    });
+                    (leader, metrics.current_term, metrics.running_state.clone().err())
+                };
+                if leader.is_some() && led_by != Some((leader, term)) {
+                    tracing::info!(%shard, node = leader, term, "led by");
+                    led_by = Some((leader, term));
+                }
                 match fault {
                     Some(openraft::errors::Fatal::Stopped) => return,
                     Some(fault) => fatal::abort(&format!("Raft of shard {shard}"), &fault),
@@ -356,8 +368,10 @@ fn raft_config(shard: ShardId, options: &RaftOptions) -> Config {
     Config {
         cluster_name: format!("shard-{shard}"),
         heartbeat_interval: millis(options.heartbeat_interval),
-        election_timeout_min: millis(options.election_timeout),
-        election_timeout_max: millis(options.election_timeout * 2),
+        // A follower waits for the leader's lease, which is the maximum, and then for something
+        // between the two.
+        election_timeout_min: millis(options.election_timeout / 3),
+        election_timeout_max: millis(options.election_timeout * 2 / 3),
         enable_pre_vote: Some(true),
         // A leader that restarts must win an election before it leads again. Restored without one
         // it would write other entries under the log ids of those that it had sent to followers
