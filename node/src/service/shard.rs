@@ -91,7 +91,13 @@ impl ShardService for ShardEndpoint {
             .open_stream(&hello)
             .ok_or_else(|| Status::aborted("the router has opened a newer stream"))?;
         let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
-        let session = Session { stream, leadership, answers };
+        let session = Session {
+            stream,
+            leadership,
+            answers,
+            #[cfg(feature = "mutants")]
+            storage: self.storage.clone(),
+        };
         tokio::spawn(session.run(messages));
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
@@ -160,6 +166,8 @@ struct Session {
     stream: OpenStream,
     leadership: Leadership,
     answers: mpsc::Sender<Result<pb::ProposeResponse, Status>>,
+    #[cfg(feature = "mutants")]
+    storage: Storage,
 }
 
 impl Session {
@@ -184,6 +192,8 @@ impl Session {
             let submission =
                 Submission { leadership: self.leadership, commands: batch.commands, replies };
             let group = &self.stream.replica().group;
+            #[cfg(feature = "mutants")]
+            let submission = super::outside_log::screen(&self.storage, group.owner, submission);
             let leads = group.leadership().ok() == Some(self.leadership);
             if !leads || !self.stream.submit(submission) {
                 let leader = group.leader_node();
