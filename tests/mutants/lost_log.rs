@@ -1,5 +1,5 @@
-//! All nodes are killed at once. Their logs are written to the operating system when they are synced,
-//! so what was not synced is gone, as with a power cut.
+//! All nodes are killed at once. A log is handed to the operating system only when it is synced, so
+//! that what was not synced is gone, as with a power cut.
 
 use crate::issued::until_issued;
 use crate::report::{Report, loadtest};

@@ -34,9 +34,13 @@ pub enum Mutant {
     ClockReadAtApply,
     /// A campaign starts a moment early. Found by the times of the coupons themselves.
     StartsEarly,
-    /// A node acknowledges log entries before they are synced. Found as `lost`.
+    /// A node syncs its log every now and then ([`ENTRIES_PER_SYNC`]), and acknowledges entries at
+    /// once. Found as `lost`.
     AcknowledgedBeforeSync,
 }
+
+/// How often [`Mutant::AcknowledgedBeforeSync`] syncs a log: twice a second at a light load.
+pub const ENTRIES_PER_SYNC: u64 = 256;
 
 #[cfg(feature = "mutants")]
 static ACTIVE: OnceLock<Mutant> = OnceLock::new();
