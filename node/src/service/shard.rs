@@ -142,9 +142,9 @@ impl ShardService for ShardEndpoint {
         // The view lives on a thread of its own, since the router may take the pages slowly.
         tokio::task::spawn_blocking(move || {
             let reader = Reader { storage: &storage, replica: &replica, now };
-            let send = |page| runtime.block_on(pages.send_timeout(page, STREAM_IDLE_MAX));
             let sent = reader.stream_coupons(request.epoch, &id, |page| {
-                send(Ok(page)).map_err(|_| ReadError::Gone)
+                let sent = runtime.block_on(pages.send_timeout(Ok(page), STREAM_IDLE_MAX));
+                sent.map_err(|_| ReadError::Gone)
             });
             if let Err(error) = sent {
                 // A router that went away, or takes nothing, needs no error.
