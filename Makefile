@@ -68,6 +68,7 @@ check:
 	.ci/deny
 	@$(ANNOUNCE)
 	$(LIBCLANG) && cargo clippy --workspace --all-targets $(PROFILE) -- -D warnings
+	$(LIBCLANG) && cargo clippy --workspace --all-targets $(PROFILE) --features mutants -- -D warnings
 	$(LIBCLANG) && RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps $(PROFILE)
 
 fix:

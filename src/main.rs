@@ -15,6 +15,8 @@ mod health;
 mod issue;
 mod loadtest;
 mod logging;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod node;
 mod output;
 mod router;
@@ -100,7 +102,10 @@ impl Command {
 
 fn main() -> ExitCode {
     let Cli { logging, command } = Cli::parse();
-    let done = logging::init(&logging, command.default_log_level()).and_then(|()| command.run());
+    let ready = logging::init(&logging, command.default_log_level());
+    #[cfg(feature = "mutants")]
+    let ready = ready.and_then(|()| mutants::activate());
+    let done = ready.and_then(|()| command.run());
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),

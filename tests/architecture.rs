@@ -236,6 +236,29 @@ fn unsafe_code_is_forbidden_everywhere() {
     assert_none("the manifest needs [lints] workspace = true", &violations);
 }
 
+#[test]
+fn mutants_are_in_no_ordinary_build() {
+    let mut violations = Vec::new();
+    for (name, found) in crates() {
+        let mut header = "";
+        for line in found.manifest.lines().filter(|line| !line.starts_with('#')) {
+            if line.starts_with('[') {
+                header = line;
+            }
+            // A crate may have the feature and hand it on, and a test may require it.
+            let is_allowed = match header {
+                "[features]" => line.starts_with("mutants = "),
+                "[[test]]" => true,
+                _ => false,
+            };
+            if line.contains("mutants") && !is_allowed {
+                violations.push(format!("{name}: {line}"));
+            }
+        }
+    }
+    assert_none("deliberate faults are for `--features mutants` alone", &violations);
+}
+
 /// A crate of the workspace.
 struct Crate {
     directory: PathBuf,

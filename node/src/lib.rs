@@ -22,5 +22,8 @@ pub mod service;
 pub mod shard;
 pub mod storage;
 
+#[cfg(feature = "mutants")]
+pub use coupon_ledger::mutants;
+
 pub use config::{NodeConfig, RaftOptions};
 pub use server::{NodeError, NodeHandle, start};

@@ -6,7 +6,7 @@ use crate::support::campaign::{create, read_back};
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
 use crate::support::ports;
-use crate::support::process::{Process, run};
+use crate::support::process::{Process, coupon, run};
 use crate::support::status::Status;
 
 /// More than is ever asked for.
@@ -64,7 +64,7 @@ async fn a_wiped_follower_is_rebuilt_from_a_snapshot() {
     let other_data = cluster.dir().join("other");
     let args = ["node", "--node-id", "1", "--listen", &address, "--data"];
     let args: Vec<&str> = args.into_iter().chain(other_data.to_str()).collect();
-    let mut other = Process::start(&args, &cluster.dir().join("other.log"));
+    let mut other = Process::start(coupon(&args), &cluster.dir().join("other.log"));
     assert_eq!(other.address(), address);
     let unformed = run(&["status", "--node", &address]);
     assert_eq!(unformed.status.code(), Some(1));
@@ -82,7 +82,7 @@ fn refused(cluster: &Cluster, node: u64, data: &str, join: &str, said: &str) {
     let id = node.to_string();
     let listen = format!("127.0.0.1:{}", ports::free());
     let args = ["node", "--node-id", &id, "--data", data, "--listen", &listen, "--join", join];
-    let mut refused = Process::start(&args, &log);
+    let mut refused = Process::start(coupon(&args), &log);
     assert!(!refused.wait().success());
     assert!(refused.log().contains(said), "{}", refused.log());
     std::fs::remove_file(log).expect("it was just written");

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 use super::ports;
-use super::process::{Process, run};
+use super::process::{Process, coupon, run};
 use super::status::Status;
 use super::wait::until;
 
@@ -17,6 +17,9 @@ const NODES: u64 = 3;
 
 /// How many shards own campaigns.
 const SHARDS: u32 = 2;
+
+/// The variable that turns a deliberate fault on, in programs that have any.
+const MUTANT: &str = "COUPON_MUTANT";
 
 /// A cluster. Dropping it kills its processes and removes its files.
 pub(crate) struct Cluster {
@@ -31,6 +34,7 @@ pub(crate) struct Cluster {
 struct Node {
     id: u64,
     args: Vec<String>,
+    mutant: Option<String>,
     data: PathBuf,
     log: PathBuf,
     address: String,
@@ -40,7 +44,9 @@ struct Node {
 impl Node {
     fn start(&mut self) {
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        self.process = Some(Process::start(&args, &self.log));
+        let mut command = coupon(&args);
+        command.envs(self.mutant.as_ref().map(|name| (MUTANT, name)));
+        self.process = Some(Process::start(command, &self.log));
     }
 
     fn process(&mut self) -> &mut Process {
@@ -51,6 +57,11 @@ impl Node {
 impl Cluster {
     /// Starts a cluster whose nodes have `flags`, and waits until it is whole.
     pub(crate) async fn start(flags: &[&str]) -> Self {
+        Self::start_with(None, flags).await
+    }
+
+    /// The same with a deliberate fault in every node.
+    pub(crate) async fn start_with(mutant: Option<&str>, flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("make a temporary directory");
         let addresses: Vec<String> =
             (0..NODES).map(|_| format!("127.0.0.1:{}", ports::free())).collect();
@@ -66,7 +77,8 @@ impl Cluster {
             args.extend(["--listen", address, "--join", &join, "--max-clock-offset", "5s"]);
             args.extend(flags);
             let args = args.into_iter().map(str::to_owned).collect();
-            let mut node = Node { id, args, data, log, address: address.clone(), process: None };
+            let (mutant, address) = (mutant.map(str::to_owned), address.clone());
+            let mut node = Node { id, args, mutant, data, log, address, process: None };
             node.start();
             nodes.push(node);
         }
@@ -74,7 +86,7 @@ impl Cluster {
         let init = run(&["cluster", "init", "--nodes", &join, "--shards", &shards]);
         assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
         let args = ["router", "--listen", "127.0.0.1:0", "--nodes", &join];
-        let mut router = Process::start(&args, &dir.path().join("router.log"));
+        let mut router = Process::start(coupon(&args), &dir.path().join("router.log"));
         let cluster = Self { nodes, router: router.address(), _router: router, dir };
         cluster.whole().await;
         cluster

@@ -82,6 +82,11 @@ impl Load {
         self.shared.grants.add_permits(coupons);
     }
 
+    /// Nanoseconds since the recording began.
+    pub(crate) fn now(&self) -> u64 {
+        self.shared.now()
+    }
+
     /// How many coupons were answered.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Ordering::SeqCst)

@@ -40,9 +40,8 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts it; what it logs is appended to the file `log`.
-    pub(crate) fn start(args: &[&str], log: &Path) -> Self {
+    pub(crate) fn start(mut command: Command, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("open the log");
-        let mut command = coupon(args);
         let child = command.stdout(Stdio::piped()).stderr(file).spawn();
         let mut child = child.expect("the program was just built");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));

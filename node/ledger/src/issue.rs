@@ -6,6 +6,7 @@ use coupon_cluster::Epoch;
 
 use crate::block::take_counter;
 use crate::entry::{Entry, Found};
+use crate::mutants::{self, Mutant};
 use crate::{CampaignSpec, CampaignState, Coupon, Issue, IssuedCoupon, Outcome, Refusal, Store};
 
 /// How many of the coupons held a refusal names, so that an entry full of refusals stays cheap to
@@ -30,13 +31,20 @@ impl<S: Store> Entry<'_, S> {
         let spec = &*campaign.spec;
         let now = ledger.state.log_time;
 
-        if let Some(sequence) = store.sequence_of_request(spec.number, command.request_id)? {
+        if let Some(sequence) = store.sequence_of_request(spec.number, command.request_id)?
+            && !mutants::is(Mutant::RetryNotDeduplicated)
+        {
             return replay(*store, spec, sequence, &command);
         }
-        if let Some(refusal) = recipient_refusal(*store, spec, &command.recipient)? {
+        if let Some(refusal) = recipient_refusal(*store, spec, &command.recipient)?
+            && !mutants::is(Mutant::LimitOutsideLog)
+        {
             return Ok(refusal.into());
         }
-        match (campaign.state_at(now), spec.end) {
+        let state = campaign.state_at(now);
+        #[cfg(feature = "mutants")]
+        let state = mutants::distorted(state, campaign, now);
+        match (state, spec.end) {
             (CampaignState::Scheduled, _) => {
                 return Ok(Refusal::NotStarted { start: spec.start, now }.into());
             }

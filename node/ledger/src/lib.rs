@@ -47,6 +47,7 @@ mod entry;
 mod issue;
 mod ledger;
 mod memory;
+pub mod mutants;
 mod outcome;
 mod shard;
 mod store;

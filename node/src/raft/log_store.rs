@@ -12,6 +12,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use coupon_cluster::{ReplicaId, ShardId};
+use coupon_ledger::mutants::{self, Mutant};
 use coupon_proto::internal as pb;
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
@@ -255,9 +256,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             );
         }
         self.storage.write(batch)?;
+        let is_synced = !mutants::is(Mutant::AcknowledgedBeforeSync)
+            || entries.iter().any(|entry| entry.index() % mutants::ENTRIES_PER_SYNC == 0);
         {
             let mut shared = self.shared.lock();
             entries.into_iter().for_each(|entry| shared.push(entry));
+        }
+        if !is_synced {
+            callback.io_completed(Ok(()));
+            return Ok(());
         }
         self.storage.flusher().when_durable(Box::new(|| callback.io_completed(Ok(())))).await;
         Ok(())

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use coupon_cluster::{ReplicaId, ShardId, ShardMap};
+use coupon_ledger::mutants::{self, Mutant};
 use coupon_ledger::{Ledger, LogTime};
 use coupon_proto::internal as pb;
 use futures::{Stream, StreamExt as _};
@@ -24,6 +25,7 @@ use super::types::{
     Applied, LogId, Malformed, Proposal, SnapshotMeta, StoredMembership, TypeConfig,
     applied_from_pb, applied_to_pb,
 };
+use crate::clock::{Clock as _, SystemClock};
 use crate::meta::wire;
 use crate::storage::keys::{ReplicaKeys, StateKeys};
 use crate::storage::ledger::{LedgerBatch, decode};
@@ -204,7 +206,11 @@ fn apply_ledger(
         .into_iter()
         .map(records::command_from_pb)
         .collect::<Result<Vec<_>, Malformed>>()?;
-    let outcomes = ledger.apply(rows, LogTime(entry.log_time_micros), commands)?;
+    let mut stamped = LogTime(entry.log_time_micros);
+    if mutants::is(Mutant::ClockReadAtApply) {
+        stamped = LogTime(SystemClock.now_micros());
+    }
+    let outcomes = ledger.apply(rows, stamped, commands)?;
     Ok(Applied::Ledger(outcomes))
 }
 

@@ -2,6 +2,8 @@
 //! administrators ([`cluster`]).
 
 pub mod cluster;
+#[cfg(feature = "mutants")]
+mod outside_log;
 pub mod raft;
 pub mod shard;
 mod status;

@@ -91,7 +91,13 @@ impl ShardService for ShardEndpoint {
             .open_stream(&hello)
             .ok_or_else(|| Status::aborted("the router has opened a newer stream"))?;
         let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
-        let session = Session { stream, leadership, answers };
+        let session = Session {
+            stream,
+            leadership,
+            answers,
+            #[cfg(feature = "mutants")]
+            storage: self.storage.clone(),
+        };
         tokio::spawn(session.run(messages));
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
@@ -136,9 +142,9 @@ impl ShardService for ShardEndpoint {
         // The view lives on a thread of its own, since the router may take the pages slowly.
         tokio::task::spawn_blocking(move || {
             let reader = Reader { storage: &storage, replica: &replica, now };
-            let send = |page| runtime.block_on(pages.send_timeout(page, STREAM_IDLE_MAX));
             let sent = reader.stream_coupons(request.epoch, &id, |page| {
-                send(Ok(page)).map_err(|_| ReadError::Gone)
+                let sent = runtime.block_on(pages.send_timeout(Ok(page), STREAM_IDLE_MAX));
+                sent.map_err(|_| ReadError::Gone)
             });
             if let Err(error) = sent {
                 // A router that went away, or takes nothing, needs no error.
@@ -160,6 +166,8 @@ struct Session {
     stream: OpenStream,
     leadership: Leadership,
     answers: mpsc::Sender<Result<pb::ProposeResponse, Status>>,
+    #[cfg(feature = "mutants")]
+    storage: Storage,
 }
 
 impl Session {
@@ -184,6 +192,8 @@ impl Session {
             let submission =
                 Submission { leadership: self.leadership, commands: batch.commands, replies };
             let group = &self.stream.replica().group;
+            #[cfg(feature = "mutants")]
+            let submission = super::outside_log::screen(&self.storage, group.owner, submission);
             let leads = group.leadership().ok() == Some(self.leadership);
             if !leads || !self.stream.submit(submission) {
                 let leader = group.leader_node();
