@@ -38,7 +38,10 @@ const CRATES: &[(&str, Rules)] = &[
     ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-proto"], others: None }),
     (
         "coupon-chaos",
-        Rules { ours: &["coupon-checker", "coupon-cluster", "coupon-loadtest", "coupon-proto"], others: None },
+        Rules {
+            ours: &["coupon-checker", "coupon-cluster", "coupon-loadtest", "coupon-proto"],
+            others: None,
+        },
     ),
     (
         "coupon",

@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use coupon_loadtest::Clock;
-use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::GetNodeStatusRequest;
+use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -129,7 +129,8 @@ impl Watched {
 
     async fn connect(&self) -> Option<ClusterServiceClient<Channel>> {
         let (project, node) = (self.project.clone(), self.node);
-        let address = tokio::task::spawn_blocking(move || address_of(&project, node)).await.ok()??;
+        let address =
+            tokio::task::spawn_blocking(move || address_of(&project, node)).await.ok()??;
         let endpoint = Endpoint::from_shared(format!("http://{address}:{PORT}")).ok()?;
         let channel = timeout(ANSWER_TIMEOUT, endpoint.connect()).await.ok()?.ok()?;
         Some(ClusterServiceClient::new(channel))

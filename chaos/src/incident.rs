@@ -139,8 +139,7 @@ pub(crate) mod tests {
 
     #[test]
     fn each_incident_has_its_own_calls() {
-        let incidents =
-            [incident(1, Kind::KillLeader, 100), incident(2, Kind::Loss, 200)];
+        let incidents = [incident(1, Kind::KillLeader, 100), incident(2, Kind::Loss, 200)];
         let successes = Successes::of([1], [90, 110, 150, 190, 204, 240, 290].map(issued));
         let operations = [
             operation(99, 400, Outcome::Unknown),
@@ -152,8 +151,7 @@ pub(crate) mod tests {
         ];
         let found = effects(&incidents, &successes, &operations);
         let gap = |nanos| Some(Gap { shard: 1, nanos });
-        let first =
-            Effect { recovery: Some(7), gap: gap(40), failed: 1, unknown: 1, slowest: 100 };
+        let first = Effect { recovery: Some(7), gap: gap(40), failed: 1, unknown: 1, slowest: 100 };
         assert_eq!(found[0], first);
         let second = Effect { recovery: None, gap: gap(50), failed: 1, unknown: 0, slowest: 10 };
         assert_eq!(found[1], second);

@@ -30,7 +30,8 @@ pub enum Kind {
     InLeader,
     /// It hears the others, but is not heard.
     OutLeader,
-    /// It is with a node without a replica of the shard, cut off from all others.
+    /// It is cut off from all others, together with a router and a node without a replica of the
+    /// shard.
     SplitMinority,
     /// Two halves of the cluster that only one node reaches.
     Bridge,

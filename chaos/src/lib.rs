@@ -42,9 +42,7 @@ pub use nemesis::{Done, Nemesis, NemesisError};
 pub use picture::{NoPicture, Scene, svg};
 pub use plan::{Step, plan};
 pub use recovery::{Distribution, Gap, Success, Successes};
-pub use report::{
-    Circumstances, FaultReport, Figures, KindReport, LoadReport, Material, Report,
-};
+pub use report::{Circumstances, FaultReport, Figures, KindReport, LoadReport, Material, Report};
 pub use run::{Ended, RunError, Settings, run};
 pub use stop::Stop;
 pub use thresholds::Thresholds;

@@ -26,7 +26,10 @@ use coupon_loadtest::{Conditions, history_file};
 ///
 /// Needs root for faults of the network. Memory: some 500 bytes for each call.
 #[derive(Debug, Parser)]
-#[command(name = "chaos/run", version, after_help = "\
+#[command(
+    name = "chaos/run",
+    version,
+    after_help = "\
 Kinds of faults:
   kill-leader, kill-follower, kill-all, kill-router
   pause-leader, pause-follower     for 5 to 20 seconds
@@ -38,7 +41,8 @@ Kinds of faults:
 Examples:
   chaos/run --faults kill-leader=5
   chaos/run --seed 7 --faults kill-leader=50,pause-leader=5,restart-each,ring --picture run.svg
-  chaos/run --faults kill-leader=200 --max-rto-p50 1s --max-rto-p99 2500ms --max-rto 4s")]
+  chaos/run --faults kill-leader=200 --max-rto-p50 1s --max-rto-p99 2500ms --max-rto 4s"
+)]
 struct Cli {
     /// What the plan is derived from [default: random]
     #[arg(long, value_name = "N")]

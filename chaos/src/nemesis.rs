@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn the_last_line_says_what_was_done() {
-        let line = "fault kind=partition target=node-1,node-2 shard=3 shape=split dropped=17 at=1500";
+        let line =
+            "fault kind=partition target=node-1,node-2 shard=3 shape=split dropped=17 at=1500";
         let done = parse(line).unwrap();
         assert_eq!(done.targets, ["node-1", "node-2"]);
         assert_eq!(done.at, SystemTime::UNIX_EPOCH + Duration::from_nanos(1_500));

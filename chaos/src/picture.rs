@@ -25,7 +25,7 @@ const LANES_FRAME: u32 = 70;
 const LABELS_WIDTH: u32 = 70;
 
 /// The shortest slot of time that is counted for itself; a picture has no more than [`SLOTS_MAX`].
-const SLOT_MIN: u64 = 100_000_000;
+const SLOT_MIN: u64 = 200_000_000;
 
 /// How many slots there are at most.
 const SLOTS_MAX: u64 = 1_200;
@@ -243,7 +243,10 @@ mod tests {
         let moments = (0..100).map(|at| at * SECOND / 10);
         let issued = |at| Success { invoked: at, returned: at };
         let one = moments.clone().filter(|at| !(3 * SECOND..5 * SECOND).contains(at));
-        Successes::of([1, 2], one.map(|at| (1, issued(at))).chain(moments.map(|at| (2, issued(at)))))
+        Successes::of(
+            [1, 2],
+            one.map(|at| (1, issued(at))).chain(moments.map(|at| (2, issued(at)))),
+        )
     }
 
     fn scene<'a>(successes: &'a Successes, incidents: &'a [Incident]) -> Scene<'a> {
@@ -299,7 +302,7 @@ mod tests {
         assert_eq!(scene.gaps(1), [(29 * SECOND / 10, 5 * SECOND)]);
         assert!(scene.gaps(2).is_empty());
         let rates = scene.rates();
-        assert_eq!(rates[0], (0.05, 20.0));
-        assert_eq!(rates[35].1, 10.0);
+        assert_eq!(rates[0], (0.1, 20.0));
+        assert_eq!(rates[20].1, 10.0);
     }
 }

@@ -35,10 +35,8 @@ pub struct Step {
 #[must_use]
 pub fn plan(seed: u64, counts: &[Count], topology: &Topology) -> Vec<Step> {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut kinds: Vec<Kind> = counts
-        .iter()
-        .flat_map(|one| (0..one.count).map(|_| one.kind))
-        .collect();
+    let mut kinds: Vec<Kind> =
+        counts.iter().flat_map(|one| (0..one.count).map(|_| one.kind)).collect();
     // So that it does not matter in which order they were asked for.
     kinds.sort_unstable();
     kinds.shuffle(&mut random);
@@ -92,7 +90,11 @@ fn step(kind: Kind, random: &mut StdRng, hits: &mut Hits, topology: &Topology) -
         Kind::SplitMinority => {
             let shard = hit(random);
             let with = bystander(shard, random, topology);
-            ("partition", format!("split{with} leader {shard}"), seconds(5..=10, random))
+            // Both sides have a router, so that the minority is asked as well, and so that a shard
+            // whose majority happens to be on this side can be reached.
+            let router = random.random_range(1..=ROUTERS);
+            let side = format!("split router {router}{with} leader {shard}");
+            ("partition", side, seconds(5..=10, random))
         }
         Kind::Bridge => {
             let node = topology.nodes.choose(random).copied().unwrap_or_default();
@@ -169,7 +171,7 @@ mod tests {
     fn a_leader_in_the_minority_has_no_other_voter_with_it() {
         let topology = topology(8);
         for step in plan(5, &[Count { kind: Kind::SplitMinority, count: 40 }], &topology) {
-            let other: u64 = step.arguments[2].parse().unwrap();
+            let other: u64 = step.arguments[4].parse().unwrap();
             assert!(!topology.voters[&step.shard.unwrap()].contains(&other), "{step:?}");
         }
     }

@@ -80,7 +80,8 @@ impl Successes {
     /// The same for the shard that took longest; `None` if one of them never did.
     #[must_use]
     pub fn slowest_recovery(&self, from: u64) -> Option<(u32, u64)> {
-        let recoveries = self.of_shard.keys().map(|shard| Some((*shard, self.recovery(*shard, from)?)));
+        let recoveries =
+            self.of_shard.keys().map(|shard| Some((*shard, self.recovery(*shard, from)?)));
         let recoveries: Option<Vec<(u32, u64)>> = recoveries.collect();
         recoveries?.into_iter().max_by_key(|(_, nanos)| *nanos)
     }

@@ -237,7 +237,8 @@ impl Report {
     fn write(&self, text: &mut String) -> std::fmt::Result {
         let Circumstances { rate, campaigns, shards, nodes, cores, load_average, .. } =
             &self.circumstances;
-        let load = load_average.map(|load| load.map_or("?".to_owned(), |load| format!("{load:.1}")));
+        let load =
+            load_average.map(|load| load.map_or("?".to_owned(), |load| format!("{load:.1}")));
         writeln!(
             text,
             "{} of {} faults in {:.0} s; {rate} calls a second, {campaigns} campaigns, {shards} shards, \
@@ -251,12 +252,28 @@ impl Report {
             "machine: {cores} cores for everything, load average {} before and {} after\n",
             load[0], load[1]
         )?;
-        writeln!(text, "{:>36}{:^25}{:^18}{:^18}", "", "issued again after ms", "elected ms", "gap ms")?;
+        writeln!(
+            text,
+            "{:>36}{:^25}{:^18}{:^18}",
+            "", "issued again after ms", "elected ms", "gap ms"
+        )?;
         writeln!(
             text,
             "{:<16}{:>6}{:>9}{:>6}{:>8}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}{:>8}{:>9}{:>11}",
-            "fault", "count", "in force", "never", "p50", "p99", "max", "p50", "max", "p50", "max",
-            "failed", "unknown", "slowest ms"
+            "fault",
+            "count",
+            "in force",
+            "never",
+            "p50",
+            "p99",
+            "max",
+            "p50",
+            "max",
+            "p50",
+            "max",
+            "failed",
+            "unknown",
+            "slowest ms"
         )?;
         for kind in &self.kinds {
             let rto = kind.rto_ms.map(|one| [one.p50, one.p99, one.max]);

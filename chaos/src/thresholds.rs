@@ -46,9 +46,21 @@ impl Thresholds {
             let rto = kind.rto_ms;
             match kind.kind.measure() {
                 Measure::Recovery => {
-                    hold("the median time to the next issue", rto.map(|one| one.p50), self.rto_p50_max);
-                    hold("p99 of the time to the next issue", rto.map(|one| one.p99), self.rto_p99_max);
-                    hold("the longest time to the next issue", rto.map(|one| one.max), self.rto_max);
+                    hold(
+                        "the median time to the next issue",
+                        rto.map(|one| one.p50),
+                        self.rto_p50_max,
+                    );
+                    hold(
+                        "p99 of the time to the next issue",
+                        rto.map(|one| one.p99),
+                        self.rto_p99_max,
+                    );
+                    hold(
+                        "the longest time to the next issue",
+                        rto.map(|one| one.max),
+                        self.rto_max,
+                    );
                 }
                 Measure::Restart => {
                     let slowest = rto.map(|one| one.max);
@@ -90,11 +102,18 @@ mod tests {
     #[test]
     fn each_threshold_is_for_its_kinds() {
         let second = Some(Duration::from_secs(1));
-        let kinds = [kind(Kind::KillLeader, 1_500.0), kind(Kind::KillAll, 1_500.0), kind(Kind::Stop, 1_500.0)];
+        let kinds = [
+            kind(Kind::KillLeader, 1_500.0),
+            kind(Kind::KillAll, 1_500.0),
+            kind(Kind::Stop, 1_500.0),
+        ];
         let missed = |thresholds: Thresholds| thresholds.missed(&kinds);
         assert!(missed(Thresholds::default()).is_empty());
         let one = missed(Thresholds { rto_p50_max: second, ..Thresholds::default() });
-        assert_eq!(one, ["kill-leader: the median time to the next issue was 1500 ms, more than 1s"]);
+        assert_eq!(
+            one,
+            ["kill-leader: the median time to the next issue was 1500 ms, more than 1s"]
+        );
         let all = Thresholds {
             rto_p50_max: second,
             rto_p99_max: second,

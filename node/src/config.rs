@@ -30,7 +30,7 @@ pub struct NodeConfig {
 pub struct RaftOptions {
     /// How often a leader says that it is there.
     pub heartbeat_interval: Duration,
-    /// How long a follower waits for a leader before it stands for election: between this and
+    /// How long a follower waits for a leader before it stands for election: between 1.4 times this and
     /// twice this, drawn anew each time. At least three heartbeats.
     pub election_timeout: Duration,
     /// A snapshot is built after so many entries...

@@ -353,11 +353,17 @@ impl Group {
 
 fn raft_config(shard: ShardId, options: &RaftOptions) -> Config {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    // After a leader's last word, openraft first waits until the leader's lease is over, which it takes
+    // to be the longest timeout there is, and then for a timeout that it draws. Together they are to
+    // be between 1.4 times the election timeout and twice that.
+    let lease = millis(options.election_timeout);
+    // Two fifths: apart far enough that two followers seldom stand at once, and more than a heartbeat.
+    let draw_min = (lease * 2 / 5).max(millis(options.heartbeat_interval) + 1);
     Config {
         cluster_name: format!("shard-{shard}"),
         heartbeat_interval: millis(options.heartbeat_interval),
-        election_timeout_min: millis(options.election_timeout),
-        election_timeout_max: millis(options.election_timeout * 2),
+        election_timeout_min: draw_min,
+        election_timeout_max: lease,
         enable_pre_vote: Some(true),
         // A leader that restarts must win an election before it leads again. Restored without one
         // it would write other entries under the log ids of those that it had sent to followers
