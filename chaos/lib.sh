@@ -152,6 +152,16 @@ ended_at() {
     echo "$latest"
 }
 
+# When the last one of these members was started, by Docker's own record.
+started_at() {
+    local member time latest=0
+    for member in "$@"; do
+        time=$(nanos "$(docker inspect --format '{{.State.StartedAt}}' "${container_of[$member]}")")
+        ((time <= latest)) || latest=$time
+    done
+    echo "$latest"
+}
+
 # Waits until all these members are in a state.
 await_state() {
     local wanted=$1 member id states

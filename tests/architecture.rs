@@ -1,6 +1,6 @@
 //! The architecture, as rules that fail a build.
 //!
-//! Imports run one way: cluster ← ledger ← node; proto ← node, router and loadtest; checker ← loadtest; the program on top. What is
+//! Imports run one way: cluster ← ledger ← node; proto ← node, router and loadtest; checker ← loadtest; the program and chaos on top. What is
 //! decided lives in pure crates, and their lists of dependencies prove that they are pure. Each rule
 //! is one test; its message says what to do about a violation.
 
@@ -36,6 +36,13 @@ const CRATES: &[(&str, Rules)] = &[
     ),
     ("coupon-router", Rules { ours: &["coupon-cluster", "coupon-proto"], others: None }),
     ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-proto"], others: None }),
+    (
+        "coupon-chaos",
+        Rules {
+            ours: &["coupon-checker", "coupon-cluster", "coupon-loadtest", "coupon-proto"],
+            others: None,
+        },
+    ),
     (
         "coupon",
         Rules {

@@ -45,7 +45,8 @@ impl Clock {
     }
 
     /// Where a wall-clock time lies; 0 if before the beginning.
-    pub(crate) fn of_wall(&self, time: SystemTime) -> u64 {
+    #[must_use]
+    pub fn of_wall(&self, time: SystemTime) -> u64 {
         time.duration_since(self.began_at).map_or(0, nanos)
     }
 }

@@ -17,6 +17,7 @@ use crate::client::{Caller, Finished, Persistence, Want};
 use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
 use crate::error::LoadError;
+use crate::load_test::Observer;
 use crate::options::{Options, Pattern, Target};
 use crate::pacer::Pacer;
 use crate::progress::Progress;
@@ -59,6 +60,7 @@ pub(crate) struct Engine {
     pub(crate) demand: Demand,
     /// When the campaigns of a stampede start.
     pub(crate) starts: u64,
+    pub(crate) observer: Option<Observer>,
 }
 
 /// How the sending went.
@@ -341,6 +343,11 @@ impl Run {
 
     fn finished(&mut self, finished: Finished) {
         let campaign = finished.campaign;
+        if let Some(observer) = &mut self.engine.observer {
+            for operation in &finished.operations {
+                observer(campaign, operation);
+            }
+        }
         if self.engine.recorder.finished(finished) {
             self.renew(campaign);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use coupon_checker::{Campaign, History, Outcome, Verdict, check};
+use coupon_checker::{Campaign, Fault, History, Outcome, Replica, Verdict, check};
 use coupon_proto::v1;
 use tonic::transport::Channel;
 
@@ -20,6 +20,15 @@ pub enum Scope {
     Recorded,
     /// All campaigns of the cluster.
     All,
+}
+
+/// What is judged besides the calls and what was read back.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// The faults that were planned, on the clock of the recording.
+    pub faults: Vec<Fault>,
+    /// What the replicas held when all was quiet.
+    pub replicas: Vec<Replica>,
 }
 
 /// What came of reading everything back.
@@ -51,6 +60,7 @@ pub(crate) async fn judge(
     caller: Option<&Caller>,
     recorded: Vec<RecordedCampaign>,
     scope: Scope,
+    evidence: Evidence,
 ) -> Result<Judged, LoadError> {
     let mut recorded: BTreeMap<String, RecordedCampaign> =
         recorded.into_iter().map(|campaign| (campaign.id.clone(), campaign)).collect();
@@ -70,7 +80,11 @@ pub(crate) async fn judge(
         }
     };
     let mut judged = Judged {
-        history: History::default(),
+        history: History {
+            faults: evidence.faults,
+            replicas: evidence.replicas,
+            ..History::default()
+        },
         verdict: Verdict::default(),
         issued_before_start: 0,
         sold_out_after: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use coupon_checker::Operation;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::campaigns;
@@ -11,7 +12,7 @@ use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
 use crate::engine::{Engine, Sending};
 use crate::error::LoadError;
-use crate::judge::{Judged, Scope, judge};
+use crate::judge::{Evidence, Judged, Scope, judge};
 use crate::options::{Options, Pattern};
 use crate::pacer::Pacer;
 use crate::progress::{Progress, Show};
@@ -27,6 +28,10 @@ const CALLS_PER_CONNECTION: usize = 2_048;
 
 /// How many calls wait for their turn on a connection before those that make them wait themselves.
 const BUFFER_CALLS: usize = 8_192;
+
+/// Is told of every call that is over: the number of its campaign, from 0 in the order of
+/// [`LoadTest::campaign_ids`], and the call. It must not take long, for the load waits meanwhile.
+pub type Observer = Box<dyn FnMut(usize, &Operation) + Send>;
 
 /// A load test that is ready to begin: connected, and with campaigns.
 pub struct LoadTest {
@@ -107,6 +112,7 @@ impl LoadTest {
             recorder: Recorder::new(recorded, began, began.max(starts), seconds),
             demand,
             starts,
+            observer: None,
         };
         Ok(Self { engine, setup: Setup { options, clock, channels, starts } })
     }
@@ -114,6 +120,19 @@ impl LoadTest {
     /// The ids of the campaigns.
     pub fn campaign_ids(&self) -> impl Iterator<Item = &str> {
         self.engine.recorder.campaigns.iter().map(|campaign| campaign.id.as_str())
+    }
+
+    /// The clock that the recording will be of.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.setup.clock
+    }
+
+    /// Tells somebody of every call that is over, while load is given.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Observer) -> Self {
+        self.engine.observer = Some(observer);
+        self
     }
 
     /// Gives load until its time is over or `stop` says so, and waits for the calls under way; after
@@ -156,6 +175,19 @@ impl Recording {
         scope: Scope,
         conditions: Conditions,
     ) -> Result<(Judged, Report), LoadError> {
+        self.judge_with(scope, conditions, Evidence::default()).await
+    }
+
+    /// The same with what others know: faults, and what the replicas hold.
+    ///
+    /// # Errors
+    /// When the campaigns cannot be read for a minute.
+    pub async fn judge_with(
+        self,
+        scope: Scope,
+        conditions: Conditions,
+        evidence: Evidence,
+    ) -> Result<(Judged, Report), LoadError> {
         let Self { setup, recorder, sending } = self;
         let Setup { options, clock, channels, starts } = setup;
         let Recorder { campaigns, figures } = recorder;
@@ -168,7 +200,7 @@ impl Recording {
         let channel = channels[0].clone();
         let caller = Caller { channel: channel.clone(), clock, persistence: Arc::new(persistence) };
         let count = campaigns.len();
-        let judged = judge(&channel, Some(&caller), campaigns, scope).await?;
+        let judged = judge(&channel, Some(&caller), campaigns, scope, evidence).await?;
         let material = Material {
             options: &options,
             clock: &clock,
@@ -188,7 +220,7 @@ impl Recording {
 /// # Errors
 /// When the router cannot be reached or the campaigns cannot be read for a minute.
 pub async fn judge_all(router: &str) -> Result<Judged, LoadError> {
-    judge(&connect(router).await?, None, Vec::new(), Scope::All).await
+    judge(&connect(router).await?, None, Vec::new(), Scope::All, Evidence::default()).await
 }
 
 async fn connect_all(options: &Options) -> Result<Vec<Channel>, LoadError> {

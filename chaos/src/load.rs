@@ -1,0 +1,139 @@
+//! The load: `coupon-loadtest` on a thread of its own, open loop, until it is told to end.
+
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use coupon_checker::{Call, Outcome};
+use coupon_loadtest::{
+    Clock, Conditions, Evidence, Judged, LoadError, LoadTest, Options, Report, Scope, Show,
+};
+use tokio::sync::oneshot;
+
+use crate::recovery::{Success, Successes};
+
+/// The coupons that were issued since the last fault, by shard: for what is told meanwhile. What counts
+/// is computed at the end, from the recording.
+pub(crate) type Live = Arc<Mutex<Successes>>;
+
+/// What was asked for and what came of it.
+pub struct Outcomes {
+    /// What was read back, and the verdict.
+    pub judged: Judged,
+    /// Figures of the load.
+    pub report: Report,
+    /// The clock of the recording.
+    pub clock: Clock,
+}
+
+/// Load that is being given.
+pub(crate) struct Load {
+    pub(crate) clock: Clock,
+    pub(crate) live: Live,
+    stop: oneshot::Sender<()>,
+    quiet: mpsc::Receiver<()>,
+    evidence: oneshot::Sender<Evidence>,
+    thread: JoinHandle<Result<Outcomes, LoadError>>,
+}
+
+/// Load that has ended and is to be judged.
+pub(crate) struct Quiet {
+    evidence: oneshot::Sender<Evidence>,
+    thread: JoinHandle<Result<Outcomes, LoadError>>,
+}
+
+/// What the thread is told and tells.
+struct Talk {
+    ready: mpsc::Sender<Clock>,
+    stop: oneshot::Receiver<()>,
+    quiet: mpsc::Sender<()>,
+    evidence: oneshot::Receiver<Evidence>,
+}
+
+impl Load {
+    /// Begins. `owner` says which shard owns a campaign.
+    ///
+    /// # Errors
+    /// When the routers cannot be reached, or the campaigns cannot be created.
+    pub(crate) fn begin(
+        options: Options,
+        conditions: Conditions,
+        shards: Vec<u32>,
+        owner: impl Fn(&str) -> Option<u32> + Send + 'static,
+    ) -> Result<Self, LoadError> {
+        let live = Live::new(Mutex::new(Successes::new(shards)));
+        let observed = Arc::clone(&live);
+        let (ready, is_ready) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let (quiet, is_quiet) = mpsc::channel();
+        let (evidence, given) = oneshot::channel();
+        let talk = Talk { ready, stop: stopped, quiet, evidence: given };
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(LoadError::Timer)?;
+            runtime.block_on(run(options, conditions, talk, observed, owner))
+        });
+        match is_ready.recv() {
+            Ok(clock) => Ok(Self { clock, live, stop, quiet: is_quiet, evidence, thread }),
+            // It ended before it began.
+            Err(mpsc::RecvError) => Err(match join(thread) {
+                Err(error) => error,
+                Ok(_) => LoadError::BrokenAnswer("no load"),
+            }),
+        }
+    }
+
+    /// Whether it still goes on.
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// Ends the load and waits for the calls under way.
+    pub(crate) fn end(self) -> Quiet {
+        // If it has ended by itself, judging says why.
+        let _ = self.stop.send(());
+        let _ = self.quiet.recv();
+        Quiet { evidence: self.evidence, thread: self.thread }
+    }
+}
+
+impl Quiet {
+    /// Reads everything back and judges it.
+    ///
+    /// # Errors
+    /// When the load failed, or the campaigns cannot be read for a minute.
+    pub(crate) fn judge(self, evidence: Evidence) -> Result<Outcomes, LoadError> {
+        let _ = self.evidence.send(evidence);
+        join(self.thread)
+    }
+}
+
+fn join(thread: JoinHandle<Result<Outcomes, LoadError>>) -> Result<Outcomes, LoadError> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+async fn run(
+    options: Options,
+    conditions: Conditions,
+    talk: Talk,
+    live: Live,
+    owner: impl Fn(&str) -> Option<u32>,
+) -> Result<Outcomes, LoadError> {
+    let test = LoadTest::prepare(options, Show::Nothing).await?;
+    let shards: Vec<Option<u32>> = test.campaign_ids().map(owner).collect();
+    let test = test.observed_by(Box::new(move |campaign, operation| {
+        let is_issue = matches!(operation.call, Call::Issue { .. });
+        let is_issued = matches!(operation.outcome, Outcome::Issued { .. });
+        if let Some(Some(shard)) = shards.get(campaign).filter(|_| is_issue && is_issued) {
+            let success = Success { invoked: operation.invoked, returned: operation.returned };
+            live.lock().unwrap_or_else(PoisonError::into_inner).add(*shard, success);
+        }
+    }));
+    // Whoever waits for it is there until it ends.
+    let _ = talk.ready.send(test.clock());
+    let recording = test.run(async { drop(talk.stop.await) }).await?;
+    let _ = talk.quiet.send(());
+    let evidence = talk.evidence.await.unwrap_or_default();
+    let clock = recording.clock();
+    let (judged, report) = recording.judge_with(Scope::Recorded, conditions, evidence).await?;
+    Ok(Outcomes { judged, report, clock })
+}

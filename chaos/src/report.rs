@@ -1,0 +1,389 @@
+//! What came of a run: for programs one JSON document, to which fields are only ever added; for people
+//! a table.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use coupon_checker::Verdict;
+use coupon_loadtest::Latency;
+use serde::Serialize;
+
+use crate::elections::Election;
+use crate::incident::{Effect, Incident};
+use crate::kind::{Kind, Measure};
+use crate::recovery::Distribution;
+use crate::thresholds::Thresholds;
+
+/// Under what conditions a run was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Circumstances {
+    /// The seed.
+    pub seed: u64,
+    /// The command that repeats it.
+    pub repeat: String,
+    /// How many processors the machine has.
+    pub cores: usize,
+    /// The load average of the machine over a minute, at the beginning and at the end, with the cluster
+    /// and the callers in it.
+    pub load_average: [Option<f64>; 2],
+    /// How many coupons were to be asked for a second.
+    pub rate: u32,
+    /// How many campaigns they were spread over.
+    pub campaigns: u32,
+    /// How many shards own campaigns.
+    pub shards: usize,
+    /// How many nodes there are.
+    pub nodes: usize,
+}
+
+/// A fault.
+#[derive(Clone, Debug, Serialize)]
+pub struct FaultReport {
+    /// Its place in the plan, from 1.
+    pub number: usize,
+    /// Its kind.
+    pub kind: Kind,
+    /// The shard that was hit.
+    pub shard: Option<u32>,
+    /// Who was hit.
+    pub targets: Vec<String>,
+    /// Whether it was in force.
+    pub in_force: bool,
+    /// Why not.
+    pub why_not: Option<String>,
+    /// When it was in force, since the recording began.
+    pub began_ms: f64,
+    /// When all that was down was started again.
+    pub started_ms: Option<f64>,
+    /// When everything was healed.
+    pub healed_ms: f64,
+    /// How long after it was in force another node was first seen to lead the shard that was hit; late
+    /// by up to 50 ms. `None` if none was seen.
+    pub elected_after_ms: Option<f64>,
+    /// How long after it was in force (after everything down: after it was started again) the shard that
+    /// was hit, or the slowest of all, had issued to somebody who asked after that.
+    pub rto_ms: Option<f64>,
+    /// The longest time without an issue on one shard, until the next fault.
+    pub longest_gap_ms: Option<f64>,
+    /// That shard.
+    pub longest_gap_shard: Option<u32>,
+    /// Calls that failed.
+    pub failed: u64,
+    /// Calls whose outcome is not known.
+    pub unknown: u64,
+    /// The longest call.
+    pub slowest_call_ms: f64,
+}
+
+/// All faults of a kind. Times are in milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct KindReport {
+    /// The kind.
+    pub kind: Kind,
+    /// How many had their turn.
+    pub count: usize,
+    /// How many were in force.
+    pub in_force: usize,
+    /// How many of those that are measured by it never issued again.
+    pub never: usize,
+    /// The times to the next issue.
+    pub rto_ms: Option<Figures>,
+    /// The times until another leader was seen.
+    pub elected_after_ms: Option<Figures>,
+    /// The longest gaps of each.
+    pub longest_gap_ms: Option<Figures>,
+    /// Calls that failed.
+    pub failed: u64,
+    /// Calls whose outcome is not known.
+    pub unknown: u64,
+    /// The longest call.
+    pub slowest_call_ms: f64,
+}
+
+/// Percentiles by nearest rank.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    /// The median.
+    pub p50: f64,
+    /// 99 % are at most this.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+/// The load as a whole.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoadReport {
+    /// Coupons that were asked for.
+    pub sent: u64,
+    /// Coupons that were answered.
+    pub issued: u64,
+    /// Calls that were not answered as the API promises.
+    pub errors: u64,
+    /// Calls that were sent more than 10 ms after their time.
+    pub late: u64,
+    /// From the intended time to the final answer.
+    pub latency: Latency,
+    /// For how long.
+    pub elapsed_seconds: f64,
+}
+
+/// What came of a run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Whether every promise was kept, every fault was in force, every threshold was reached, and the
+    /// plan was carried out to its end.
+    pub is_ok: bool,
+    /// Under what conditions.
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
+    /// How many faults were planned.
+    pub planned: usize,
+    /// Why the plan was not carried out to its end.
+    pub aborted: Option<String>,
+    /// What was not as it should be, besides the verdict.
+    pub missed: Vec<String>,
+    /// The kinds of faults.
+    pub kinds: Vec<KindReport>,
+    /// The faults.
+    pub faults: Vec<FaultReport>,
+    /// Changes of leaders that were seen; `at` in nanoseconds since the recording began.
+    pub elections: Vec<Election>,
+    /// The load.
+    pub load: LoadReport,
+    /// Whether coupons were issued before the start of their campaign.
+    pub issued_before_start: u64,
+    /// How many replicas were compared at the end.
+    pub replicas: usize,
+    /// What the checker says.
+    pub verdict: Verdict,
+}
+
+/// What a report is made of.
+pub struct Material {
+    /// Under what conditions.
+    pub circumstances: Circumstances,
+    /// How many faults were planned.
+    pub planned: usize,
+    /// Why the plan was not carried out to its end.
+    pub aborted: Option<String>,
+    /// The faults that had their turn.
+    pub incidents: Vec<Incident>,
+    /// What they did.
+    pub effects: Vec<Effect>,
+    /// Changes of leaders.
+    pub elections: Vec<Election>,
+    /// The load.
+    pub load: LoadReport,
+    /// Coupons that were issued before the start of their campaign.
+    pub issued_before_start: u64,
+    /// How many replicas were compared.
+    pub replicas: usize,
+    /// What the checker says.
+    pub verdict: Verdict,
+}
+
+impl Report {
+    /// The report of a run, held against thresholds.
+    #[must_use]
+    pub fn new(material: Material, thresholds: &Thresholds) -> Self {
+        let Material { incidents, effects, elections, .. } = &material;
+        let faults: Vec<FaultReport> = incidents
+            .iter()
+            .zip(effects)
+            .map(|(incident, effect)| fault(incident, effect, elections))
+            .collect();
+        let kinds: Vec<KindReport> = Kind::ALL
+            .into_iter()
+            .map(|kind| of_kind(kind, &faults))
+            .filter(|kind| kind.count > 0)
+            .collect();
+        let mut missed = Vec::new();
+        for fault in faults.iter().filter(|fault| !fault.in_force) {
+            let why = fault.why_not.as_deref().unwrap_or_default();
+            missed.push(format!("fault {} {} was not in force: {why}", fault.number, fault.kind));
+        }
+        missed.extend(thresholds.missed(&kinds));
+        if material.issued_before_start > 0 {
+            let early = material.issued_before_start;
+            missed.push(format!("{early} coupons were issued before their campaign began"));
+        }
+        let is_ok = material.verdict.is_ok() && missed.is_empty() && material.aborted.is_none();
+        Self {
+            is_ok,
+            circumstances: material.circumstances,
+            planned: material.planned,
+            aborted: material.aborted,
+            missed,
+            kinds,
+            faults,
+            elections: material.elections,
+            load: material.load,
+            issued_before_start: material.issued_before_start,
+            replicas: material.replicas,
+            verdict: material.verdict,
+        }
+    }
+
+    /// The report for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        let Circumstances { rate, campaigns, shards, nodes, cores, load_average, .. } =
+            &self.circumstances;
+        let load =
+            load_average.map(|load| load.map_or("?".to_owned(), |load| format!("{load:.1}")));
+        writeln!(
+            text,
+            "{} of {} faults in {:.0} s; {rate} calls a second, {campaigns} campaigns, {shards} shards, \
+             {nodes} nodes",
+            self.faults.len(),
+            self.planned,
+            self.load.elapsed_seconds
+        )?;
+        writeln!(
+            text,
+            "machine: {cores} cores for everything, load average {} before and {} after\n",
+            load[0], load[1]
+        )?;
+        writeln!(
+            text,
+            "{:>36}{:^25}{:^18}{:^18}",
+            "", "issued again after ms", "elected ms", "gap ms"
+        )?;
+        writeln!(
+            text,
+            "{:<16}{:>6}{:>9}{:>6}{:>8}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}{:>8}{:>9}{:>11}",
+            "fault",
+            "count",
+            "in force",
+            "never",
+            "p50",
+            "p99",
+            "max",
+            "p50",
+            "max",
+            "p50",
+            "max",
+            "failed",
+            "unknown",
+            "slowest ms"
+        )?;
+        for kind in &self.kinds {
+            let rto = kind.rto_ms.map(|one| [one.p50, one.p99, one.max]);
+            let [p50, p99, max] = cells(rto.map(Vec::from));
+            let elected = kind.elected_after_ms.map(|one| vec![one.p50, one.max]);
+            let [elected_p50, elected_max] = cells(elected);
+            let [gap_p50, gap_max] = cells(kind.longest_gap_ms.map(|one| vec![one.p50, one.max]));
+            let never = if kind.kind.measure() == Measure::Gap {
+                "-".to_owned()
+            } else {
+                kind.never.to_string()
+            };
+            writeln!(
+                text,
+                "{:<16}{:>6}{:>9}{never:>6}{p50:>8}{p99:>8}{max:>8}{elected_p50:>9}{elected_max:>9}\
+                 {gap_p50:>9}{gap_max:>9}{:>8}{:>9}{:>11.0}",
+                kind.kind.name(),
+                kind.count,
+                kind.in_force,
+                kind.failed,
+                kind.unknown,
+                kind.slowest_call_ms
+            )?;
+        }
+        let LoadReport { sent, issued, errors, late, latency, .. } = &self.load;
+        writeln!(
+            text,
+            "\n{sent} calls, {issued} coupons, {errors} errors, {late} sent late; latency p50 {:.1} ms, \
+             p99 {:.1} ms, max {:.0} ms; {} changes of leaders, {} replicas compared\n",
+            latency.p50_ms,
+            latency.p99_ms,
+            latency.max_ms,
+            self.elections.len(),
+            self.replicas
+        )?;
+        write!(text, "{}", self.verdict)?;
+        if let Some(why) = &self.aborted {
+            writeln!(text, "the plan was not carried out to its end: {why}")?;
+        }
+        for missed in &self.missed {
+            writeln!(text, "MISSED: {missed}")?;
+        }
+        writeln!(text, "\nrepeat with: {}", self.circumstances.repeat)
+    }
+}
+
+fn fault(incident: &Incident, effect: &Effect, elections: &[Election]) -> FaultReport {
+    let times = &incident.times;
+    let elected = elections.iter().find(|election| {
+        Some(election.shard) == incident.shard
+            && election.at > times.began
+            && election.at <= times.until
+    });
+    FaultReport {
+        number: incident.number,
+        kind: incident.kind,
+        shard: incident.shard,
+        targets: incident.targets.clone(),
+        in_force: incident.why_not.is_none(),
+        why_not: incident.why_not.clone(),
+        began_ms: millis(times.began),
+        started_ms: times.started.map(millis),
+        healed_ms: millis(times.healed),
+        elected_after_ms: elected.map(|election| millis(election.at - times.began)),
+        rto_ms: effect.recovery.map(millis),
+        longest_gap_ms: effect.gap.map(|gap| millis(gap.nanos)),
+        longest_gap_shard: effect.gap.map(|gap| gap.shard),
+        failed: effect.failed,
+        unknown: effect.unknown,
+        slowest_call_ms: millis(effect.slowest),
+    }
+}
+
+fn of_kind(kind: Kind, faults: &[FaultReport]) -> KindReport {
+    let all: Vec<&FaultReport> = faults.iter().filter(|fault| fault.kind == kind).collect();
+    let in_force: Vec<&FaultReport> = all.iter().filter(|fault| fault.in_force).copied().collect();
+    let figures = |of: fn(&FaultReport) -> Option<f64>| {
+        figures(in_force.iter().filter_map(|fault| of(fault)).collect())
+    };
+    let is_measured = kind.measure() != Measure::Gap;
+    KindReport {
+        kind,
+        count: all.len(),
+        in_force: in_force.len(),
+        never: in_force.iter().filter(|fault| is_measured && fault.rto_ms.is_none()).count(),
+        rto_ms: figures(|fault| fault.rto_ms),
+        elected_after_ms: figures(|fault| fault.elected_after_ms),
+        longest_gap_ms: figures(|fault| fault.longest_gap_ms),
+        failed: all.iter().map(|fault| fault.failed).sum(),
+        unknown: all.iter().map(|fault| fault.unknown).sum(),
+        slowest_call_ms: all.iter().map(|fault| fault.slowest_call_ms).fold(0.0, f64::max),
+    }
+}
+
+/// Percentiles of milliseconds.
+fn figures(measured: Vec<f64>) -> Option<Figures> {
+    let micros = measured.into_iter().map(|ms| Duration::from_secs_f64(ms / 1e3).as_nanos());
+    let nanos = micros.map(|nanos| u64::try_from(nanos).unwrap_or(u64::MAX)).collect();
+    let Distribution { p50, p99, max, .. } = Distribution::of(nanos)?;
+    Some(Figures { p50: millis(p50), p99: millis(p99), max: millis(max) })
+}
+
+/// So many figures, or dashes.
+fn cells<const N: usize>(figures: Option<Vec<f64>>) -> [String; N] {
+    let figures = figures.unwrap_or_default();
+    std::array::from_fn(|at| figures.get(at).map_or("-".to_owned(), |one| format!("{one:.0}")))
+}
+
+/// Nanoseconds as milliseconds, to the microsecond.
+#[expect(clippy::cast_precision_loss, reason = "whole microseconds of some years fit into 2^52")]
+pub(crate) fn millis(nanos: u64) -> f64 {
+    (nanos / 1_000) as f64 / 1e3
+}

@@ -1,0 +1,214 @@
+//! What a cluster consists of: its shards, their replicas, and who owns a campaign. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coupon_checker::Replica;
+use coupon_cluster::{CampaignId, Epoch, Ring, ShardId};
+use serde::Deserialize;
+
+/// The shard of the map, which owns no campaigns.
+const META_SHARD: u32 = 0;
+
+/// How many prefixes are tried until every shard owns a fair number of campaigns: each takes
+/// microseconds, and one of a few is good enough.
+const PREFIXES_MAX: u32 = 1_000;
+
+/// `coupon status -o json`, as far as it is needed.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    epoch: u64,
+    nodes: Vec<Node>,
+    shards: Vec<Shard>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Node {
+    node_id: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Shard {
+    shard_id: u32,
+    replicas: Vec<ReplicaOfShard>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct ReplicaOfShard {
+    replica_id: u64,
+    node_id: u64,
+    role: String,
+    applied_index: Option<u64>,
+    digest: Option<String>,
+}
+
+impl Status {
+    /// What the replicas hold; `None` unless all of them said so, at the same index of their shard.
+    #[must_use]
+    pub fn digests(&self) -> Option<Vec<Replica>> {
+        let mut replicas = Vec::new();
+        for shard in &self.shards {
+            let applied: BTreeSet<Option<u64>> =
+                shard.replicas.iter().map(|replica| replica.applied_index).collect();
+            if applied.len() != 1 {
+                return None;
+            }
+            for replica in &shard.replicas {
+                replicas.push(Replica {
+                    shard: shard.shard_id.into(),
+                    replica: replica.replica_id,
+                    applied_index: replica.applied_index?,
+                    digest: replica.digest.clone()?.into(),
+                });
+            }
+        }
+        Some(replicas)
+    }
+}
+
+/// What a cluster consists of.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    /// The ids of the nodes, in order.
+    pub nodes: Vec<u64>,
+    /// By shard that owns campaigns: the nodes that vote in it.
+    pub voters: BTreeMap<u32, BTreeSet<u64>>,
+    ring: Ring,
+}
+
+/// A cluster without what a run needs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// No shard owns campaigns.
+    #[error("the cluster has no shards")]
+    NoShards,
+    /// Some shard would get no load.
+    #[error("{0} campaigns do not reach every shard: ask for more")]
+    TooFewCampaigns(u32),
+}
+
+impl Topology {
+    /// What a status says.
+    ///
+    /// # Errors
+    /// When there is no shard that owns campaigns.
+    pub fn of(status: &Status) -> Result<Self, Unfit> {
+        let mut nodes: Vec<u64> = status.nodes.iter().map(|node| node.node_id).collect();
+        nodes.sort_unstable();
+        let owners = status.shards.iter().filter(|shard| shard.shard_id != META_SHARD);
+        let voters = owners.map(|shard| {
+            let voters = shard.replicas.iter().filter(|replica| replica.role != "joining");
+            (shard.shard_id, voters.map(|replica| replica.node_id).collect())
+        });
+        let voters: BTreeMap<u32, BTreeSet<u64>> = voters.collect();
+        let shards = voters.keys().filter_map(|shard| ShardId::new(*shard).ok());
+        let ring = Ring::new(Epoch(status.epoch), shards).ok_or(Unfit::NoShards)?;
+        Ok(Self { nodes, voters, ring })
+    }
+
+    /// The shards that own campaigns, in order.
+    #[must_use]
+    pub fn shards(&self) -> Vec<u32> {
+        self.voters.keys().copied().collect()
+    }
+
+    /// The shard that owns a campaign; `None` if the id is none.
+    #[must_use]
+    pub fn owner(&self, campaign_id: &str) -> Option<u32> {
+        CampaignId::parse(campaign_id).ok().map(|id| self.ring.owner(&id).get())
+    }
+
+    /// A prefix that begins with `stem`, and with which `campaigns` campaigns reach every shard as
+    /// evenly as can be had.
+    ///
+    /// # Errors
+    /// When there are too few campaigns for that.
+    pub fn prefix(&self, stem: &str, campaigns: u32) -> Result<String, Unfit> {
+        let fair = usize::try_from(campaigns).unwrap_or(usize::MAX) / self.voters.len() / 2;
+        let mut best: Option<(usize, String)> = None;
+        for attempt in 0..PREFIXES_MAX {
+            let prefix = format!("{stem}-{attempt}");
+            let least = self.least(&prefix, campaigns);
+            if best.as_ref().is_none_or(|(before, _)| least > *before) {
+                best = Some((least, prefix));
+            }
+            if least >= fair.max(1) {
+                break;
+            }
+        }
+        let found = best.filter(|(least, _)| *least > 0);
+        found.map(|(_, prefix)| prefix).ok_or(Unfit::TooFewCampaigns(campaigns))
+    }
+
+    /// How many campaigns the shard with the fewest owns.
+    fn least(&self, prefix: &str, campaigns: u32) -> usize {
+        let mut counts: BTreeMap<u32, usize> = self.voters.keys().map(|one| (*one, 0)).collect();
+        for number in 1..=campaigns {
+            if let Some(shard) = self.owner(&format!("{prefix}-{number}")) {
+                *counts.entry(shard).or_default() += 1;
+            }
+        }
+        counts.into_values().min().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Five nodes and so many shards, each on three of them.
+    pub(crate) fn topology(shards: u32) -> Topology {
+        Topology::of(&status(shards)).unwrap()
+    }
+
+    fn status(shards: u32) -> Status {
+        let nodes: Vec<_> = (1..=5).map(|id| serde_json::json!({"node_id": id})).collect();
+        let shards: Vec<_> = (0..=shards)
+            .map(|shard| {
+                let replicas: Vec<_> = (0..3)
+                    .map(|at| {
+                        serde_json::json!({
+                            "replica_id": at + 1, "node_id": (shard + at) % 5 + 1, "role": "voter",
+                            "applied_index": 7, "digest": "d",
+                        })
+                    })
+                    .collect();
+                serde_json::json!({"shard_id": shard, "replicas": replicas})
+            })
+            .collect();
+        let status = serde_json::json!({"epoch": 1, "nodes": nodes, "shards": shards});
+        serde_json::from_value(status).unwrap()
+    }
+
+    #[test]
+    fn the_shard_of_the_map_owns_nothing() {
+        let topology = topology(8);
+        assert_eq!(topology.shards(), (1..=8).collect::<Vec<_>>());
+        assert_eq!(topology.nodes, [1, 2, 3, 4, 5]);
+        assert_eq!(topology.voters[&2], BTreeSet::from([3, 4, 5]));
+        assert_eq!(Topology::of(&status(0)).unwrap_err(), Unfit::NoShards);
+    }
+
+    #[test]
+    fn campaigns_reach_every_shard() {
+        let topology = topology(8);
+        for stem in ["chaos-1", "chaos-2", "chaos-3"] {
+            let prefix = topology.prefix(stem, 40).unwrap();
+            let owners = (1..=40).filter_map(|one| topology.owner(&format!("{prefix}-{one}")));
+            assert_eq!(owners.collect::<BTreeSet<u32>>().len(), 8, "{prefix}");
+            assert_eq!(topology.prefix(stem, 40).unwrap(), prefix);
+        }
+        assert_eq!(topology.prefix("chaos", 7), Err(Unfit::TooFewCampaigns(7)));
+        assert_eq!(topology.owner("no/id"), None);
+    }
+
+    #[test]
+    fn digests_are_of_one_moment_or_none() {
+        let mut status = status(2);
+        assert_eq!(status.digests().unwrap().len(), 9);
+        status.shards[1].replicas[0].applied_index = Some(6);
+        assert_eq!(status.digests(), None);
+        status.shards[1].replicas[0].applied_index = Some(7);
+        status.shards[1].replicas[0].digest = None;
+        assert_eq!(status.digests(), None);
+    }
+}
