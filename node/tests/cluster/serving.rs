@@ -2,6 +2,7 @@
 
 use coupon_node::RaftOptions;
 use coupon_proto::internal as pb;
+use futures::StreamExt as _;
 
 use crate::support::{SHARD, Session, TestCluster, create, issue, refusal, sequence, until};
 
@@ -63,6 +64,8 @@ async fn an_older_stream_of_a_router_is_fenced_off() {
         let batch = pb::CommandBatch { batch_id: 1, commands: vec![issue("c", "r", 1)] };
         let message = Some(pb::propose_request::Message::Batch(batch));
         let requests = tokio_stream::iter([hello, pb::ProposeRequest { message }]);
+        // The stream stays open: one that is closed brings nothing, and needs no fence.
+        let requests = requests.chain(futures::stream::pending());
         client.propose(requests).await.map(tonic::Response::into_inner)
     };
     let mut newer = open(2).await.unwrap();
