@@ -76,7 +76,7 @@ impl Connection {
         outbound.try_send(hello.encode_to_vec().into()).map_err(gone)?;
 
         let mut grpc = Grpc::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
-        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
         let requests = Request::new(ReceiverStream::new(requests));
         let path = PathAndQuery::from_static(PROPOSE);
         let mut inbound = grpc.streaming(requests, path, ProposeCodec).await?.into_inner();

@@ -3,6 +3,8 @@
 //! The guess is only ever a shortcut. A wrong one costs an attempt, never a wrong answer, because
 //! the nodes themselves know who leads.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use coupon_cluster::NodeId;
@@ -43,18 +45,19 @@ impl LeaderGuess {
         if !is_silent(self.silent, first, now) { Some(first) } else { turn() }
     }
 
-    /// A call to a node failed; with `DEADLINE_EXCEEDED` if it said nothing at all. Returns whether the guess has now a leader to follow.
+    /// A call to a node failed. Returns whether the guess has now a leader to follow.
     pub(crate) fn failed(&mut self, node: NodeId, status: &Status, now: Instant) -> bool {
         match status.get_details_error_info() {
             Some(info) if info.reason == NOT_LEADER => {
                 let named = info.metadata.get(LEADER_NODE_ID).and_then(|id| id.parse().ok());
                 self.refused(node, named.and_then(|id| NodeId::new(id).ok()), now)
             }
-            _ if status.code() == Code::DeadlineExceeded => {
+            _ if is_silence(status) => {
                 self.silent(node, now);
                 false
             }
-            // It is alive enough to refuse, be it only the connection: asking it again costs little.
+            // Its machine is alive enough to refuse, be it only the connection: asking it again costs
+            // little.
             _ => self.refused(node, None, now),
         }
     }
@@ -85,6 +88,24 @@ impl LeaderGuess {
         }
         self.silent = Some((node, now + SILENT_FOR));
     }
+}
+
+/// Whether a failure means that nothing at all came from the node. Asking again costs as long as
+/// giving up on it takes.
+fn is_silence(status: &Status) -> bool {
+    let mut source: Option<&(dyn Error + 'static)> = Some(status);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                io::ErrorKind::TimedOut
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+            );
+        }
+        source = error.source();
+    }
+    status.code() == Code::DeadlineExceeded
 }
 
 fn is_silent(silent: Option<(NodeId, Instant)>, node: NodeId, now: Instant) -> bool {
@@ -127,6 +148,28 @@ mod tests {
         let turns: Vec<_> = (0..4).filter_map(|_| guess.choose(&[A, B, C], now)).collect();
         assert_eq!(turns, [A, B, A, B]);
         assert!(guess.refused(A, Some(C), now + SILENT_FOR), "silence is forgotten");
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_reached_is_passed_over_and_one_that_refuses_is_not() {
+        let now = Instant::now();
+        let turns_after = |status: &Status| {
+            let mut guess = LeaderGuess::default();
+            guess.confirmed(A);
+            assert!(!guess.failed(A, status, now));
+            (0..3).filter_map(|_| guess.choose(&[A, B, C], now)).collect::<Vec<_>>()
+        };
+        let io = |kind: io::ErrorKind| Status::from_error(Box::new(io::Error::from(kind)));
+        for silence in [
+            io(io::ErrorKind::TimedOut),
+            io(io::ErrorKind::HostUnreachable),
+            Status::deadline_exceeded("no hello"),
+        ] {
+            assert_eq!(turns_after(&silence), [B, C, B], "{silence:?}");
+        }
+        for refusal in [io(io::ErrorKind::ConnectionRefused), Status::unavailable("stopping")] {
+            assert_eq!(turns_after(&refusal), [A, B, C], "{refusal:?}");
+        }
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tonic::transport::{Channel, Endpoint};
 
-/// How long setting up a TCP connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long setting up a TCP connection may take: much longer than the way there and back, since the
+/// kernel answers. The address of a machine that is gone does not, and its shards wait meanwhile.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// A connection is pinged so often, and given up when a ping goes unanswered for
 /// [`KEEP_ALIVE_TIMEOUT`]: a peer that lost power sends nothing that would close it.

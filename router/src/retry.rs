@@ -16,7 +16,7 @@ use tonic::Code;
 /// one to two seconds; tests shorten them.
 #[derive(Debug, Clone)]
 pub struct Timing {
-    /// From opening a stream to a node's hello. Default: 1 s.
+    /// From opening a stream to a node's hello. Default: 500 ms.
     pub hello: Duration,
     /// From sending a batch to its replies. A leader that is paused keeps its TCP connection, so
     /// that only silence tells. Default: 1.5 s, a few times the slowest healthy quorum sync.
@@ -28,7 +28,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            hello: Duration::from_secs(1),
+            hello: Duration::from_millis(500),
             reply: Duration::from_millis(1_500),
             read_attempt: Duration::from_millis(1_500),
         }
