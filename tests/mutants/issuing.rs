@@ -3,10 +3,11 @@
 use crate::report::{Report, loadtest};
 use crate::support::cluster::Cluster;
 
-/// Many ask at a time, until nothing is left and for some time afterwards.
+/// Many ask at a time until nothing is left, in one campaign after the other: a campaign may end by
+/// chance just where a batch of them does.
 async fn sell_out(mutant: Option<&str>) -> Report {
     let cluster = Cluster::start_with(mutant, &[]).await;
-    loadtest(&cluster.router, "--closed --concurrency 256 --quota 5000 --duration 3s").await
+    loadtest(&cluster.router, "--closed --concurrency 256 --quota 1000 --renew --duration 3s").await
 }
 
 /// Many ask at a time, and often the same ones.

@@ -7,12 +7,16 @@ use crate::support::cluster::Cluster;
 
 const CAMPAIGN: &str = "crash-1";
 
+/// How many coupons are issued before the crash. At this load each is an entry of its own, so that the
+/// log is half-way from one sync of the mutant to the next: every 256th entry.
+const BEFORE_CRASH: u64 = 896;
+
 async fn kill_all(mutant: Option<&str>) -> Report {
     let mut cluster = Cluster::start_with(mutant, &[]).await;
     let router = cluster.router.clone();
     let load = loadtest(&router, "--rate 500 --duration 8s --campaign-prefix crash");
     let crash = async {
-        until_issued(&cluster, CAMPAIGN, 1_000).await;
+        until_issued(&cluster, CAMPAIGN, BEFORE_CRASH).await;
         cluster.kill_all();
         for node in 1..=3 {
             cluster.restart(node);
