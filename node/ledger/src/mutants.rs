@@ -5,7 +5,7 @@
 //!
 //! - They exist only with the feature `mutants`, which is in nobody's default features. Without it
 //!   [`is`] is constant, and no trace of a fault is compiled.
-//! - The program reads from `COUPON_MUTANT` which one is on, and calls [`activate`] once. That is data
+//! - The program reads from `COUPON_MUTANT` which one is on, and calls `activate` once. That is data
 //!   like any other to this crate, which stays pure: a ledger with a mutant is still a function.
 //! - At most one is on in a process, the same one all the time.
 
