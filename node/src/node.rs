@@ -19,7 +19,8 @@ use crate::meta::known::KnownMap;
 use crate::meta::wire;
 use crate::raft::group::Group;
 use crate::raft::network::{Lane, Peers};
-use crate::shard::caretaker::{self, Surroundings, successor};
+use crate::shard::caretaker::{self, Surroundings};
+use crate::shard::hand_over::hand_over;
 use crate::shard::proposer::Proposer;
 use crate::shard::registry::{Registry, Replica};
 use crate::storage::identity::{Identity, IdentityError};
@@ -30,12 +31,10 @@ use crate::storage::{Storage, StorageError, fatal};
 const JOIN_INTERVAL: Duration = Duration::from_millis(300);
 /// How long one node may take to answer while a cluster is looked for.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a stopping node looks whether it still leads.
+/// The pause before a leadership is offered again that nobody could take.
 const HAND_OVER_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a stopping node tries to hand leadership over; afterwards the others elect.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
-/// A leadership that was offered and not taken is offered again after so long.
-const HAND_OVER_RETRY: Duration = Duration::from_millis(500);
 
 /// A node without the server around it.
 pub struct Node {
@@ -303,18 +302,9 @@ impl Node {
         }
         let handed = async {
             for replica in &replicas {
-                while replica.group.is_leader() {
-                    let distrusted = self.clock.verdict().distrusted_peers;
-                    if let Some(to) = successor(&replica.group, None, &distrusted) {
-                        replica.group.transfer_leadership(to).await;
-                    }
-                    let gone = async {
-                        while replica.group.is_leader() {
-                            tokio::time::sleep(HAND_OVER_INTERVAL).await;
-                        }
-                    };
-                    // One that does not leave in time is offered to the next one.
-                    let _ = tokio::time::timeout(HAND_OVER_RETRY, gone).await;
+                let distrusted = self.clock.verdict().distrusted_peers;
+                while replica.group.is_leader() && !hand_over(replica, None, &distrusted).await {
+                    tokio::time::sleep(HAND_OVER_INTERVAL).await;
                 }
             }
         };

@@ -11,7 +11,10 @@ use openraft::errors::{ClientWriteError, RaftError};
 use openraft::impls::ProgressResponder;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::raft::{ClientWriteResult, ReadPolicy};
-use openraft::{ChangeMembers, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
+use openraft::type_config::TypeConfigExt as _;
+use openraft::{
+    ChangeMembers, Config, Instant as _, Raft, RaftMetrics, ServerState, SnapshotPolicy,
+};
 use tokio::sync::{oneshot, watch};
 
 use super::log_store::LogStore;
@@ -28,6 +31,8 @@ pub type Leadership = LeaderId<u64, u64>;
 
 /// How many entries a learner may lack and still count as caught up.
 const CAUGHT_UP_ENTRIES: u64 = 64;
+/// How many heartbeats a voter may leave unanswered and still count as responsive.
+const ANSWERS_MISSED_MAX: u32 = 2;
 /// How many entries one replication request carries at most; their bytes are bounded as well.
 const ENTRIES_PER_APPEND_MAX: u64 = 256;
 /// How many calls may wait for a group's core.
@@ -67,6 +72,7 @@ pub struct Group {
     pub owner: Owner,
     raft: Raft<TypeConfig, StateMachine>,
     log: LogStore,
+    answer_age_max: Duration,
 }
 
 /// What a replica is doing.
@@ -111,7 +117,8 @@ impl Group {
         let raft = Raft::new(owner.replica.0, config, network, log.clone(), machine)
             .await
             .map_err(|fault| StorageError::corrupt("Raft state", fault))?;
-        let group = Self { owner, raft, log };
+        let answer_age_max = ANSWERS_MISSED_MAX * options.heartbeat_interval;
+        let group = Self { owner, raft, log, answer_age_max };
         group.watch();
         Ok(group)
     }
@@ -341,7 +348,54 @@ impl Group {
         matched.is_some_and(|matched| matched.index + CAUGHT_UP_ENTRIES >= last)
     }
 
-    /// Asks another replica to lead. Returns before it does.
+    /// The other voters that have answered this leader lately, with their nodes; those that have
+    /// most of the log first. None when this replica does not lead.
+    pub fn responsive_voters(&self) -> Vec<(ReplicaId, NodeId)> {
+        let metrics = self.metrics();
+        let (Some(answered), Some(matched)) = (&metrics.heartbeat, &metrics.replication) else {
+            return Vec::new();
+        };
+        let mut voters: Vec<_> = metrics
+            .membership_config
+            .voter_ids()
+            .filter(|id| *id != self.owner.replica.0)
+            .filter(|id| {
+                let last = answered.get(id).and_then(Option::as_ref);
+                last.is_some_and(|last| last.elapsed() < self.answer_age_max)
+            })
+            .filter_map(|id| {
+                let member = metrics.membership_config.get_node(&id)?;
+                Some((ReplicaId(id), NodeId::new(member.node_id).ok()?))
+            })
+            .collect();
+        voters.sort_by_key(|(id, _)| std::cmp::Reverse(matched.get(&id.0).copied().flatten()));
+        voters
+    }
+
+    /// Asks a replica for a sign of life, and waits until it has given one and has received all of
+    /// this leader's log; false when that takes longer than `timeout`, or when this replica does not
+    /// lead.
+    pub async fn wait_until_ready(&self, replica: ReplicaId, timeout: Duration) -> bool {
+        let asked_at = TypeConfig::now();
+        let ready = |metrics: &RaftMetrics<TypeConfig>| {
+            let answered = metrics.heartbeat.as_ref().and_then(|answered| answered.get(&replica.0));
+            let answered = answered.and_then(Option::as_ref).is_some_and(|at| **at >= asked_at);
+            let matched = metrics.replication.as_ref().and_then(|matched| matched.get(&replica.0));
+            let matched = matched.and_then(|matched| *matched).map(|log_id| log_id.index);
+            answered && matched >= metrics.last_log_index
+        };
+        self.raft.trigger().heartbeat().await.is_ok()
+            && self.raft.wait(Some(timeout)).metrics(ready, "successor").await.is_ok()
+    }
+
+    /// Waits until this replica does not lead; false when it still does after `timeout`.
+    pub async fn wait_until_follower(&self, timeout: Duration) -> bool {
+        let follows = |metrics: &RaftMetrics<TypeConfig>| metrics.state != ServerState::Leader;
+        self.raft.wait(Some(timeout)).metrics(follows, "follower").await.is_ok()
+    }
+
+    /// Asks another replica to lead. Returns before it does. Until then this one proposes nothing;
+    /// see [`hand_over`](crate::shard::hand_over).
     pub async fn transfer_leadership(&self, to: ReplicaId) {
         // A core that has stopped leads no more, which is all that is asked for.
         let _ = self.raft.trigger().transfer_leader(to.0).await;

@@ -20,7 +20,7 @@ use crate::node::Node as ThisNode;
 use crate::raft::group::Group;
 use crate::raft::network::Lane;
 use crate::raft::types::Malformed;
-use crate::shard::caretaker::successor;
+use crate::shard::hand_over::hand_over;
 use crate::storage::{fatal, snapshot};
 
 /// How long a node may take to say who it is while a cluster is formed.
@@ -267,8 +267,7 @@ impl ClusterService for ClusterEndpoint {
         let shard = wire::shard_id(request.shard_id).map_err(|error| malformed(&error))?;
         let replica =
             self.node.registry.get(shard).ok_or_else(|| super::status::not_leader(None))?;
-        let group = replica.group;
-        group.leadership().map_err(|error| from_group(&error))?;
+        replica.group.leadership().map_err(|error| from_group(&error))?;
         let wanted = if request.to_node_id == 0 {
             None
         } else {
@@ -280,10 +279,11 @@ impl ClusterService for ClusterEndpoint {
             )
         };
         let distrusted = self.node.clock.verdict().distrusted_peers;
-        let to = successor(&group, wanted, &distrusted)
-            .ok_or_else(|| Status::failed_precondition("no such replica is caught up"))?;
-        group.transfer_leadership(to).await;
-        Ok(Response::new(pb::TransferLeadershipResponse {}))
+        if hand_over(&replica, wanted, &distrusted).await {
+            Ok(Response::new(pb::TransferLeadershipResponse {}))
+        } else {
+            Err(Status::failed_precondition("no such replica is ready to lead"))
+        }
     }
 }
 

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use coupon_cluster::{MetaCommand, NodeId, ReplicaId, ReplicaRole, ShardId, ShardMap};
 use coupon_proto::internal as pb;
-use openraft::async_runtime::WatchReceiver as _;
 use prost::Message as _;
 
+use super::hand_over::hand_over;
 use super::registry::{Registry, Replica};
 use crate::clock::TrustedClock;
 use crate::config::RaftOptions;
@@ -35,7 +35,7 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(100);
 const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// A leader that is not the preferred one stays at least so long, lest leadership flaps.
 const LEADER_AGE_MIN: Duration = Duration::from_secs(5);
-/// The pause after leadership was handed over, before that is tried again.
+/// The pause after leadership should have been handed over, before that is tried again.
 const TRANSFER_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after the group refused or failed a step.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
@@ -61,7 +61,8 @@ pub struct Surroundings {
 pub async fn run(around: Surroundings, replica: Replica) {
     let mut care = Caretaker {
         shard: replica.group.owner.shard,
-        group: replica.group,
+        group: replica.group.clone(),
+        replica,
         around,
         leading_since: None,
         pause_until: Instant::now(),
@@ -90,6 +91,7 @@ struct Caretaker {
     around: Surroundings,
     shard: ShardId,
     group: Group,
+    replica: Replica,
     leading_since: Option<Instant>,
     pause_until: Instant,
     transfer_pause_until: Instant,
@@ -246,18 +248,15 @@ impl Caretaker {
         Ok(())
     }
 
-    /// Hands leadership to `to`, or to any other voter, if one is caught up and its node's clock
-    /// is good.
+    /// Hands leadership to `to`, or to any other voter, if that can be done without an election
+    /// timeout.
     async fn hand_over(&mut self, now: Instant, to: Option<ReplicaId>) {
         if now < self.transfer_pause_until {
             return;
         }
         let distrusted = self.around.clock.verdict().distrusted_peers;
-        if let Some(successor) = successor(&self.group, to, &distrusted) {
-            tracing::info!(shard = %self.shard, %successor, "handing leadership over");
-            self.group.transfer_leadership(successor).await;
-            self.transfer_pause_until = now + TRANSFER_PAUSE;
-        }
+        hand_over(&self.replica, to, &distrusted).await;
+        self.transfer_pause_until = Instant::now() + TRANSFER_PAUSE;
     }
 
     async fn snapshot_when_due(&mut self) {
@@ -277,25 +276,4 @@ impl Caretaker {
             self.group.snapshot().await;
         }
     }
-}
-
-/// Who could lead instead: `wanted`, or any other voter. It must have all of the log and a node
-/// whose clock is good.
-pub fn successor(
-    group: &Group,
-    wanted: Option<ReplicaId>,
-    distrusted: &[NodeId],
-) -> Option<ReplicaId> {
-    let metrics = group.raft().metrics();
-    let membership = metrics.borrow_watched().membership_config.clone();
-    membership
-        .voter_ids()
-        .map(ReplicaId)
-        .filter(|id| *id != group.owner.replica)
-        .filter(|id| wanted.is_none_or(|wanted| wanted == *id))
-        .filter(|id| {
-            let node = membership.get_node(&id.0).map_or(0, |member| member.node_id);
-            !distrusted.iter().any(|bad| bad.get() == node)
-        })
-        .find(|id| group.is_caught_up(*id))
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use coupon_ledger::Outcome;
 use coupon_proto::internal as pb;
 use prost::Message as _;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::clock::TrustedClock;
 use crate::raft::group::{Group, Leadership, WriteResult};
@@ -26,7 +26,7 @@ pub const ENTRY_COMMANDS_MAX: usize = 1_024;
 /// A log entry takes no more submissions once it holds so many bytes.
 const ENTRY_BYTES_MAX: usize = 512 << 10;
 /// Entries in flight: one being replicated while the next is applied. More brought nothing.
-const ENTRIES_IN_FLIGHT_MAX: usize = 2;
+const ENTRIES_IN_FLIGHT_MAX: u32 = 2;
 /// How many submissions may wait. At the largest size they are some megabytes; routers shed load
 /// long before.
 const QUEUE_MAX: usize = 256;
@@ -46,14 +46,28 @@ pub struct Submission {
 #[derive(Clone, Debug)]
 pub struct Proposer {
     queue: mpsc::Sender<Submission>,
+    in_flight: Arc<Semaphore>,
+}
+
+/// While this exists, a proposer proposes nothing. What is submitted waits.
+pub struct Paused {
+    _all_of_them: OwnedSemaphorePermit,
 }
 
 impl Proposer {
     /// Starts the proposer of a group.
     pub fn start(group: Group, clock: TrustedClock) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(group, clock, waiting));
-        Self { queue }
+        let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX as usize));
+        tokio::spawn(run(group, clock, waiting, in_flight.clone()));
+        Self { queue, in_flight }
+    }
+
+    /// Stops proposing. Returns when every entry in flight has its outcome; `None` when the proposer
+    /// has ended.
+    pub async fn pause(&self) -> Option<Paused> {
+        let all = self.in_flight.clone().acquire_many_owned(ENTRIES_IN_FLIGHT_MAX).await;
+        all.ok().map(|all| Paused { _all_of_them: all })
     }
 
     /// Hands over commands. When the queue is full they are refused at once.
@@ -71,12 +85,15 @@ struct Part {
     replies: oneshot::Sender<Vec<pb::Reply>>,
 }
 
-async fn run(group: Group, clock: TrustedClock, mut waiting: mpsc::Receiver<Submission>) {
-    let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX));
+async fn run(
+    group: Group,
+    clock: TrustedClock,
+    mut waiting: mpsc::Receiver<Submission>,
+    in_flight: Arc<Semaphore>,
+) {
     let mut log_time_micros = 0;
     let mut held_back = None;
     loop {
-        let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
         let first = match held_back.take() {
             Some(submission) => submission,
             None => match waiting.recv().await {
@@ -84,6 +101,7 @@ async fn run(group: Group, clock: TrustedClock, mut waiting: mpsc::Receiver<Subm
                 None => return,
             },
         };
+        let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
         // A node whose clock is off gives its leadership up; until then it proposes nothing.
         let (Ok(leadership), Some(now)) = (group.leadership(), clock.stamp_micros()) else {
             refuse_as_follower(first, &group);

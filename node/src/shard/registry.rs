@@ -17,7 +17,7 @@ pub struct Replica {
     /// The replica.
     pub group: Group,
     /// Its proposer.
-    proposer: Proposer,
+    pub proposer: Proposer,
     streams: Arc<Mutex<HashMap<u64, RouterStreams>>>,
 }
 

@@ -53,6 +53,24 @@ async fn a_cluster_issues_and_its_replicas_agree() {
 }
 
 #[tokio::test]
+async fn leadership_is_not_offered_to_a_node_that_has_just_died() {
+    let mut cluster = TestCluster::start(RaftOptions::default()).await;
+    let leader = cluster.leader().await;
+    let mut session = Session::open(&cluster, leader).await.unwrap();
+    session.one(create("c", 10, 0, 1)).await.unwrap();
+    let term = cluster.replica_status(leader, false).await.unwrap().term;
+    let dead = (1..=3).find(|id| *id != leader).unwrap();
+    let mut asking = cluster.cluster_client(leader).await;
+    cluster.halt(dead).await;
+    let transfer = pb::TransferLeadershipRequest { shard_id: SHARD, to_node_id: dead };
+    let refused = asking.transfer_leadership(transfer).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused:?}");
+    // It goes on leading, in the same term and over the same stream.
+    assert_eq!(sequence(&session.one(issue("c", "r1", 1)).await), Some(1));
+    assert_eq!(cluster.replica_status(leader, false).await.unwrap().term, term);
+}
+
+#[tokio::test]
 async fn an_older_stream_of_a_router_is_fenced_off() {
     let cluster = TestCluster::start(RaftOptions::default()).await;
     let leader = cluster.leader().await;

@@ -93,6 +93,12 @@ impl TestCluster {
         node.handle.take().unwrap().stop().await;
     }
 
+    /// Stops a node without a hand-over.
+    pub(crate) async fn halt(&mut self, id: u64) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.handle.take().unwrap().halt().await;
+    }
+
     async fn channel(&self, id: u64) -> Channel {
         let address = format!("http://{}", self.nodes[&id].address);
         Channel::from_shared(address).unwrap().connect().await.unwrap()
