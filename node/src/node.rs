@@ -313,10 +313,19 @@ impl Node {
         }
     }
 
-    /// Stops everything that runs, and closes the storage.
-    pub async fn halt(&self) {
+    /// Cancelled once the node stops; whatever would go on for ever ends then.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopped.clone()
+    }
+
+    /// Ends everything that serves others. The replicas go on.
+    pub fn begin_stop(&self) {
         self.registry.begin_stop();
         self.stopped.cancel();
+    }
+
+    /// Stops the replicas and closes the storage.
+    pub async fn halt(&self) {
         for replica in self.registry.all() {
             replica.group.stop().await;
         }

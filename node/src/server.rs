@@ -28,6 +28,10 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// How often a silent caller is pinged, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many calls a caller may have given up before this node got round to them. A node that was away
+/// finds the heartbeats of many shards; beyond the bound the connection is closed as an attack
+/// (CVE-2023-44487), and h2's own is only 20.
+const CALLS_GIVEN_UP_MAX: usize = 1_024;
 /// How long calls under way may take while the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -72,13 +76,15 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
     node.check_neighbours().await?;
 
     let (registry, storage) = (node.registry.clone(), node.storage.clone());
-    let raft = RaftEndpoint::new(registry.clone(), node.known.clone(), storage.clone());
-    let shard = ShardEndpoint::new(registry, storage, node.clock.clone());
+    let (known, clock) = (node.known.clone(), node.clock.clone());
+    let raft = RaftEndpoint::new(registry.clone(), known, storage.clone(), node.stopping());
+    let shard = ShardEndpoint::new(registry, storage, clock, node.peers.clone(), node.stopping());
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
     let (stop, stopped) = oneshot::channel();
     let server = Server::builder()
         .tcp_nodelay(true)
+        .http2_max_pending_accept_reset_streams(Some(CALLS_GIVEN_UP_MAX))
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -119,11 +125,13 @@ impl NodeHandle {
     /// Stops without handing anything over, for when the whole cluster ends. Whatever was answered
     /// is on disk.
     pub async fn halt(self) {
-        self.node.halt().await;
+        // Callers first, so that nobody asks replicas that have stopped.
+        self.node.begin_stop();
         // The server may have ended by itself.
         let _ = self.stop.send(());
         if tokio::time::timeout(DRAIN_TIMEOUT, self.served).await.is_err() {
             tracing::info!("calls under way were cut off");
         }
+        self.node.halt().await;
     }
 }

@@ -21,6 +21,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use crate::codec::ProposeCodec;
+use crate::leader::Route;
 use crate::stream::{Submission, Waiter};
 
 /// How many commands a batch has at most; the node refuses more.
@@ -51,7 +52,7 @@ struct InFlight {
 
 /// An open stream.
 pub(crate) struct Connection {
-    node: NodeId,
+    route: Route,
     outbound: mpsc::Sender<Bytes>,
     inbound: Streaming<ProposeResponse>,
     last_batch_id: u64,
@@ -71,6 +72,7 @@ impl Connection {
     ) -> Result<Self, Status> {
         // Room for all that may be in flight, so that sending never waits.
         let (outbound, requests) = mpsc::channel(BATCHES_IN_FLIGHT_MAX + 1);
+        let route = Route { node, forward: hello.forward };
         let hello = ProposeRequest { message: Some(propose_request::Message::Hello(hello)) };
         let gone = |_| Status::unavailable("the stream ended before hello");
         outbound.try_send(hello.encode_to_vec().into()).map_err(gone)?;
@@ -88,7 +90,7 @@ impl Connection {
             }
         }
         Ok(Self {
-            node,
+            route,
             outbound,
             inbound,
             last_batch_id: 0,
@@ -99,7 +101,12 @@ impl Connection {
 
     /// The node at the other end.
     pub(crate) fn node(&self) -> NodeId {
-        self.node
+        self.route.node
+    }
+
+    /// The way it takes to the leader.
+    pub(crate) fn route(&self) -> Route {
+        self.route
     }
 
     /// How many commands wait for replies.

@@ -22,31 +22,51 @@ const NOT_LEADER: &str = "NOT_LEADER";
 /// The `ErrorInfo` metadata that names the leader.
 const LEADER_NODE_ID: &str = "leader_node_id";
 
+/// A shard without a leader that answers has had the time for an election after so long. If a node is
+/// silent even then, the replicas may well be able to reach it: they are asked to pass calls on.
+const FORWARD_AFTER: Duration = Duration::from_secs(1);
+
+/// A way to the leader of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// The node to call.
+    pub(crate) node: NodeId,
+    /// Whether it shall pass the call on to the leader if that is another node.
+    pub(crate) forward: bool,
+}
+
 /// What is believed about the leader of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct LeaderGuess {
-    leader: Option<NodeId>,
+    route: Option<Route>,
     cursor: usize,
     silent: Option<(NodeId, Instant)>,
+    /// Since when nobody has answered as the leader.
+    lost_at: Option<Instant>,
 }
 
 impl LeaderGuess {
-    /// The node to try next: the believed leader, else the replicas in turn. `None` without replicas.
-    pub(crate) fn choose(&mut self, replicas: &[NodeId], now: Instant) -> Option<NodeId> {
-        if let Some(leader) = self.leader.filter(|leader| replicas.contains(leader)) {
-            return Some(leader);
+    /// The way to try next: to the believed leader, else to the replicas in turn. `None` without
+    /// replicas.
+    pub(crate) fn choose(&mut self, replicas: &[NodeId], now: Instant) -> Option<Route> {
+        if let Some(route) = self.route.filter(|route| replicas.contains(&route.node)) {
+            return Some(route);
         }
+        let forward = self.silent.is_some_and(|(_, until)| now < until)
+            && self.lost_at.is_some_and(|lost_at| now >= lost_at + FORWARD_AFTER);
         let mut turn = || {
             let node = replicas.get(self.cursor % replicas.len().max(1)).copied();
             self.cursor = self.cursor.wrapping_add(1);
             node
         };
         let first = turn()?;
-        if !is_silent(self.silent, first, now) { Some(first) } else { turn() }
+        let node = if is_silent(self.silent, first, now) { turn()? } else { first };
+        Some(Route { node, forward })
     }
 
     /// A call to a node failed. Returns whether the guess has now a leader to follow.
     pub(crate) fn failed(&mut self, node: NodeId, status: &Status, now: Instant) -> bool {
+        self.lost_at.get_or_insert(now);
         match status.get_details_error_info() {
             Some(info) if info.reason == NOT_LEADER => {
                 let named = info.metadata.get(LEADER_NODE_ID).and_then(|id| id.parse().ok());
@@ -62,31 +82,32 @@ impl LeaderGuess {
         }
     }
 
-    /// A node answered as the leader.
-    pub(crate) fn confirmed(&mut self, node: NodeId) {
-        self.leader = Some(node);
-        self.silent = self.silent.filter(|(silent, _)| *silent != node);
+    /// The leader answered this way. A detour is kept until it fails.
+    pub(crate) fn confirmed(&mut self, route: Route) {
+        self.route = Some(route);
+        self.silent = self.silent.filter(|(silent, _)| *silent != route.node);
+        self.lost_at = None;
     }
 
     /// A node said that it does not lead, and perhaps who does. Returns whether the guess has now a
     /// leader to follow.
     pub(crate) fn refused(&mut self, node: NodeId, named: Option<NodeId>, now: Instant) -> bool {
-        if self.leader == Some(node) {
-            self.leader = None;
-        }
+        self.leave(node);
         let named = named.filter(|named| *named != node && !is_silent(self.silent, *named, now));
-        if named.is_some() {
-            self.leader = named;
+        if let Some(node) = named {
+            self.route = Some(Route { node, forward: false });
         }
         named.is_some()
     }
 
     /// A node did not answer.
     fn silent(&mut self, node: NodeId, now: Instant) {
-        if self.leader == Some(node) {
-            self.leader = None;
-        }
+        self.leave(node);
         self.silent = Some((node, now + SILENT_FOR));
+    }
+
+    fn leave(&mut self, node: NodeId) {
+        self.route = self.route.filter(|route| route.node != node);
     }
 }
 
@@ -127,14 +148,23 @@ mod tests {
         }
     }
 
+    fn to(node: NodeId) -> Route {
+        Route { node, forward: false }
+    }
+
+    /// The nodes of the next so many choices.
+    fn turns(guess: &mut LeaderGuess, count: usize, now: Instant) -> Vec<NodeId> {
+        let routes = (0..count).filter_map(|_| guess.choose(&[A, B, C], now));
+        routes.map(|route| route.node).collect()
+    }
+
     #[test]
     fn replicas_take_turns_until_one_is_confirmed() {
         let (mut guess, now) = (LeaderGuess::default(), Instant::now());
-        let turns: Vec<_> = (0..4).filter_map(|_| guess.choose(&[A, B, C], now)).collect();
-        assert_eq!(turns, [A, B, C, A]);
-        guess.confirmed(B);
-        assert_eq!(guess.choose(&[A, B, C], now), Some(B));
-        assert_eq!(guess.choose(&[A, C], now), Some(A), "a node that left is not asked");
+        assert_eq!(turns(&mut guess, 4, now), [A, B, C, A]);
+        guess.confirmed(to(B));
+        assert_eq!(guess.choose(&[A, B, C], now), Some(to(B)));
+        assert_eq!(guess.choose(&[A, C], now), Some(to(A)), "a node that left is not asked");
         assert_eq!(guess.choose(&[], now), None);
     }
 
@@ -142,11 +172,10 @@ mod tests {
     fn hints_are_followed_unless_the_named_node_is_silent() {
         let (mut guess, now) = (LeaderGuess::default(), Instant::now());
         assert!(guess.refused(A, Some(C), now));
-        assert_eq!(guess.choose(&[A, B, C], now), Some(C));
+        assert_eq!(guess.choose(&[A, B, C], now), Some(to(C)));
         guess.silent(C, now);
         assert!(!guess.refused(A, Some(C), now));
-        let turns: Vec<_> = (0..4).filter_map(|_| guess.choose(&[A, B, C], now)).collect();
-        assert_eq!(turns, [A, B, A, B]);
+        assert_eq!(turns(&mut guess, 4, now), [A, B, A, B]);
         assert!(guess.refused(A, Some(C), now + SILENT_FOR), "silence is forgotten");
     }
 
@@ -155,9 +184,9 @@ mod tests {
         let now = Instant::now();
         let turns_after = |status: &Status| {
             let mut guess = LeaderGuess::default();
-            guess.confirmed(A);
+            guess.confirmed(to(A));
             assert!(!guess.failed(A, status, now));
-            (0..3).filter_map(|_| guess.choose(&[A, B, C], now)).collect::<Vec<_>>()
+            turns(&mut guess, 3, now)
         };
         let io = |kind: io::ErrorKind| Status::from_error(Box::new(io::Error::from(kind)));
         for silence in [
@@ -176,6 +205,28 @@ mod tests {
     fn a_single_silent_replica_is_asked_again() {
         let (mut guess, now) = (LeaderGuess::default(), Instant::now());
         guess.silent(A, now);
-        assert_eq!(guess.choose(&[A], now), Some(A));
+        assert_eq!(guess.choose(&[A], now), Some(to(A)));
+    }
+
+    #[test]
+    fn a_leader_that_stays_out_of_reach_is_reached_through_others() {
+        let (mut guess, start) = (LeaderGuess::default(), Instant::now());
+        let silence = Status::deadline_exceeded("no hello");
+        guess.confirmed(to(C));
+        guess.failed(C, &silence, start);
+        assert_eq!(guess.choose(&[A, B, C], start), Some(to(A)), "there may be an election");
+        let later = start + FORWARD_AFTER;
+        assert!(!guess.choose(&[A, B, C], later).unwrap().forward, "nobody is silent any more");
+        guess.failed(C, &silence, later);
+        let detour = Route { node: B, forward: true };
+        assert_eq!(guess.choose(&[A, B, C], later), Some(Route { node: A, forward: true }));
+        assert_eq!(guess.choose(&[A, B, C], later), Some(detour));
+        guess.confirmed(detour);
+        assert_eq!(guess.choose(&[A, B, C], later + SILENT_FOR), Some(detour), "it is kept");
+        assert!(guess.refused(B, Some(A), later + SILENT_FOR));
+        assert_eq!(guess.choose(&[A, B, C], later), Some(to(A)), "until leadership moves");
+        guess.confirmed(to(A));
+        guess.failed(A, &silence, later);
+        assert!(!guess.choose(&[A, B, C], later).unwrap().forward, "time counts anew");
     }
 }

@@ -68,8 +68,9 @@ impl Backend {
         deadline: Instant,
     ) -> Result<Option<ReadResponse>, Fault> {
         let epoch = topology.epoch().get();
-        let ask = |mut client: ShardServiceClient<Channel>| {
-            let question = ReadRequest { shard_id: shard.get(), epoch, query: Some(query.clone()) };
+        let ask = |mut client: ShardServiceClient<Channel>, forward| {
+            let query = Some(query.clone());
+            let question = ReadRequest { shard_id: shard.get(), epoch, query, forward };
             let question = self.bounded(question, deadline);
             async move { client.read(question).await.map(tonic::Response::into_inner) }.boxed()
         };
@@ -95,9 +96,10 @@ impl Backend {
                 shard_id: shard.get(),
                 epoch: topology.epoch().get(),
                 campaign_id: campaign.to_string(),
+                forward: false,
             };
-            let ask = |mut client: ShardServiceClient<Channel>| {
-                let question = question.clone();
+            let ask = |mut client: ShardServiceClient<Channel>, forward| {
+                let question = StreamCouponsRequest { forward, ..question.clone() };
                 let open = async move {
                     let mut rest = client.stream_coupons(question).await?.into_inner();
                     let first = rest.message().await?;
@@ -113,26 +115,28 @@ impl Backend {
         }
     }
 
-    /// Asks nodes until the leader of the shard answers.
+    /// Asks nodes until the leader of the shard answers. `ask` is told whether the node it asks shall
+    /// pass the question on.
     async fn ask_leader<T>(
         &self,
         shard: ShardId,
         topology: &Topology,
         deadline: Instant,
-        ask: impl Fn(ShardServiceClient<Channel>) -> BoxFuture<'static, Result<T, Status>>,
+        ask: impl Fn(ShardServiceClient<Channel>, bool) -> BoxFuture<'static, Result<T, Status>>,
     ) -> Result<T, Fault> {
         let leader = self.shard(shard).leader;
         for misses in 1.. {
             let now = Instant::now();
             let mut named = false;
             let candidate = leader.lock().choose(topology.replicas(shard), now);
-            if let Some(node) = candidate {
+            if let Some(route) = candidate {
+                let node = route.node;
                 let until = (now + self.timing().read_attempt).min(deadline);
-                let attempt = async { ask(self.client(node, topology)?).await };
+                let attempt = async { ask(self.client(node, topology)?, route.forward).await };
                 let late = || Err(Status::deadline_exceeded("no answer in time"));
                 let status = match timeout_at(until, attempt).await.unwrap_or_else(|_| late()) {
                     Ok(answer) => {
-                        leader.lock().confirmed(node);
+                        leader.lock().confirmed(route);
                         return Ok(answer);
                     }
                     Err(status) => status,

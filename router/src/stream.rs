@@ -193,7 +193,7 @@ impl ShardStream {
                 }
                 Event::QueueClosed => self.queue_closed = true,
                 Event::Opened(Ok(connection)) => {
-                    self.leader.lock().confirmed(connection.node());
+                    self.leader.lock().confirmed(connection.route());
                     self.link = Link::Open(connection);
                 }
                 Event::Opened(Err((node, status))) => self.lost(node, &status),
@@ -329,12 +329,13 @@ impl ShardStream {
     fn open(&mut self, now: Instant) {
         let StreamContext { router_id, directory, pool, timing } = &self.context;
         let candidate = directory.current().and_then(|topology| {
-            let node = self.leader.lock().choose(topology.replicas(self.shard), now)?;
-            topology.address(node).map(|address| (node, pool.channel(address)))
+            let route = self.leader.lock().choose(topology.replicas(self.shard), now)?;
+            topology.address(route.node).map(|address| (route, pool.channel(address)))
         });
-        let Some((node, channel)) = candidate else {
+        let Some((route, channel)) = candidate else {
             return self.pause(false, now);
         };
+        let node = route.node;
         let channel = match channel {
             Ok(channel) => channel,
             Err(error) => return self.lost(node, &Status::unavailable(error.to_string())),
@@ -344,6 +345,7 @@ impl ShardStream {
             shard_id: self.shard.get(),
             router_id: *router_id,
             stream_number: self.streams_opened,
+            forward: route.forward,
         };
         let bound = timing.hello;
         self.link = Link::Opening(Box::pin(async move {

@@ -92,6 +92,22 @@ async fn a_paused_leader_is_left_although_its_connection_lives() {
 }
 
 #[tokio::test]
+async fn a_leader_out_of_reach_is_reached_through_another_node() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    // It leads, as all others say, and does not answer this router.
+    t.cluster.pause(1);
+    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+    let last = t.cluster.seen().pop().unwrap();
+    assert!(last.node_id != 1 && last.hello.forward, "{last:?}");
+    let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
+    t.campaigns.get_campaign(request).await.unwrap();
+    let request = StreamCouponsRequest { campaign_id: "spring".to_owned() };
+    t.coupons.stream_coupons(request).await.unwrap();
+    assert_eq!(t.cluster.issued("spring"), 1);
+}
+
+#[tokio::test]
 async fn an_election_is_waited_out() {
     let mut t = Fixture::start().await;
     t.create("spring", 10).await;

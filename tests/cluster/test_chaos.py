@@ -103,16 +103,26 @@ def test_an_isolated_leader_is_replaced(cluster, serves):
 
 @needs_root
 @pytest.mark.parametrize("shape", [
-    "in node 1", "out node 1", "split node 1 node 2", "bridge 3", "ring", "router 1 leader 1"])
+    "in node 1", "out node 1", "split node 1 node 2", "bridge 3", "ring"])
 def test_every_shape_is_in_force_until_healed(cluster, serves, shape):
     fault = cluster.chaos("partition", "-q", *shape.split())
-    # A router without requests may be silent.
-    assert int(fault["dropped"]) > 0 or shape.startswith("router")
+    assert int(fault["dropped"]) > 0
     if shape in ("in node 1", "out node 1"):
         serves()
     cluster.chaos("heal", "-q")
     assert "cut off" not in cluster.script("status")
     serves()
+
+
+@needs_root
+def test_a_router_cut_off_from_a_leader_goes_through_another_node(cluster, serves):
+    fault = cluster.chaos("partition", "-q", "router", "1", "leader", "1")
+    # Its calls have ten seconds.
+    serves(router=1)
+    assert cluster.leader(1) in fault["target"].split(",")
+    cluster.chaos("heal", "-q")
+    assert "cut off" not in cluster.script("status")
+    serves(router=1)
 
 
 @needs_root

@@ -1,7 +1,8 @@
 //! The calling side of Raft between nodes.
 //!
-//! A node keeps three channels to each peer, shared by all shards: one for replication, one for
-//! heartbeats and votes, one for snapshots, so that no large transfer delays a heartbeat.
+//! A node keeps a few channels to each peer, shared by all shards: one for replication, one for
+//! heartbeats and votes, one for snapshots, so that no large transfer delays a heartbeat; and one for
+//! what it passes on for routers.
 //! Replication is one ordered, pipelined stream for each pair of replicas.
 
 use std::collections::HashMap;
@@ -64,6 +65,8 @@ pub enum Lane {
     Control,
     /// Snapshots.
     Snapshot,
+    /// Calls of routers that cannot reach the peer themselves.
+    Forward,
 }
 
 /// The channels to all peers. Clones share them.

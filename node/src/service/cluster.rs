@@ -8,8 +8,7 @@ use coupon_cluster::{GenesisSpec, MetaCommand, MetaRefusal, Node, NodeId, ShardM
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::cluster_service_server::ClusterService;
-use futures::Stream;
-use tokio_stream::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
@@ -212,9 +211,10 @@ impl ClusterService for ClusterEndpoint {
         _request: Request<pb::WatchShardMapRequest>,
     ) -> Result<Response<Self::WatchShardMapStream>, Status> {
         let maps = WatchStream::new(self.node.known.subscribe())
-            .filter(|map| map.is_formed())
+            .filter(|map| std::future::ready(map.is_formed()))
             .map(|map| Ok(pb::WatchShardMapResponse { map: Some(wire::map_to_pb(&map)) }));
-        Ok(Response::new(Box::pin(maps)))
+        let stopping = self.node.stopping().cancelled_owned();
+        Ok(Response::new(Box::pin(maps.take_until(stopping))))
     }
 
     async fn propose_meta(

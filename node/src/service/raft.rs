@@ -11,6 +11,7 @@ use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest,
 };
 use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::malformed;
@@ -31,12 +32,18 @@ pub struct RaftEndpoint {
     registry: Registry,
     known: KnownMap,
     storage: Storage,
+    stopping: CancellationToken,
 }
 
 impl RaftEndpoint {
-    /// Serves the replicas in `registry`.
-    pub fn new(registry: Registry, known: KnownMap, storage: Storage) -> Self {
-        Self { registry, known, storage }
+    /// Serves the replicas in `registry`; ends its streams once `stopping` is cancelled.
+    pub fn new(
+        registry: Registry,
+        known: KnownMap,
+        storage: Storage,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { registry, known, storage, stopping }
     }
 
     /// The replica a message is for.
@@ -89,8 +96,9 @@ impl RaftService for RaftEndpoint {
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         // The stream is open before its first message is here: a leader may have nothing to send.
-        let answers = self.clone().replicate(request.into_inner());
-        Ok(Response::new(Box::pin(stream::once(answers).try_flatten())))
+        let answers = stream::once(self.clone().replicate(request.into_inner())).try_flatten();
+        let stopping = self.stopping.clone().cancelled_owned();
+        Ok(Response::new(Box::pin(answers.take_until(stopping))))
     }
 
     async fn heartbeat(

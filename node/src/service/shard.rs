@@ -6,17 +6,21 @@ use std::time::Duration;
 use coupon_cluster::{CampaignId, ShardId};
 use coupon_ledger::{LogTime, Refusal, ShardState};
 use coupon_proto::internal as pb;
+use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::shard_service_server::ShardService;
-use futures::Stream;
+use futures::{Stream, StreamExt as _, stream};
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::{from_group, malformed};
 use crate::clock::TrustedClock;
 use crate::meta::wire;
 use crate::raft::group::Leadership;
+use crate::raft::network::{Lane, MESSAGE_BYTES_MAX, Peers};
 use crate::raft::types::Malformed;
 use crate::shard::proposer::{ENTRY_COMMANDS_MAX, Submission};
 use crate::shard::registry::{OpenStream, Registry, Replica};
@@ -29,6 +33,9 @@ const ANSWERS_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// How long a ReadIndex round may take.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the leader may take to open a stream that is passed on to it. Less than a router waits, so
+/// that the router learns who did not answer.
+const FORWARD_TIMEOUT: Duration = Duration::from_millis(300);
 /// How many rows one answer holds at most.
 const PAGE_MAX: usize = 1_000;
 /// How many coupons a message of a stream of coupons holds.
@@ -44,12 +51,50 @@ pub struct ShardEndpoint {
     registry: Registry,
     storage: Storage,
     clock: TrustedClock,
+    peers: Peers,
+    stopping: CancellationToken,
+}
+
+/// Where a call is answered.
+enum Place {
+    /// By this replica, if it leads.
+    Here(Replica),
+    /// By the leader, to whom it is passed on.
+    Leader(ShardServiceClient<Channel>),
 }
 
 impl ShardEndpoint {
-    /// Serves the replicas in `registry`.
-    pub fn new(registry: Registry, storage: Storage, clock: TrustedClock) -> Self {
-        Self { registry, storage, clock }
+    /// Serves the replicas in `registry`; ends the streams of routers once `stopping` is cancelled.
+    pub fn new(
+        registry: Registry,
+        storage: Storage,
+        clock: TrustedClock,
+        peers: Peers,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { registry, storage, clock, peers, stopping }
+    }
+
+    fn place(&self, shard_id: u32, forward: bool) -> Result<Place, Status> {
+        let replica = self.replica(shard_id)?;
+        if !forward || replica.group.is_leader() {
+            return Ok(Place::Here(replica));
+        }
+        let leader = replica.group.leader_node();
+        let channel = leader.and_then(|leader| self.peers.channel(leader, Lane::Forward));
+        let channel = channel.ok_or_else(|| super::status::not_leader(None))?;
+        let client = ShardServiceClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Place::Leader(client))
+    }
+
+    /// A stream of answers that ends when this node stops.
+    fn until_stopping<T: 'static>(
+        &self,
+        answers: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    ) -> Response<Answers<T>> {
+        Response::new(Box::pin(answers.take_until(self.stopping.clone().cancelled_owned())))
     }
 
     fn replica(&self, shard_id: u32) -> Result<Replica, Status> {
@@ -59,13 +104,20 @@ impl ShardEndpoint {
         }
         self.registry.get(shard).ok_or_else(|| super::status::not_leader(None))
     }
+}
 
-    /// Confirms leadership for a read that comes now, and opens a view that is at least as new.
-    async fn confirm(&self, shard_id: u32) -> Result<Replica, Status> {
-        let replica = self.replica(shard_id)?;
-        replica.group.read_index(READ_INDEX_TIMEOUT).await.map_err(|error| from_group(&error))?;
-        Ok(replica)
-    }
+/// Confirms leadership for a read that comes now.
+async fn confirm(replica: &Replica) -> Result<(), Status> {
+    replica.group.read_index(READ_INDEX_TIMEOUT).await.map_err(|error| from_group(&error))
+}
+
+/// The answer of a leader to whom a call was passed on, or a refusal when it says nothing in time.
+async fn within<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Status> {
+    let silent = |_| super::status::not_leader(None);
+    Ok(tokio::time::timeout(timeout, call).await.map_err(silent)??.into_inner())
 }
 
 /// A stream of answers to a router.
@@ -85,7 +137,19 @@ impl ShardService for ShardEndpoint {
         else {
             return Err(malformed(&Malformed("hello")));
         };
-        let replica = self.replica(hello.shard_id)?;
+        let replica = match self.place(hello.shard_id, hello.forward)? {
+            Place::Here(replica) => replica,
+            Place::Leader(mut client) => {
+                let hello = pb::RouterHello { forward: false, ..hello };
+                let hello = Some(pb::propose_request::Message::Hello(hello));
+                let first = stream::iter([pb::ProposeRequest { message: hello }]);
+                let rest = messages
+                    .take_while(|message| std::future::ready(message.is_ok()))
+                    .filter_map(|message| std::future::ready(message.ok()));
+                let answers = within(FORWARD_TIMEOUT, client.propose(first.chain(rest))).await?;
+                return Ok(self.until_stopping(answers));
+            }
+        };
         let leadership = replica.group.leadership().map_err(|error| from_group(&error))?;
         let stream = replica
             .open_stream(&hello)
@@ -99,7 +163,7 @@ impl ShardService for ShardEndpoint {
             storage: self.storage.clone(),
         };
         tokio::spawn(session.run(messages));
-        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+        Ok(self.until_stopping(ReceiverStream::new(outgoing)))
     }
 
     async fn read(
@@ -107,8 +171,16 @@ impl ShardService for ShardEndpoint {
         request: Request<pb::ReadRequest>,
     ) -> Result<Response<pb::ReadResponse>, Status> {
         let request = request.into_inner();
+        let replica = match self.place(request.shard_id, request.forward)? {
+            Place::Here(replica) => replica,
+            Place::Leader(mut client) => {
+                let request = pb::ReadRequest { forward: false, ..request };
+                let answer = within(READ_INDEX_TIMEOUT, client.read(request)).await?;
+                return Ok(Response::new(answer));
+            }
+        };
         let query = request.query.ok_or_else(|| malformed(&Malformed("query")))?;
-        let replica = self.confirm(request.shard_id).await?;
+        confirm(&replica).await?;
         let (storage, now) = (self.storage.clone(), self.now());
         // Rows may have to come from disk, and heartbeats must not wait for that.
         let answer = tokio::task::spawn_blocking(move || {
@@ -134,8 +206,16 @@ impl ShardService for ShardEndpoint {
         request: Request<pb::StreamCouponsRequest>,
     ) -> Result<Response<Self::StreamCouponsStream>, Status> {
         let request = request.into_inner();
+        let replica = match self.place(request.shard_id, request.forward)? {
+            Place::Here(replica) => replica,
+            Place::Leader(mut client) => {
+                let request = pb::StreamCouponsRequest { forward: false, ..request };
+                let pages = within(READ_INDEX_TIMEOUT, client.stream_coupons(request)).await?;
+                return Ok(self.until_stopping(pages));
+            }
+        };
         let id = campaign_id(&request.campaign_id).map_err(ReadError::into_status)?;
-        let replica = self.confirm(request.shard_id).await?;
+        confirm(&replica).await?;
         let (pages, outgoing) = mpsc::channel(STREAM_PAGES_MAX);
         let (storage, now) = (self.storage.clone(), self.now());
         let runtime = tokio::runtime::Handle::current();
@@ -151,7 +231,7 @@ impl ShardService for ShardEndpoint {
                 let _ = pages.try_send(Err(error.into_status()));
             }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+        Ok(self.until_stopping(ReceiverStream::new(outgoing)))
     }
 }
 

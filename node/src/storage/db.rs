@@ -1,11 +1,13 @@
 //! The node's one RocksDB.
 
+use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRecoveryMode, LogLevel, Options, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
+    DBCompressionType, DBRecoveryMode, LogLevel, LruCacheOptions, Options, WriteBatch,
+    WriteOptions,
 };
 
 use super::flusher::Flusher;
@@ -16,6 +18,12 @@ const STATE: &str = "state";
 
 /// Shared by all families: recently read blocks. Small, since the hot state is in memtables.
 const BLOCK_CACHE_BYTES: usize = 64 << 20;
+/// The cache is cut into 2^n parts with a lock each. A block larger than a part is never cached, and
+/// few threads read.
+const BLOCK_CACHE_SHARD_BITS: c_int = 2;
+/// Filters and indexes are cut into blocks of about this size. In one piece they grow with the file, to
+/// megabytes, and reading one again is what a look-up then costs.
+const METADATA_BLOCK_BYTES: usize = 16 << 10;
 /// One memtable. Large enough that a rush rarely waits for a flush, small enough that two of each
 /// family stay far below the memory a node may use.
 const MEMTABLE_BYTES: usize = 32 << 20;
@@ -102,7 +110,7 @@ impl Storage {
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         let snapshots = dir.join("snapshots");
         std::fs::create_dir_all(&snapshots).map_err(StorageError::io(&snapshots))?;
-        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+        let cache = block_cache();
         let families = [LOG, META, STATE]
             .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
         let db = Arc::new(DB::open_cf_descriptors(&db_options(), dir.join("db"), families)?);
@@ -202,11 +210,22 @@ fn db_options() -> Options {
     options
 }
 
+fn block_cache() -> Cache {
+    let mut options = LruCacheOptions::default();
+    options.set_capacity(BLOCK_CACHE_BYTES);
+    options.set_num_shard_bits(BLOCK_CACHE_SHARD_BITS);
+    Cache::new_lru_cache_opts(&options)
+}
+
 fn family_options(cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     // Most look-ups (a new request, a new recipient) are for keys that do not exist.
     table.set_bloom_filter(10.0, false);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(METADATA_BLOCK_BYTES);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     let mut options = Options::default();

@@ -71,12 +71,46 @@ async fn leadership_is_not_offered_to_a_node_that_has_just_died() {
 }
 
 #[tokio::test]
+async fn a_follower_passes_on_what_it_is_asked_to() {
+    let cluster = TestCluster::start(RaftOptions::default()).await;
+    let leader = cluster.leader().await;
+    let follower = (1..=3).find(|id| *id != leader).unwrap();
+    assert!(Session::open(&cluster, follower).await.is_none(), "it was not asked to");
+    let mut session = until("a follower that knows the leader", async || {
+        Session::open_through(&cluster, follower, true).await
+    })
+    .await;
+    session.one(create("c", 10, 0, 1)).await.unwrap();
+    assert_eq!(sequence(&session.one(issue("c", "r1", 1)).await), Some(1));
+
+    let mut client = cluster.shard_client(follower).await;
+    let get = pb::GetCampaignQuery { campaign_id: "c".into() };
+    let query = Some(pb::read_request::Query::GetCampaign(get));
+    let question = pb::ReadRequest { shard_id: SHARD, epoch: 1, query, forward: true };
+    let answer = client.read(question.clone()).await.unwrap().into_inner();
+    assert_eq!(answer.campaigns.len(), 1);
+    let refused = client.read(pb::ReadRequest { forward: false, ..question }).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
+
+    let export = pb::StreamCouponsRequest {
+        shard_id: SHARD,
+        epoch: 1,
+        campaign_id: "c".into(),
+        forward: true,
+    };
+    let pages = client.stream_coupons(export).await.unwrap().into_inner();
+    let pages: Vec<_> = pages.map(Result::unwrap).collect().await;
+    assert_eq!(pages.iter().map(|page| page.coupons.len()).sum::<usize>(), 1);
+}
+
+#[tokio::test]
 async fn an_older_stream_of_a_router_is_fenced_off() {
     let cluster = TestCluster::start(RaftOptions::default()).await;
     let leader = cluster.leader().await;
     let mut client = cluster.shard_client(leader).await;
     let mut open = async |stream_number| {
-        let hello = pb::RouterHello { shard_id: SHARD, router_id: 7, stream_number };
+        let hello =
+            pb::RouterHello { shard_id: SHARD, router_id: 7, stream_number, forward: false };
         let message = Some(pb::propose_request::Message::Hello(hello));
         let hello = pb::ProposeRequest { message };
         let batch = pb::CommandBatch { batch_id: 1, commands: vec![issue("c", "r", 1)] };

@@ -172,9 +172,18 @@ pub(crate) struct Session {
 impl Session {
     /// `None` when the node does not lead.
     pub(crate) async fn open(cluster: &TestCluster, node: u64) -> Option<Self> {
+        Self::open_through(cluster, node, false).await
+    }
+
+    /// With `forward` the node passes the stream on to the leader; `None` when it knows none.
+    pub(crate) async fn open_through(
+        cluster: &TestCluster,
+        node: u64,
+        forward: bool,
+    ) -> Option<Self> {
         let (requests, outgoing) = mpsc::channel(16);
-        let hello =
-            pb::RouterHello { shard_id: SHARD, router_id: rand::random(), stream_number: 1 };
+        let (shard_id, router_id) = (SHARD, rand::random());
+        let hello = pb::RouterHello { shard_id, router_id, stream_number: 1, forward };
         let message = Some(pb::propose_request::Message::Hello(hello));
         requests.send(pb::ProposeRequest { message }).await.unwrap();
         let mut client = cluster.shard_client(node).await;

@@ -194,18 +194,19 @@ struct FakeNode {
 }
 
 impl FakeNode {
-    /// Waits for ever while paused, and refuses where another node leads.
-    async fn lead_or_refuse(&self) -> Result<(), Status> {
+    /// Waits for ever while paused, and refuses where another node leads that it shall not pass the
+    /// call on to.
+    async fn lead_or_refuse(&self, forward: bool) -> Result<(), Status> {
         let (paused, leader) = {
             let mut state = self.state.lock();
-            state.refused += usize::from(state.leader != self.node_id);
+            state.refused += usize::from(state.leader != self.node_id && !forward);
             state.progress.send_replace(());
             (state.paused.contains(&self.node_id), state.leader)
         };
         if paused {
             std::future::pending::<()>().await;
         }
-        if leader == self.node_id {
+        if leader == self.node_id || forward {
             return Ok(());
         }
         let metadata = [("leader_node_id".to_owned(), leader.to_string())];
@@ -222,7 +223,7 @@ impl FakeNode {
         let Some(propose_request::Message::Hello(hello)) = first else {
             return Err(Status::invalid_argument("hello comes first"));
         };
-        self.lead_or_refuse().await?;
+        self.lead_or_refuse(hello.forward).await?;
         send(replies, propose_response::Message::Hello(NodeHello { term: 1 })).await?;
         while let Some(request) = requests.message().await? {
             let Some(propose_request::Message::Batch(batch)) = request.message else {
@@ -257,7 +258,7 @@ impl FakeNode {
             Reply { reply: Some(reply::Reply::NotProposed(refusal)) }
         };
         let leader = state.leader;
-        if leader != node_id {
+        if leader != node_id && !hello.forward {
             let refuse = |_| not_proposed(NotProposedReason::NotLeader, leader);
             return Ok(Some(batch.commands.iter().map(refuse).collect()));
         }
@@ -318,7 +319,7 @@ impl ShardService for FakeNode {
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadResponse>, Status> {
-        self.lead_or_refuse().await?;
+        self.lead_or_refuse(request.get_ref().forward).await?;
         Ok(Response::new(self.state.lock().ledger.read(request.get_ref())))
     }
 
@@ -326,7 +327,7 @@ impl ShardService for FakeNode {
         &self,
         request: Request<StreamCouponsRequest>,
     ) -> Result<Response<Self::StreamCouponsStream>, Status> {
-        self.lead_or_refuse().await?;
+        self.lead_or_refuse(request.get_ref().forward).await?;
         let exported = self.state.lock().ledger.export(&request.get_ref().campaign_id);
         let Some((campaign, coupons)) = exported else {
             let reason = coupon_proto::internal::RefusalReason::CampaignNotFound;
