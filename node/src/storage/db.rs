@@ -238,3 +238,46 @@ fn family_options(cache: &Cache) -> Options {
     options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
     options
 }
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
+
+    use super::*;
+
+    /// Enough for a filter of more than a megabyte.
+    const ROWS: u64 = 1_200_000;
+    const LOOK_UPS: u64 = 2_000;
+    const BATCH_ROWS: u64 = 10_000;
+
+    /// Different for every number, in no order.
+    fn key(number: u64) -> [u8; 8] {
+        number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()
+    }
+
+    #[test]
+    fn looking_for_what_is_not_there_reads_nothing_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path()).unwrap();
+        for first in (0..ROWS).step_by(BATCH_ROWS as usize) {
+            let mut batch = WriteBatch::default();
+            (first..first + BATCH_ROWS).for_each(|n| batch.put_cf(storage.state(), key(n), []));
+            storage.write(batch).unwrap();
+        }
+        storage.db().flush_cf(storage.state()).unwrap();
+        storage.db().compact_range_cf(storage.state(), None::<&[u8]>, None::<&[u8]>);
+        let look_up = || {
+            for number in ROWS..ROWS + LOOK_UPS {
+                assert_eq!(storage.db().get_cf(storage.state(), key(number)).unwrap(), None);
+            }
+        };
+        // Fills the cache, also with the blocks of the few keys that the filter does not rule out.
+        look_up();
+        set_perf_stats(PerfStatsLevel::EnableCount);
+        let mut counted = PerfContext::default();
+        counted.reset();
+        look_up();
+        assert_eq!(counted.metric(PerfMetric::BlockReadByte), 0);
+        assert!(counted.metric(PerfMetric::BlockCacheHitCount) >= LOOK_UPS, "filters were used");
+    }
+}
