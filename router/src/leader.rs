@@ -43,6 +43,8 @@ pub(crate) struct LeaderGuess {
     silent: Option<(NodeId, Instant)>,
     /// Since when nobody has answered as the leader.
     lost_at: Option<Instant>,
+    /// Who was last said to lead, silent or not.
+    named: Option<NodeId>,
 }
 
 impl LeaderGuess {
@@ -82,17 +84,23 @@ impl LeaderGuess {
         }
     }
 
-    /// The leader answered this way. A detour is kept until it fails.
+    /// The leader answered this way. A detour is kept until it fails or the leader answers without it.
     pub(crate) fn confirmed(&mut self, route: Route) {
         self.route = Some(route);
         self.silent = self.silent.filter(|(silent, _)| *silent != route.node);
         self.lost_at = None;
     }
 
+    /// Who leads at the other end of a detour, as far as known.
+    pub(crate) fn named(&self) -> Option<NodeId> {
+        self.named
+    }
+
     /// A node said that it does not lead, and perhaps who does. Returns whether the guess has now a
     /// leader to follow.
     pub(crate) fn refused(&mut self, node: NodeId, named: Option<NodeId>, now: Instant) -> bool {
         self.leave(node);
+        self.named = named.or(self.named);
         let named = named.filter(|named| *named != node && !is_silent(self.silent, *named, now));
         if let Some(node) = named {
             self.route = Some(Route { node, forward: false });

@@ -7,6 +7,9 @@
 //! The loop is select → event → synchronous step; no step waits, so the queue into the task is always
 //! drained at once and its bound is a formality.
 //!
+//! A stream may go through another node while the leader cannot be reached; then the leader is called now
+//! and then, and the stream moves once it answers.
+//!
 //! Caveat: when a stream breaks, everything in flight on it may have been proposed, even where the
 //! node would have said otherwise a moment later. That costs a deduplicated retry, not correctness.
 
@@ -24,10 +27,11 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, timeout};
 use tonic::Status;
+use tonic::transport::Channel;
 
 use crate::connection::Connection;
 use crate::directory::Directory;
-use crate::leader::LeaderGuess;
+use crate::leader::{LeaderGuess, Route};
 use crate::pool::Pool;
 use crate::retry::{self, Attempts, Miss, RetryBudget, Timing, Unanswered};
 
@@ -37,6 +41,9 @@ const HELD_MAX: usize = 65_536;
 
 /// How many commands wait to be looked at by the task.
 const QUEUE_MAX: usize = 4_096;
+
+/// A leader that is reached through another node is called directly so often, until it answers.
+const DIRECT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Deadlines are looked for at most so often, since that walks over everything held.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(5);
@@ -125,6 +132,8 @@ pub(crate) fn spawn(shard: ShardId, context: StreamContext) -> ShardHandle {
         arrived: Vec::new(),
         backlog: VecDeque::new(),
         link: Link::Idle,
+        direct: None,
+        direct_at: Instant::now(),
         streams_opened: 0,
         misses: 0,
         budget: RetryBudget::default(),
@@ -136,6 +145,9 @@ pub(crate) fn spawn(shard: ShardId, context: StreamContext) -> ShardHandle {
     ShardHandle { queue: sender, leader }
 }
 
+/// A stream that is being opened; who did not open it, otherwise.
+type Opening = BoxFuture<'static, Result<Box<Connection>, (NodeId, Status)>>;
+
 /// The state of the connection.
 enum Link {
     /// None, and nothing to send.
@@ -143,7 +155,7 @@ enum Link {
     /// None until then.
     Pausing(Instant),
     /// Being made.
-    Opening(BoxFuture<'static, Result<Box<Connection>, (NodeId, Status)>>),
+    Opening(Opening),
     /// There is one.
     Open(Box<Connection>),
 }
@@ -153,6 +165,7 @@ enum Event {
     Arrived,
     QueueClosed,
     Opened(Result<Box<Connection>, (NodeId, Status)>),
+    Direct(Option<Box<Connection>>),
     Received(Result<ReplyBatch, Status>),
     Due,
 }
@@ -166,6 +179,10 @@ struct ShardStream {
     arrived: Vec<Submission>,
     backlog: VecDeque<Submission>,
     link: Link,
+    /// The attempt to do without a detour.
+    direct: Option<Opening>,
+    /// When the next such attempt may begin.
+    direct_at: Instant,
     streams_opened: u64,
     /// Failures in a row, since the last outcome.
     misses: u32,
@@ -192,11 +209,18 @@ impl ShardStream {
                     self.take_arrived();
                 }
                 Event::QueueClosed => self.queue_closed = true,
-                Event::Opened(Ok(connection)) => {
-                    self.leader.lock().confirmed(connection.route());
-                    self.link = Link::Open(connection);
-                }
+                Event::Opened(Ok(connection)) => self.opened(connection),
                 Event::Opened(Err((node, status))) => self.lost(node, &status),
+                Event::Direct(connection) => {
+                    self.direct = None;
+                    if let Some(connection) = connection {
+                        // What is on its way through the detour is sent once more.
+                        if let Link::Open(detour) = std::mem::replace(&mut self.link, Link::Idle) {
+                            self.take_back(*detour);
+                        }
+                        self.opened(connection);
+                    }
+                }
                 Event::Received(Ok(replies)) => self.received(replies),
                 Event::Received(Err(status)) => self.broken(&status),
                 Event::Due => {}
@@ -224,11 +248,20 @@ impl ShardStream {
         {
             self.timer.as_mut().reset(due);
         }
-        let Self { queue, arrived, link, timer, .. } = self;
+        let Self { queue, arrived, link, direct, timer, .. } = self;
+        let direct_event = async {
+            match direct {
+                Some(opening) => Event::Direct(opening.await.ok()),
+                None => std::future::pending().await,
+            }
+        };
         let link_event = async {
             match link {
                 Link::Opening(opening) => Event::Opened(opening.await),
-                Link::Open(connection) => Event::Received(connection.receive().await),
+                Link::Open(connection) => tokio::select! {
+                    received = connection.receive() => Event::Received(received),
+                    event = direct_event => event,
+                },
                 Link::Idle | Link::Pausing(_) => std::future::pending().await,
             }
         };
@@ -249,7 +282,9 @@ impl ShardStream {
                 let silence = connection.oldest_sent_at().map(|at| at + self.context.timing.reply);
                 let resume = (!self.backlog.is_empty()).then_some(self.resume_at);
                 let resume = resume.filter(|resume| *resume > Instant::now());
-                silence.into_iter().chain(resume).min()
+                let direct =
+                    (connection.route().forward && self.direct.is_none()).then_some(self.direct_at);
+                silence.into_iter().chain(resume).chain(direct).min()
             }
             Link::Idle | Link::Opening(_) => None,
         };
@@ -278,8 +313,14 @@ impl ShardStream {
                 let oldest = connection.oldest_sent_at();
                 if oldest.is_some_and(|at| at + self.context.timing.reply <= now) {
                     self.broken(&Status::deadline_exceeded("no replies in time"));
-                } else if self.resume_at <= now {
-                    while connection.send(&mut self.backlog, now) {}
+                } else {
+                    if self.resume_at <= now {
+                        while connection.send(&mut self.backlog, now) {}
+                    }
+                    let detour = connection.route().forward;
+                    if detour && self.direct.is_none() && self.direct_at <= now {
+                        self.open_directly(now);
+                    }
                 }
             }
         }
@@ -327,32 +368,52 @@ impl ShardStream {
 
     /// Begins to open a stream to the node that should lead the shard.
     fn open(&mut self, now: Instant) {
-        let StreamContext { router_id, directory, pool, timing } = &self.context;
+        let StreamContext { directory, pool, .. } = &self.context;
         let candidate = directory.current().and_then(|topology| {
             let route = self.leader.lock().choose(topology.replicas(self.shard), now)?;
             topology.address(route.node).map(|address| (route, pool.channel(address)))
         });
-        let Some((route, channel)) = candidate else {
-            return self.pause(false, now);
-        };
-        let node = route.node;
-        let channel = match channel {
-            Ok(channel) => channel,
-            Err(error) => return self.lost(node, &Status::unavailable(error.to_string())),
-        };
+        match candidate {
+            Some((route, Ok(channel))) => self.link = Link::Opening(self.opening(route, channel)),
+            Some((route, Err(error))) => {
+                self.lost(route.node, &Status::unavailable(error.to_string()));
+            }
+            None => self.pause(false, now),
+        }
+    }
+
+    /// Begins to open a stream to the leader itself, beside the one through another node.
+    fn open_directly(&mut self, now: Instant) {
+        self.direct_at = now + DIRECT_INTERVAL;
+        let StreamContext { directory, pool, .. } = &self.context;
+        let candidate = directory.current().and_then(|topology| {
+            let node = self.leader.lock().named()?;
+            let channel = pool.channel(topology.address(node)?).ok()?;
+            Some((Route { node, forward: false }, channel))
+        });
+        self.direct = candidate.map(|(route, channel)| self.opening(route, channel));
+    }
+
+    fn opening(&mut self, route: Route, channel: Channel) -> Opening {
         self.streams_opened += 1;
         let hello = RouterHello {
             shard_id: self.shard.get(),
-            router_id: *router_id,
+            router_id: self.context.router_id,
             stream_number: self.streams_opened,
             forward: route.forward,
         };
-        let bound = timing.hello;
-        self.link = Link::Opening(Box::pin(async move {
+        let (node, bound) = (route.node, self.context.timing.hello);
+        Box::pin(async move {
             let opened = timeout(bound, Connection::open(node, channel, hello)).await;
             let opened = opened.unwrap_or_else(|_| Err(Status::deadline_exceeded("no hello")));
             opened.map(Box::new).map_err(|status| (node, status))
-        }));
+        })
+    }
+
+    fn opened(&mut self, connection: Box<Connection>) {
+        self.leader.lock().confirmed(connection.route());
+        self.direct_at = Instant::now() + DIRECT_INTERVAL;
+        self.link = Link::Open(connection);
     }
 
     /// There is no stream to a node.
@@ -384,6 +445,7 @@ impl ShardStream {
 
     fn pause(&mut self, leader_named: bool, now: Instant) {
         self.misses = self.misses.saturating_add(1);
+        self.direct = None;
         self.link = Link::Pausing(now + retry::random_pause(self.misses, leader_named));
     }
 

@@ -94,7 +94,7 @@ async fn a_paused_leader_is_left_although_its_connection_lives() {
 #[tokio::test]
 async fn a_leader_out_of_reach_is_reached_through_another_node() {
     let mut t = Fixture::start().await;
-    t.create("spring", 10).await;
+    t.create("spring", 1_000_000).await;
     // It leads, as all others say, and does not answer this router.
     t.cluster.pause(1);
     t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
@@ -105,6 +105,22 @@ async fn a_leader_out_of_reach_is_reached_through_another_node() {
     let request = StreamCouponsRequest { campaign_id: "spring".to_owned() };
     t.coupons.stream_coupons(request).await.unwrap();
     assert_eq!(t.cluster.issued("spring"), 1);
+
+    // Once it can be reached again, nobody else is troubled any more.
+    t.cluster.resume(1);
+    loop {
+        t.coupons.issue_coupon(issue("spring", "b")).await.unwrap();
+        let last = t.cluster.seen().pop().unwrap();
+        if last.node_id == 1 {
+            assert!(!last.hello.forward);
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    t.campaigns
+        .get_campaign(GetCampaignRequest { campaign_id: "spring".to_owned() })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

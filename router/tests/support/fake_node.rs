@@ -141,6 +141,11 @@ impl FakeCluster {
         self.state.lock().paused.insert(node_id);
     }
 
+    /// Lets a node that was paused answer what comes from now on.
+    pub fn resume(&self, node_id: u64) {
+        self.state.lock().paused.remove(&node_id);
+    }
+
     pub fn play(&self, tricks: impl IntoIterator<Item = Trick>) {
         self.state.lock().tricks.extend(tricks);
     }
