@@ -70,6 +70,7 @@ impl Node {
     ) -> Result<Self, IdentityError> {
         let identity = Identity::open(&config.data_dir, config.node_id)?;
         let storage = Storage::open(&config.data_dir)?;
+        identity.check_database(&storage)?;
         let known = KnownMap::open(storage.clone())?;
         Ok(Self {
             address: config.advertise.clone().unwrap_or_else(|| local_addr.to_string()),
@@ -301,11 +302,16 @@ impl Node {
             replica.group.allow_election(false);
         }
         let handed = async {
-            for replica in &replicas {
-                let distrusted = self.clock.verdict().distrusted_peers;
-                while replica.group.is_leader() && !hand_over(replica, None, &distrusted).await {
-                    tokio::time::sleep(HAND_OVER_INTERVAL).await;
+            loop {
+                let mut leads = false;
+                for replica in replicas.iter().filter(|replica| replica.group.is_leader()) {
+                    let distrusted = self.clock.verdict().distrusted_peers;
+                    leads |= !hand_over(replica, None, &distrusted).await;
                 }
+                if !leads {
+                    return;
+                }
+                tokio::time::sleep(HAND_OVER_INTERVAL).await;
             }
         };
         if tokio::time::timeout(HAND_OVER_TIMEOUT, handed).await.is_err() {

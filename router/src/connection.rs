@@ -58,6 +58,7 @@ pub(crate) struct Connection {
     last_batch_id: u64,
     in_flight: BTreeMap<u64, InFlight>,
     commands_in_flight: usize,
+    last_reply_at: Instant,
 }
 
 impl Connection {
@@ -96,6 +97,7 @@ impl Connection {
             last_batch_id: 0,
             in_flight: BTreeMap::new(),
             commands_in_flight: 0,
+            last_reply_at: Instant::now(),
         })
     }
 
@@ -114,9 +116,11 @@ impl Connection {
         self.commands_in_flight
     }
 
-    /// When the oldest batch without replies was sent.
-    pub(crate) fn oldest_sent_at(&self) -> Option<Instant> {
-        self.in_flight.first_key_value().map(|(_, in_flight)| in_flight.sent_at)
+    /// Since when replies are owed and none came; `None` when none are owed. A shard that is behind
+    /// replies late but steadily, and is not silent.
+    pub(crate) fn silent_since(&self) -> Option<Instant> {
+        let (_, oldest) = self.in_flight.first_key_value()?;
+        Some(oldest.sent_at.max(self.last_reply_at))
     }
 
     /// Takes commands that wait and sends them as one batch. Returns whether it did. Callers that have
@@ -181,6 +185,7 @@ impl Connection {
         }
         let in_flight = self.in_flight.remove(&replies.batch_id)?;
         self.commands_in_flight -= in_flight.waiters.len();
+        self.last_reply_at = Instant::now();
         Some(
             in_flight
                 .into_submissions()

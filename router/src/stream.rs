@@ -279,7 +279,7 @@ impl ShardStream {
         let link = match &self.link {
             Link::Pausing(until) => Some(*until),
             Link::Open(connection) => {
-                let silence = connection.oldest_sent_at().map(|at| at + self.context.timing.reply);
+                let silence = connection.silent_since().map(|at| at + self.context.timing.reply);
                 let resume = (!self.backlog.is_empty()).then_some(self.resume_at);
                 let resume = resume.filter(|resume| *resume > Instant::now());
                 let direct =
@@ -310,8 +310,8 @@ impl ShardStream {
             }
             Link::Opening(_) => {}
             Link::Open(connection) => {
-                let oldest = connection.oldest_sent_at();
-                if oldest.is_some_and(|at| at + self.context.timing.reply <= now) {
+                let silent = connection.silent_since();
+                if silent.is_some_and(|at| at + self.context.timing.reply <= now) {
                     self.broken(&Status::deadline_exceeded("no replies in time"));
                 } else {
                     if self.resume_at <= now {

@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest,
 };
+use tempfile::TempPath;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -147,9 +148,15 @@ impl RaftService for RaftEndpoint {
         let group = self.find(first.envelope.as_ref())?;
         let vote = first.vote.as_ref().ok_or_else(|| malformed(&Malformed("vote")))?;
         let vote = vote_from_pb(vote);
-        let file = self.receive(&group, messages).await?;
+        let (left_over, file) = self.receive(&group, messages).await?;
         let snapshot = openraft_snapshot(file).map_err(stopped)?;
-        let answer = group.raft().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        // A caller that goes away must not take the file from under an installation.
+        let installed = tokio::spawn(async move {
+            let answer = group.raft().install_full_snapshot(vote, snapshot).await;
+            drop(left_over);
+            answer
+        });
+        let answer = installed.await.map_err(stopped)?.map_err(stopped)?;
         Ok(Response::new(pb::InstallSnapshotResponse { vote: Some(vote_to_pb(&answer.vote)) }))
     }
 
@@ -194,31 +201,25 @@ impl RaftEndpoint {
         }))
     }
 
-    /// Writes a snapshot to a file as its parts arrive, and checks it.
+    /// Writes a snapshot to a file as its parts arrive, and checks it. The path removes the file when
+    /// it is dropped, unless the file was given another name.
     async fn receive(
         &self,
         group: &Group,
         mut parts: Streaming<pb::InstallSnapshotRequest>,
-    ) -> Result<SnapshotFile, Status> {
+    ) -> Result<(TempPath, SnapshotFile), Status> {
         let path = snapshot::incoming_path(&self.storage, group.owner);
-        let received = async {
-            let mut file = tokio::fs::File::create(&path).await.map_err(stopped)?;
-            while let Some(part) = parts.message().await? {
-                file.write_all(&part.data).await.map_err(stopped)?;
-            }
-            file.sync_all().await.map_err(stopped)?;
-            let (path, shard) = (path.clone(), group.owner.shard);
-            tokio::task::spawn_blocking(move || snapshot::check(&path, shard))
-                .await
-                .map_err(stopped)?
-                .map_err(|error| Status::data_loss(error.to_string()))
-        };
-        let received = received.await;
-        if received.is_err()
-            && let Err(error) = tokio::fs::remove_file(&path).await
-        {
-            tracing::warn!(%error, "cannot remove what is left of a broken snapshot transfer");
+        let left_over = TempPath::try_from_path(&path).map_err(stopped)?;
+        let mut file = tokio::fs::File::create(&path).await.map_err(stopped)?;
+        while let Some(part) = parts.message().await? {
+            file.write_all(&part.data).await.map_err(stopped)?;
         }
-        received
+        file.sync_all().await.map_err(stopped)?;
+        let shard = group.owner.shard;
+        let file = tokio::task::spawn_blocking(move || snapshot::check(&path, shard))
+            .await
+            .map_err(stopped)?
+            .map_err(|error| Status::data_loss(error.to_string()))?;
+        Ok((left_over, file))
     }
 }

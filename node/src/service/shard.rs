@@ -40,6 +40,9 @@ const FORWARD_TIMEOUT: Duration = Duration::from_millis(300);
 const PAGE_MAX: usize = 1_000;
 /// How many coupons a message of a stream of coupons holds.
 const STREAM_PAGE: usize = 500;
+/// A message holds no more coupons once it has so many bytes: clients of gRPC take 4 MiB unless told
+/// otherwise, and one coupon has at most some kilobytes of metadata.
+const PAGE_BYTES: usize = 1 << 20;
 /// How many such messages may wait for the router.
 const STREAM_PAGES_MAX: usize = 4;
 /// How long a stream of coupons waits for a router that does not take them. Until then it holds a
@@ -227,7 +230,7 @@ impl ShardService for ShardEndpoint {
                 sent.map_err(|_| ReadError::Gone)
             });
             if let Err(error) = sent {
-                // A router that went away, or takes nothing, needs no error.
+                // A router that went away needs no error; one that takes nothing counts the coupons.
                 let _ = pages.try_send(Err(error.into_status()));
             }
         });
@@ -267,6 +270,7 @@ impl Session {
             }
             // Room for the answer is taken before the batch is, so that a router that does not
             // read its answers stops being read from.
+            let answers = self.answers.clone();
             let Ok(room) = self.answers.clone().reserve_owned().await else { return };
             let (replies, wait) = oneshot::channel();
             let submission =
@@ -281,8 +285,13 @@ impl Session {
                 return;
             }
             tokio::spawn(async move {
-                // A proposer that is gone never answers, and the router counts that as unknown.
-                if let Ok(replies) = wait.await {
+                // A proposer that is gone never answers, and the router counts that as unknown. A
+                // router that is gone sends its commands once more: these are not proposed any more.
+                let replies = tokio::select! {
+                    replies = wait => replies,
+                    () = answers.closed() => return,
+                };
+                if let Ok(replies) = replies {
                     let batch = pb::ReplyBatch { batch_id: batch.batch_id, replies };
                     let message = Some(pb::propose_response::Message::Batch(batch));
                     room.send(Ok(pb::ProposeResponse { message }));
@@ -499,10 +508,14 @@ impl<'a> Reader<'a> {
         first.campaign = Some(records::campaign_to_pb(&campaign));
         send(first)?;
         let mut page = pb::StreamCouponsResponse::default();
+        let mut bytes = 0;
         for coupon in view.coupons_after(&campaign, 0) {
-            page.coupons.push(records::issued_to_pb(coupon?, false));
-            if page.coupons.len() >= STREAM_PAGE {
+            let coupon = records::issued_to_pb(coupon?, false);
+            bytes += coupon.encoded_len();
+            page.coupons.push(coupon);
+            if page.coupons.len() >= STREAM_PAGE || bytes >= PAGE_BYTES {
                 send(std::mem::take(&mut page))?;
+                bytes = 0;
             }
         }
         if page.coupons.is_empty() { Ok(()) } else { send(page) }

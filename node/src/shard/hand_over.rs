@@ -19,13 +19,12 @@ use super::registry::Replica;
 /// How long the entries under way may take, and then how long the successor may take to answer and to
 /// receive the last of them. Nothing is issued meanwhile; a healthy shard needs a few milliseconds.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_millis(150);
-/// How long a successor that has every entry may take to win its election, before the next one is
-/// asked. As long as followers wait at least before they hold one by themselves.
+/// How long a successor that has every entry may take to win its election. Nobody else is asked
+/// afterwards: the followers are about to hold an election by themselves.
 const TAKE_OVER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Hands the leadership of a shard to `wanted`, or to any other voter, unless its node is among the
-/// `distrusted`. Returns whether this replica no longer leads, after a second for each candidate at
-/// most.
+/// `distrusted`. Returns whether this replica no longer leads, after a second at most.
 pub async fn hand_over(
     replica: &Replica,
     wanted: Option<ReplicaId>,
@@ -33,7 +32,9 @@ pub async fn hand_over(
 ) -> bool {
     let group = &replica.group;
     for (id, node) in group.responsive_voters() {
-        if wanted.is_some_and(|wanted| wanted != id) || distrusted.contains(&node) {
+        let unwanted = wanted.is_some_and(|wanted| wanted != id) || distrusted.contains(&node);
+        // One that lags is not worth a pause.
+        if unwanted || !group.is_caught_up(id) {
             continue;
         }
         let pausing = tokio::time::timeout(CATCH_UP_TIMEOUT, replica.proposer.pause());
@@ -42,9 +43,7 @@ pub async fn hand_over(
         if group.wait_until_ready(id, CATCH_UP_TIMEOUT).await {
             tracing::info!(shard = %group.owner.shard, %node, "handing leadership over");
             group.transfer_leadership(id).await;
-            if group.wait_until_follower(TAKE_OVER_TIMEOUT).await {
-                return true;
-            }
+            return group.wait_until_follower(TAKE_OVER_TIMEOUT).await;
         }
         drop(paused);
     }

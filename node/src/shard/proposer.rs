@@ -38,7 +38,7 @@ pub struct Submission {
     pub leadership: Leadership,
     /// The commands, at most [`ENTRY_COMMANDS_MAX`].
     pub commands: Vec<pb::Command>,
-    /// Told one reply for each command.
+    /// Told one reply for each command. Nothing is proposed once nobody waits for them.
     pub replies: oneshot::Sender<Vec<pb::Reply>>,
 }
 
@@ -143,14 +143,18 @@ async fn run(
     }
 }
 
-/// Moves a submission's commands into the entry, except those whose callers have stopped waiting.
-/// Returns how many bytes they take.
+/// Moves a submission's commands into the entry, except those whose callers have stopped waiting. One
+/// whose stream has ended is dropped as a whole: its router sends it once more, and a shard that is
+/// behind must not work for nobody. Returns how many bytes they take.
 fn take(
     entry: &mut pb::CommandEntry,
     parts: &mut Vec<Part>,
     submission: Submission,
     now: u64,
 ) -> usize {
+    if submission.replies.is_closed() {
+        return 0;
+    }
     let mut live = Vec::with_capacity(submission.commands.len());
     let mut bytes = 0;
     for command in submission.commands {
@@ -224,4 +228,28 @@ fn unknown() -> pb::Reply {
 fn not_proposed(reason: pb::NotProposedReason, leader_node_id: u64) -> pb::Reply {
     let not_proposed = pb::NotProposed { reason: reason.into(), leader_node_id };
     pb::Reply { reply: Some(pb::reply::Reply::NotProposed(not_proposed)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::vote::RaftLeaderId as _;
+
+    use super::*;
+
+    fn submission(replies: oneshot::Sender<Vec<pb::Reply>>) -> Submission {
+        let commands = vec![pb::Command { epoch: 1, ..Default::default() }];
+        Submission { leadership: Leadership::new(1, 1), commands, replies }
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_proposed() {
+        let (mut entry, mut parts) = (pb::CommandEntry::default(), Vec::new());
+        let (replies, gone) = oneshot::channel();
+        drop(gone);
+        assert_eq!(take(&mut entry, &mut parts, submission(replies), 0), 0);
+        assert!(entry.commands.is_empty() && parts.is_empty());
+        let (replies, _waiting) = oneshot::channel();
+        take(&mut entry, &mut parts, submission(replies), 0);
+        assert_eq!((entry.commands.len(), parts.len()), (1, 1));
+    }
 }

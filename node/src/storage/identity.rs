@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use coupon_cluster::NodeId;
 use coupon_proto::internal::StoreIdentity;
 use prost::Message as _;
+use rocksdb::WriteBatch;
 
-use super::StorageError;
+use super::{Storage, StorageError, keys};
 
 /// The version of the directory's layout that this program reads and writes.
 const VERSION: u32 = 1;
@@ -43,6 +44,18 @@ pub enum IdentityError {
         found: String,
         /// Who wants it.
         wanted: String,
+    },
+    /// The directory's database is not the one that the directory was made with.
+    #[error(
+        "the database in the data directory {} is {found}: what this node voted for and acknowledged \
+         is not in it. Bring the right one back, or replace the node by starting it with an empty \
+         directory", dir.display()
+    )]
+    OtherDatabase {
+        /// The directory.
+        dir: PathBuf,
+        /// What is there instead.
+        found: &'static str,
     },
     /// The directory was written by a newer program.
     #[error("the data directory {} has layout version {found}; this program knows {VERSION}", dir.display())]
@@ -95,6 +108,28 @@ impl Identity {
             return Err(IdentityError::OtherNode { dir, found, wanted });
         }
         Ok(Self { dir, record })
+    }
+
+    /// Stamps a new database with the store id, durable on return, and refuses one that is not this
+    /// store's: a node that lost its database alone would rejoin as if it had forgotten nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database is new although the directory belongs to a cluster, is another store's, or
+    /// cannot be used.
+    pub fn check_database(&self, storage: &Storage) -> Result<(), IdentityError> {
+        let stamp = storage.db().get_cf(storage.meta(), keys::STORE_ID);
+        let found = match stamp.map_err(StorageError::from)? {
+            Some(stamp) if stamp == self.store_id().as_bytes() => return Ok(()),
+            Some(_) => "another store's",
+            None if self.cluster_id().is_some() => "new",
+            None => {
+                let mut batch = WriteBatch::default();
+                batch.put_cf(storage.meta(), keys::STORE_ID, self.store_id());
+                return Ok(storage.write_synced(batch)?);
+            }
+        };
+        Err(IdentityError::OtherDatabase { dir: self.dir.clone(), found })
     }
 
     /// The id made with the directory, a UUID.
@@ -199,6 +234,35 @@ mod tests {
         reopened.join("one").unwrap();
         let error = reopened.join("two").unwrap_err();
         assert!(error.to_string().contains("belongs to cluster one, not to cluster two"));
+    }
+
+    #[test]
+    fn a_database_that_was_lost_or_exchanged_is_noticed() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let open = |dir: &Path, cluster: Option<&str>| {
+            let mut identity = Identity::open(dir, node(3))?;
+            let storage = Storage::open(dir)?;
+            identity.check_database(&storage)?;
+            if let Some(cluster) = cluster {
+                identity.join(cluster)?;
+            }
+            storage.close()?;
+            Ok::<_, IdentityError>(())
+        };
+        open(one.path(), None).unwrap();
+        // Lost before it held anything.
+        std::fs::remove_dir_all(one.path().join("db")).unwrap();
+        open(one.path(), Some("c")).unwrap();
+        open(one.path(), Some("c")).unwrap();
+        open(two.path(), Some("c")).unwrap();
+
+        std::fs::remove_dir_all(one.path().join("db")).unwrap();
+        let lost = open(one.path(), None).unwrap_err().to_string();
+        assert!(lost.contains("is new"), "{lost}");
+        std::fs::remove_dir_all(one.path().join("db")).unwrap();
+        std::fs::rename(two.path().join("db"), one.path().join("db")).unwrap();
+        let other = open(one.path(), None).unwrap_err().to_string();
+        assert!(other.contains("another store's"), "{other}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | `meta` | shard `u32`, replica `u64`, `P` | `LogId` of the last purged entry |
 //! | `meta` | shard `u32`, replica `u64`, `G` | generation of the state, `u32` |
 //! | `meta` | `MAP` | the newest `ShardMap` the node knows |
+//! | `meta` | `STORE` | the store id of the directory, a UUID as text |
 //! | `state` | *prefix* `A` | `AppliedRecord` |
 //! | `state` | *prefix* `B` block `u64` | `BlockRecord` |
 //! | `state` | *prefix* `C` campaign id | `CampaignRecord` without counters |
@@ -26,8 +27,11 @@ use coupon_cluster::{CampaignId, ReplicaId, RequestId, ShardId};
 /// Which state of a shard: grows with every installed snapshot.
 pub type Generation = u32;
 
-/// The key of the newest shard map the node knows. Shorter than any other key of its family.
+/// The key of the newest shard map the node knows. Shorter than the keys of replicas.
 pub const KNOWN_MAP: &[u8] = b"MAP";
+
+/// The key of the id of the store that the database is part of. Shorter than the keys of replicas.
+pub const STORE_ID: &[u8] = b"STORE";
 
 const VOTE: u8 = b'V';
 const PURGED: u8 = b'P';

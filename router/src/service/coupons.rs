@@ -127,7 +127,8 @@ impl Coupons {
         let (stream, topology) = self.backend.stream_coupons(&campaign, deadline).await?;
         let record = stream.first.campaign;
         let record = record.ok_or(Fault::Internal("a shard streamed a nameless campaign"))?;
-        let revision = record.counters.unwrap_or_default().revision;
+        let counters = record.counters.unwrap_or_default();
+        let revision = counters.revision;
         Ok(Export {
             backend: Arc::clone(&self.backend),
             topology,
@@ -136,6 +137,7 @@ impl Coupons {
             log_time_micros: stream.first.log_time_micros,
             first: Some(stream.first.coupons),
             rest: stream.rest,
+            owed: counters.issued,
             sent_any: false,
             _permit: permit,
         })
@@ -247,6 +249,9 @@ struct Export {
     log_time_micros: u64,
     first: Option<Vec<CouponIssued>>,
     rest: Streaming<internal::StreamCouponsResponse>,
+    /// How many coupons the shard still owes. A stream that ends before may look like one that is
+    /// complete.
+    owed: u64,
     sent_any: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -259,6 +264,7 @@ impl Export {
                 Some(first) => first,
                 None => match self.receive().await? {
                     Some(message) => message.coupons,
+                    None if self.owed > 0 => return Err(Fault::StreamBroken),
                     None if self.sent_any => return Ok(None),
                     None => {
                         self.sent_any = true;
@@ -270,6 +276,7 @@ impl Export {
                 continue;
             }
             self.sent_any = true;
+            self.owed = self.owed.checked_sub(coupons.len() as u64).ok_or(Fault::StreamBroken)?;
             return self.show(coupons).await.map(Some);
         }
     }
