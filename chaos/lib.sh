@@ -142,21 +142,15 @@ containers() {
 nanos() { date --date="$1" +%s%N; }
 now() { date +%s%N; }
 
-# When the last one of these members ended, by Docker's own record.
-ended_at() {
-    local member time latest=0
-    for member in "$@"; do
-        time=$(nanos "$(docker inspect --format '{{.State.FinishedAt}}' "${container_of[$member]}")")
-        ((time <= latest)) || latest=$time
-    done
-    echo "$latest"
-}
+# When the last one of these members ended, or was started, by Docker's own record.
+ended_at() { latest FinishedAt "$@"; }
+started_at() { latest StartedAt "$@"; }
 
-# When the last one of these members was started, by Docker's own record.
-started_at() {
-    local member time latest=0
+latest() {
+    local field=$1 member time latest=0
+    shift
     for member in "$@"; do
-        time=$(nanos "$(docker inspect --format '{{.State.StartedAt}}' "${container_of[$member]}")")
+        time=$(nanos "$(docker inspect --format "{{.State.$field}}" "${container_of[$member]}")")
         ((time <= latest)) || latest=$time
     done
     echo "$latest"
@@ -439,6 +433,10 @@ nft_in() {
     nsenter --target "$pid" --net nft --file -
 }
 
+# What a rule of this fault does with a packet. It is marked, so that it is told from those of others.
+mark=fault-$(now)
+drop="counter drop comment \"$mark\""
+
 set_of() { echo "${1/-/_}"; }
 
 # Makes the table of a member, with a set for each peer that holds its address: a rule then means a
@@ -497,9 +495,9 @@ cut_way() {
     for from in $1; do
         for to in $2; do
             [[ $from != "$to" ]] || continue
-            echo "add rule inet $TABLE cut_out ip daddr @$(set_of "$to") counter drop" \
+            echo "add rule inet $TABLE cut_out ip daddr @$(set_of "$to") $drop" \
                 >>"$work/rules.$from"
-            echo "add rule inet $TABLE cut_in ip saddr @$(set_of "$from") counter drop" \
+            echo "add rule inet $TABLE cut_in ip saddr @$(set_of "$from") $drop" \
                 >>"$work/rules.$to"
         done
     done
@@ -514,13 +512,15 @@ cut_both_ways() {
 # network to cut; when it is started, the other ends cut it off.
 put_cuts_in_force() {
     local member file wanted found
+    compgen -G "$work/rules.*" >/dev/null || mistake "nobody is cut off from anybody by that"
     for file in "$work"/rules.*; do
         member=${file##*.}
         if lives "$member"; then prepare "$member"; else rm "$file"; fi
     done
     compgen -G "$work/rules.*" >/dev/null || fail "nobody runs whose network could be cut: try chaos/heal"
     for file in "$work"/rules.*; do
-        nft_in "${file##*.}" <"$file" || fail "the network of ${file##*.} was not cut"
+        nft_in "${file##*.}" <"$file" ||
+            fail "the network of ${file##*.} was not cut, that of members before it is: chaos/heal"
     done
     in_force_at=$(now)
     for file in "$work"/rules.*; do
@@ -538,17 +538,15 @@ rules_of() {
         awk '$1 == "chain" { chain = $2 } /counter/ { $1 = $1; print chain, $0 }'
 }
 
-# How many packets the rules of all members have dropped so far, in `dropped`. Nodes are never silent
-# for long, so that a fault that is in force can be seen at work. That is waited for, but not as long
-# as a router without requests may be silent.
+# How many packets the rules of this fault have dropped, in `dropped`; what others drop meanwhile is not
+# counted. Nodes are never silent for long, so that a fault that is in force can be seen at work. That is
+# waited for, but not as long as a router without requests may be silent.
 count_drops() {
     local deadline=$((SECONDS + 2)) member
     while true; do
-        dropped=0
-        for member in $(broken_members); do
-            dropped=$((dropped + $(rules_of "$member" |
-                awk '{ for (i = 1; i < NF; i++) if ($i == "packets") sum += $(i + 1) } END { print sum + 0 }')))
-        done
+        dropped=$(for member in $(broken_members); do rules_of "$member"; done | awk -v mark="\"$mark\"" '
+            index($0, mark) { for (i = 1; i < NF; i++) if ($i == "packets") sum += $(i + 1) }
+            END { print sum + 0 }')
         ((dropped == 0 && SECONDS < deadline)) || return 0
         sleep 0.1
     done

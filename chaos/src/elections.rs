@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::cluster;
 use crate::nemesis::docker;
 
 /// How often each node is asked: what is seen is late by as much.
@@ -155,11 +156,9 @@ impl Watched {
 
 /// The address of a node's container, if it runs.
 fn address_of(project: &str, node: u64) -> Option<IpAddr> {
-    let project = format!("label=com.docker.compose.project={project}");
-    let member = format!("label=coupon.member=node-{node}");
-    let listed = docker(&["ps", "--quiet", "--filter", &project, "--filter", &member]).ok()?;
+    let container = cluster::running(project, &format!("node-{node}")).ok()?;
     let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    docker(&["inspect", "--format", address, listed.lines().next()?]).ok()?.trim().parse().ok()
+    docker(&["inspect", "--format", address, &container]).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

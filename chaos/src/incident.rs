@@ -2,10 +2,12 @@
 //!
 //! Times are nanoseconds of the clock of the recording.
 
-use coupon_checker::{Call, Fault, Operation, Outcome};
+use coupon_checker::Fault;
 use serde::Serialize;
 
+use crate::calls::{Asked, Ending};
 use crate::kind::{Kind, Measure};
+use crate::plan::fault_name;
 use crate::recovery::{Gap, Successes};
 
 /// A fault that was to be put in force.
@@ -32,15 +34,20 @@ pub struct Incident {
     pub kind: Kind,
     /// The shard that was hit.
     pub shard: Option<u32>,
+    /// The router that was cut off from it.
+    pub router: Option<u64>,
     /// Who was hit.
     pub targets: Vec<String>,
     /// When.
     pub times: Times,
     /// Why it was not in force; `None` if it was.
     pub why_not: Option<String>,
+    /// The shards that did not issue again in time after it was healed.
+    pub standing_still: Vec<u32>,
 }
 
-/// What a fault did.
+/// What a fault did. *Meanwhile* is from when it was in force until the next script was called. A call
+/// that was under way during several faults counts for each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Effect {
     /// How long the shard that was hit, or the slowest of all, took to issue again. `None` where that
@@ -49,11 +56,13 @@ pub struct Effect {
     /// The longest time in which a shard issued nothing, from the call of the script to the call of
     /// the next one.
     pub gap: Option<Gap>,
-    /// Calls that began meanwhile and were refused for no reason that the API promises.
+    /// Calls under way meanwhile that were refused for no reason that the API promises.
     pub failed: u64,
-    /// Calls that began meanwhile and whose outcome is not known.
+    /// Calls under way meanwhile whose outcome is not known.
     pub unknown: u64,
-    /// The longest of the calls that began meanwhile.
+    /// Calls under way meanwhile that had to be sent more than once.
+    pub repeated: u64,
+    /// The longest of the calls under way meanwhile.
     pub slowest: u64,
 }
 
@@ -61,22 +70,22 @@ impl Incident {
     /// As the checker knows it.
     #[must_use]
     pub fn fault(&self) -> Fault {
-        let shard = self.shard.map_or_else(String::new, |shard| format!(" of shard {shard}"));
         let Times { began, healed, .. } = self.times;
         Fault {
-            name: format!("{} {}{shard}", self.number, self.kind),
+            name: fault_name(self.number, self.kind, self.shard),
             began,
             ended: healed,
             in_force: self.why_not.is_none(),
         }
     }
 
-    /// How long the shard that was hit, or the slowest of all, took to issue again.
+    /// How long the shard that was hit, or the slowest of all, took to issue again; where a router was
+    /// cut off, through that router.
     #[must_use]
     pub fn recovery(&self, successes: &Successes) -> Option<u64> {
         let Times { began, started, .. } = self.times;
         match self.kind.measure() {
-            Measure::Recovery => successes.recovery(self.shard?, began),
+            Measure::Recovery => successes.recovery(self.shard?, self.router, began),
             Measure::Restart => successes.slowest_recovery(started?).map(|(_, nanos)| nanos),
             Measure::Gap => None,
         }
@@ -85,28 +94,23 @@ impl Incident {
 
 /// The effects of incidents, which are in the order of their times.
 #[must_use]
-pub fn effects<'a>(
-    incidents: &[Incident],
-    successes: &Successes,
-    operations: impl IntoIterator<Item = &'a Operation>,
-) -> Vec<Effect> {
+pub fn effects(incidents: &[Incident], successes: &Successes, calls: &[Asked]) -> Vec<Effect> {
     let of = |incident: &Incident| Effect {
         recovery: incident.recovery(successes),
         gap: successes.longest_gap(incident.times.called, incident.times.until),
         ..Effect::default()
     };
     let mut effects: Vec<Effect> = incidents.iter().map(of).collect();
-    for operation in operations.into_iter().filter(|one| matches!(one.call, Call::Issue { .. })) {
-        let next = incidents.partition_point(|one| one.times.called <= operation.invoked);
-        let Some(at) = next.checked_sub(1) else { continue };
-        if operation.invoked >= incidents[at].times.until {
-            continue;
+    for call in calls {
+        // Incidents do not overlap, so that those of a call are side by side.
+        let first = incidents.partition_point(|one| one.times.until <= call.invoked);
+        let later = incidents.iter().zip(&mut effects).skip(first);
+        for (_, effect) in later.take_while(|(one, _)| one.times.began <= call.returned) {
+            effect.failed += u64::from(call.ending == Ending::Failed);
+            effect.unknown += u64::from(call.ending == Ending::Unknown);
+            effect.repeated += u64::from(call.attempts > 1);
+            effect.slowest = effect.slowest.max(call.returned.saturating_sub(call.invoked));
         }
-        let effect = &mut effects[at];
-        effect.failed += u64::from(operation.outcome == Outcome::Refused);
-        effect.unknown += u64::from(operation.outcome == Outcome::Unknown);
-        let lasted = operation.returned.saturating_sub(operation.invoked);
-        effect.slowest = effect.slowest.max(lasted);
     }
     effects
 }
@@ -124,43 +128,73 @@ pub(crate) mod tests {
             healed: called + 50,
             until: called + 100,
         };
-        let targets = vec!["node-1".to_owned()];
-        Incident { number, kind, shard: Some(1), targets, times, why_not: None }
+        Incident {
+            number,
+            kind,
+            shard: Some(1),
+            router: None,
+            targets: vec!["node-1".to_owned()],
+            times,
+            why_not: None,
+            standing_still: Vec::new(),
+        }
     }
 
-    fn operation(invoked: u64, returned: u64, outcome: Outcome) -> Operation {
-        let call = Call::Issue { request_id: 1, recipient: "".into() };
-        Operation { invoked, returned, call, outcome }
+    fn call(invoked: u64, returned: u64, attempts: u32, ending: Ending) -> Asked {
+        Asked { shard: 1, router: 1, invoked, returned, attempts, ending }
     }
 
     fn issued(invoked: u64) -> (u32, Success) {
-        (1, Success { invoked, returned: invoked + 2 })
+        (1, Success { invoked, returned: invoked + 2, router: 1 })
     }
 
     #[test]
-    fn each_incident_has_its_own_calls() {
+    fn calls_count_for_every_incident_that_they_overlap() {
         let incidents = [incident(1, Kind::KillLeader, 100), incident(2, Kind::Loss, 200)];
         let successes = Successes::of([1], [90, 110, 150, 190, 204, 240, 290].map(issued));
-        let operations = [
-            operation(99, 400, Outcome::Unknown),
-            operation(100, 130, Outcome::Unknown),
-            operation(199, 299, Outcome::Refused),
-            operation(200, 210, Outcome::SoldOut),
-            operation(299, 300, Outcome::Refused),
-            operation(300, 900, Outcome::Refused),
+        let calls = [
+            call(90, 104, 9, Ending::Failed),
+            call(99, 190, 2, Ending::Unknown),
+            call(100, 130, 1, Ending::Unknown),
+            call(199, 299, 3, Ending::Failed),
+            call(200, 210, 1, Ending::Refused),
+            call(299, 320, 2, Ending::Issued),
+            call(300, 900, 9, Ending::Failed),
         ];
-        let found = effects(&incidents, &successes, &operations);
+        let found = effects(&incidents, &successes, &calls);
         let gap = |nanos| Some(Gap { shard: 1, nanos });
-        let first = Effect { recovery: Some(7), gap: gap(40), failed: 1, unknown: 1, slowest: 100 };
+        let first = Effect {
+            recovery: Some(7),
+            gap: gap(40),
+            failed: 1,
+            unknown: 2,
+            repeated: 2,
+            slowest: 100,
+        };
         assert_eq!(found[0], first);
-        let second = Effect { recovery: None, gap: gap(50), failed: 1, unknown: 0, slowest: 10 };
+        let second = Effect {
+            recovery: None,
+            gap: gap(50),
+            failed: 1,
+            unknown: 0,
+            repeated: 2,
+            slowest: 100,
+        };
         assert_eq!(found[1], second);
+    }
+
+    #[test]
+    fn a_router_that_was_cut_off_has_to_answer_itself() {
+        let cut = Incident { router: Some(2), ..incident(1, Kind::RouterCut, 100) };
+        let through = |router| (1, Success { invoked: 110 + router, returned: 120, router });
+        assert_eq!(cut.recovery(&Successes::of([1], [through(1)])), None);
+        assert_eq!(cut.recovery(&Successes::of([1], [through(1), through(2)])), Some(15));
     }
 
     #[test]
     fn after_everything_was_down_all_shards_count_from_the_start() {
         let incident = incident(1, Kind::KillAll, 100);
-        let other = |invoked| (2, Success { invoked, returned: invoked + 9 });
+        let other = |invoked| (2, Success { invoked, returned: invoked + 9, router: 2 });
         let successes = Successes::of([1, 2], [issued(121), issued(119), other(130)]);
         assert_eq!(incident.recovery(&successes), Some(19));
         assert_eq!(incident.recovery(&Successes::of([1, 2], [issued(121)])), None);

@@ -47,7 +47,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// How long after it was in force the shard that was hit issued a coupon to somebody who asked
-    /// after that.
+    /// after that; where a router was cut off from it, through that router.
     Recovery,
     /// How long after everything was started again every shard did.
     Restart,
@@ -108,7 +108,8 @@ impl Kind {
             | Self::IsolateLeader
             | Self::InLeader
             | Self::OutLeader
-            | Self::SplitMinority => Measure::Recovery,
+            | Self::SplitMinority
+            | Self::RouterCut => Measure::Recovery,
             Self::KillAll => Measure::Restart,
             Self::KillFollower
             | Self::KillRouter
@@ -117,7 +118,6 @@ impl Kind {
             | Self::RestartEach
             | Self::Bridge
             | Self::Ring
-            | Self::RouterCut
             | Self::Loss => Measure::Gap,
         }
     }

@@ -10,15 +10,18 @@
 //! **RTO**: a fault hits shard S and is in force at t. The RTO is the time from t to the first answer
 //! with a coupon of S to a call that was sent after t. Calls that were sent before prove nothing: they
 //! may have been decided before. When all containers were killed, t is when the last one was started
-//! again, and the slowest shard counts.
+//! again, and the slowest shard counts. When a router was cut off from the leader of S, only answers
+//! through that router count.
 //!
 //! Caveats. The scripts' times are of the wall clock, the recording's of a monotonic one; they are
 //! translated as of the beginning, so that a clock that is set meanwhile shifts them. The seed fixes
 //! the plan, and not which node leads or what the network does. Memory is that of the load: some 500
 //! bytes a call.
 
+mod calls;
 mod cluster;
 mod elections;
+mod figures;
 mod incident;
 mod kind;
 mod load;
@@ -33,16 +36,18 @@ mod stop;
 mod thresholds;
 mod topology;
 
+pub use calls::{Asked, Ending};
 pub use cluster::ClusterError;
 pub use elections::Election;
+pub use figures::Figures;
 pub use incident::{Effect, Incident, Times, effects};
 pub use kind::{COUNT_MAX, Count, Kind, Measure, NoCount};
 pub use load::Outcomes;
 pub use nemesis::{Done, Nemesis, NemesisError};
 pub use picture::{NoPicture, Scene, svg};
 pub use plan::{Step, plan};
-pub use recovery::{Distribution, Gap, Success, Successes};
-pub use report::{Circumstances, FaultReport, Figures, KindReport, LoadReport, Material, Report};
+pub use recovery::{Gap, Success, Successes};
+pub use report::{Circumstances, FaultReport, KindReport, LoadReport, Material, Report};
 pub use run::{Ended, RunError, Settings, run};
 pub use stop::Stop;
 pub use thresholds::Thresholds;

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use coupon_checker::{Call, Outcome};
 use coupon_loadtest::{
     Clock, Conditions, Evidence, Judged, LoadError, LoadTest, Options, Report, Scope, Show,
 };
 use tokio::sync::oneshot;
 
-use crate::recovery::{Success, Successes};
+use crate::calls::Asked;
+use crate::recovery::Successes;
 
 /// The coupons that were issued since the last fault, by shard: for what is told meanwhile. What counts
 /// is computed at the end, from the recording.
@@ -17,10 +17,12 @@ pub(crate) type Live = Arc<Mutex<Successes>>;
 
 /// What was asked for and what came of it.
 pub struct Outcomes {
-    /// What was read back, and the verdict.
-    pub judged: Judged,
+    /// What was read back, and the verdict; or why there is none.
+    pub judged: Result<Judged, LoadError>,
     /// Figures of the load.
     pub report: Report,
+    /// All calls for coupons, in the order of their ends.
+    pub calls: Vec<Asked>,
     /// The clock of the recording.
     pub clock: Clock,
 }
@@ -100,7 +102,7 @@ impl Quiet {
     /// Reads everything back and judges it.
     ///
     /// # Errors
-    /// When the load failed, or the campaigns cannot be read for a minute.
+    /// When the load failed.
     pub(crate) fn judge(self, evidence: Evidence) -> Result<Outcomes, LoadError> {
         let _ = self.evidence.send(evidence);
         join(self.thread)
@@ -120,12 +122,14 @@ async fn run(
 ) -> Result<Outcomes, LoadError> {
     let test = LoadTest::prepare(options, Show::Nothing).await?;
     let shards: Vec<Option<u32>> = test.campaign_ids().map(owner).collect();
-    let test = test.observed_by(Box::new(move |campaign, operation| {
-        let is_issue = matches!(operation.call, Call::Issue { .. });
-        let is_issued = matches!(operation.outcome, Outcome::Issued { .. });
-        if let Some(Some(shard)) = shards.get(campaign).filter(|_| is_issue && is_issued) {
-            let success = Success { invoked: operation.invoked, returned: operation.returned };
-            live.lock().unwrap_or_else(PoisonError::into_inner).add(*shard, success);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&calls);
+    let test = test.observed_by(Box::new(move |observed| {
+        let shard = shards.get(observed.campaign).copied().flatten();
+        let Some(call) = shard.and_then(|shard| Asked::of(&observed, shard)) else { return };
+        noted.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        if let Some((shard, success)) = call.success() {
+            live.lock().unwrap_or_else(PoisonError::into_inner).add(shard, success);
         }
     }));
     // Whoever waits for it is there until it ends.
@@ -134,6 +138,9 @@ async fn run(
     let _ = talk.quiet.send(());
     let evidence = talk.evidence.await.unwrap_or_default();
     let clock = recording.clock();
-    let (judged, report) = recording.judge_with(Scope::Recorded, conditions, evidence).await?;
-    Ok(Outcomes { judged, report, clock })
+    let report = recording.unjudged(conditions.clone());
+    let judged = recording.judge_with(Scope::Recorded, conditions, evidence).await;
+    let judged = judged.map(|(judged, _)| judged);
+    let calls = std::mem::take(&mut *calls.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Outcomes { judged, report, calls, clock })
 }

@@ -4,17 +4,17 @@
 //! Exit codes: 0 every promise was kept and every threshold reached; 1 not so; 2 a mistake in the
 //! command line.
 
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use coupon_chaos::{
-    Circumstances, Count, Ended, LoadReport, Material, Report, Scene, Settings, Stop, Success,
-    Successes, Thresholds, effects, run, svg,
+    Asked, Circumstances, Count, Ended, Kind, LoadReport, Material, Outcomes, Report, Scene,
+    Settings, Stop, Successes, Thresholds, effects, run, svg,
 };
-use coupon_checker::{Call, Outcome};
 use coupon_loadtest::{Conditions, history_file};
 
 /// Breaks a running cluster under load, one fault after the other, and judges what it answered.
@@ -23,6 +23,9 @@ use coupon_loadtest::{Conditions, history_file};
 /// that follows from the seed, heals each, and says how long the shard that was hit took to issue
 /// again. At the end everything is read back and judged: nothing issued twice, lost or beyond the
 /// quota, and all replicas alike. Ctrl-C ends it early; then it heals, and judges what there is.
+///
+/// A call without an answer is repeated for a minute. One that ends with an error after that fails
+/// the run (--max-errors), and so does one that is never sent.
 ///
 /// Needs root for faults of the network. Memory: some 500 bytes for each call.
 #[derive(Debug, Parser)]
@@ -35,7 +38,8 @@ Kinds of faults:
   pause-leader, pause-follower     for 5 to 20 seconds
   stop                             the leader in an orderly way, then started again; no call may fail
   restart-each                     all nodes, one after the other; no call may fail
-  isolate-leader, in-leader, out-leader, split-minority, bridge, ring, router-cut
+  isolate-leader, in-leader, out-leader, split-minority, bridge, ring
+  router-cut                       a router does not reach the leader; measured through that router
   loss                             10 % of the leader's packets
 
 Examples:
@@ -61,10 +65,14 @@ struct Cli {
     /// The time between two faults
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
     settle: Duration,
-    /// The routers [default: the two of compose.cluster.yml]
+    /// The routers, router-1 first; they must be those of the same cluster [default: where the routers
+    /// of the Compose project are published]
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     router: Vec<String>,
-    /// Fail if the median time to the next issue is longer, of any kind that hits a leader
+    /// Fail if more calls end with an error after all repetitions
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_errors: u64,
+    /// Fail if the median time to the next issue is longer, of any kind of which it is measured
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     max_rto_p50: Option<Duration>,
     /// Fail if more than 1 % of them are longer
@@ -79,6 +87,9 @@ struct Cli {
     /// Fail if a shard issues nothing for longer while nodes are stopped or restarted in an orderly way
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     max_planned_gap: Option<Duration>,
+    /// Fail if more calls have to be sent again while nodes are stopped or restarted in an orderly way
+    #[arg(long, value_name = "N")]
+    max_planned_repeats: Option<u64>,
     /// Write the report as JSON to a file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -95,6 +106,9 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(mistake) = check(&cli) {
+        Cli::command().error(clap::error::ErrorKind::ValueValidation, mistake).exit();
+    }
     match run_and_report(&cli) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -105,49 +119,115 @@ fn main() -> ExitCode {
     }
 }
 
+/// Finds mistakes before anything is broken.
+fn check(cli: &Cli) -> Result<(), String> {
+    if cli.faults.iter().all(|one| one.count == 0) {
+        return Err("a plan without faults shows nothing: --faults KIND=N".to_owned());
+    }
+    let cuts = cli.faults.iter().any(|one| one.kind == Kind::RouterCut && one.count > 0);
+    if cuts && cli.router.len() == 1 {
+        return Err(
+            "router-cut is measured through the router that is cut off: --router needs both"
+                .to_owned(),
+        );
+    }
+    let idle = thresholds(cli).without_measure(&cli.faults);
+    if !idle.is_empty() {
+        return Err(format!("no fault of the plan is measured by {}", idle.join(", ")));
+    }
+    for path in [&cli.report, &cli.picture, &cli.history].into_iter().flatten() {
+        probe(path).map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether a file can be written; it is left as it is.
+fn probe(path: &Path) -> std::io::Result<()> {
+    match std::fs::OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            std::fs::File::create_new(path)?;
+            std::fs::remove_file(path)
+        }
+        opened => opened.map(drop),
+    }
+}
+
 fn run_and_report(cli: &Cli) -> anyhow::Result<bool> {
     let stop = Stop::by_signals().context("catch signals")?;
     let settings = settings(cli);
     let before = load_average();
-    let ended = run(&settings, &stop)?;
-    let shards = ended.topology.shards();
-    let successes = successes(&ended, &shards);
-    let circumstances = Circumstances {
-        seed: settings.seed,
-        repeat: repeat(cli, &settings),
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
-        load_average: [before, load_average()],
-        rate: settings.rate,
-        campaigns: settings.campaigns,
-        shards: shards.len(),
-        nodes: ended.topology.nodes.len(),
-    };
-    if let Some(path) = &cli.history {
-        history_file::write(path, &ended.outcomes.judged.history, &ended.outcomes.clock)?;
-    }
-    if let Some(path) = &cli.picture {
+    let Ended { topology, incidents, planned, elections, outcomes, aborted } =
+        run(&settings, &stop)?;
+    let Outcomes { judged, report: load, calls, clock } = outcomes;
+    let shards = topology.shards();
+    let successes = Successes::of(shards.iter().copied(), calls.iter().filter_map(Asked::success));
+    let picture = cli.picture.as_ref().map(|_| {
         let title = format!(
             "seed {}, {} coupons a second wanted, {} faults",
             settings.seed,
             settings.rate,
-            ended.incidents.len()
+            incidents.len()
         );
         let began = successes.first().unwrap_or_default();
-        let scene = Scene {
+        svg(&Scene {
             title: &title,
             began,
             ended: successes.last().unwrap_or(began),
             successes: &successes,
-            incidents: &ended.incidents,
-            elections: &ended.elections,
-        };
-        write(path, &svg(&scene)?)?;
+            incidents: &incidents,
+            elections: &elections,
+        })
+    });
+    let (history, judged) = match judged {
+        Ok(judged) => (Ok(judged.history), Ok((judged.verdict, judged.issued_before_start))),
+        Err(error) => {
+            let why = format!("{:#}", anyhow::Error::new(error));
+            (Err(why.clone()), Err(why))
+        }
+    };
+    let material = Material {
+        circumstances: Circumstances {
+            seed: settings.seed,
+            repeat: repeat(cli, &settings),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            load_average: [before, load_average()],
+            rate: settings.rate,
+            campaigns: settings.campaigns,
+            shards: shards.len(),
+            nodes: topology.nodes.len(),
+        },
+        planned,
+        aborted,
+        effects: effects(&incidents, &successes, &calls),
+        incidents,
+        elections,
+        load: LoadReport {
+            sent: load.sent,
+            issued: load.issued,
+            errors: load.errors,
+            late: load.late,
+            unsent: load.unsent,
+            bottleneck: load.bottleneck,
+            latency: load.latency,
+            elapsed_seconds: load.elapsed_seconds,
+        },
+        replicas: history.as_ref().map_or(0, |history| history.replicas.len()),
+        judged,
+    };
+    let report = Report::new(material, &thresholds(cli));
+    let told = writeln!(std::io::stdout(), "\n{}", report.text().trim_end());
+    if let Some((path, picture)) = cli.picture.as_ref().zip(picture) {
+        write(path, &picture?)?;
     }
-    let report = Report::new(material(ended, &successes, circumstances), &thresholds(cli));
     if let Some(path) = &cli.report {
         write(path, &format!("{}\n", serde_json::to_string_pretty(&report)?))?;
     }
-    println!("\n{}", report.text().trim_end());
+    if let Some(path) = &cli.history {
+        let history =
+            history.map_err(|why| anyhow::anyhow!("there is no history to write: {why}"))?;
+        history_file::write(path, &history, &clock)?;
+    }
+    told.context("print the report")?;
     Ok(report.is_ok)
 }
 
@@ -156,15 +236,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 fn settings(cli: &Cli) -> Settings {
-    let variable = |name: &str, usual: &str| {
-        std::env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or(usual.to_owned())
-    };
-    let port = |name, usual| format!("127.0.0.1:{}", variable(name, usual));
-    let routers = if cli.router.is_empty() {
-        vec![port("CLUSTER_PORT_1", "7001"), port("CLUSTER_PORT_2", "7002")]
-    } else {
-        cli.router.clone()
-    };
+    let project = std::env::var("COMPOSE_PROJECT_NAME").ok().filter(|name| !name.is_empty());
     let arguments = std::env::args_os().skip(1);
     Settings {
         seed: cli.seed.unwrap_or_else(|| rand::random::<u32>().into()),
@@ -172,8 +244,8 @@ fn settings(cli: &Cli) -> Settings {
         rate: cli.rate,
         campaigns: cli.campaigns,
         settle: cli.settle,
-        routers,
-        project: variable("COMPOSE_PROJECT_NAME", "coupon"),
+        routers: cli.router.clone(),
+        project: project.unwrap_or_else(|| "coupon".to_owned()),
         scripts: cli.scripts.clone(),
         conditions: Conditions {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -184,11 +256,13 @@ fn settings(cli: &Cli) -> Settings {
 
 fn thresholds(cli: &Cli) -> Thresholds {
     Thresholds {
+        errors_max: cli.max_errors,
         rto_p50_max: cli.max_rto_p50,
         rto_p99_max: cli.max_rto_p99,
         rto_max: cli.max_rto,
         restart_max: cli.max_rto_kill_all,
         planned_gap_max: cli.max_planned_gap,
+        planned_repeats_max: cli.max_planned_repeats,
     }
 }
 
@@ -197,15 +271,22 @@ fn repeat(cli: &Cli, settings: &Settings) -> String {
     let faults: Vec<String> = cli.faults.iter().map(Count::to_string).collect();
     let settle = humantime::format_duration(cli.settle).to_string().replace(' ', "");
     let mut text = format!(
-        "COMPOSE_PROJECT_NAME={} chaos/run --seed {} --faults {} --rate {} --campaigns {} --settle {settle} \
-         --router {}",
+        "COMPOSE_PROJECT_NAME={} chaos/run --seed {} --faults {} --rate {} --campaigns {} --settle {settle}",
         settings.project,
         settings.seed,
         faults.join(","),
         cli.rate,
-        cli.campaigns,
-        settings.routers.join(",")
+        cli.campaigns
     );
+    if !cli.router.is_empty() {
+        text.push_str(&format!(" --router {}", cli.router.join(",")));
+    }
+    if cli.max_errors > 0 {
+        text.push_str(&format!(" --max-errors {}", cli.max_errors));
+    }
+    if let Some(most) = cli.max_planned_repeats {
+        text.push_str(&format!(" --max-planned-repeats {most}"));
+    }
     let thresholds = [
         ("max-rto-p50", cli.max_rto_p50),
         ("max-rto-p99", cli.max_rto_p99),
@@ -220,49 +301,6 @@ fn repeat(cli: &Cli, settings: &Settings) -> String {
         }
     }
     text
-}
-
-/// The coupons of each shard.
-fn successes(ended: &Ended, shards: &[u32]) -> Successes {
-    let campaigns = ended.outcomes.judged.history.campaigns.iter();
-    let all = campaigns.filter_map(|campaign| {
-        let shard = ended.topology.owner(&campaign.id)?;
-        let issued = campaign.operations.iter().filter(|operation| {
-            let is_issue = matches!(operation.call, Call::Issue { .. });
-            is_issue && matches!(operation.outcome, Outcome::Issued { .. })
-        });
-        Some(issued.map(move |operation| {
-            (shard, Success { invoked: operation.invoked, returned: operation.returned })
-        }))
-    });
-    Successes::of(shards.iter().copied(), all.flatten())
-}
-
-fn material(ended: Ended, successes: &Successes, circumstances: Circumstances) -> Material {
-    let Ended { incidents, planned, elections, outcomes, aborted, .. } = ended;
-    let history = &outcomes.judged.history;
-    let operations = history.campaigns.iter().flat_map(|campaign| &campaign.operations);
-    let effects = effects(&incidents, successes, operations);
-    let load = &outcomes.report;
-    Material {
-        circumstances,
-        planned,
-        aborted,
-        effects,
-        incidents,
-        elections,
-        load: LoadReport {
-            sent: load.sent,
-            issued: load.issued,
-            errors: load.errors,
-            late: load.late,
-            latency: load.latency,
-            elapsed_seconds: load.elapsed_seconds,
-        },
-        issued_before_start: outcomes.judged.issued_before_start,
-        replicas: history.replicas.len(),
-        verdict: outcomes.judged.verdict,
-    }
 }
 
 /// The load average of the machine over a minute.

@@ -241,7 +241,7 @@ mod tests {
     /// Two shards that issue every 100 ms for ten seconds, the first of them not from 3 to 5.
     fn successes() -> Successes {
         let moments = (0..100).map(|at| at * SECOND / 10);
-        let issued = |at| Success { invoked: at, returned: at };
+        let issued = |at| Success { invoked: at, returned: at, router: 1 };
         let one = moments.clone().filter(|at| !(3 * SECOND..5 * SECOND).contains(at));
         Successes::of(
             [1, 2],

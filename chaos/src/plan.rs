@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use coupon_checker::Fault;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, SeedableRng as _};
@@ -14,7 +15,7 @@ use crate::kind::{Count, Kind};
 use crate::topology::Topology;
 
 /// How many routers the cluster of `compose.cluster.yml` has.
-const ROUTERS: u64 = 2;
+pub(crate) const ROUTERS: u64 = 2;
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +24,29 @@ pub struct Step {
     pub kind: Kind,
     /// The shard that is hit; `None` if all are.
     pub shard: Option<u32>,
+    /// The router that is cut off from it; `None` if none is.
+    pub router: Option<u64>,
     /// The script in `chaos/` that puts it in force.
     pub script: &'static str,
     /// The arguments of the script.
     pub arguments: Vec<String>,
     /// How long it stays in force at least.
     pub hold: Duration,
+}
+
+impl Step {
+    /// As the checker knows one that never had its turn, `at` which moment there was no more time.
+    #[must_use]
+    pub fn not_carried_out(&self, number: usize, at: u64) -> Fault {
+        let name = fault_name(number, self.kind, self.shard);
+        Fault { name, began: at, ended: at, in_force: false }
+    }
+}
+
+/// The name of a fault for people.
+pub(crate) fn fault_name(number: usize, kind: Kind, shard: Option<u32>) -> String {
+    let shard = shard.map_or_else(String::new, |shard| format!(" of shard {shard}"));
+    format!("{number} {kind}{shard}")
 }
 
 /// The faults of a run, in order.
@@ -63,6 +81,7 @@ impl Hits {
 fn step(kind: Kind, random: &mut StdRng, hits: &mut Hits, topology: &Topology) -> Step {
     let words = |text: String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let mut shard = None;
+    let mut cut = None;
     let mut hit = |random: &mut StdRng| *shard.insert(hits.next(random));
     let (script, arguments, hold) = match kind {
         Kind::KillLeader => ("kill", format!("leader {}", hit(random)), seconds(2..=2, random)),
@@ -102,13 +121,13 @@ fn step(kind: Kind, random: &mut StdRng, hits: &mut Hits, topology: &Topology) -
         }
         Kind::Ring => ("partition", "ring".to_owned(), seconds(5..=10, random)),
         Kind::RouterCut => {
-            let router = random.random_range(1..=ROUTERS);
+            let router = *cut.insert(random.random_range(1..=ROUTERS));
             let shard = hit(random);
             ("partition", format!("router {router} leader {shard}"), seconds(5..=8, random))
         }
         Kind::Loss => ("loss", format!("10 leader {}", hit(random)), seconds(8..=12, random)),
     };
-    Step { kind, shard, script, arguments: words(arguments), hold }
+    Step { kind, shard, router: cut, script, arguments: words(arguments), hold }
 }
 
 /// A node without a replica of the shard, so that the leader's side has no majority of it.
@@ -174,6 +193,16 @@ mod tests {
             let other: u64 = step.arguments[4].parse().unwrap();
             assert!(!topology.voters[&step.shard.unwrap()].contains(&other), "{step:?}");
         }
+    }
+
+    #[test]
+    fn a_router_that_is_cut_off_is_named() {
+        let steps = plan(5, &[Count { kind: Kind::RouterCut, count: 10 }], &topology(8));
+        for Step { router, arguments, .. } in &steps {
+            assert_eq!(arguments[1], router.unwrap().to_string());
+        }
+        let routers = |number| steps.iter().filter(|step| step.router == Some(number)).count();
+        assert!(routers(1) > 0 && routers(2) > 0 && routers(1) + routers(2) == 10);
     }
 
     #[test]

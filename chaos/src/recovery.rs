@@ -13,6 +13,8 @@ pub struct Success {
     pub invoked: u64,
     /// When it was answered.
     pub returned: u64,
+    /// The number of the router that answered.
+    pub router: u64,
 }
 
 /// The coupons of each shard, in the order of their answers.
@@ -67,13 +69,16 @@ impl Successes {
         }
     }
 
-    /// How long after `from` a shard answered a call with a coupon that was invoked after `from`;
-    /// `None` if it never did.
+    /// How long after `from` a shard answered a call with a coupon that was invoked after `from`, and
+    /// through this router if one is given; `None` if it never did.
     #[must_use]
-    pub fn recovery(&self, shard: u32, from: u64) -> Option<u64> {
+    pub fn recovery(&self, shard: u32, router: Option<u64>, from: u64) -> Option<u64> {
         let successes = self.of_shard.get(&shard)?;
         let after = successes.partition_point(|success| success.returned <= from);
-        let first = successes[after..].iter().find(|success| success.invoked > from)?;
+        let is_meant = |success: &&Success| {
+            success.invoked > from && router.is_none_or(|router| router == success.router)
+        };
+        let first = successes[after..].iter().find(is_meant)?;
         Some(first.returned - from)
     }
 
@@ -81,9 +86,16 @@ impl Successes {
     #[must_use]
     pub fn slowest_recovery(&self, from: u64) -> Option<(u32, u64)> {
         let recoveries =
-            self.of_shard.keys().map(|shard| Some((*shard, self.recovery(*shard, from)?)));
+            self.of_shard.keys().map(|shard| Some((*shard, self.recovery(*shard, None, from)?)));
         let recoveries: Option<Vec<(u32, u64)>> = recoveries.collect();
         recoveries?.into_iter().max_by_key(|(_, nanos)| *nanos)
+    }
+
+    /// The shards that never did.
+    #[must_use]
+    pub fn standing_still(&self, from: u64) -> Vec<u32> {
+        let shards = self.of_shard.keys().copied();
+        shards.filter(|shard| self.recovery(*shard, None, from).is_none()).collect()
     }
 
     /// The longest time between two answers of a shard of which some part is between `from` and
@@ -129,37 +141,12 @@ impl Successes {
     }
 }
 
-/// Figures of several measurements, in nanoseconds. Percentiles are by nearest rank: each is one that
-/// was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Distribution {
-    /// How many there are.
-    pub count: usize,
-    /// The median.
-    pub p50: u64,
-    /// 99 % were at most this.
-    pub p99: u64,
-    /// The longest.
-    pub max: u64,
-}
-
-impl Distribution {
-    /// `None` if there are no measurements.
-    #[must_use]
-    pub fn of(mut measured: Vec<u64>) -> Option<Self> {
-        measured.sort_unstable();
-        let count = measured.len();
-        let at = |percent: usize| measured[(count * percent).div_ceil(100).max(1) - 1];
-        (count > 0).then(|| Self { count, p50: at(50), p99: at(99), max: at(100) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn success(invoked: u64, returned: u64) -> Success {
-        Success { invoked, returned }
+        Success { invoked, returned, router: invoked / 10 % 2 + 1 }
     }
 
     /// Shard 1 stands still from 20 to 70, shard 2 issues every 10.
@@ -172,16 +159,27 @@ mod tests {
 
     #[test]
     fn who_asked_before_the_fault_proves_nothing() {
-        assert_eq!(successes().recovery(1, 20), Some(52), "the call of 40, not those before 20");
-        assert_eq!(successes().recovery(2, 20), Some(12), "the call of 30, not that of 20");
-        assert_eq!(successes().recovery(1, 80), None);
-        assert_eq!(successes().recovery(3, 0), None);
+        let recovery = |shard, from| successes().recovery(shard, None, from);
+        assert_eq!(recovery(1, 20), Some(52), "the call of 40, not those before 20");
+        assert_eq!(recovery(2, 20), Some(12), "the call of 30, not that of 20");
+        assert_eq!(recovery(1, 80), None);
+        assert_eq!(recovery(3, 0), None);
+    }
+
+    #[test]
+    fn who_asked_another_router_proves_nothing() {
+        let recovery = |router| successes().recovery(2, Some(router), 25);
+        assert_eq!(recovery(2), Some(7), "the call of 30");
+        assert_eq!(recovery(1), Some(17), "the call of 40, not that of 30");
+        assert_eq!(recovery(3), None);
     }
 
     #[test]
     fn all_shards_have_recovered_when_the_last_one_has() {
         assert_eq!(successes().slowest_recovery(20), Some((1, 52)));
         assert_eq!(successes().slowest_recovery(85), None);
+        assert!(successes().standing_still(20).is_empty());
+        assert_eq!(successes().standing_still(85), [1]);
     }
 
     #[test]
@@ -205,16 +203,7 @@ mod tests {
         let (_, kept) = live.by_shard().next().unwrap();
         assert_eq!(kept.iter().map(|one| one.returned).collect::<Vec<_>>(), [3, 5, 7, 9]);
         live.clear();
-        assert_eq!(live.recovery(1, 0), None);
+        assert_eq!(live.recovery(1, None, 0), None);
         assert_eq!(live.longest_gap(0, 4), Some(Gap { shard: 1, nanos: 4 }));
-    }
-
-    #[test]
-    fn percentiles_are_measurements() {
-        let of = |count: u64| Distribution::of((1..=count).rev().collect()).unwrap();
-        assert_eq!(of(1), Distribution { count: 1, p50: 1, p99: 1, max: 1 });
-        assert_eq!(of(5), Distribution { count: 5, p50: 3, p99: 5, max: 5 });
-        assert_eq!(of(200), Distribution { count: 200, p50: 100, p99: 198, max: 200 });
-        assert_eq!(Distribution::of(Vec::new()), None);
     }
 }

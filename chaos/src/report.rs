@@ -2,16 +2,16 @@
 //! a table.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use coupon_checker::Verdict;
-use coupon_loadtest::Latency;
+use coupon_loadtest::{Bottleneck, Latency};
 use serde::Serialize;
 
 use crate::elections::Election;
+use crate::figures::Figures;
 use crate::incident::{Effect, Incident};
 use crate::kind::{Kind, Measure};
-use crate::recovery::Distribution;
+use crate::run::CONVERGENCE_MAX;
 use crate::thresholds::Thresholds;
 
 /// Under what conditions a run was made.
@@ -61,16 +61,24 @@ pub struct FaultReport {
     /// by up to 50 ms. `None` if none was seen.
     pub elected_after_ms: Option<f64>,
     /// How long after it was in force (after everything down: after it was started again) the shard that
-    /// was hit, or the slowest of all, had issued to somebody who asked after that.
+    /// was hit, or the slowest of all, had issued to somebody who asked after that; where a router was
+    /// cut off, through that router.
     pub rto_ms: Option<f64>,
     /// The longest time without an issue on one shard, until the next fault.
     pub longest_gap_ms: Option<f64>,
     /// That shard.
     pub longest_gap_shard: Option<u32>,
-    /// Calls that failed.
+    /// The router that was cut off.
+    pub router: Option<u64>,
+    /// The shards that did not issue again in time after it was healed.
+    pub standing_still: Vec<u32>,
+    /// Calls that failed. This and what follows is of all calls that were under way at any time from
+    /// when it was in force until the next fault.
     pub failed: u64,
     /// Calls whose outcome is not known.
     pub unknown: u64,
+    /// Calls that had to be sent more than once.
+    pub repeated: u64,
     /// The longest call.
     pub slowest_call_ms: f64,
 }
@@ -92,23 +100,14 @@ pub struct KindReport {
     pub elected_after_ms: Option<Figures>,
     /// The longest gaps of each.
     pub longest_gap_ms: Option<Figures>,
-    /// Calls that failed.
+    /// Calls that failed; one that was under way during several faults counts for each.
     pub failed: u64,
     /// Calls whose outcome is not known.
     pub unknown: u64,
+    /// Calls that had to be sent more than once.
+    pub repeated: u64,
     /// The longest call.
     pub slowest_call_ms: f64,
-}
-
-/// Percentiles by nearest rank.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Figures {
-    /// The median.
-    pub p50: f64,
-    /// 99 % are at most this.
-    pub p99: f64,
-    /// The longest.
-    pub max: f64,
 }
 
 /// The load as a whole.
@@ -122,6 +121,10 @@ pub struct LoadReport {
     pub errors: u64,
     /// Calls that were sent more than 10 ms after their time.
     pub late: u64,
+    /// Calls that were never sent, since too many were under way.
+    pub unsent: u64,
+    /// What kept the load from being what was wished.
+    pub bottleneck: Bottleneck,
     /// From the intended time to the final answer.
     pub latency: Latency,
     /// For how long.
@@ -132,7 +135,7 @@ pub struct LoadReport {
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// Whether every promise was kept, every fault was in force, every threshold was reached, and the
-    /// plan was carried out to its end.
+    /// plan was carried out to its end. Not so where nothing was judged.
     pub is_ok: bool,
     /// Under what conditions.
     #[serde(flatten)]
@@ -151,12 +154,14 @@ pub struct Report {
     pub elections: Vec<Election>,
     /// The load.
     pub load: LoadReport,
-    /// Whether coupons were issued before the start of their campaign.
-    pub issued_before_start: u64,
+    /// How many coupons were issued before the start of their campaign; `None` where nothing was judged.
+    pub issued_before_start: Option<u64>,
     /// How many replicas were compared at the end.
     pub replicas: usize,
-    /// What the checker says.
-    pub verdict: Verdict,
+    /// What the checker says; `None` where nothing was judged.
+    pub verdict: Option<Verdict>,
+    /// Why nothing was judged.
+    pub not_judged: Option<String>,
 }
 
 /// What a report is made of.
@@ -175,12 +180,11 @@ pub struct Material {
     pub elections: Vec<Election>,
     /// The load.
     pub load: LoadReport,
-    /// Coupons that were issued before the start of their campaign.
-    pub issued_before_start: u64,
     /// How many replicas were compared.
     pub replicas: usize,
-    /// What the checker says.
-    pub verdict: Verdict,
+    /// What the checker says, and how many coupons were issued before the start of their campaign; or
+    /// why nothing was judged.
+    pub judged: Result<(Verdict, u64), String>,
 }
 
 impl Report {
@@ -203,14 +207,27 @@ impl Report {
             let why = fault.why_not.as_deref().unwrap_or_default();
             missed.push(format!("fault {} {} was not in force: {why}", fault.number, fault.kind));
         }
+        for fault in faults.iter().filter(|fault| !fault.standing_still.is_empty()) {
+            missed.push(format!(
+                "fault {} {}: shards {:?} had issued nothing {} s after it was healed",
+                fault.number,
+                fault.kind,
+                fault.standing_still,
+                CONVERGENCE_MAX.as_secs()
+            ));
+        }
         missed.extend(thresholds.missed(&kinds));
-        if material.issued_before_start > 0 {
-            let early = material.issued_before_start;
+        missed.extend(thresholds.missed_by(&material.load));
+        let (verdict, early, not_judged) = match material.judged {
+            Ok((verdict, early)) => (Some(verdict), Some(early), None),
+            Err(why) => (None, None, Some(why)),
+        };
+        if let Some(early) = early.filter(|early| *early > 0) {
             missed.push(format!("{early} coupons were issued before their campaign began"));
         }
-        let is_ok = material.verdict.is_ok() && missed.is_empty() && material.aborted.is_none();
+        let is_kept = verdict.as_ref().is_some_and(Verdict::is_ok);
         Self {
-            is_ok,
+            is_ok: is_kept && missed.is_empty() && material.aborted.is_none(),
             circumstances: material.circumstances,
             planned: material.planned,
             aborted: material.aborted,
@@ -219,9 +236,10 @@ impl Report {
             faults,
             elections: material.elections,
             load: material.load,
-            issued_before_start: material.issued_before_start,
+            issued_before_start: early,
             replicas: material.replicas,
-            verdict: material.verdict,
+            verdict,
+            not_judged,
         }
     }
 
@@ -259,7 +277,7 @@ impl Report {
         )?;
         writeln!(
             text,
-            "{:<16}{:>6}{:>9}{:>6}{:>8}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}{:>8}{:>9}{:>11}",
+            "{:<16}{:>6}{:>9}{:>6}{:>8}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}{:>8}{:>9}{:>9}{:>11}",
             "fault",
             "count",
             "in force",
@@ -273,6 +291,7 @@ impl Report {
             "max",
             "failed",
             "unknown",
+            "repeated",
             "slowest ms"
         )?;
         for kind in &self.kinds {
@@ -289,27 +308,35 @@ impl Report {
             writeln!(
                 text,
                 "{:<16}{:>6}{:>9}{never:>6}{p50:>8}{p99:>8}{max:>8}{elected_p50:>9}{elected_max:>9}\
-                 {gap_p50:>9}{gap_max:>9}{:>8}{:>9}{:>11.0}",
+                 {gap_p50:>9}{gap_max:>9}{:>8}{:>9}{:>9}{:>11.0}",
                 kind.kind.name(),
                 kind.count,
                 kind.in_force,
                 kind.failed,
                 kind.unknown,
+                kind.repeated,
                 kind.slowest_call_ms
             )?;
         }
-        let LoadReport { sent, issued, errors, late, latency, .. } = &self.load;
+        let LoadReport { sent, issued, errors, late, unsent, latency, bottleneck, .. } = &self.load;
         writeln!(
             text,
-            "\n{sent} calls, {issued} coupons, {errors} errors, {late} sent late; latency p50 {:.1} ms, \
-             p99 {:.1} ms, max {:.0} ms; {} changes of leaders, {} replicas compared\n",
+            "\n{sent} calls, {issued} coupons, {errors} errors, {late} sent late, {unsent} never sent; \
+             latency p50 {:.1} ms, p99 {:.1} ms, max {:.0} ms; {} changes of leaders, {} replicas \
+             compared\nbottleneck: {bottleneck}\n",
             latency.p50_ms,
             latency.p99_ms,
             latency.max_ms,
             self.elections.len(),
             self.replicas
         )?;
-        write!(text, "{}", self.verdict)?;
+        match (&self.verdict, &self.not_judged) {
+            (Some(verdict), _) => write!(text, "{verdict}")?,
+            (None, why) => {
+                let why = why.as_deref().unwrap_or("nobody says why");
+                writeln!(text, "NOTHING WAS JUDGED: {why}")?;
+            }
+        }
         if let Some(why) = &self.aborted {
             writeln!(text, "the plan was not carried out to its end: {why}")?;
         }
@@ -341,8 +368,11 @@ fn fault(incident: &Incident, effect: &Effect, elections: &[Election]) -> FaultR
         rto_ms: effect.recovery.map(millis),
         longest_gap_ms: effect.gap.map(|gap| millis(gap.nanos)),
         longest_gap_shard: effect.gap.map(|gap| gap.shard),
+        router: incident.router,
+        standing_still: incident.standing_still.clone(),
         failed: effect.failed,
         unknown: effect.unknown,
+        repeated: effect.repeated,
         slowest_call_ms: millis(effect.slowest),
     }
 }
@@ -351,7 +381,7 @@ fn of_kind(kind: Kind, faults: &[FaultReport]) -> KindReport {
     let all: Vec<&FaultReport> = faults.iter().filter(|fault| fault.kind == kind).collect();
     let in_force: Vec<&FaultReport> = all.iter().filter(|fault| fault.in_force).copied().collect();
     let figures = |of: fn(&FaultReport) -> Option<f64>| {
-        figures(in_force.iter().filter_map(|fault| of(fault)).collect())
+        Figures::of(in_force.iter().filter_map(|fault| of(fault)).collect())
     };
     let is_measured = kind.measure() != Measure::Gap;
     KindReport {
@@ -364,16 +394,9 @@ fn of_kind(kind: Kind, faults: &[FaultReport]) -> KindReport {
         longest_gap_ms: figures(|fault| fault.longest_gap_ms),
         failed: all.iter().map(|fault| fault.failed).sum(),
         unknown: all.iter().map(|fault| fault.unknown).sum(),
+        repeated: all.iter().map(|fault| fault.repeated).sum(),
         slowest_call_ms: all.iter().map(|fault| fault.slowest_call_ms).fold(0.0, f64::max),
     }
-}
-
-/// Percentiles of milliseconds.
-fn figures(measured: Vec<f64>) -> Option<Figures> {
-    let micros = measured.into_iter().map(|ms| Duration::from_secs_f64(ms / 1e3).as_nanos());
-    let nanos = micros.map(|nanos| u64::try_from(nanos).unwrap_or(u64::MAX)).collect();
-    let Distribution { p50, p99, max, .. } = Distribution::of(nanos)?;
-    Some(Figures { p50: millis(p50), p99: millis(p99), max: millis(max) })
 }
 
 /// So many figures, or dashes.

@@ -24,7 +24,7 @@ use crate::topology::{Topology, Unfit};
 const RECOVERY_MAX: Duration = Duration::from_secs(20);
 
 /// How long everything may take to issue again after it was healed, before the next fault.
-const CONVERGENCE_MAX: Duration = Duration::from_secs(30);
+pub(crate) const CONVERGENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether a shard issues again.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -52,7 +52,8 @@ pub struct Settings {
     pub campaigns: u32,
     /// The time between two faults.
     pub settle: Duration,
-    /// The addresses of the routers.
+    /// The addresses of the routers, in the order of their numbers; where there are none, those that
+    /// the routers of the project publish.
     pub routers: Vec<String>,
     /// The name of the Compose project.
     pub project: String,
@@ -105,7 +106,11 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<Ended, RunError> {
     let guard = Guard { nemesis: &nemesis };
     let topology = Topology::of(&cluster::status(&settings.project)?)?;
     let steps = plan(settings.seed, &settings.faults, &topology);
-    let options = options(settings, &topology)?;
+    let routers = match settings.routers.as_slice() {
+        [] => cluster::routers(&settings.project)?,
+        given => given.to_vec(),
+    };
+    let options = options(settings, routers, &topology)?;
     progress::begin(settings, &topology, steps.len());
     let owner = topology.clone();
     let owner = move |campaign: &str| owner.owner(campaign);
@@ -123,7 +128,10 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<Ended, RunError> {
     progress::note("comparing the replicas");
     let replicas = digests(&settings.project, &mut aborted);
     progress::note("reading everything back and judging");
-    let faults = incidents.iter().map(Incident::fault).collect();
+    let over = incidents.last().map_or(0, |last| last.times.until);
+    let left = steps.iter().enumerate().skip(incidents.len());
+    let left = left.map(|(at, step)| step.not_carried_out(at + 1, over));
+    let faults = incidents.iter().map(Incident::fault).chain(left).collect();
     let outcomes = quiet.judge(Evidence { faults, replicas })?;
     if stop.is_set() {
         aborted.get_or_insert("it was stopped".to_owned());
@@ -154,11 +162,15 @@ impl Drop for Guard<'_> {
     }
 }
 
-fn options(settings: &Settings, topology: &Topology) -> Result<Options, Unfit> {
+fn options(
+    settings: &Settings,
+    routers: Vec<String>,
+    topology: &Topology,
+) -> Result<Options, Unfit> {
     // Different in every run, since campaigns stay.
     let stem = format!("chaos-{:08x}", rand::random::<u32>());
     Ok(Options {
-        routers: settings.routers.clone(),
+        routers,
         pattern: Pattern::Open { rate: settings.rate },
         duration: None,
         target: Target::New {
@@ -240,9 +252,11 @@ impl Run<'_> {
             number,
             kind: step.kind,
             shard: step.shard,
+            router: step.router,
             targets: Vec::new(),
             times: Times { called, began: called, healed: called, ..Times::default() },
             why_not: None,
+            standing_still: Vec::new(),
         };
         match inflicted {
             Ok(done) => {
@@ -277,7 +291,7 @@ impl Run<'_> {
         }
     }
 
-    /// Heals, and waits until every shard issues again.
+    /// Heals, and waits until every shard issues again, or notes which do not.
     fn heal(&mut self, incident: &mut Incident) {
         match self.nemesis.heal() {
             Ok(done) => {
@@ -292,8 +306,12 @@ impl Run<'_> {
         }
         let deadline = Instant::now() + CONVERGENCE_MAX;
         let from = incident.times.started.unwrap_or(incident.times.healed);
-        while self.live().slowest_recovery(from).is_none() && Instant::now() < deadline {
+        while self.live().slowest_recovery(from).is_none() {
             if self.stop.sleep(LOOK_INTERVAL) || !self.load.goes_on() {
+                return;
+            }
+            if Instant::now() >= deadline {
+                incident.standing_still = self.live().standing_still(from);
                 return;
             }
         }

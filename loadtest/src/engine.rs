@@ -17,11 +17,11 @@ use crate::client::{Caller, Finished, Persistence, Want};
 use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
 use crate::error::LoadError;
-use crate::load_test::Observer;
+use crate::load_test::{Observed, Observer};
 use crate::options::{Options, Pattern, Target};
 use crate::pacer::Pacer;
 use crate::progress::Progress;
-use crate::recorder::Recorder;
+use crate::recorder::{LATE_AFTER, Recorder};
 use crate::schedule::{Arrivals, stampede};
 
 /// How often the progress is shown.
@@ -43,8 +43,9 @@ enum Source {
 
 /// A task that is over.
 enum Done {
-    Issue(Finished),
-    Batch(Vec<Finished>),
+    /// The number of the router, and what came of the calls.
+    Issue(usize, Finished),
+    Batch(usize, Vec<Finished>),
     Read(usize, Operation),
     Created(usize, Result<crate::recorder::RecordedCampaign, LoadError>),
 }
@@ -257,11 +258,17 @@ impl Run {
             let busy = thread_time().saturating_sub(busy_before).as_secs_f64();
             self.sending.busy = (lasted > 0.0).then(|| busy / lasted);
         }
-        if !self.sending.was_stopped
-            && let Source::Even { arrivals, .. } = &self.source
-        {
+        if let Source::Even { began, arrivals } = &mut self.source {
+            let left = if self.sending.was_stopped {
+                // What is not late yet would have been sent.
+                let due = now.saturating_sub(*began + nanos(LATE_AFTER));
+                let unsent = arrivals.by_ref().take_while(|time| *time < due).count();
+                u64::try_from(unsent).unwrap_or(u64::MAX)
+            } else {
+                arrivals.left().unwrap_or(0)
+            };
             let batch = u64::from(self.engine.options.batch.unwrap_or(1));
-            self.sending.unsent = arrivals.left().unwrap_or(0) * batch;
+            self.sending.unsent = left * batch;
         }
         self.engine.recorder.end(now);
     }
@@ -286,20 +293,23 @@ impl Run {
 
     fn call(&mut self, intended: u64) {
         let (caller, starts) = (self.caller(), self.engine.starts);
+        // Connections go to all routers in turn.
+        let router = self.next_channel % self.engine.options.routers.len().max(1);
         let now = self.engine.clock.now();
         self.first.get_or_insert_with(|| (now, thread_time()));
         match self.engine.options.batch {
             None => {
                 let want = self.engine.demand.next();
                 self.engine.recorder.figures.series.sent(now, 1);
-                self.tasks
-                    .spawn(async move { Done::Issue(caller.issue(want, intended, starts).await) });
+                self.tasks.spawn(async move {
+                    Done::Issue(router, caller.issue(want, intended, starts).await)
+                });
             }
             Some(size) => {
                 let wants: Vec<Want> = (0..size).map(|_| self.engine.demand.next()).collect();
                 self.engine.recorder.figures.series.sent(now, size);
                 self.tasks.spawn(async move {
-                    Done::Batch(caller.issue_batch(wants, intended, starts).await)
+                    Done::Batch(router, caller.issue_batch(wants, intended, starts).await)
                 });
             }
         }
@@ -322,14 +332,14 @@ impl Run {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         match done {
-            Done::Issue(finished) => {
+            Done::Issue(router, finished) => {
                 self.in_flight -= 1;
-                self.finished(finished);
+                self.finished(router, finished);
             }
-            Done::Batch(all) => {
+            Done::Batch(router, all) => {
                 self.in_flight -= 1;
                 for finished in all {
-                    self.finished(finished);
+                    self.finished(router, finished);
                 }
             }
             Done::Read(campaign, operation) => self.engine.recorder.read(campaign, operation),
@@ -341,11 +351,11 @@ impl Run {
         Ok(())
     }
 
-    fn finished(&mut self, finished: Finished) {
-        let campaign = finished.campaign;
+    fn finished(&mut self, router: usize, finished: Finished) {
+        let Finished { campaign, attempts, .. } = finished;
         if let Some(observer) = &mut self.engine.observer {
             for operation in &finished.operations {
-                observer(campaign, operation);
+                observer(Observed { campaign, router, attempts, operation });
             }
         }
         if self.engine.recorder.finished(finished) {

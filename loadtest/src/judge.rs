@@ -32,7 +32,7 @@ pub struct Evidence {
 }
 
 /// What came of reading everything back.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Judged {
     /// All that was judged.
     pub history: History,

@@ -44,7 +44,7 @@ pub use bottleneck::Bottleneck;
 pub use clock::Clock;
 pub use error::LoadError;
 pub use judge::{Evidence, Judged, Scope};
-pub use load_test::{LoadTest, Observer, Recording, judge_all};
+pub use load_test::{LoadTest, Observed, Observer, Recording, judge_all};
 pub use options::{BATCH_MAX, CAMPAIGNS_MAX, IN_FLIGHT_MAX, Options, Pattern, Target};
 pub use popularity::{NoPopularity, Popularity};
 pub use progress::Show;

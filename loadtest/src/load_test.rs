@@ -29,9 +29,21 @@ const CALLS_PER_CONNECTION: usize = 2_048;
 /// How many calls wait for their turn on a connection before those that make them wait themselves.
 const BUFFER_CALLS: usize = 8_192;
 
-/// Is told of every call that is over: the number of its campaign, from 0 in the order of
-/// [`LoadTest::campaign_ids`], and the call. It must not take long, for the load waits meanwhile.
-pub type Observer = Box<dyn FnMut(usize, &Operation) + Send>;
+/// A call that is over, as an [`Observer`] is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// The number of its campaign, from 0 in the order of [`LoadTest::campaign_ids`].
+    pub campaign: usize,
+    /// The number of the router that was asked, from 0 in the order of [`Options::routers`].
+    pub router: usize,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// The call.
+    pub operation: &'a Operation,
+}
+
+/// Is told of every call that is over. It must not take long, for the load waits meanwhile.
+pub type Observer = Box<dyn FnMut(Observed<'_>) + Send>;
 
 /// A load test that is ready to begin: connected, and with campaigns.
 pub struct LoadTest {
@@ -164,6 +176,22 @@ impl Recording {
     #[must_use]
     pub fn campaigns(&self) -> &[RecordedCampaign] {
         &self.recorder.campaigns
+    }
+
+    /// The figures of the load alone, for whoever cannot read back: nothing is judged, and so nothing
+    /// is said to be right.
+    #[must_use]
+    pub fn unjudged(&self, conditions: Conditions) -> Report {
+        let material = Material {
+            options: &self.setup.options,
+            clock: &self.setup.clock,
+            figures: self.recorder.figures.clone(),
+            sending: self.sending,
+            starts: self.setup.starts,
+            campaigns: self.recorder.campaigns.len(),
+            judged: &Judged::default(),
+        };
+        Report { is_ok: false, ..Report::new(material, conditions) }
     }
 
     /// Reads the campaigns back, judges them and reports.

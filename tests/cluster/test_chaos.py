@@ -145,9 +145,18 @@ def test_packets_are_lost_until_healed(cluster, serves):
     assert "loses" not in cluster.script("status")
 
 
+@needs_root
+def test_a_fault_counts_what_it_drops_itself(cluster):
+    assert int(cluster.chaos("partition", "-q", "isolate", "node", "1")["dropped"]) > 0
+    assert int(cluster.chaos("loss", "-q", "10", "node", "2")["dropped"]) > 0
+    # A new figure begins anew.
+    assert int(cluster.chaos("loss", "-q", "5", "node", "2")["dropped"]) > 0
+    assert cluster.chaos("loss", "-q", "0", "node", "2")["dropped"] == "0"
+
+
 @pytest.mark.parametrize("command", [
     "kill", "kill somebody", "kill node", "kill node 9", "kill leader 99", "pause node 1 soon",
-    "stop node 1 node 2", "partition", "partition triangle", "loss 101 node 1", "loss node 1",
+    "stop node 1 node 2", "partition", "partition triangle", "partition router 1 router 1", "loss 101 node 1", "loss node 1",
     "heal everything"])
 def test_mistakes_are_told(whole_cluster, command):
     if command.split()[0] in ("partition", "loss") and os.geteuid() != 0:
