@@ -9,7 +9,7 @@ use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 use prost_types::Timestamp;
 
 use crate::client::RouterArg;
-use crate::failure::CallError;
+use crate::failure::{CallError, UsageError};
 use crate::output::Format;
 use crate::settings::Span;
 use crate::show;
@@ -38,7 +38,8 @@ pub(crate) struct CreateArgs {
     #[arg(default_value = "", hide_default_value = true)]
     campaign: String,
     /// How many coupons may be issued
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
     quota: i64,
     /// A name for people
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
@@ -50,7 +51,8 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "TIME")]
     end: Option<Moment>,
     /// How many coupons a recipient may hold; 0 is no limit
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(0..))]
     per_recipient_limit: i32,
     /// How long a coupon may be used, such as 30days [default: for ever]
     #[arg(long, value_name = "DURATION")]
@@ -101,12 +103,56 @@ impl FromStr for Moment {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let Some(ahead) = text.strip_prefix('+') else {
-            let time = humantime::parse_rfc3339_weak(text);
-            return time.map(Self).map_err(|error| error.to_string());
+            return parse_rfc3339(text).map(Self);
         };
         let ahead: Duration = ahead.parse::<Span>().map_err(|error| error.to_string())?.get();
         let time = SystemTime::now().checked_add(ahead).ok_or("too far ahead")?;
         Ok(Self(time))
+    }
+}
+
+/// Reads a time with an offset such as `+09:00`, or in UTC.
+fn parse_rfc3339(text: &str) -> Result<SystemTime, String> {
+    let parse = |text| humantime::parse_rfc3339_weak(text).map_err(|error| error.to_string());
+    let at = text.len().saturating_sub("+09:00".len());
+    let Some((local, offset)) = text.split_at_checked(at).and_then(|(local, offset)| {
+        let offset = Offset::read(offset)?;
+        local.contains(['T', ' ']).then_some((local, offset))
+    }) else {
+        return parse(text);
+    };
+    if local.ends_with('Z') {
+        return Err("has two offsets".to_owned());
+    }
+    let local = parse(local)?;
+    let time = match offset {
+        Offset::East(by) => local.checked_sub(by),
+        Offset::West(by) => local.checked_add(by),
+    };
+    time.ok_or_else(|| "is out of range".to_owned())
+}
+
+/// How far a local time is from UTC.
+enum Offset {
+    East(Duration),
+    West(Duration),
+}
+
+impl Offset {
+    /// Reads `+09:00` or `-03:30`.
+    fn read(text: &str) -> Option<Self> {
+        let (sign, clock) = text.split_at_checked(1)?;
+        let (hours, minutes) = clock.split_once(':')?;
+        let number = |digits: &str, most: u64| {
+            let both = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+            both.then(|| digits.parse::<u64>().ok()).flatten().filter(|number| *number <= most)
+        };
+        let by = Duration::from_secs((number(hours, 23)? * 60 + number(minutes, 59)?) * 60);
+        match sign {
+            "+" => Some(Self::East(by)),
+            "-" => Some(Self::West(by)),
+            _ => None,
+        }
     }
 }
 
@@ -128,6 +174,8 @@ pub(crate) fn run(command: CampaignCommand) -> anyhow::Result<()> {
 }
 
 async fn create(args: CreateArgs) -> anyhow::Result<()> {
+    let coupon_ttl = args.coupon_ttl.map(|ttl| ttl.get().try_into()).transpose();
+    let coupon_ttl = coupon_ttl.map_err(|_| UsageError("--coupon-ttl is too long".to_owned()))?;
     let request = v1::CreateCampaignRequest {
         campaign_id: args.campaign,
         display_name: args.name,
@@ -135,7 +183,7 @@ async fn create(args: CreateArgs) -> anyhow::Result<()> {
         start_time: args.start.map(|Moment(time)| Timestamp::from(time)),
         end_time: args.end.map(|Moment(time)| Timestamp::from(time)),
         per_recipient_limit: args.per_recipient_limit,
-        coupon_ttl: args.coupon_ttl.and_then(|ttl| ttl.get().try_into().ok()),
+        coupon_ttl,
         labels: args.label.into_iter().collect(),
         request_id: args.request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
     };
@@ -189,9 +237,20 @@ mod tests {
         let Moment(time) = "2030-03-01T09:00:00Z".parse().unwrap();
         let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         assert_eq!(seconds, 1_898_586_000);
+        for same in [
+            "2030-03-01T18:00:00+09:00",
+            "2030-03-01T05:30:00-03:30",
+            "2030-03-01 09:00:00.0+00:00",
+            "2030-03-01T09:00:00",
+        ] {
+            let Moment(other) = same.parse().unwrap();
+            assert_eq!(other, time, "{same}");
+        }
         let Moment(soon) = "+10m".parse().unwrap();
         assert!(soon > SystemTime::now() + Duration::from_secs(590));
-        for wrong in ["", "soon", "+", "10m", "+10", "2030-13-01T00:00:00Z"] {
+        for wrong in
+            ["", "soon", "+", "10m", "+10", "2030-13-01T00:00:00Z", "2030-03-01T09:00:00Z+09:00"]
+        {
             assert!(wrong.parse::<Moment>().is_err(), "{wrong}");
         }
     }

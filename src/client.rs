@@ -48,10 +48,12 @@ pub(crate) async fn connect(address: &str) -> anyhow::Result<Channel> {
 }
 
 /// How `host:port` is called.
-pub(crate) fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
+pub(crate) fn endpoint(address: &str) -> Result<Endpoint, UsageError> {
     let refused = || UsageError(format!("{address:?} is no address: it must be host:port"));
-    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    port.ok_or_else(refused)?;
+    let (host, port) = address.rsplit_once(':').ok_or_else(refused)?;
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err(refused());
+    }
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| refused())?;
     Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true))
 }
@@ -65,8 +67,10 @@ mod tests {
         for good in ["127.0.0.1:7000", "[::1]:7000", "node-1.example:443"] {
             assert!(endpoint(good).is_ok(), "{good}");
         }
-        for bad in ["", "127.0.0.1", "node", "node:", "node:http", "a b:1", "http://x:80000"] {
-            assert!(endpoint(bad).unwrap_err().is::<UsageError>(), "{bad}");
+        for bad in
+            ["", ":7000", "127.0.0.1", "node", "node:", "node:http", "a b:1", "http://x:80000"]
+        {
+            assert!(endpoint(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `coupon config`: what a node or a router would run with.
 
 use crate::output;
-use crate::settings::node::NodeArgs;
+use crate::settings::node::{NodeArgs, check_data};
 use crate::settings::router::RouterArgs;
 
 /// Shows the configuration that a node or router would run with.
@@ -33,7 +33,7 @@ pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Check(part) => {
             match part {
-                Part::Node(args) => drop(args.load()?.config()?),
+                Part::Node(args) => check_data(&args.load()?.config()?.data_dir)?,
                 Part::Router(args) => drop(args.load()?.config()?),
             }
             output::line("the configuration is good")

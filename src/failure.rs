@@ -25,14 +25,32 @@ impl From<Status> for CallError {
 
 /// Prints a failure and says what to exit with.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", causes(error));
     if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// An error and its causes. Some errors say what caused them themselves; that is not said again.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            let _ = write!(text, ": {cause}");
+        }
+    }
+    text
 }
 
 /// The message of a status, and below it everything that its details say.
 pub(crate) fn describe(status: &Status) -> String {
     let details = status.get_error_details();
-    let mut text = format!("{}\n  code: {}", status.message(), name(status.code()));
+    let message = match status.message() {
+        "" if status.code() == Code::Unimplemented => {
+            "the call is unknown there: is it a router where a node is asked for, or a node where a \
+             router is?"
+        }
+        message => message,
+    };
+    let mut text = format!("{message}\n  code: {}", name(status.code()));
     // Writing to a string cannot fail.
     let _ = write_details(&mut text, &details);
     text
@@ -89,6 +107,18 @@ mod tests {
              \n  start_time: 2030-01-01T00:00:00Z\n  field quota: must be 1 to 5\
              \n  retry after: 1s 500ms"
         );
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = std::io::Error::other("in use");
+        let error = anyhow::Error::new(cause).context("listen: in use").context("start");
+        assert_eq!(causes(&error), "start: listen: in use");
+    }
+
+    #[test]
+    fn a_wrong_kind_of_server_is_named() {
+        assert!(describe(&Status::unimplemented("")).starts_with("the call is unknown there"));
     }
 
     #[test]

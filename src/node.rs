@@ -10,6 +10,7 @@ use crate::{output, runtime};
 
 /// Runs the command.
 pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<()> {
+    runtime::abort_on_panic();
     let config = args.load()?.config()?;
     runtime::block_on(async {
         let mut signals = runtime::StopSignals::catch()?;

@@ -22,6 +22,16 @@ pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> an
     output
 }
 
+/// Lets a panic, wherever it happens, end the process once it has been printed. A server that goes on
+/// without one of its tasks would look healthy and answer nobody.
+pub(crate) fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
+}
+
 /// The signals that ask the process to end. While this exists they do nothing else.
 #[derive(Debug)]
 pub(crate) struct StopSignals {

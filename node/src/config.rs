@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coupon_cluster::NodeId;
+use coupon_cluster::{NodeId, ShardId};
+use openraft::ConfigError;
+
+use crate::raft::group::raft_config;
 
 /// The settings of a node.
 #[derive(Clone, Debug)]
@@ -40,6 +43,17 @@ pub struct RaftOptions {
     /// So many entries before the last snapshot are kept, for followers that were away for a while;
     /// fewer where they take more than `snapshot_bytes`.
     pub log_entries_kept: u64,
+}
+
+impl RaftOptions {
+    /// Whether Raft groups can run with these options.
+    ///
+    /// # Errors
+    ///
+    /// When the times do not go together.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        raft_config(ShardId::META, self).map(drop)
+    }
 }
 
 impl Default for RaftOptions {

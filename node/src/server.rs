@@ -46,6 +46,9 @@ pub enum NodeError {
         /// Why.
         source: std::io::Error,
     },
+    /// The times of its Raft groups do not go together.
+    #[error("the times of Raft do not go together")]
+    Raft(#[from] openraft::ConfigError),
     /// Its data directory cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -66,8 +69,9 @@ pub struct NodeHandle {
 ///
 /// # Errors
 ///
-/// When it cannot listen or its data directory cannot be used.
+/// When it cannot listen, its options make no sense or its data directory cannot be used.
 pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHandle, NodeError> {
+    config.raft.check()?;
     let address = config.listen;
     let failed = |source| NodeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;

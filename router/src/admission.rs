@@ -19,6 +19,7 @@ use tower::load_shed::error::Overloaded;
 use tower::{BoxError, Layer, Service, ServiceExt as _};
 
 use crate::error::Fault;
+use crate::malformed;
 
 /// The services that are let in always.
 const UNGOVERNED: &str = "/grpc.";
@@ -120,13 +121,14 @@ where
         }
         let deadline = Deadline::of(request.headers(), self.default_deadline);
         request.extensions_mut().insert(deadline);
+        let bytes_max = malformed::request_bytes_max(request.uri().path());
         let answer = self.governed.clone().oneshot(request);
-        Box::pin(async {
+        Box::pin(async move {
             match answer.await {
                 Err(error) if error.is::<Overloaded>() => {
                     Ok(Fault::Overloaded.into_status().into_http())
                 }
-                answered => answered,
+                answered => answered.map(|answer| malformed::explain(answer, bytes_max)),
             }
         })
     }

@@ -29,6 +29,9 @@ const FIRST_MAP_TIMEOUT: Duration = Duration::from_secs(2);
 /// usually the newer map is just on its way.
 const FOLLOW_MIN: Duration = Duration::from_millis(300);
 
+/// While no node has the map, every miss would be a line in the log. It gets one so often.
+const LOST_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How much of a map is read at most: tens of thousands of replicas.
 const MAP_BYTES_MAX: usize = 16 << 20;
 
@@ -92,6 +95,26 @@ impl Directory {
     }
 }
 
+/// How long it has been without a node to follow.
+#[derive(Default)]
+struct Outage {
+    /// How many nodes were asked in vain.
+    misses: u32,
+    /// When it was last logged; `None`: it was not.
+    logged: Option<Instant>,
+}
+
+impl Outage {
+    /// Whether it is time to log it.
+    fn is_due(&mut self) -> bool {
+        let due = self.logged.is_none_or(|logged| logged.elapsed() >= LOST_LOG_INTERVAL);
+        if due {
+            self.logged = Some(Instant::now());
+        }
+        due
+    }
+}
+
 /// The task behind a [`Directory`].
 struct Follower {
     configured: Vec<String>,
@@ -110,22 +133,23 @@ impl Follower {
     }
 
     async fn follow_in_turn(&self) {
-        let mut misses = 0;
+        let mut outage = Outage::default();
         for turn in 0_usize.. {
             let addresses = self.addresses();
             let Some(address) = addresses.get(turn % addresses.len().max(1)) else { return };
-            match self.follow_one(address, &mut misses).await {
+            match self.follow_one(address, &mut outage).await {
                 Ok(()) => {
                     tracing::info!(%address, "leaving a node to follow the shard map elsewhere")
                 }
                 // The address tells an operator more than the status, which differs by the hour.
-                Err(status) => tracing::warn!(
+                Err(status) if outage.is_due() => tracing::warn!(
                     %address, code = ?status.code(), message = status.message(),
                     "lost the shard map's source",
                 ),
+                Err(_) => {}
             }
-            misses += 1;
-            tokio::time::sleep(retry::random_pause(misses, false)).await;
+            outage.misses += 1;
+            tokio::time::sleep(retry::random_pause(outage.misses, false)).await;
         }
     }
 
@@ -140,13 +164,15 @@ impl Follower {
     }
 
     /// Follows the map at one node until it is lost, or until another node should be asked.
-    async fn follow_one(&self, address: &str, misses: &mut u32) -> Result<(), Status> {
+    async fn follow_one(&self, address: &str, outage: &mut Outage) -> Result<(), Status> {
         let late = |_| Status::deadline_exceeded("no map in time");
         let since = Instant::now();
         let (first, mut maps) =
             timeout(FIRST_MAP_TIMEOUT, self.watch(address)).await.map_err(late)??;
         self.adopt(&first)?;
-        *misses = 0;
+        if std::mem::take(outage).logged.is_some() {
+            tracing::info!(%address, "follows the shard map again");
+        }
         loop {
             tokio::select! {
                 response = maps.message() => match response?.and_then(|response| response.map) {
@@ -195,5 +221,21 @@ impl Follower {
         self.pool.keep_only(&in_use);
         self.sender.send_replace(Some(Arc::new(topology)));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_logged_at_once_and_then_now_and_then() {
+        let mut outage = Outage::default();
+        let mut logged = 0;
+        for _ in 0..600 {
+            logged += u32::from(outage.is_due());
+            tokio::time::advance(Duration::from_millis(50)).await;
+        }
+        assert_eq!(logged, 3);
     }
 }

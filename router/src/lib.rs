@@ -24,6 +24,7 @@ mod convert;
 mod directory;
 mod error;
 mod leader;
+mod malformed;
 mod page;
 mod pool;
 mod propose;

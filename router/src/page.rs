@@ -4,7 +4,7 @@
 //! and a token from before the ring changed are refused. After such a change campaigns may be on
 //! other shards, and going on would show some twice and others never.
 
-use coupon_cluster::{Epoch, ShardId};
+use coupon_cluster::{CampaignId, Epoch, ShardId};
 use prost::Message as _;
 
 /// Where a listing goes on: in `shard`, after the item named.
@@ -71,7 +71,9 @@ impl Cursor {
             return Err(GARBAGE);
         }
         let cursor = Self::decode(content).map_err(|_| GARBAGE)?;
-        if ShardId::new(cursor.shard).is_err() {
+        let after = &cursor.after_campaign_id;
+        let names_a_campaign = after.is_empty() || CampaignId::parse(after).is_ok();
+        if ShardId::new(cursor.shard).is_err() || !names_a_campaign {
             return Err(GARBAGE);
         }
         if cursor.question != checksum_of(question) {
@@ -115,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tokens_come_back_as_they_went(shard in 0..=1023_u32, after in ".{0,63}", sequence: u64) {
+        fn tokens_come_back_as_they_went(shard in 0..=1023_u32, after in "([a-z][a-z0-9]{0,62})?", sequence: u64) {
             let mut cursor = cursor(shard);
             (cursor.after_campaign_id, cursor.after_sequence) = (after, sequence);
             let read = Cursor::from_token(&cursor.to_token(), EPOCH, &["coupons", "c", "r"]);
@@ -136,6 +138,14 @@ mod tests {
             let read = Cursor::from_token(&changed, EPOCH, &["coupons", "c", "r"]);
             prop_assert_eq!(read.is_ok(), changed == token);
         }
+    }
+
+    #[test]
+    fn a_token_names_a_campaign_or_none() {
+        let mut forged = cursor(1);
+        forged.after_campaign_id = "A B".to_owned();
+        let read = Cursor::from_token(&forged.to_token(), EPOCH, &["coupons", "c", "r"]);
+        assert!(read.is_err());
     }
 
     #[test]

@@ -22,16 +22,10 @@ use crate::admission::AdmissionLayer;
 use crate::backend::Backend;
 use crate::clock::WallClock;
 use crate::directory::Directory;
+use crate::malformed::{CAMPAIGN_REQUEST_BYTES_MAX, COUPON_REQUEST_BYTES_MAX};
 use crate::pool;
 use crate::retry::Timing;
 use crate::service::{Campaigns, Coupons};
-
-/// How large one request to `CampaignService` may be.
-const CAMPAIGN_REQUEST_BYTES_MAX: usize = 64 << 10;
-
-/// How large one request to `CouponService` may be: a batch. A single issue stays far below 64 KiB by
-/// the limits of its fields.
-const COUPON_REQUEST_BYTES_MAX: usize = 4 << 20;
 
 /// How many requests one connection may have under way. Clients that issue in bulk use few
 /// connections; admission bounds the sum.
@@ -43,6 +37,11 @@ const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// See [`STREAM_WINDOW_BYTES`], for the whole connection.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
+/// How many calls a client may have given up before the router got round to them: all that it may have
+/// under way. Beyond it the whole connection is closed as an attack (CVE-2023-44487), and h2's own
+/// bound is only 20.
+const CALLS_GIVEN_UP_MAX: usize = STREAMS_PER_CONNECTION_MAX as usize;
+
 /// How much header one request may have.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
 
@@ -52,7 +51,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How a router runs.
 #[derive(Debug, Clone)]
 pub struct RouterConfig {
-    /// Where to listen; port 0 takes any free one. Default: 127.0.0.1:7400.
+    /// Where to listen; port 0 takes any free one. Default: 127.0.0.1:7000.
     pub listen: SocketAddr,
     /// Nodes of the cluster, `host:port`, at least one; the others are learned. Default: none.
     pub nodes: Vec<String>,
@@ -73,7 +72,7 @@ pub struct RouterConfig {
 impl Default for RouterConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7000)),
             nodes: Vec::new(),
             requests_max: 16_384,
             default_deadline: Duration::from_secs(10),
@@ -192,6 +191,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     let server = Server::builder()
         .tcp_nodelay(true)
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_max_pending_accept_reset_streams(Some(CALLS_GIVEN_UP_MAX))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_max_header_list_size(HEADER_BYTES_MAX)

@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use bytes::BufMut as _;
 use coupon_proto::v1::{
     BatchIssueCouponsRequest, CreateCampaignRequest, GetCampaignRequest, IssueCouponRequest,
     ListCampaignsRequest, ListCouponsRequest, StreamCouponsRequest, batch_issue_coupons_result,
@@ -13,7 +14,9 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use prost_types::{Duration, Timestamp};
 use support::{Fixture, REQUEST_ID, reason};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 /// Requests of every RPC.
 #[derive(Debug, Clone)]
@@ -161,4 +164,72 @@ fn every_request_is_answered_with_a_reason() {
         }
     }
     assert!(accepted > 50 && refused > 50, "{accepted} accepted, {refused} refused");
+}
+
+/// A request as bytes, so that it need not be a message.
+async fn send_bytes(t: &Fixture, path: &'static str, bytes: Vec<u8>) -> Status {
+    let mut client = tonic::client::Grpc::new(t.channel.clone());
+    client.ready().await.unwrap();
+    let request = tonic::Request::new(bytes);
+    let answer = client.unary(request, http::uri::PathAndQuery::from_static(path), Raw).await;
+    answer.map(|_: tonic::Response<()>| ()).unwrap_err()
+}
+
+/// Bytes out, nothing in.
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = ();
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = ();
+    type Error = Status;
+
+    fn decode(&mut self, _: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
+        Ok(Some(()))
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_answered_with_a_reason() {
+    let t = Fixture::start().await;
+    let (get, issue) =
+        ("/coupon.v1.CampaignService/GetCampaign", "/coupon.v1.CouponService/IssueCoupon");
+    for (path, bytes, said) in [
+        (get, vec![0x0a, 2, 0xff, 0xfe], "UTF-8"),
+        (issue, vec![0x0a, 9], "valid protobuf"),
+        (get, vec![0; (64 << 10) + 1], "65536 bytes"),
+        (issue, vec![0; (4 << 20) + 1], "4194304 bytes"),
+    ] {
+        let status = send_bytes(&t, path, bytes).await;
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::InvalidArgument, "FIELD_VIOLATIONS")
+        );
+        let request = status.get_details_bad_request().unwrap();
+        assert_eq!(request.field_violations[0].field, "request");
+        assert!(status.message().contains(said), "{status:?}");
+    }
 }

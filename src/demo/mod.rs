@@ -82,6 +82,7 @@ pub(crate) fn run(args: DemoArgs) -> anyhow::Result<()> {
         let why = format!("--listen {}: a demo listens on loopback only", args.listen);
         return Err(UsageError(why).into());
     }
+    runtime::abort_on_panic();
     let place = Place::of(args.data.as_deref())?;
     runtime::block_on(async {
         let mut signals = runtime::StopSignals::catch()?;
@@ -173,8 +174,9 @@ impl Demo {
         }
         let addresses: Vec<String> = nodes.iter().map(|node| node.address().to_string()).collect();
         let formation = Formation::new(addresses.clone(), args.shards, None)?;
-        let formed = form(&formation, |_| ()).await?;
+        // Before there is a cluster, which is bound to these addresses from then on.
         keep_addresses(place, &addresses)?;
+        let formed = form(&formation, |_| ()).await?;
         let router = Member::router(args.listen, addresses).await?;
         let mut survey = formed.survey;
         while !survey.is_settled() {

@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::text::Span;
+use crate::client::endpoint;
 use crate::failure::UsageError;
 
 /// Puts the layers together.
@@ -62,6 +63,14 @@ fn check_listen(listen: SocketAddr, insecure: bool) -> Result<(), UsageError> {
         "refusing to listen on {listen}: there is no TLS, so whoever reaches this address can read \
          and issue coupons; listen on a loopback address, or say --insecure if the network is trusted"
     )))
+}
+
+/// Refuses what is not the address of a machine.
+///
+/// # Errors
+/// [`UsageError`] when `address` is not `host:port`.
+fn check_address(name: &str, address: &str) -> Result<(), UsageError> {
+    endpoint(address).map(drop).map_err(|error| UsageError(format!("{name}: {error}")))
 }
 
 /// The error about a setting that has no default and was not given.

@@ -1,17 +1,25 @@
 //! The settings of a node.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use coupon_cluster::NodeId;
 use coupon_node::{NodeConfig, RaftOptions};
 use serde::{Deserialize, Serialize};
 
-use super::{Span, check_listen, layer, missing, text};
+use super::{Span, check_address, check_listen, layer, missing, text};
 use crate::failure::UsageError;
 
 /// What variables in the environment begin with.
 const PREFIX: &str = "COUPON_NODE_";
+
+/// The shortest time between heartbeats: timers are no finer than a few milliseconds.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
+
+/// The longest time without a leader that anybody can mean.
+const ELECTION_MAX: Duration = Duration::from_secs(3_600);
 
 /// Runs one member of a cluster.
 ///
@@ -149,8 +157,30 @@ impl NodeSettings {
             let why = format!("advertise is not set: nobody can call a node at {}", self.listen);
             return Err(UsageError(why));
         }
+        self.advertise.iter().try_for_each(|address| check_address("advertise", address))?;
+        self.join.iter().try_for_each(|address| check_address("join", address))?;
+        if self.max_clock_offset.get().is_zero() {
+            return Err(UsageError("max_clock_offset must not be 0".into()));
+        }
         let (heartbeat, election) = (self.heartbeat_interval.get(), self.election_timeout.get());
-        if heartbeat.is_zero() || election <= heartbeat * 3 {
+        if heartbeat < HEARTBEAT_MIN {
+            let why =
+                format!("heartbeat_interval is {}: must be 10ms or more", self.heartbeat_interval);
+            return Err(UsageError(why));
+        }
+        if election > ELECTION_MAX {
+            let why = format!("election_timeout is {}: must be 1h or less", self.election_timeout);
+            return Err(UsageError(why));
+        }
+        let raft = RaftOptions {
+            heartbeat_interval: heartbeat,
+            election_timeout: election,
+            snapshot_entries: self.snapshot_entries,
+            snapshot_bytes: self.snapshot_bytes,
+            log_entries_kept: self.log_entries_kept,
+        };
+        // Heartbeats longer than elections may be are longer than Raft can count.
+        if heartbeat >= election || raft.check().is_err() {
             let why = format!(
                 "election_timeout is {}: must be more than three times the heartbeat_interval of {}",
                 self.election_timeout, self.heartbeat_interval
@@ -167,15 +197,27 @@ impl NodeSettings {
             advertise: self.advertise,
             join: self.join,
             max_clock_offset: self.max_clock_offset.get(),
-            raft: RaftOptions {
-                heartbeat_interval: heartbeat,
-                election_timeout: election,
-                snapshot_entries: self.snapshot_entries,
-                snapshot_bytes: self.snapshot_bytes,
-                log_entries_kept: self.log_entries_kept,
-            },
+            raft,
         })
     }
+}
+
+/// Checks that a directory for data is there or can be made, and can be written to. Leaves nothing
+/// behind.
+///
+/// # Errors
+/// [`UsageError`] when it is not so.
+pub(crate) fn check_data(data: &Path) -> Result<(), UsageError> {
+    let refused = |error: std::io::Error| UsageError(format!("data {}: {error}", data.display()));
+    for place in data.ancestors() {
+        let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+        match std::fs::metadata(place) {
+            Ok(_) => return tempfile::tempfile_in(place).map(drop).map_err(refused),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -248,5 +290,31 @@ mod tests {
         );
         refused(|settings| settings.election_timeout = settings.heartbeat_interval, "three times");
         refused(|settings| settings.snapshot_entries = 0, "must not be 0");
+        refused(|settings| settings.max_clock_offset = Span(Duration::ZERO), "must not be 0");
+        refused(|settings| settings.join = vec!["not an address".into()], "host:port");
+        refused(|settings| settings.advertise = Some("foo".into()), "host:port");
+        refused(|settings| settings.advertise = Some(":7001".into()), "host:port");
+        refused(|settings| settings.heartbeat_interval = Span(Duration::MAX), "three times");
+        refused(|settings| settings.election_timeout = Span(Duration::MAX), "1h or less");
+        // Raft counts in whole milliseconds.
+        refused(
+            |settings| settings.election_timeout = Span(Duration::from_millis(452)),
+            "three times",
+        );
+        let fast =
+            NodeSettings { heartbeat_interval: Span(Duration::from_millis(9)), ..complete() };
+        assert!(fast.config().unwrap_err().to_string().contains("10ms or more"));
+    }
+
+    #[test]
+    fn data_must_be_writable_and_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("a/b");
+        check_data(&inside).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        std::fs::write(dir.path().join("a"), "").unwrap();
+        assert!(check_data(&inside).is_err());
+        assert!(check_data(&dir.path().join("a")).is_err());
+        assert!(check_data(Path::new("/proc/coupon")).is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use coupon_router::RouterConfig;
 use serde::{Deserialize, Serialize};
 
-use super::{Span, check_listen, layer, missing, text};
+use super::{Span, check_address, check_listen, layer, missing, text};
 use crate::failure::UsageError;
 
 /// What variables in the environment begin with.
@@ -71,7 +71,7 @@ impl Default for RouterSettings {
     fn default() -> Self {
         let config = RouterConfig::default();
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 7000)),
+            listen: config.listen,
             nodes: Vec::new(),
             requests_max: config.requests_max,
             default_deadline: Span(config.default_deadline),
@@ -100,6 +100,7 @@ impl RouterSettings {
         if self.nodes.is_empty() {
             return Err(missing(PREFIX, "nodes"));
         }
+        self.nodes.iter().try_for_each(|address| check_address("nodes", address))?;
         check_listen(self.listen, self.insecure)?;
         if self.requests_max == 0 || self.default_deadline.get().is_zero() {
             return Err(UsageError("requests_max and default_deadline must not be 0".into()));
@@ -132,6 +133,7 @@ mod tests {
         refused(|settings| settings.nodes.clear(), "COUPON_ROUTER_NODES");
         refused(|settings| settings.listen = "[::]:1".parse().unwrap(), "--insecure");
         refused(|settings| settings.requests_max = 0, "must not be 0");
+        refused(|settings| settings.nodes.push("a b".into()), "host:port");
     }
 
     #[test]

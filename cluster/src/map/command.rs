@@ -164,10 +164,6 @@ impl ShardMap {
         Ok(())
     }
 
-    /// Gives every live replica on a node whose disk is lost up for a fresh one.
-    ///
-    /// A joining replica is given up like a voter: its group may have made it a learner or voter
-    /// already, of which the map knows nothing yet.
     /// A disk may be written off only where enough others are left: a majority of the voters of
     /// each of its shards, those counted that were written off and not replaced yet.
     fn check_survivors(&self, node: NodeId) -> Result<(), MetaRefusal> {
@@ -185,6 +181,10 @@ impl ShardMap {
         Ok(())
     }
 
+    /// Gives every live replica on a node whose disk is lost up for a fresh one.
+    ///
+    /// A joining replica is given up like a voter: its group may have made it a learner or voter
+    /// already, of which the map knows nothing yet.
     fn replace_replicas_on(&mut self, node: NodeId) {
         let shards: Vec<ShardId> = self.shards.keys().copied().collect();
         for shard in shards {

@@ -127,8 +127,8 @@ impl ShardMap {
     /// The founders of `shard` that are still there, with their nodes: all of the first membership
     /// until one of them loses its disk.
     ///
-    /// A group must begin with ONE first membership. Since this set shrinks, only its first member
-    /// may initialise the group, and the others wait to hear from it.
+    /// A group must begin with ONE first membership. Every founder may initialise the group, and all
+    /// of them with the same members.
     pub fn founders(&self, shard: ShardId) -> BTreeMap<ReplicaId, NodeId> {
         self.replicas(shard)
             .filter(|(_, replica)| replica.role == ReplicaRole::Founder)

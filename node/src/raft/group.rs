@@ -13,7 +13,8 @@ use openraft::impls::leader_id_adv::LeaderId;
 use openraft::raft::{ClientWriteResult, ReadPolicy};
 use openraft::type_config::TypeConfigExt as _;
 use openraft::{
-    ChangeMembers, Config, Instant as _, Raft, RaftMetrics, ServerState, SnapshotPolicy,
+    ChangeMembers, Config, ConfigError, Instant as _, Raft, RaftMetrics, ServerState,
+    SnapshotPolicy,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -113,7 +114,9 @@ impl Group {
             None => StateMachine::open_ledger(storage.clone(), owner)?,
         };
         let network = NetworkFactory::new(peers.clone(), owner.shard);
-        let config = Arc::new(raft_config(owner.shard, options));
+        let config = raft_config(owner.shard, options)
+            .map_err(|fault| StorageError::corrupt("Raft settings", fault))?;
+        let config = Arc::new(config);
         let raft = Raft::new(owner.replica.0, config, network, log.clone(), machine)
             .await
             .map_err(|fault| StorageError::corrupt("Raft state", fault))?;
@@ -421,15 +424,20 @@ impl Group {
     }
 }
 
-fn raft_config(shard: ShardId, options: &RaftOptions) -> Config {
+/// How the group of a shard runs.
+///
+/// # Errors
+///
+/// When the times of `options` do not go together.
+pub fn raft_config(shard: ShardId, options: &RaftOptions) -> Result<Config, ConfigError> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    Config {
+    let config = Config {
         cluster_name: format!("shard-{shard}"),
         heartbeat_interval: millis(options.heartbeat_interval),
         // A follower waits for the leader's lease, which is the maximum, and then for something
         // between the two.
         election_timeout_min: millis(options.election_timeout / 3),
-        election_timeout_max: millis(options.election_timeout * 2 / 3),
+        election_timeout_max: millis(options.election_timeout / 3 * 2),
         enable_pre_vote: Some(true),
         // A leader that restarts must win an election before it leads again. Restored without one
         // it would write other entries under the log ids of those that it had sent to followers
@@ -445,5 +453,6 @@ fn raft_config(shard: ShardId, options: &RaftOptions) -> Config {
         max_payload_entries: ENTRIES_PER_APPEND_MAX,
         api_channel_size: Some(CORE_QUEUE_MAX),
         ..Config::default()
-    }
+    };
+    config.validate()
 }

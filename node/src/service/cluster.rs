@@ -10,6 +10,7 @@ use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::cluster_service_server::ClusterService;
 use futures::{Stream, StreamExt as _};
 use tokio_stream::wrappers::WatchStream;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use super::status::{from_group, malformed};
@@ -24,6 +25,13 @@ use crate::storage::{fatal, snapshot};
 
 /// How long a node may take to say who it is while a cluster is formed.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the node that forms a cluster may take for it when it is asked by another one: to ask
+/// several nodes who they are, some of which answer late.
+const FORM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Marks a request to form a cluster that was passed on, and is not passed on again.
+const PASSED_ON: &str = "coupon-passed-on";
 
 /// How long a node may take to show that it is not gone before its place is given away.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,11 +69,6 @@ impl ClusterEndpoint {
                 .map_err(|error| unreachable(&error))?
                 .map_err(|status| unreachable(&status.message()))?
                 .into_inner();
-            if !answer.cluster_id.is_empty() {
-                let (id, cluster) = (answer.node_id, answer.cluster_id);
-                let why = format!("node {id} at {address} belongs to cluster {cluster} already");
-                return Err(Status::failed_precondition(why));
-            }
             if let Some(twin) = all.iter().find(|other| other.node_id == answer.node_id) {
                 let why = format!(
                     "{} and {address} both say they are node {}",
@@ -76,6 +79,24 @@ impl ClusterEndpoint {
             all.push(answer);
         }
         Ok(all)
+    }
+
+    /// Hands a request to form a cluster to the node that does it.
+    async fn pass_on(
+        &self,
+        request: pb::InitClusterRequest,
+        former: &pb::IdentifyResponse,
+    ) -> Result<pb::InitClusterResponse, Status> {
+        let (id, address) = (former.node_id, &former.address);
+        let channel = self.node.peers.channel_to(address.clone(), Lane::Control);
+        let channel =
+            channel.ok_or_else(|| Status::invalid_argument(format!("{address} is no address")))?;
+        let mut request = Request::new(request);
+        request.metadata_mut().insert(PASSED_ON, MetadataValue::from_static("1"));
+        let mut client = ClusterServiceClient::new(channel);
+        let asked = client.init_cluster(request);
+        let late = |_| Status::unavailable(format!("node {id} at {address} does not answer"));
+        tokio::time::timeout(FORM_TIMEOUT, asked).await.map_err(late)?.map(Response::into_inner)
     }
 
     /// Whether the store that the map knows still answers where the map says it is.
@@ -147,6 +168,7 @@ impl ClusterService for ClusterEndpoint {
         &self,
         request: Request<pb::InitClusterRequest>,
     ) -> Result<Response<pb::InitClusterResponse>, Status> {
+        let passed_on = request.metadata().contains_key(PASSED_ON);
         let request = request.into_inner();
         // One at a time: two first maps must not be made.
         let _turn = self.node.forming.lock().await;
@@ -156,6 +178,27 @@ impl ClusterService for ClusterEndpoint {
             return Ok(Response::new(pb::InitClusterResponse { map, existed: true }));
         }
         let answers = self.identify_all(&request.addresses).await?;
+        // Several nodes may be asked at once, and one cluster must come of it: one node forms it.
+        let me = self.node.config.node_id.get();
+        if !answers.iter().any(|answer| answer.node_id == me) {
+            return Err(Status::invalid_argument("this node is not among the addresses"));
+        }
+        if let Some(former) = answers.iter().min_by_key(|answer| answer.node_id)
+            && former.node_id != me
+        {
+            if passed_on {
+                let why = format!("node {} is to form the cluster, not node {me}", former.node_id);
+                return Err(Status::failed_precondition(why));
+            }
+            return self.pass_on(request, former).await.map(Response::new);
+        }
+        if let Some(taken) = answers.iter().find(|answer| !answer.cluster_id.is_empty()) {
+            let why = format!(
+                "node {} at {} belongs to cluster {} already",
+                taken.node_id, taken.address, taken.cluster_id
+            );
+            return Err(Status::failed_precondition(why));
+        }
         let map = Arc::new(self.first_map(&request, answers)?);
         self.node.adopt(&map).map_err(|error| Status::failed_precondition(error.to_string()))?;
         tracing::info!(cluster_id = map.cluster_id, "formed a cluster");

@@ -125,3 +125,11 @@ async fn an_older_stream_of_a_router_is_fenced_off() {
     assert!(newer.message().await.unwrap().is_some(), "replies");
     assert_eq!(open(1).await.unwrap_err().code(), tonic::Code::Aborted);
 }
+
+#[tokio::test]
+async fn one_cluster_is_formed_however_many_are_asked() {
+    let cluster = TestCluster::unformed().await;
+    let answers = tokio::join!(cluster.init(3), cluster.init(2), cluster.init(1));
+    let ids = [answers.0, answers.1, answers.2].map(|answer| answer.map.unwrap().cluster_id);
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+}

@@ -54,12 +54,25 @@ impl TestCluster {
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let dir = tempfile::tempdir().unwrap();
         let mut cluster = Self { dir, options, nodes: BTreeMap::new() };
-        for id in 1..=3 {
-            let data = cluster.dir.path().join(id.to_string());
-            cluster.boot(id, &data, "127.0.0.1:0").await;
-        }
-        cluster.init().await;
+        cluster.boot_all().await;
+        cluster.init(1).await;
         cluster
+    }
+
+    /// Three nodes that are in no cluster yet.
+    pub(crate) async fn unformed() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = RaftOptions::default();
+        let mut cluster = Self { dir, options, nodes: BTreeMap::new() };
+        cluster.boot_all().await;
+        cluster
+    }
+
+    async fn boot_all(&mut self) {
+        for id in 1..=3 {
+            let data = self.dir.path().join(id.to_string());
+            self.boot(id, &data, "127.0.0.1:0").await;
+        }
     }
 
     pub(crate) async fn boot(&mut self, id: u64, dir: &Path, listen: &str) {
@@ -82,10 +95,11 @@ impl TestCluster {
         self.nodes.insert(id, TestNode { id, clock, address, handle });
     }
 
-    async fn init(&self) {
+    /// Asks a node to form the cluster.
+    pub(crate) async fn init(&self, id: u64) -> pb::InitClusterResponse {
         let addresses = self.nodes.values().map(|node| node.address.clone()).collect();
         let request = pb::InitClusterRequest { addresses, shard_count: 1, replication_factor: 3 };
-        self.cluster_client(1).await.init_cluster(request).await.unwrap();
+        self.cluster_client(id).await.init_cluster(request).await.unwrap().into_inner()
     }
 
     pub(crate) async fn stop(&mut self, id: u64) {
