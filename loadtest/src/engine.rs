@@ -10,9 +10,9 @@ use std::time::Duration;
 use coupon_checker::Operation;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::{AbortHandle, JoinSet};
-use tonic::transport::Channel;
 
 use crate::campaigns;
+use crate::channels::Channels;
 use crate::client::{Caller, Finished, Persistence, Want};
 use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
@@ -53,7 +53,7 @@ enum Done {
 pub(crate) struct Engine {
     pub(crate) options: Options,
     pub(crate) clock: Clock,
-    pub(crate) channels: Vec<Channel>,
+    pub(crate) channels: Channels,
     pub(crate) pacer: Pacer,
     pub(crate) progress: Progress,
     pub(crate) recorder: Recorder,
@@ -89,7 +89,6 @@ struct Run {
     ends: Option<u64>,
     tasks: JoinSet<Done>,
     in_flight: usize,
-    next_channel: usize,
     next_read: usize,
     /// The creation of a campaign that follows one of the given number.
     creations: Vec<(usize, AbortHandle)>,
@@ -170,7 +169,6 @@ impl Run {
             ends,
             tasks: JoinSet::new(),
             in_flight: 0,
-            next_channel: 0,
             next_read: 0,
             creations: Vec::new(),
             created,
@@ -276,9 +274,9 @@ impl Run {
     }
 
     fn caller(&mut self) -> Caller {
-        self.next_channel = (self.next_channel + 1) % self.engine.channels.len();
+        self.engine.channels.advance();
         Caller {
-            channel: self.engine.channels[self.next_channel].clone(),
+            channels: self.engine.channels.clone(),
             clock: self.engine.clock,
             persistence: Arc::clone(&self.persistence),
         }
@@ -366,9 +364,9 @@ impl Run {
         }
         self.created += 1;
         let (number, clock) = (self.created, self.engine.clock);
-        let (channel, options) = (self.engine.channels[0].clone(), self.engine.options.clone());
+        let (channels, options) = (self.engine.channels.clone(), self.engine.options.clone());
         let creation = self.tasks.spawn(async move {
-            let created = campaigns::create(&channel, &options, &clock, number, None).await;
+            let created = campaigns::create(channels, &options, &clock, number, None).await;
             Done::Created(after, created)
         });
         self.creations.push((after, creation));

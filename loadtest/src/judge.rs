@@ -1,16 +1,16 @@
 //! The verdict: what was read back, judged against what was recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use coupon_checker::{Campaign, Fault, History, Outcome, Replica, Verdict, check};
+use coupon_checker::{Campaign, Fault, History, Operation, Outcome, Replica, Verdict, check};
 use coupon_proto::v1;
-use tonic::transport::Channel;
 
 use crate::campaigns;
+use crate::channels::Channels;
 use crate::client::Caller;
 use crate::error::LoadError;
-use crate::readback::{self, PATIENCE};
+use crate::readback::{self, PATIENCE, Rows};
 use crate::recorder::RecordedCampaign;
 
 /// Which campaigns are judged.
@@ -46,6 +46,17 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// Before anything was judged.
+    fn begin(evidence: Evidence) -> Self {
+        let Evidence { faults, replicas } = evidence;
+        Self {
+            history: History { faults, replicas, ..History::default() },
+            verdict: Verdict::default(),
+            issued_before_start: 0,
+            sold_out_after: None,
+        }
+    }
+
     /// Whether every promise was kept.
     #[must_use]
     pub fn is_ok(&self) -> bool {
@@ -53,23 +64,29 @@ impl Judged {
     }
 }
 
-/// Reads campaigns back and judges them. `caller` asks for the counters once more, so that they are
-/// compared with the coupons.
-pub(crate) async fn judge(
-    channel: &Channel,
+/// A campaign as it was read back.
+pub(crate) struct Found {
+    campaign: v1::Campaign,
+    rows: Rows,
+    /// A last read of its counters, to be compared with the coupons.
+    count: Option<Operation>,
+}
+
+/// Reads back the campaigns that were recorded, or all there are. `caller` asks for the counters of
+/// the recorded ones once more.
+pub(crate) async fn read(
+    channels: &mut Channels,
     caller: Option<&Caller>,
-    recorded: Vec<RecordedCampaign>,
+    recorded: &[RecordedCampaign],
     scope: Scope,
-    evidence: Evidence,
-) -> Result<Judged, LoadError> {
-    let mut recorded: BTreeMap<String, RecordedCampaign> =
-        recorded.into_iter().map(|campaign| (campaign.id.clone(), campaign)).collect();
+) -> Result<Vec<Found>, LoadError> {
+    let ids: BTreeSet<&str> = recorded.iter().map(|campaign| campaign.id.as_str()).collect();
     let listed = match scope {
-        Scope::All => readback::list(channel).await?,
+        Scope::All => readback::list(channels).await?,
         Scope::Recorded => {
-            let mut found = Vec::with_capacity(recorded.len());
-            for id in recorded.keys() {
-                match campaigns::get(channel, id, PATIENCE).await {
+            let mut found = Vec::with_capacity(ids.len());
+            for id in &ids {
+                match campaigns::get(channels, id, PATIENCE).await {
                     Ok(campaign) => found.push(campaign),
                     // It is judged as one that has lost everything.
                     Err(LoadError::Call { status, .. }) if is_not_found(&status) => {}
@@ -79,27 +96,37 @@ pub(crate) async fn judge(
             found
         }
     };
-    let mut judged = Judged {
-        history: History {
-            faults: evidence.faults,
-            replicas: evidence.replicas,
-            ..History::default()
-        },
-        verdict: Verdict::default(),
-        issued_before_start: 0,
-        sold_out_after: None,
-    };
+    let mut found = Vec::with_capacity(listed.len());
     for campaign in listed {
-        let mut seen = recorded.remove(&campaign.campaign_id);
-        if let (Some(caller), Some(seen)) = (caller, &mut seen) {
-            let read = caller.clone().count(&campaign.campaign_id).await;
-            seen.operations.extend((read.outcome != Outcome::Unknown).then_some(read));
+        let id = campaign.campaign_id.as_str();
+        let mut count = None;
+        if let Some(caller) = caller.filter(|_| ids.contains(id)) {
+            let caller = Caller { channels: channels.clone(), ..caller.clone() };
+            count = Some(caller.count(id).await).filter(|read| read.outcome != Outcome::Unknown);
         }
-        let start = campaign.start_time.and_then(|start| SystemTime::try_from(start).ok());
-        let rows = readback::rows(channel, &campaign.campaign_id, start).await?;
+        let rows = readback::rows(channels, id, start_of(&campaign)).await?;
+        found.push(Found { campaign, rows, count });
+    }
+    Ok(found)
+}
+
+/// Judges what was recorded by what was read back.
+pub(crate) fn judge(
+    found: Vec<Found>,
+    recorded: Vec<RecordedCampaign>,
+    evidence: Evidence,
+) -> Judged {
+    let mut recorded: BTreeMap<String, RecordedCampaign> =
+        recorded.into_iter().map(|campaign| (campaign.id.clone(), campaign)).collect();
+    let mut judged = Judged::begin(evidence);
+    for Found { campaign, rows, count } in found {
+        let mut seen = recorded.remove(&campaign.campaign_id);
+        if let Some(seen) = &mut seen {
+            seen.operations.extend(count);
+        }
         judged.issued_before_start += rows.before_start;
         if i64::try_from(rows.coupons.len()).is_ok_and(|count| count >= campaign.quota) {
-            let lasted = rows.last_issued.zip(start);
+            let lasted = rows.last_issued.zip(start_of(&campaign));
             let lasted = lasted.and_then(|(last, start)| last.duration_since(start).ok());
             judged.sold_out_after = judged.sold_out_after.max(lasted);
         }
@@ -111,7 +138,21 @@ pub(crate) async fn judge(
         judged.history.campaigns.push(assembled(&gone, Vec::new(), Some(seen)));
     }
     judged.verdict = check(&judged.history);
-    Ok(judged)
+    judged
+}
+
+/// What was recorded, when nothing could be read back: without coupons, and not judged.
+pub(crate) fn unread(recorded: Vec<RecordedCampaign>, evidence: Evidence) -> Judged {
+    let mut unread = Judged::begin(evidence);
+    for seen in recorded {
+        let unknown = v1::Campaign { campaign_id: seen.id.clone(), ..v1::Campaign::default() };
+        unread.history.campaigns.push(assembled(&unknown, Vec::new(), Some(seen)));
+    }
+    unread
+}
+
+fn start_of(campaign: &v1::Campaign) -> Option<SystemTime> {
+    campaign.start_time.and_then(|start| SystemTime::try_from(start).ok())
 }
 
 fn is_not_found(status: &tonic::Status) -> bool {

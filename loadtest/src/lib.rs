@@ -20,6 +20,7 @@
 mod answer;
 mod bottleneck;
 mod campaigns;
+mod channels;
 mod client;
 mod clock;
 mod demand;
@@ -42,7 +43,7 @@ mod thresholds;
 
 pub use bottleneck::Bottleneck;
 pub use clock::Clock;
-pub use error::LoadError;
+pub use error::{LoadError, Unjudged};
 pub use judge::{Evidence, Judged, Scope};
 pub use load_test::{LoadTest, Observer, Recording, judge_all};
 pub use options::{BATCH_MAX, CAMPAIGNS_MAX, IN_FLIGHT_MAX, Options, Pattern, Target};

@@ -66,7 +66,7 @@ pub struct Stampede {
 /// What came of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Whether every promise was kept. Thresholds are not part of it.
+    /// Whether everything was judged and every promise kept. Thresholds are not part of it.
     pub is_ok: bool,
     /// The version of the program.
     pub version: String,
@@ -140,8 +140,8 @@ pub struct Report {
     pub stampede: Option<Stampede>,
     /// Coupons that were issued before the start of their campaign, by log time.
     pub issued_before_start: u64,
-    /// What the checker says.
-    pub verdict: Verdict,
+    /// What the checker says; `None` if the campaigns could not be read back.
+    pub verdict: Option<Verdict>,
     /// The thresholds that were missed; empty if there are none.
     pub missed: Vec<String>,
     /// How long a slot of the series is.
@@ -218,7 +218,7 @@ impl Report {
             was_stopped: sending.was_stopped && options.duration.is_some(),
             stampede,
             issued_before_start: judged.issued_before_start,
-            verdict: judged.verdict.clone(),
+            verdict: Some(judged.verdict.clone()),
             missed: Vec::new(),
             slot_ms: figures.series.slot_ms(),
             series: figures.series.finish(),

@@ -3,7 +3,9 @@
 mod args;
 
 use anyhow::bail;
-use coupon_loadtest::{Conditions, LoadError, LoadTest, Recording, Scope, Show, history_file};
+use coupon_loadtest::{
+    Clock, Conditions, LoadError, LoadTest, Recording, Scope, Show, Unjudged, history_file,
+};
 
 pub(crate) use self::args::{LoadtestArgs, unique_prefix};
 use crate::failure::{CallError, UsageError};
@@ -27,8 +29,14 @@ async fn judge(args: &LoadtestArgs, recording: Recording) -> anyhow::Result<()> 
     eprintln!("reading the campaigns back");
     let clock = recording.clock();
     let conditions = conditions();
-    let (judged, mut report) =
-        recording.judge(Scope::Recorded, conditions).await.map_err(explained)?;
+    let (judged, mut report) = match recording.judge(Scope::Recorded, conditions).await {
+        Ok(judged) => judged,
+        Err(LoadError::Unread { unjudged, source }) => {
+            keep(args, *unjudged, &clock)?;
+            return Err(explained(*source).context("nothing was judged"));
+        }
+        Err(error) => return Err(explained(error)),
+    };
     report.missed = args.thresholds().missed(&report);
     // First the files: whatever else fails, they are there to be looked at.
     if let Some(path) = &args.history {
@@ -55,6 +63,20 @@ async fn judge(args: &LoadtestArgs, recording: Recording) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Writes and prints what there is when the campaigns could not be read back.
+fn keep(args: &LoadtestArgs, unjudged: Unjudged, clock: &Clock) -> anyhow::Result<()> {
+    let Unjudged { history, mut report } = unjudged;
+    report.missed = args.thresholds().missed(&report);
+    if let Some(path) = &args.history {
+        history_file::write_calls(path, &history, clock)?;
+    }
+    if let Some(path) = &args.json {
+        report.write(path)?;
+    }
+    output::line(report.summary())?;
+    output::line("\nverdict: none, for the campaigns could not be read back")
+}
+
 /// This program and how it was called.
 pub(crate) fn conditions() -> Conditions {
     let arguments = std::env::args_os().skip(1);
@@ -70,6 +92,7 @@ pub(crate) fn explained(error: LoadError) -> anyhow::Error {
         LoadError::Call { what, status } => {
             anyhow::Error::new(CallError::from(*status)).context(what)
         }
+        LoadError::Unread { source, .. } => explained(*source),
         LoadError::Address { .. } => UsageError(error.to_string()).into(),
         LoadError::Connect { .. }
         | LoadError::BrokenAnswer(_)

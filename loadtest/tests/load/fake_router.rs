@@ -12,6 +12,7 @@ use coupon_proto::v1::campaign_service_server::{CampaignService, CampaignService
 use coupon_proto::v1::coupon_service_server::{CouponService, CouponServiceServer};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use tokio::io::DuplexStream;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Request, Response, Status};
@@ -82,6 +83,21 @@ impl FakeRouter {
     /// A connection to it.
     pub(crate) async fn connect(&self) -> Channel {
         let (client, server) = tokio::io::duplex(PIPE_BYTES);
+        self.serve(client, server).await
+    }
+
+    /// A connection to it that breaks after so long.
+    pub(crate) async fn connect_for(&self, time: Duration) -> Channel {
+        let (client, mut near) = tokio::io::duplex(PIPE_BYTES);
+        let (mut far, server) = tokio::io::duplex(PIPE_BYTES);
+        tokio::spawn(async move {
+            let carried = tokio::io::copy_bidirectional(&mut near, &mut far);
+            let _ = tokio::time::timeout(time, carried).await;
+        });
+        self.serve(client, server).await
+    }
+
+    async fn serve(&self, client: DuplexStream, server: DuplexStream) -> Channel {
         let incoming = tokio_stream::once(Ok::<_, std::io::Error>(server));
         let router = Server::builder()
             .add_service(CampaignServiceServer::new(self.clone()))
