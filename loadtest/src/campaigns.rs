@@ -42,8 +42,8 @@ pub(crate) async fn prepare(
         }
         Target::Existing { campaign_id } => {
             let found = get(&mut channels.clone(), campaign_id, options.give_up_after).await?;
-            let is_complete = found.issued == 0;
-            Ok(vec![recorded(&found, clock, is_complete)])
+            // Others may give load to it as well, now or later.
+            Ok(vec![recorded(&found, clock, false)])
         }
     }
 }

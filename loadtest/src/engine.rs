@@ -261,7 +261,7 @@ impl Run {
             let batch = u64::from(self.engine.options.batch.unwrap_or(1));
             self.sending.unsent = arrivals.left().unwrap_or(0) * batch;
         }
-        self.engine.recorder.end(now);
+        self.engine.recorder.end_sending(now);
     }
 
     /// Nothing more is sent, not even again.
@@ -389,6 +389,8 @@ impl Run {
     }
 
     async fn end(mut self) -> (Recorder, Sending) {
+        self.engine.recorder.end();
+        self.show();
         self.engine.progress.finish();
         // Reads and creations that are still under way are of no use any more.
         self.tasks.shutdown().await;

@@ -80,6 +80,9 @@ pub struct Report {
     pub routers: Vec<String>,
     /// `open`, `closed` or `stampede`.
     pub pattern: &'static str,
+    /// Whether all calls for the campaigns are known. False for an existing one: others may have asked
+    /// as well, so that a coupon nobody is known to have asked for is not taken for a fault.
+    pub is_complete: bool,
     /// How many campaigns got load.
     pub campaigns: usize,
     /// How many coupons were to be asked for a second; `None` where answers decide.
@@ -96,7 +99,8 @@ pub struct Report {
     pub lateness_max_ms: f64,
     /// How many were to be asked for and were not, since too many calls were under way to the end.
     pub unsent: u64,
-    /// From the beginning (of a stampede: from the start) to the last answer.
+    /// From the beginning (of a stampede: from the start) to the end of sending or the last answer,
+    /// whichever is later.
     pub elapsed_seconds: f64,
     /// Coupons that were answered.
     pub issued: u64,
@@ -177,7 +181,8 @@ impl Report {
             late: figures.late + sending.unsent,
             was_bounded: sending.was_bounded,
         };
-        let elapsed = figures.last_end.saturating_sub(figures.began.max(starts));
+        let last = figures.last_end.max(figures.ended_sending);
+        let elapsed = last.saturating_sub(figures.began.max(starts));
         let stampede = stampede(options, &figures, starts, judged);
         Self {
             is_ok: judged.is_ok(),
@@ -187,6 +192,7 @@ impl Report {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             routers: options.routers.clone(),
             pattern,
+            is_complete: matches!(options.target, Target::New { .. }),
             campaigns,
             offered_per_second,
             offered: symptoms.offered,
