@@ -10,6 +10,7 @@ use std::path::Path;
 
 use coupon_checker::History;
 use coupon_checker::file::{Assembler, ReadError, Record, records, records_of_calls};
+use tempfile::NamedTempFile;
 
 use crate::clock::Clock;
 use crate::error::LoadError;
@@ -84,18 +85,33 @@ pub(crate) fn replace(
     fill: impl FnOnce(&mut File) -> std::io::Result<()>,
 ) -> Result<(), LoadError> {
     let write = || {
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            Some(_) | None => Path::new("."),
-        };
-        let permissions = Permissions::from_mode(mode);
-        let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(directory)?;
+        let mut file = beside(path, mode)?;
         fill(file.as_file_mut())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
     write().map_err(|source| LoadError::File { what: "write", path: path.into(), source })
+}
+
+/// Finds out whether a file can be written, before there is anything to write. Nothing is left of it.
+///
+/// # Errors
+/// When it cannot.
+pub fn probe(path: &Path) -> Result<(), LoadError> {
+    let is_directory = path.is_dir().then(|| Error::from(ErrorKind::IsADirectory));
+    let tried = is_directory.map_or_else(|| beside(path, OWNER_ONLY).map(drop), Err);
+    tried.map_err(|source| LoadError::File { what: "write", path: path.into(), source })
+}
+
+/// A file in the directory of another one, which is removed if it does not take its place.
+fn beside(path: &Path, mode: u32) -> std::io::Result<NamedTempFile> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    };
+    let permissions = Permissions::from_mode(mode);
+    tempfile::Builder::new().permissions(permissions).tempfile_in(directory)
 }
 
 #[cfg(test)]
@@ -136,6 +152,15 @@ mod tests {
             assert_eq!(read(&path).unwrap(), history());
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_found_before() {
+        let dir = tempfile::tempdir().unwrap();
+        probe(&dir.path().join("history.jsonl")).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left");
+        assert!(probe(dir.path()).is_err());
+        assert!(probe(&dir.path().join("no/where")).is_err());
     }
 
     #[test]
