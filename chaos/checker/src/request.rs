@@ -91,12 +91,11 @@ impl<'a> Request<'a> {
         for Issue { operation, recipient, .. } in self.issues() {
             let asked: &mut Asked = by_recipient.entry(recipient).or_default();
             let invoked = operation.invoked;
-            match operation.outcome {
-                Outcome::Issued { replayed: false, .. } => {
-                    asked.first.get_or_insert(invoked);
-                }
-                Outcome::Refused => asked.refused = asked.refused.max(Some(invoked)),
-                _ => {}
+            if matches!(operation.outcome, Outcome::Issued { replayed: false, .. }) {
+                asked.first.get_or_insert(invoked);
+            }
+            if operation.outcome == Outcome::Refused {
+                asked.refused = asked.refused.max(Some(invoked));
             }
             if matches!(operation.outcome, Outcome::Issued { .. } | Outcome::Unknown) {
                 asked.earliest = Some(asked.earliest.map_or(invoked, |at| at.min(invoked)));
