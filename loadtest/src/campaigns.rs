@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::demand::request_id;
 use crate::error::LoadError;
 use crate::options::{Options, Target};
-use crate::recorder::RecordedCampaign;
+use crate::recorder::{RecordedCampaign, Terms};
 
 /// How many campaigns are created at a time.
 const CREATIONS_MAX: usize = 16;
@@ -43,7 +43,7 @@ pub(crate) async fn prepare(
         Target::Existing { campaign_id } => {
             let found = get(&mut channels.clone(), campaign_id, options.give_up_after).await?;
             // Others may give load to it as well, now or later.
-            Ok(vec![recorded(&found, clock, false)])
+            Ok(vec![recorded(&found, clock, None)])
         }
     }
 }
@@ -74,7 +74,8 @@ pub(crate) async fn create(
     });
     let answer = answer.await.map_err(LoadError::call("create a campaign"))?.into_inner();
     let campaign = answer.campaign.ok_or(LoadError::BrokenAnswer("no campaign"))?;
-    Ok(recorded(&campaign, clock, true))
+    let (quota, per_recipient_limit) = (*quota, *per_recipient_limit);
+    Ok(recorded(&campaign, clock, Some(Terms { quota, per_recipient_limit, start })))
 }
 
 /// Finds a campaign.
@@ -92,14 +93,15 @@ pub(crate) async fn get(
     answer.campaign.ok_or(LoadError::BrokenAnswer("no campaign"))
 }
 
-fn recorded(campaign: &v1::Campaign, clock: &Clock, is_complete: bool) -> RecordedCampaign {
+fn recorded(campaign: &v1::Campaign, clock: &Clock, created: Option<Terms>) -> RecordedCampaign {
     let start = campaign.start_time.and_then(|time| SystemTime::try_from(time).ok());
     let starts = start.map_or(0, |start| clock.of_wall(start));
     RecordedCampaign {
         id: campaign.campaign_id.clone(),
         // A start that lies behind is none that anybody waits for, even if clocks differ a little.
         starts: if starts > clock.now() { starts } else { 0 },
-        is_complete,
+        is_complete: created.is_some(),
+        created,
         operations: Vec::new(),
     }
 }

@@ -11,7 +11,7 @@ use crate::channels::Channels;
 use crate::client::Caller;
 use crate::error::LoadError;
 use crate::readback::{self, PATIENCE, Rows};
-use crate::recorder::RecordedCampaign;
+use crate::recorder::{RecordedCampaign, Terms};
 
 /// Which campaigns are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,9 @@ pub struct Judged {
     pub verdict: Verdict,
     /// How many coupons were issued before the start of their campaign, by log time.
     pub issued_before_start: u64,
+    /// Campaigns that are gone, or have another quota, limit or start than they were created with, in
+    /// words.
+    pub changed: Vec<String>,
     /// How long after its start the last coupon of a campaign was issued, by log time; the longest
     /// of all campaigns that are sold out, `None` if there is none.
     pub sold_out_after: Option<Duration>,
@@ -53,6 +56,7 @@ impl Judged {
             history: History { faults, replicas, ..History::default() },
             verdict: Verdict::default(),
             issued_before_start: 0,
+            changed: Vec::new(),
             sold_out_after: None,
         }
     }
@@ -60,7 +64,7 @@ impl Judged {
     /// Whether every promise was kept.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.verdict.is_ok() && self.issued_before_start == 0
+        self.verdict.is_ok() && self.issued_before_start == 0 && self.changed.is_empty()
     }
 }
 
@@ -124,6 +128,9 @@ pub(crate) fn judge(
         if let Some(seen) = &mut seen {
             seen.operations.extend(count);
         }
+        if let Some(created) = seen.as_ref().and_then(|seen| seen.created) {
+            judged.changed.extend(change(&campaign, created));
+        }
         judged.issued_before_start += rows.before_start;
         if i64::try_from(rows.coupons.len()).is_ok_and(|count| count >= campaign.quota) {
             let lasted = rows.last_issued.zip(start_of(&campaign));
@@ -134,6 +141,7 @@ pub(crate) fn judge(
     }
     // A campaign that is gone has lost all that was answered about it.
     for seen in recorded.into_values() {
+        judged.changed.push(format!("campaign {} is gone", seen.id));
         let gone = v1::Campaign { campaign_id: seen.id.clone(), ..v1::Campaign::default() };
         judged.history.campaigns.push(assembled(&gone, Vec::new(), Some(seen)));
     }
@@ -155,6 +163,15 @@ fn start_of(campaign: &v1::Campaign) -> Option<SystemTime> {
     campaign.start_time.and_then(|start| SystemTime::try_from(start).ok())
 }
 
+/// In what a campaign differs from how it was created.
+fn change(campaign: &v1::Campaign, created: Terms) -> Option<String> {
+    let is_same = campaign.quota == i64::from(created.quota)
+        && i64::from(campaign.per_recipient_limit) == i64::from(created.per_recipient_limit)
+        && created.start.is_none_or(|start| start_of(campaign) == Some(start));
+    let id = &campaign.campaign_id;
+    (!is_same).then(|| format!("campaign {id} has not the terms that it was created with"))
+}
+
 fn is_not_found(status: &tonic::Status) -> bool {
     status.code() == tonic::Code::NotFound
 }
@@ -164,12 +181,16 @@ fn assembled(
     rows: Vec<coupon_checker::Coupon>,
     seen: Option<RecordedCampaign>,
 ) -> Campaign {
+    let created = seen.as_ref().and_then(|seen| seen.created);
     let (operations, is_complete) =
         seen.map_or_else(Default::default, |seen| (seen.operations, seen.is_complete));
+    let quota = campaign.quota.unsigned_abs();
+    let limit = campaign.per_recipient_limit.unsigned_abs();
     Campaign {
         id: campaign.campaign_id.clone(),
-        quota: campaign.quota.unsigned_abs(),
-        per_recipient_limit: campaign.per_recipient_limit.unsigned_abs().into(),
+        // What was promised is what it was created with, whatever it says of itself now.
+        quota: created.map_or(quota, |created| created.quota.into()),
+        per_recipient_limit: created.map_or(limit, |created| created.per_recipient_limit).into(),
         rows,
         operations,
         is_complete,

@@ -49,7 +49,7 @@ pub use load_test::{LoadTest, Observer, Recording, judge_all};
 pub use options::{BATCH_MAX, CAMPAIGNS_MAX, IN_FLIGHT_MAX, Options, Pattern, Target};
 pub use popularity::{NoPopularity, Popularity};
 pub use progress::Show;
-pub use recorder::{LATE_AFTER, RecordedCampaign};
+pub use recorder::{LATE_AFTER, RecordedCampaign, Terms};
 pub use report::{Conditions, Latency, Report, Stampede};
 pub use schedule::EARLY_LEAD;
 pub use series::Slot;

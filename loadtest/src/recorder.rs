@@ -4,7 +4,7 @@
 //! much again when it is read back, so that a run of a million needs some 350 MB to be judged.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use coupon_checker::{Operation, Outcome};
 use hdrhistogram::Histogram;
@@ -36,8 +36,21 @@ pub struct RecordedCampaign {
     pub starts: u64,
     /// Whether it was new, so that all calls for it are known.
     pub is_complete: bool,
+    /// What it was created with; `None` if it had existed before.
+    pub created: Option<Terms>,
     /// Every call.
     pub operations: Vec<Operation>,
+}
+
+/// What a campaign was created with, and must still have when all is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// How many coupons it has.
+    pub quota: u32,
+    /// How many coupons a recipient may hold; 0 is no limit.
+    pub per_recipient_limit: u32,
+    /// When it starts; `None` if that was left to the server.
+    pub start: Option<SystemTime>,
 }
 
 /// The figures of a run.
@@ -245,8 +258,13 @@ mod tests {
     const MILLISECOND: u64 = 1_000_000;
 
     fn recorder(starts: u64) -> Recorder {
-        let campaign =
-            RecordedCampaign { id: "a".into(), starts, is_complete: true, operations: Vec::new() };
+        let campaign = RecordedCampaign {
+            id: "a".into(),
+            starts,
+            is_complete: true,
+            created: None,
+            operations: Vec::new(),
+        };
         Recorder::new(vec![campaign], 0, starts, Some(1))
     }
 

@@ -144,6 +144,8 @@ pub struct Report {
     pub stampede: Option<Stampede>,
     /// Coupons that were issued before the start of their campaign, by log time.
     pub issued_before_start: u64,
+    /// Campaigns that are gone, or have other terms than they were created with.
+    pub changed: Vec<String>,
     /// What the checker says; `None` if the campaigns could not be read back.
     pub verdict: Option<Verdict>,
     /// The thresholds that were missed; empty if there are none.
@@ -224,6 +226,7 @@ impl Report {
             was_stopped: sending.was_stopped && options.duration.is_some(),
             stampede,
             issued_before_start: judged.issued_before_start,
+            changed: judged.changed.clone(),
             verdict: Some(judged.verdict.clone()),
             missed: Vec::new(),
             slot_ms: figures.series.slot_ms(),

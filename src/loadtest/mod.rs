@@ -56,6 +56,9 @@ async fn judge(args: &LoadtestArgs, recording: Recording) -> anyhow::Result<()> 
     if early > 0 {
         bail!("{early} coupons were issued before the start of their campaign");
     }
+    if !judged.changed.is_empty() {
+        bail!("{}", judged.changed.join("; "));
+    }
     kept(&judged.verdict)?;
     if !report.missed.is_empty() {
         bail!("{}", report.missed.join("; "));

@@ -34,6 +34,8 @@ pub(crate) struct Faults {
     pub(crate) still: Option<(Duration, Duration)>,
     /// Coupons are issued beyond the quota.
     pub(crate) oversells: bool,
+    /// Campaigns get one coupon more than was asked for.
+    pub(crate) widens: bool,
     /// Coupons are issued before the start.
     pub(crate) starts_early: bool,
     /// All calls are answered with a fault.
@@ -240,7 +242,7 @@ impl CampaignService for FakeRouter {
         let request = request.into_inner();
         let campaign = v1::Campaign {
             campaign_id: request.campaign_id.clone(),
-            quota: request.quota,
+            quota: request.quota + i64::from(self.faults.widens),
             start_time: Some(request.start_time.unwrap_or(self.now().into())),
             per_recipient_limit: request.per_recipient_limit,
             remaining: request.quota,

@@ -18,6 +18,15 @@ async fn overselling_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn other_terms_than_were_asked_for_are_found() {
+    let router = FakeRouter::new(Faults { widens: true, ..Faults::default() });
+    let (judged, report) = router.test(Options { target: new_campaign(30), ..open(50, 1) }).await;
+    assert!(!judged.is_ok() && !report.is_ok);
+    assert!(report.changed[0].contains("test-1 has not the terms"), "{:?}", report.changed);
+    assert_eq!(judged.verdict.found(Check::Oversold), 1, "{}", judged.verdict);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_early_start_is_found() {
     let router = FakeRouter::new(Faults { starts_early: true, ..Faults::default() });
     let pattern = Pattern::Stampede { callers: 100, start_in: Duration::from_secs(5) };
