@@ -10,11 +10,12 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use crate::answer::{Answer, of_status};
+use crate::channels::Channels;
 use crate::clock::Clock;
 use crate::demand::request_id;
 use crate::error::LoadError;
 use crate::options::{Options, Target};
-use crate::recorder::RecordedCampaign;
+use crate::recorder::{RecordedCampaign, Terms};
 
 /// How many campaigns are created at a time.
 const CREATIONS_MAX: usize = 16;
@@ -22,29 +23,34 @@ const CREATIONS_MAX: usize = 16;
 /// The pause before a request is sent again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long one attempt to read something small may take, so that a router that is silent does not
+/// take all the time there is.
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Makes sure that the campaigns exist. New ones start at `start`; `None`: at once.
 pub(crate) async fn prepare(
-    channel: &Channel,
+    channels: &Channels,
     options: &Options,
     clock: &Clock,
     start: Option<SystemTime>,
 ) -> Result<Vec<RecordedCampaign>, LoadError> {
     match &options.target {
         Target::New { count, .. } => {
-            let created = (1..=*count).map(|number| create(channel, options, clock, number, start));
+            let created =
+                (1..=*count).map(|number| create(channels.clone(), options, clock, number, start));
             stream::iter(created).buffered(CREATIONS_MAX).try_collect().await
         }
         Target::Existing { campaign_id } => {
-            let found = get(channel, campaign_id, options.give_up_after).await?;
-            let is_complete = found.issued == 0;
-            Ok(vec![recorded(&found, clock, is_complete)])
+            let found = get(&mut channels.clone(), campaign_id, options.give_up_after).await?;
+            // Others may give load to it as well, now or later.
+            Ok(vec![recorded(&found, clock, None)])
         }
     }
 }
 
 /// Creates the campaign number `number` of a run, from 1.
 pub(crate) async fn create(
-    channel: &Channel,
+    mut channels: Channels,
     options: &Options,
     clock: &Clock,
     number: u32,
@@ -62,56 +68,58 @@ pub(crate) async fn create(
         request_id: request_id(),
         ..v1::CreateCampaignRequest::default()
     };
-    let client = CampaignServiceClient::new(channel.clone());
-    let answer = patiently(options.give_up_after, || {
-        let (mut client, request) = (client.clone(), request.clone());
-        let request = limited(request, options.attempt_timeout);
-        async move { client.create_campaign(request).await }
+    let answer = patiently(&mut channels, options.give_up_after, |channel| {
+        let request = limited(request.clone(), options.attempt_timeout);
+        async move { CampaignServiceClient::new(channel).create_campaign(request).await }
     });
     let answer = answer.await.map_err(LoadError::call("create a campaign"))?.into_inner();
     let campaign = answer.campaign.ok_or(LoadError::BrokenAnswer("no campaign"))?;
-    Ok(recorded(&campaign, clock, true))
+    let (quota, per_recipient_limit) = (*quota, *per_recipient_limit);
+    Ok(recorded(&campaign, clock, Some(Terms { quota, per_recipient_limit, start })))
 }
 
 /// Finds a campaign.
 pub(crate) async fn get(
-    channel: &Channel,
+    channels: &mut Channels,
     campaign_id: &str,
     patience: Duration,
 ) -> Result<v1::Campaign, LoadError> {
-    let client = CampaignServiceClient::new(channel.clone());
     let request = v1::GetCampaignRequest { campaign_id: campaign_id.to_owned() };
-    let answer = patiently(patience, || {
-        let (mut client, request) = (client.clone(), limited(request.clone(), patience));
-        async move { client.get_campaign(request).await }
+    let answer = patiently(channels, patience, |channel| {
+        let request = limited(request.clone(), ATTEMPT_TIMEOUT.min(patience));
+        async move { CampaignServiceClient::new(channel).get_campaign(request).await }
     });
     let answer = answer.await.map_err(LoadError::call("get the campaign"))?.into_inner();
     answer.campaign.ok_or(LoadError::BrokenAnswer("no campaign"))
 }
 
-fn recorded(campaign: &v1::Campaign, clock: &Clock, is_complete: bool) -> RecordedCampaign {
+fn recorded(campaign: &v1::Campaign, clock: &Clock, created: Option<Terms>) -> RecordedCampaign {
     let start = campaign.start_time.and_then(|time| SystemTime::try_from(time).ok());
     let starts = start.map_or(0, |start| clock.of_wall(start));
     RecordedCampaign {
         id: campaign.campaign_id.clone(),
         // A start that lies behind is none that anybody waits for, even if clocks differ a little.
         starts: if starts > clock.now() { starts } else { 0 },
-        is_complete,
+        is_complete: created.is_some(),
+        created,
         operations: Vec::new(),
     }
 }
 
-/// Calls until there is an answer, or so long; returns the last one.
+/// Calls over one connection after the other until there is an answer, or so long; returns the last
+/// one.
 pub(crate) async fn patiently<T, F: Future<Output = Result<T, Status>>>(
+    channels: &mut Channels,
     patience: Duration,
-    mut call: impl FnMut() -> F,
+    mut call: impl FnMut(Channel) -> F,
 ) -> Result<T, Status> {
     let end = Instant::now() + patience;
     loop {
-        match call().await {
+        match call(channels.current()).await {
             Err(status)
                 if matches!(of_status(&status), Answer::Again { .. }) && Instant::now() < end =>
             {
+                channels.advance();
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
             answer => return answer,

@@ -14,10 +14,10 @@ use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use tokio::time::Instant;
 use tonic::Request;
-use tonic::transport::Channel;
 use uuid::Uuid;
 
 use crate::answer::{Answer, NO_ANSWER, NOT_STARTED, Reason, of_item, of_response, of_status};
+use crate::channels::Channels;
 use crate::clock::Clock;
 
 /// The pause before the first repetition; each further one is twice as long.
@@ -83,10 +83,10 @@ pub(crate) struct Finished {
     pub(crate) again: Vec<Reason>,
 }
 
-/// Makes calls over one connection.
+/// Makes calls, each attempt over the connection after the one before.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    pub(crate) channel: Channel,
+    pub(crate) channels: Channels,
     pub(crate) clock: Clock,
     pub(crate) persistence: Arc<Persistence>,
 }
@@ -234,23 +234,25 @@ impl Caller {
         self.clock.instant(from) + self.persistence.give_up_after
     }
 
-    /// Waits before another attempt. Returns false if there is none.
-    async fn pause(&self, pause: Duration, end: Instant) -> bool {
+    /// Waits before another attempt, which goes over the next connection. Returns false if there is
+    /// none.
+    async fn pause(&mut self, pause: Duration, end: Instant) -> bool {
         if self.is_stopping() || Instant::now() + pause >= end {
             return false;
         }
         tokio::time::sleep(pause).await;
+        self.channels.advance();
         !self.is_stopping()
     }
 
     /// Asks for one coupon. `starts` is when the campaign starts.
-    pub(crate) async fn issue(self, want: Want, intended: u64, starts: u64) -> Finished {
-        let mut client = CouponServiceClient::new(self.channel.clone());
+    pub(crate) async fn issue(mut self, want: Want, intended: u64, starts: u64) -> Finished {
         let end = self.end(intended, starts);
         let mut pursuit = Pursuit::begin(want, self.clock.now());
         loop {
             pursuit.resume(&self);
             let request = self.request(pursuit.request(), end);
+            let mut client = CouponServiceClient::new(self.channels.current());
             let answer = match client.issue_coupon(request).await {
                 Ok(response) => of_response(response.into_inner()),
                 Err(status) => of_status(&status),
@@ -268,12 +270,11 @@ impl Caller {
     /// Asks for several coupons in one call. What has no answer is asked for again, in a call
     /// without the rest.
     pub(crate) async fn issue_batch(
-        self,
+        mut self,
         wants: Vec<Want>,
         intended: u64,
         starts: u64,
     ) -> Vec<Finished> {
-        let mut client = CouponServiceClient::new(self.channel.clone());
         let end = self.end(intended, starts);
         let now = self.clock.now();
         let mut open: Vec<Pursuit> =
@@ -285,6 +286,7 @@ impl Caller {
             }
             let requests = open.iter().map(Pursuit::request).collect();
             let message = v1::BatchIssueCouponsRequest { requests };
+            let mut client = CouponServiceClient::new(self.channels.current());
             let answer = client.batch_issue_coupons(self.request(message, end)).await;
             let mut answers = answers(answer.map(tonic::Response::into_inner), open.len());
             let mut pause_max = Duration::ZERO;
@@ -315,7 +317,7 @@ impl Caller {
 
     /// Reads a campaign's counters, once.
     pub(crate) async fn count(self, campaign_id: &str) -> Operation {
-        let mut client = CampaignServiceClient::new(self.channel.clone());
+        let mut client = CampaignServiceClient::new(self.channels.current());
         let message = v1::GetCampaignRequest { campaign_id: campaign_id.to_owned() };
         let end = Instant::now() + self.persistence.attempt_timeout;
         let invoked = self.clock.now();

@@ -10,9 +10,9 @@ use std::time::Duration;
 use coupon_checker::Operation;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::{AbortHandle, JoinSet};
-use tonic::transport::Channel;
 
 use crate::campaigns;
+use crate::channels::Channels;
 use crate::client::{Caller, Finished, Persistence, Want};
 use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
@@ -54,7 +54,7 @@ enum Done {
 pub(crate) struct Engine {
     pub(crate) options: Options,
     pub(crate) clock: Clock,
-    pub(crate) channels: Vec<Channel>,
+    pub(crate) channels: Channels,
     pub(crate) pacer: Pacer,
     pub(crate) progress: Progress,
     pub(crate) recorder: Recorder,
@@ -90,7 +90,6 @@ struct Run {
     ends: Option<u64>,
     tasks: JoinSet<Done>,
     in_flight: usize,
-    next_channel: usize,
     next_read: usize,
     /// The creation of a campaign that follows one of the given number.
     creations: Vec<(usize, AbortHandle)>,
@@ -171,7 +170,6 @@ impl Run {
             ends,
             tasks: JoinSet::new(),
             in_flight: 0,
-            next_channel: 0,
             next_read: 0,
             creations: Vec::new(),
             created,
@@ -270,7 +268,7 @@ impl Run {
             let batch = u64::from(self.engine.options.batch.unwrap_or(1));
             self.sending.unsent = left * batch;
         }
-        self.engine.recorder.end(now);
+        self.engine.recorder.end_sending(now);
     }
 
     /// Nothing more is sent, not even again.
@@ -283,9 +281,9 @@ impl Run {
     }
 
     fn caller(&mut self) -> Caller {
-        self.next_channel = (self.next_channel + 1) % self.engine.channels.len();
+        self.engine.channels.advance();
         Caller {
-            channel: self.engine.channels[self.next_channel].clone(),
+            channels: self.engine.channels.clone(),
             clock: self.engine.clock,
             persistence: Arc::clone(&self.persistence),
         }
@@ -376,9 +374,9 @@ impl Run {
         }
         self.created += 1;
         let (number, clock) = (self.created, self.engine.clock);
-        let (channel, options) = (self.engine.channels[0].clone(), self.engine.options.clone());
+        let (channels, options) = (self.engine.channels.clone(), self.engine.options.clone());
         let creation = self.tasks.spawn(async move {
-            let created = campaigns::create(&channel, &options, &clock, number, None).await;
+            let created = campaigns::create(channels, &options, &clock, number, None).await;
             Done::Created(after, created)
         });
         self.creations.push((after, creation));
@@ -401,6 +399,8 @@ impl Run {
     }
 
     async fn end(mut self) -> (Recorder, Sending) {
+        self.engine.recorder.end();
+        self.show();
         self.engine.progress.finish();
         // Reads and creations that are still under way are of no use any more.
         self.tasks.shutdown().await;

@@ -3,7 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use coupon_checker::History;
 use tonic::Status;
+
+use crate::report::Report;
 
 /// Why a load test could not be carried out. What a system under load answers is no such error.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,24 @@ pub enum LoadError {
         /// Why it failed.
         source: io::Error,
     },
+    /// Load was given, and the campaigns could not be read back, so that nothing was judged.
+    #[error("read the campaigns back")]
+    Unread {
+        /// What there is all the same.
+        unjudged: Box<Unjudged>,
+        /// Why they could not be read.
+        source: Box<LoadError>,
+    },
+}
+
+/// A run of which nothing was judged.
+#[derive(Debug)]
+pub struct Unjudged {
+    /// The calls. There are no coupons to judge them by: it is to be written with
+    /// [`history_file::write_calls`](crate::history_file::write_calls).
+    pub history: History,
+    /// The figures, without a verdict.
+    pub report: Report,
 }
 
 impl LoadError {

@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use coupon_checker::History;
-use coupon_checker::file::{Assembler, ReadError, records};
+use coupon_checker::file::{Assembler, ReadError, Record, records, records_of_calls};
+use tempfile::NamedTempFile;
 
 use crate::clock::Clock;
 use crate::error::LoadError;
@@ -25,10 +26,28 @@ const OWNER_ONLY: u32 = 0o600;
 /// # Errors
 /// When the file cannot be written.
 pub fn write(path: &Path, history: &History, clock: &Clock) -> Result<(), LoadError> {
-    let began = humantime::format_rfc3339_nanos(clock.began_at()).to_string();
+    write_records(path, records(history, &began(clock)))
+}
+
+/// Writes the calls of a history whose coupons could not be read back. It is refused when it is read.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_calls(path: &Path, history: &History, clock: &Clock) -> Result<(), LoadError> {
+    write_records(path, records_of_calls(history, &began(clock)))
+}
+
+fn began(clock: &Clock) -> String {
+    humantime::format_rfc3339_nanos(clock.began_at()).to_string()
+}
+
+fn write_records<'a>(
+    path: &Path,
+    records: impl Iterator<Item = Record<'a>>,
+) -> Result<(), LoadError> {
     replace(path, OWNER_ONLY, |file| {
         let mut file = BufWriter::with_capacity(BUFFER_BYTES, file);
-        for record in records(history, &began) {
+        for record in records {
             file.write_all(record.to_line().as_bytes())?;
             file.write_all(b"\n")?;
         }
@@ -66,18 +85,33 @@ pub(crate) fn replace(
     fill: impl FnOnce(&mut File) -> std::io::Result<()>,
 ) -> Result<(), LoadError> {
     let write = || {
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            Some(_) | None => Path::new("."),
-        };
-        let permissions = Permissions::from_mode(mode);
-        let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(directory)?;
+        let mut file = beside(path, mode)?;
         fill(file.as_file_mut())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
     write().map_err(|source| LoadError::File { what: "write", path: path.into(), source })
+}
+
+/// Finds out whether a file can be written, before there is anything to write. Nothing is left of it.
+///
+/// # Errors
+/// When it cannot.
+pub fn probe(path: &Path) -> Result<(), LoadError> {
+    let is_directory = path.is_dir().then(|| Error::from(ErrorKind::IsADirectory));
+    let tried = is_directory.map_or_else(|| beside(path, OWNER_ONLY).map(drop), Err);
+    tried.map_err(|source| LoadError::File { what: "write", path: path.into(), source })
+}
+
+/// A file in the directory of another one, which is removed if it does not take its place.
+fn beside(path: &Path, mode: u32) -> std::io::Result<NamedTempFile> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    };
+    let permissions = Permissions::from_mode(mode);
+    tempfile::Builder::new().permissions(permissions).tempfile_in(directory)
 }
 
 #[cfg(test)]
@@ -121,6 +155,24 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_written_is_found_before() {
+        let dir = tempfile::tempdir().unwrap();
+        probe(&dir.path().join("history.jsonl")).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left");
+        assert!(probe(dir.path()).is_err());
+        assert!(probe(&dir.path().join("no/where")).is_err());
+    }
+
+    #[test]
+    fn calls_alone_are_kept_and_not_judged() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history.jsonl");
+        write_calls(&path, &history(), &Clock::start()).unwrap();
+        let cause = read(&path).unwrap_err().source().unwrap().to_string();
+        assert!(cause.contains("never read back"), "{cause}");
+    }
+
+    #[test]
     fn a_wrong_line_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history.jsonl");
@@ -130,7 +182,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let error = read(&path).unwrap_err();
         let cause = error.source().unwrap().to_string();
-        assert!(cause.contains("line 5") || cause.contains("line 4"), "{cause}");
+        assert!(cause.contains("line 6"), "{cause}");
         assert!(read(&dir.path().join("nothing")).is_err());
         assert!(write(&dir.path().join("no/where"), &history(), &Clock::start()).is_err());
     }

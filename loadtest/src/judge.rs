@@ -1,17 +1,17 @@
 //! The verdict: what was read back, judged against what was recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use coupon_checker::{Campaign, Fault, History, Outcome, Replica, Verdict, check};
+use coupon_checker::{Campaign, Fault, History, Operation, Outcome, Replica, Verdict, check};
 use coupon_proto::v1;
-use tonic::transport::Channel;
 
 use crate::campaigns;
+use crate::channels::Channels;
 use crate::client::Caller;
 use crate::error::LoadError;
-use crate::readback::{self, PATIENCE};
-use crate::recorder::RecordedCampaign;
+use crate::readback::{self, PATIENCE, Rows};
+use crate::recorder::{RecordedCampaign, Terms};
 
 /// Which campaigns are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,36 +40,57 @@ pub struct Judged {
     pub verdict: Verdict,
     /// How many coupons were issued before the start of their campaign, by log time.
     pub issued_before_start: u64,
+    /// Campaigns that are gone, or have another quota, limit or start than they were created with, in
+    /// words.
+    pub changed: Vec<String>,
     /// How long after its start the last coupon of a campaign was issued, by log time; the longest
     /// of all campaigns that are sold out, `None` if there is none.
     pub sold_out_after: Option<Duration>,
 }
 
 impl Judged {
+    /// Before anything was judged.
+    fn begin(evidence: Evidence) -> Self {
+        let Evidence { faults, replicas } = evidence;
+        Self {
+            history: History { faults, replicas, ..History::default() },
+            verdict: Verdict::default(),
+            issued_before_start: 0,
+            changed: Vec::new(),
+            sold_out_after: None,
+        }
+    }
+
     /// Whether every promise was kept.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.verdict.is_ok() && self.issued_before_start == 0
+        self.verdict.is_ok() && self.issued_before_start == 0 && self.changed.is_empty()
     }
 }
 
-/// Reads campaigns back and judges them. `caller` asks for the counters once more, so that they are
-/// compared with the coupons.
-pub(crate) async fn judge(
-    channel: &Channel,
+/// A campaign as it was read back.
+pub(crate) struct Found {
+    campaign: v1::Campaign,
+    rows: Rows,
+    /// A last read of its counters, to be compared with the coupons.
+    count: Option<Operation>,
+}
+
+/// Reads back the campaigns that were recorded, or all there are. `caller` asks for the counters of
+/// the recorded ones once more.
+pub(crate) async fn read(
+    channels: &mut Channels,
     caller: Option<&Caller>,
-    recorded: Vec<RecordedCampaign>,
+    recorded: &[RecordedCampaign],
     scope: Scope,
-    evidence: Evidence,
-) -> Result<Judged, LoadError> {
-    let mut recorded: BTreeMap<String, RecordedCampaign> =
-        recorded.into_iter().map(|campaign| (campaign.id.clone(), campaign)).collect();
+) -> Result<Vec<Found>, LoadError> {
+    let ids: BTreeSet<&str> = recorded.iter().map(|campaign| campaign.id.as_str()).collect();
     let listed = match scope {
-        Scope::All => readback::list(channel).await?,
+        Scope::All => readback::list(channels).await?,
         Scope::Recorded => {
-            let mut found = Vec::with_capacity(recorded.len());
-            for id in recorded.keys() {
-                match campaigns::get(channel, id, PATIENCE).await {
+            let mut found = Vec::with_capacity(ids.len());
+            for id in &ids {
+                match campaigns::get(channels, id, PATIENCE).await {
                     Ok(campaign) => found.push(campaign),
                     // It is judged as one that has lost everything.
                     Err(LoadError::Call { status, .. }) if is_not_found(&status) => {}
@@ -79,27 +100,40 @@ pub(crate) async fn judge(
             found
         }
     };
-    let mut judged = Judged {
-        history: History {
-            faults: evidence.faults,
-            replicas: evidence.replicas,
-            ..History::default()
-        },
-        verdict: Verdict::default(),
-        issued_before_start: 0,
-        sold_out_after: None,
-    };
+    let mut found = Vec::with_capacity(listed.len());
     for campaign in listed {
-        let mut seen = recorded.remove(&campaign.campaign_id);
-        if let (Some(caller), Some(seen)) = (caller, &mut seen) {
-            let read = caller.clone().count(&campaign.campaign_id).await;
-            seen.operations.extend((read.outcome != Outcome::Unknown).then_some(read));
+        let id = campaign.campaign_id.as_str();
+        let mut count = None;
+        if let Some(caller) = caller.filter(|_| ids.contains(id)) {
+            let caller = Caller { channels: channels.clone(), ..caller.clone() };
+            count = Some(caller.count(id).await).filter(|read| read.outcome != Outcome::Unknown);
         }
-        let start = campaign.start_time.and_then(|start| SystemTime::try_from(start).ok());
-        let rows = readback::rows(channel, &campaign.campaign_id, start).await?;
+        let rows = readback::rows(channels, id, start_of(&campaign)).await?;
+        found.push(Found { campaign, rows, count });
+    }
+    Ok(found)
+}
+
+/// Judges what was recorded by what was read back.
+pub(crate) fn judge(
+    found: Vec<Found>,
+    recorded: Vec<RecordedCampaign>,
+    evidence: Evidence,
+) -> Judged {
+    let mut recorded: BTreeMap<String, RecordedCampaign> =
+        recorded.into_iter().map(|campaign| (campaign.id.clone(), campaign)).collect();
+    let mut judged = Judged::begin(evidence);
+    for Found { campaign, rows, count } in found {
+        let mut seen = recorded.remove(&campaign.campaign_id);
+        if let Some(seen) = &mut seen {
+            seen.operations.extend(count);
+        }
+        if let Some(created) = seen.as_ref().and_then(|seen| seen.created) {
+            judged.changed.extend(change(&campaign, created));
+        }
         judged.issued_before_start += rows.before_start;
         if i64::try_from(rows.coupons.len()).is_ok_and(|count| count >= campaign.quota) {
-            let lasted = rows.last_issued.zip(start);
+            let lasted = rows.last_issued.zip(start_of(&campaign));
             let lasted = lasted.and_then(|(last, start)| last.duration_since(start).ok());
             judged.sold_out_after = judged.sold_out_after.max(lasted);
         }
@@ -107,11 +141,35 @@ pub(crate) async fn judge(
     }
     // A campaign that is gone has lost all that was answered about it.
     for seen in recorded.into_values() {
+        judged.changed.push(format!("campaign {} is gone", seen.id));
         let gone = v1::Campaign { campaign_id: seen.id.clone(), ..v1::Campaign::default() };
         judged.history.campaigns.push(assembled(&gone, Vec::new(), Some(seen)));
     }
     judged.verdict = check(&judged.history);
-    Ok(judged)
+    judged
+}
+
+/// What was recorded, when nothing could be read back: without coupons, and not judged.
+pub(crate) fn unread(recorded: Vec<RecordedCampaign>, evidence: Evidence) -> Judged {
+    let mut unread = Judged::begin(evidence);
+    for seen in recorded {
+        let unknown = v1::Campaign { campaign_id: seen.id.clone(), ..v1::Campaign::default() };
+        unread.history.campaigns.push(assembled(&unknown, Vec::new(), Some(seen)));
+    }
+    unread
+}
+
+fn start_of(campaign: &v1::Campaign) -> Option<SystemTime> {
+    campaign.start_time.and_then(|start| SystemTime::try_from(start).ok())
+}
+
+/// In what a campaign differs from how it was created.
+fn change(campaign: &v1::Campaign, created: Terms) -> Option<String> {
+    let is_same = campaign.quota == i64::from(created.quota)
+        && i64::from(campaign.per_recipient_limit) == i64::from(created.per_recipient_limit)
+        && created.start.is_none_or(|start| start_of(campaign) == Some(start));
+    let id = &campaign.campaign_id;
+    (!is_same).then(|| format!("campaign {id} has not the terms that it was created with"))
 }
 
 fn is_not_found(status: &tonic::Status) -> bool {
@@ -123,12 +181,16 @@ fn assembled(
     rows: Vec<coupon_checker::Coupon>,
     seen: Option<RecordedCampaign>,
 ) -> Campaign {
+    let created = seen.as_ref().and_then(|seen| seen.created);
     let (operations, is_complete) =
         seen.map_or_else(Default::default, |seen| (seen.operations, seen.is_complete));
+    let quota = campaign.quota.unsigned_abs();
+    let limit = campaign.per_recipient_limit.unsigned_abs();
     Campaign {
         id: campaign.campaign_id.clone(),
-        quota: campaign.quota.unsigned_abs(),
-        per_recipient_limit: campaign.per_recipient_limit.unsigned_abs().into(),
+        // What was promised is what it was created with, whatever it says of itself now.
+        quota: created.map_or(quota, |created| created.quota.into()),
+        per_recipient_limit: created.map_or(limit, |created| created.per_recipient_limit).into(),
         rows,
         operations,
         is_complete,

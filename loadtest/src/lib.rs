@@ -20,6 +20,7 @@
 mod answer;
 mod bottleneck;
 mod campaigns;
+mod channels;
 mod client;
 mod clock;
 mod demand;
@@ -42,13 +43,13 @@ mod thresholds;
 
 pub use bottleneck::Bottleneck;
 pub use clock::Clock;
-pub use error::LoadError;
+pub use error::{LoadError, Unjudged};
 pub use judge::{Evidence, Judged, Scope};
 pub use load_test::{LoadTest, Observed, Observer, Recording, judge_all};
 pub use options::{BATCH_MAX, CAMPAIGNS_MAX, IN_FLIGHT_MAX, Options, Pattern, Target};
 pub use popularity::{NoPopularity, Popularity};
 pub use progress::Show;
-pub use recorder::{LATE_AFTER, RecordedCampaign};
+pub use recorder::{LATE_AFTER, RecordedCampaign, Terms};
 pub use report::{Conditions, Latency, Report, Stampede};
 pub use schedule::EARLY_LEAD;
 pub use series::Slot;

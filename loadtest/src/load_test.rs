@@ -7,12 +7,13 @@ use coupon_checker::Operation;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::campaigns;
+use crate::channels::Channels;
 use crate::client::{Caller, Persistence};
 use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
 use crate::engine::{Engine, Sending};
-use crate::error::LoadError;
-use crate::judge::{Evidence, Judged, Scope, judge};
+use crate::error::{LoadError, Unjudged};
+use crate::judge::{Evidence, Judged, Scope, judge, read, unread};
 use crate::options::{Options, Pattern};
 use crate::pacer::Pacer;
 use crate::progress::{Progress, Show};
@@ -55,7 +56,7 @@ pub struct LoadTest {
 struct Setup {
     options: Options,
     clock: Clock,
-    channels: Vec<Channel>,
+    channels: Channels,
     starts: u64,
 }
 
@@ -93,6 +94,7 @@ impl LoadTest {
         show: Show,
     ) -> Result<Self, LoadError> {
         let clock = Clock::start();
+        let channels = Channels::new(channels);
         let start = match options.pattern {
             // In whole microseconds, which is what the servers keep.
             Pattern::Stampede { start_in, .. } => {
@@ -103,7 +105,7 @@ impl LoadTest {
             }
             Pattern::Open { .. } | Pattern::Closed { .. } => None,
         };
-        let recorded = campaigns::prepare(&channels[0], &options, &clock, start).await?;
+        let recorded = campaigns::prepare(&channels, &options, &clock, start).await?;
         let starts = start.map_or(0, |start| clock.of_wall(start));
         let numbered = recorded.iter().enumerate();
         let in_demand = numbered.map(|(number, one)| (number, one.id.as_str().into())).collect();
@@ -197,7 +199,7 @@ impl Recording {
     /// Reads the campaigns back, judges them and reports.
     ///
     /// # Errors
-    /// When the campaigns cannot be read for a minute.
+    /// [`LoadError::Unread`] when the campaigns cannot be read for a minute from any router.
     pub async fn judge(
         self,
         scope: Scope,
@@ -209,7 +211,7 @@ impl Recording {
     /// The same with what others know: faults, and what the replicas hold.
     ///
     /// # Errors
-    /// When the campaigns cannot be read for a minute.
+    /// [`LoadError::Unread`] when the campaigns cannot be read for a minute from any router.
     pub async fn judge_with(
         self,
         scope: Scope,
@@ -217,7 +219,7 @@ impl Recording {
         evidence: Evidence,
     ) -> Result<(Judged, Report), LoadError> {
         let Self { setup, recorder, sending } = self;
-        let Setup { options, clock, channels, starts } = setup;
+        let Setup { options, clock, mut channels, starts } = setup;
         let Recorder { campaigns, figures } = recorder;
         let persistence = Persistence {
             attempt_timeout: options.attempt_timeout,
@@ -225,10 +227,13 @@ impl Recording {
             awaits_start: false,
             is_stopping: false.into(),
         };
-        let channel = channels[0].clone();
-        let caller = Caller { channel: channel.clone(), clock, persistence: Arc::new(persistence) };
+        let persistence = Arc::new(persistence);
+        let caller = Caller { channels: channels.clone(), clock, persistence };
         let count = campaigns.len();
-        let judged = judge(&channel, Some(&caller), campaigns, scope, evidence).await?;
+        let (judged, failure) = match read(&mut channels, Some(&caller), &campaigns, scope).await {
+            Ok(found) => (judge(found, campaigns, evidence), None),
+            Err(error) => (unread(campaigns, evidence), Some(error)),
+        };
         let material = Material {
             options: &options,
             clock: &clock,
@@ -239,7 +244,10 @@ impl Recording {
             judged: &judged,
         };
         let report = Report::new(material, conditions);
-        Ok((judged, report))
+        let Some(source) = failure else { return Ok((judged, report)) };
+        let report = Report { is_ok: false, verdict: None, ..report };
+        let unjudged = Box::new(Unjudged { history: judged.history, report });
+        Err(LoadError::Unread { unjudged, source: Box::new(source) })
     }
 }
 
@@ -248,7 +256,9 @@ impl Recording {
 /// # Errors
 /// When the router cannot be reached or the campaigns cannot be read for a minute.
 pub async fn judge_all(router: &str) -> Result<Judged, LoadError> {
-    judge(&connect(router).await?, None, Vec::new(), Scope::All, Evidence::default()).await
+    let mut channels = Channels::new(vec![connect(router).await?]);
+    let found = read(&mut channels, None, &[], Scope::All).await?;
+    Ok(judge(found, Vec::new(), Evidence::default()))
 }
 
 async fn connect_all(options: &Options) -> Result<Vec<Channel>, LoadError> {

@@ -71,10 +71,11 @@ impl Progress {
         }
     }
 
-    /// Leaves the last line where it is.
+    /// Leaves the last line where it is, and goes on below it.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.abandon();
+            eprintln!();
         }
     }
 }

@@ -10,7 +10,8 @@ use tonic::Status;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use crate::campaigns::{limited, patiently};
+use crate::campaigns::{ATTEMPT_TIMEOUT, limited, patiently};
+use crate::channels::Channels;
 use crate::error::LoadError;
 
 /// How many campaigns are asked for at a time.
@@ -18,9 +19,6 @@ const PAGE: i32 = 1_000;
 
 /// How long a cluster that was just hurt may take until it can be read.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long one attempt to read a page of campaigns may take.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The coupons of a campaign.
 #[derive(Debug, Default)]
@@ -34,15 +32,14 @@ pub(crate) struct Rows {
 }
 
 /// All campaigns of the cluster.
-pub(crate) async fn list(channel: &Channel) -> Result<Vec<v1::Campaign>, LoadError> {
-    let client = CampaignServiceClient::new(channel.clone());
+pub(crate) async fn list(channels: &mut Channels) -> Result<Vec<v1::Campaign>, LoadError> {
     let mut campaigns = Vec::new();
     let mut page_token = String::new();
     loop {
         let request = v1::ListCampaignsRequest { page_size: PAGE, page_token: page_token.clone() };
-        let answer = patiently(PATIENCE, || {
-            let (mut client, request) = (client.clone(), limited(request.clone(), ATTEMPT_TIMEOUT));
-            async move { client.list_campaigns(request).await }
+        let answer = patiently(channels, PATIENCE, |channel| {
+            let request = limited(request.clone(), ATTEMPT_TIMEOUT);
+            async move { CampaignServiceClient::new(channel).list_campaigns(request).await }
         });
         let page = answer.await.map_err(LoadError::call("list the campaigns"))?.into_inner();
         campaigns.extend(page.campaigns);
@@ -55,23 +52,23 @@ pub(crate) async fn list(channel: &Channel) -> Result<Vec<v1::Campaign>, LoadErr
 
 /// Reads all coupons of a campaign; a stream that breaks is begun again.
 pub(crate) async fn rows(
-    channel: &Channel,
+    channels: &mut Channels,
     campaign_id: &str,
     start: Option<SystemTime>,
 ) -> Result<Rows, LoadError> {
-    let client = CouponServiceClient::new(channel.clone());
-    let coupons = patiently(PATIENCE, || stream(client.clone(), campaign_id, start));
+    let coupons = patiently(channels, PATIENCE, |channel| stream(channel, campaign_id, start));
     coupons.await.map_err(LoadError::call("read a campaign back"))
 }
 
 async fn stream(
-    mut client: CouponServiceClient<Channel>,
+    channel: Channel,
     campaign_id: &str,
     start: Option<SystemTime>,
 ) -> Result<Rows, Status> {
     // Without a deadline: it takes as long as there are coupons. A stream that stands still is
     // ended by the router.
     let request = v1::StreamCouponsRequest { campaign_id: campaign_id.to_owned() };
+    let mut client = CouponServiceClient::new(channel);
     let mut stream = client.stream_coupons(request).await?.into_inner();
     let mut rows = Rows::default();
     while let Some(part) = stream.message().await? {

@@ -4,7 +4,7 @@
 //! much again when it is read back, so that a run of a million needs some 350 MB to be judged.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use coupon_checker::{Operation, Outcome};
 use hdrhistogram::Histogram;
@@ -34,10 +34,23 @@ pub struct RecordedCampaign {
     pub id: String,
     /// When it starts, on the clock of the recording; 0 if it had started before.
     pub starts: u64,
-    /// Whether it was new or empty, so that all calls for it are known.
+    /// Whether it was new, so that all calls for it are known.
     pub is_complete: bool,
+    /// What it was created with; `None` if it had existed before.
+    pub created: Option<Terms>,
     /// Every call.
     pub operations: Vec<Operation>,
+}
+
+/// What a campaign was created with, and must still have when all is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// How many coupons it has.
+    pub quota: u32,
+    /// How many coupons a recipient may hold; 0 is no limit.
+    pub per_recipient_limit: u32,
+    /// When it starts; `None` if that was left to the server.
+    pub start: Option<SystemTime>,
 }
 
 /// The figures of a run.
@@ -79,6 +92,8 @@ pub(crate) struct Figures {
     pub(crate) series: Series,
     /// When the load began.
     pub(crate) began: u64,
+    /// When the last call was sent, or could have been.
+    pub(crate) ended_sending: u64,
     /// When the last call ended.
     pub(crate) last_end: u64,
     /// When the last coupon was answered; 0 if none was.
@@ -135,6 +150,7 @@ impl Recorder {
             reads_failed: 0,
             series: Series::new(began, seconds),
             began,
+            ended_sending: began,
             last_end: began,
             last_issued: 0,
             sold_out: None,
@@ -205,15 +221,26 @@ impl Recorder {
         self.campaigns[campaign].operations.push(operation);
     }
 
-    /// Ends the load: what was not served until `now` is a gap as well.
-    pub(crate) fn end(&mut self, now: u64) {
-        self.figures.serve(now);
+    /// Nothing more is sent from `now` on. Whoever waits for an answer by then is still to be served.
+    pub(crate) fn end_sending(&mut self, now: u64) {
+        self.figures.ended_sending = now;
+        self.figures.wait(now);
+    }
+
+    /// The last call has ended: if it was not served, a gap ends with it.
+    pub(crate) fn end(&mut self) {
+        self.figures.wait(self.figures.last_end);
     }
 }
 
 impl Figures {
-    fn serve(&mut self, at: u64) {
+    /// Nothing was served since the last time and until `at`.
+    fn wait(&mut self, at: u64) {
         self.gap_max = self.gap_max.max(at.saturating_sub(self.last_served));
+    }
+
+    fn serve(&mut self, at: u64) {
+        self.wait(at);
         self.last_served = self.last_served.max(at);
     }
 }
@@ -231,8 +258,13 @@ mod tests {
     const MILLISECOND: u64 = 1_000_000;
 
     fn recorder(starts: u64) -> Recorder {
-        let campaign =
-            RecordedCampaign { id: "a".into(), starts, is_complete: true, operations: Vec::new() };
+        let campaign = RecordedCampaign {
+            id: "a".into(),
+            starts,
+            is_complete: true,
+            created: None,
+            operations: Vec::new(),
+        };
         Recorder::new(vec![campaign], 0, starts, Some(1))
     }
 
@@ -278,11 +310,26 @@ mod tests {
         recorder.finished(call(0, 0, 50, "INTERNAL"));
         recorder.finished(call(0, 0, 90, SOLD_OUT));
         recorder.finished(call(0, 0, 85, SOLD_OUT));
-        recorder.end(120 * MILLISECOND);
+        recorder.end_sending(120 * MILLISECOND);
+        recorder.end();
         let figures = recorder.figures;
         assert_eq!(figures.gap_max, 80 * MILLISECOND);
         assert_eq!((figures.served, figures.errors, figures.issued), (3, 1, 1));
         assert_eq!(figures.sold_out, Some(85 * MILLISECOND));
+    }
+
+    #[test]
+    fn a_gap_goes_on_after_the_end_of_sending() {
+        let mut recorder = recorder(0);
+        recorder.finished(call(0, 0, 600, ISSUED));
+        recorder.end_sending(1_000 * MILLISECOND);
+        assert_eq!(recorder.figures.gap_max, 600 * MILLISECOND);
+        recorder.finished(call(990, 990, 1_560, ISSUED));
+        recorder.end();
+        assert_eq!(recorder.figures.gap_max, 960 * MILLISECOND);
+        recorder.finished(call(990, 990, 2_660, "INTERNAL"));
+        recorder.end();
+        assert_eq!(recorder.figures.gap_max, 1_100 * MILLISECOND);
     }
 
     #[test]

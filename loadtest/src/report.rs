@@ -66,7 +66,7 @@ pub struct Stampede {
 /// What came of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Whether every promise was kept. Thresholds are not part of it.
+    /// Whether everything was judged and every promise kept. Thresholds are not part of it.
     pub is_ok: bool,
     /// The version of the program.
     pub version: String,
@@ -80,6 +80,9 @@ pub struct Report {
     pub routers: Vec<String>,
     /// `open`, `closed` or `stampede`.
     pub pattern: &'static str,
+    /// Whether all calls for the campaigns are known. False for an existing one: others may have asked
+    /// as well, so that a coupon nobody is known to have asked for is not taken for a fault.
+    pub is_complete: bool,
     /// How many campaigns got load.
     pub campaigns: usize,
     /// How many coupons were to be asked for a second; `None` where answers decide.
@@ -96,7 +99,8 @@ pub struct Report {
     pub lateness_max_ms: f64,
     /// How many were to be asked for and were not, since too many calls were under way to the end.
     pub unsent: u64,
-    /// From the beginning (of a stampede: from the start) to the last answer.
+    /// From the beginning (of a stampede: from the start) to the end of sending or the last answer,
+    /// whichever is later.
     pub elapsed_seconds: f64,
     /// Coupons that were answered.
     pub issued: u64,
@@ -140,8 +144,10 @@ pub struct Report {
     pub stampede: Option<Stampede>,
     /// Coupons that were issued before the start of their campaign, by log time.
     pub issued_before_start: u64,
-    /// What the checker says.
-    pub verdict: Verdict,
+    /// Campaigns that are gone, or have other terms than they were created with.
+    pub changed: Vec<String>,
+    /// What the checker says; `None` if the campaigns could not be read back.
+    pub verdict: Option<Verdict>,
     /// The thresholds that were missed; empty if there are none.
     pub missed: Vec<String>,
     /// How long a slot of the series is.
@@ -177,7 +183,8 @@ impl Report {
             late: figures.late + sending.unsent,
             was_bounded: sending.was_bounded,
         };
-        let elapsed = figures.last_end.saturating_sub(figures.began.max(starts));
+        let last = figures.last_end.max(figures.ended_sending);
+        let elapsed = last.saturating_sub(figures.began.max(starts));
         let stampede = stampede(options, &figures, starts, judged);
         Self {
             is_ok: judged.is_ok(),
@@ -187,6 +194,7 @@ impl Report {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             routers: options.routers.clone(),
             pattern,
+            is_complete: matches!(options.target, Target::New { .. }),
             campaigns,
             offered_per_second,
             offered: symptoms.offered,
@@ -218,7 +226,8 @@ impl Report {
             was_stopped: sending.was_stopped && options.duration.is_some(),
             stampede,
             issued_before_start: judged.issued_before_start,
-            verdict: judged.verdict.clone(),
+            changed: judged.changed.clone(),
+            verdict: Some(judged.verdict.clone()),
             missed: Vec::new(),
             slot_ms: figures.series.slot_ms(),
             series: figures.series.finish(),

@@ -43,6 +43,9 @@ impl Display for Summary<'_> {
             }
             None => writeln!(f, "offered      {offered} coupons asked for ({})", report.pattern)?,
         }
+        if !report.is_complete {
+            writeln!(f, "campaign     existed before: coupons that others asked for are no fault")?;
+        }
         if report.pattern != "closed" {
             writeln!(
                 f,

@@ -7,7 +7,8 @@ use crate::report::Report;
 /// Limits of a run; those that are `None` are not looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
-    /// The 99th percentile of the latency of all calls, those given up included.
+    /// The 99th percentile of the latency of all calls, those given up included. It is missed as well
+    /// if calls were never sent: nobody knows how long they would have waited.
     pub p99_max: Option<Duration>,
     /// Calls a second that were answered as the campaign promises.
     pub rate_min: Option<u64>,
@@ -24,6 +25,12 @@ impl Thresholds {
         let mut missed = Vec::new();
         if let Some(max) = self.p99_max {
             let (p99, max) = (report.latency.p99_ms, max.as_secs_f64() * 1e3);
+            if report.unsent > 0 {
+                let unsent = report.unsent;
+                missed.push(format!(
+                    "{unsent} calls were never sent, which takes longer than {max} ms"
+                ));
+            }
             if p99 > max {
                 missed.push(format!("99 % of the calls took up to {p99} ms, not {max} ms"));
             }

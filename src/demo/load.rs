@@ -59,6 +59,9 @@ pub(super) async fn judge(router: SocketAddr, recording: Option<Recording>) -> a
         }
     };
     output::line(format!("\n{}", judged.verdict.to_string().trim_end()))?;
+    if !judged.changed.is_empty() {
+        bail!("{}", judged.changed.join("; "));
+    }
     if !judged.is_ok() {
         bail!("the cluster broke a promise");
     }

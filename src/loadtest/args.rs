@@ -75,7 +75,8 @@ pub(crate) struct LoadtestArgs {
     #[arg(long, value_name = "DURATION", default_value = "5s", requires = "stampede")]
     start_in: Span,
 
-    /// An existing campaign; others may give load to it as well
+    /// An existing campaign; others may give load to it as well, so that a coupon nobody is known to
+    /// have asked for is no fault
     #[arg(long, value_name = "ID")]
     #[arg(conflicts_with_all = ["campaigns", "quota", "per_recipient_limit", "renew", "stampede"])]
     campaign: Option<String>,
@@ -139,7 +140,7 @@ pub(crate) struct LoadtestArgs {
 /// What must be reached for an exit code of 0.
 #[derive(Debug, clap::Args)]
 struct ThresholdArgs {
-    /// Fail if more than 1 % of the calls took longer
+    /// Fail if more than 1 % of the calls took longer, or any was never sent
     #[arg(long, value_name = "DURATION")]
     max_p99: Option<Span>,
     /// Fail if fewer calls a second were served: given a coupon, or a refusal that is due

@@ -3,15 +3,22 @@
 mod args;
 
 use anyhow::bail;
-use coupon_loadtest::{Conditions, LoadError, LoadTest, Recording, Scope, Show, history_file};
+use coupon_loadtest::{
+    Clock, Conditions, LoadError, LoadTest, Recording, Scope, Show, Unjudged, history_file,
+};
 
 pub(crate) use self::args::{LoadtestArgs, unique_prefix};
+use crate::check::kept;
 use crate::failure::{CallError, UsageError};
 use crate::{output, runtime};
 
 /// Runs the command.
 pub(crate) fn run(args: &LoadtestArgs) -> anyhow::Result<()> {
     let options = args.options()?;
+    for path in [&args.json, &args.history].into_iter().flatten() {
+        let writable = history_file::probe(path);
+        writable.map_err(|error| UsageError(format!("{:#}", anyhow::Error::from(error))))?;
+    }
     runtime::block_on(async {
         let mut signals = runtime::StopSignals::catch()?;
         let test = tokio::select! {
@@ -27,8 +34,14 @@ async fn judge(args: &LoadtestArgs, recording: Recording) -> anyhow::Result<()> 
     eprintln!("reading the campaigns back");
     let clock = recording.clock();
     let conditions = conditions();
-    let (judged, mut report) =
-        recording.judge(Scope::Recorded, conditions).await.map_err(explained)?;
+    let (judged, mut report) = match recording.judge(Scope::Recorded, conditions).await {
+        Ok(judged) => judged,
+        Err(LoadError::Unread { unjudged, source }) => {
+            keep(args, *unjudged, &clock)?;
+            return Err(explained(*source).context("nothing was judged"));
+        }
+        Err(error) => return Err(explained(error)),
+    };
     report.missed = args.thresholds().missed(&report);
     // First the files: whatever else fails, they are there to be looked at.
     if let Some(path) = &args.history {
@@ -39,13 +52,14 @@ async fn judge(args: &LoadtestArgs, recording: Recording) -> anyhow::Result<()> 
     }
     output::line(report.summary())?;
     output::line(format!("\n{}", judged.verdict.to_string().trim_end()))?;
-    if !judged.is_ok() {
-        let early = judged.issued_before_start;
-        if early > 0 {
-            bail!("{early} coupons were issued before the start of their campaign");
-        }
-        bail!("the system broke a promise");
+    let early = judged.issued_before_start;
+    if early > 0 {
+        bail!("{early} coupons were issued before the start of their campaign");
     }
+    if !judged.changed.is_empty() {
+        bail!("{}", judged.changed.join("; "));
+    }
+    kept(&judged.verdict)?;
     if !report.missed.is_empty() {
         bail!("{}", report.missed.join("; "));
     }
@@ -53,6 +67,20 @@ async fn judge(args: &LoadtestArgs, recording: Recording) -> anyhow::Result<()> 
         bail!("nothing was served");
     }
     Ok(())
+}
+
+/// Writes and prints what there is when the campaigns could not be read back.
+fn keep(args: &LoadtestArgs, unjudged: Unjudged, clock: &Clock) -> anyhow::Result<()> {
+    let Unjudged { history, mut report } = unjudged;
+    report.missed = args.thresholds().missed(&report);
+    if let Some(path) = &args.history {
+        history_file::write_calls(path, &history, clock)?;
+    }
+    if let Some(path) = &args.json {
+        report.write(path)?;
+    }
+    output::line(report.summary())?;
+    output::line("\nverdict: none, for the campaigns could not be read back")
 }
 
 /// This program and how it was called.
@@ -70,6 +98,7 @@ pub(crate) fn explained(error: LoadError) -> anyhow::Error {
         LoadError::Call { what, status } => {
             anyhow::Error::new(CallError::from(*status)).context(what)
         }
+        LoadError::Unread { source, .. } => explained(*source),
         LoadError::Address { .. } => UsageError(error.to_string()).into(),
         LoadError::Connect { .. }
         | LoadError::BrokenAnswer(_)

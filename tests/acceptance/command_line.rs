@@ -44,6 +44,7 @@ fn mistakes_exit_with_2() {
     refused(&["loadtest", "--router", "nowhere"], USAGE, "must be host:port");
     refused(&["loadtest", "--stampede", "--start-in", "5ms"], USAGE, "1s or more");
     refused(&["check"], USAGE, "HISTORY_FILE");
+    refused(&["check", "/nowhere/run.jsonl"], USAGE, "/nowhere/run.jsonl");
     refused(&["demo", "--nodes", "0"], USAGE, "1..=9");
     refused(&["demo", "--quota", "5"], USAGE, "--load");
     refused(&["demo", "--listen", "0.0.0.0:7000"], USAGE, "loopback");
@@ -57,7 +58,6 @@ fn failures_exit_with_1() {
     refused(&["issue", "spring", "--router", &nobody], FAILURE, &nobody);
     refused(&["campaign", "list", "--router", &nobody], FAILURE, &nobody);
     refused(&["loadtest", "--router", &nobody], FAILURE, &nobody);
-    refused(&["check", "/nowhere/run.jsonl"], FAILURE, "/nowhere/run.jsonl");
     let init = ["cluster", "init", "--nodes", &nobody, "--timeout", "300ms"];
     refused(&init, FAILURE, "waiting for the node");
 }

@@ -49,6 +49,7 @@ async fn a_stampede_gets_exactly_the_quota() {
 
     // Somebody who claims a coupon that is not there makes a promise broken.
     let saved = std::fs::read_to_string(&history).unwrap();
+    let saved = saved.replace("\"rows\":1000", "\"rows\":999");
     let row = saved.lines().position(|line| line.starts_with("{\"row\"")).unwrap();
     let lines = saved.lines().enumerate().filter(|(number, _)| *number != row);
     let without: String = lines.map(|(_, line)| format!("{line}\n")).collect();

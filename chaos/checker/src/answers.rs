@@ -1,14 +1,19 @@
 //! The same request gets the same answer, however often it is sent.
 //!
 //! That goes for coupons: a refusal is not remembered, so that a request that was refused may succeed
-//! later. What cannot be refused later is judged by [`refusals`](crate::refusals).
+//! later. But a request that was answered with a coupon is never refused later, unless it is sent for
+//! another recipient. Refusals that name their reason are judged by [`refusals`](crate::refusals) and
+//! [`window`](crate::window).
+
+use std::collections::BTreeMap;
 
 use crate::findings::Findings;
 use crate::history::Outcome;
-use crate::index::Index;
+use crate::index::{Index, Issue};
+use crate::request::Request;
 
 /// Finds answers that differ from an earlier one to the same request, requests that were twice told
-/// to be the first, and answers that do not fit their call at all.
+/// to be the first or refused after they had been answered with a coupon, and answers that do not fit their call at all.
 pub(crate) fn find(index: &Index<'_>) -> Findings {
     let mut findings = Findings::default();
     for request in index.requests() {
@@ -35,6 +40,7 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
             });
             was_first |= !replayed;
         }
+        find_refused(&mut findings, index, request);
     }
     for operation in &index.campaign.operations {
         findings.add(index.campaign, u64::from(!operation.is_coherent()), || {
@@ -42,6 +48,30 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
         });
     }
     findings
+}
+
+/// Finds calls that were refused although the request had been answered with a coupon before they were
+/// sent.
+fn find_refused(findings: &mut Findings, index: &Index<'_>, request: Request<'_>) {
+    if !request.issues().any(|issue| issue.operation.outcome == Outcome::Refused) {
+        return;
+    }
+    let mut answered: BTreeMap<&str, u64> = BTreeMap::new();
+    for Issue { operation, recipient, .. } in request.issues() {
+        if matches!(operation.outcome, Outcome::Issued { .. }) {
+            let at = answered.entry(recipient).or_insert(u64::MAX);
+            *at = operation.returned.min(*at);
+        }
+    }
+    for issue in request.issues().filter(|issue| issue.operation.outcome == Outcome::Refused) {
+        let answered = answered.get(issue.recipient).copied().unwrap_or(u64::MAX);
+        findings.add(index.campaign, u64::from(issue.operation.invoked > answered), || {
+            format!(
+                "request {:032x} was refused after it had been answered with a coupon",
+                issue.request_id
+            )
+        });
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +108,21 @@ mod tests {
         let (campaign, mut again) = asked_again();
         again.outcome = Outcome::Issued { sequence: 6, code: "a-6".into(), replayed: false };
         assert_eq!(answers_of(campaign, again), 1);
+    }
+
+    #[test]
+    fn a_refusal_after_a_coupon_is_found() {
+        let (campaign, mut again) = asked_again();
+        again.outcome = Outcome::Refused;
+        assert_eq!(answers_of(campaign.clone(), again.clone()), 1);
+        let mut before = again.clone();
+        before.invoked = campaign.operations[5].returned;
+        assert_eq!(answers_of(campaign.clone(), before), 0, "it may have been refused first");
+        // The request id was used for somebody else before.
+        if let Call::Issue { recipient, .. } = &mut again.call {
+            *recipient = "somebody else".into();
+        }
+        assert_eq!(answers_of(campaign, again), 0);
     }
 
     #[test]

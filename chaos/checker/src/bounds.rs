@@ -11,6 +11,7 @@
 //! | sold out | p(quota) ≤ returned |
 //! | the recipient has reached the limit, with coupon s | p(s) ≤ returned |
 //! | the same, and coupon s was issued later to another recipient of this request id | invoked ≤ p(s) |
+//! | refused otherwise, and coupon s is of this request and recipient | invoked ≤ p(s) |
 //! | used, or cancelled: coupon s | p(s) ≤ returned |
 //!
 //! The campaign starts before all coupons and ends after them. "Sold out" can only be said after the
@@ -23,10 +24,9 @@
 //! to the order of the sequence numbers exist if and only if no lower bound of a coupon is greater than
 //! an upper bound of it or of a later one: p(s) is then the greatest of the lower bounds up to s.
 
-use crate::history::{Call, Coupon, Operation, Outcome};
-use crate::index::Index;
-use crate::phantoms::may_have_issued;
-use crate::request::Request;
+use crate::history::{Call, Operation, Outcome};
+use crate::index::{Index, Issue};
+use crate::request::{Asked, Request};
 
 /// When the coupons of a campaign can have been issued, in nanoseconds of the recording.
 pub(crate) struct Bounds {
@@ -88,13 +88,18 @@ impl Bounds {
 
     /// Bounds the coupon of a request by its questions.
     fn add_request(&mut self, request: Request<'_>, is_complete: bool) {
+        if request.rows().next().is_none() {
+            return;
+        }
+        let is_limited =
+            |issue: &Issue<'_>| matches!(issue.operation.outcome, Outcome::LimitReached { .. });
+        let limited = request.issues().filter(is_limited).map(|issue| issue.operation.invoked);
+        let limited = limited.max().unwrap_or(0);
+        let by_recipient = request.asked();
         for row in request.rows() {
-            self.not_before(row.sequence, asked_for(row, request, is_complete));
-            for issue in request.issues() {
-                if matches!(issue.operation.outcome, Outcome::LimitReached { .. }) {
-                    self.not_before(row.sequence, issue.operation.invoked);
-                }
-            }
+            let asked = by_recipient.get(&*row.recipient).copied().unwrap_or_default();
+            self.not_before(row.sequence, asked_for(asked, is_complete));
+            self.not_before(row.sequence, limited.max(asked.refused.unwrap_or(0)));
         }
     }
 
@@ -132,14 +137,6 @@ impl Bounds {
 
 /// The earliest question that can have issued a coupon. Where others asked as well, only the answer
 /// that says so itself was the first one.
-fn asked_for(row: &Coupon, request: Request<'_>, is_complete: bool) -> u64 {
-    let candidates = || request.issues().filter(|issue| may_have_issued(*issue, row));
-    let is_first = |outcome: &Outcome| matches!(outcome, Outcome::Issued { replayed: false, .. });
-    let first = candidates().find(|issue| is_first(&issue.operation.outcome));
-    let earliest = candidates().map(|issue| issue.operation.invoked).min();
-    match first {
-        Some(issue) => issue.operation.invoked,
-        None if is_complete => earliest.unwrap_or(0),
-        None => 0,
-    }
+fn asked_for(asked: Asked, is_complete: bool) -> u64 {
+    asked.first.or(asked.earliest.filter(|_| is_complete)).unwrap_or(0)
 }

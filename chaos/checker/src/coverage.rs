@@ -43,7 +43,8 @@ pub(crate) fn measure(history: &History) -> Coverage {
     let mut counted_until = None;
     for fault in &in_force {
         // Faults may overlap; a success is counted once.
-        let from = counted_until.map_or(fault.began, |until: u64| fault.began.max(until + 1));
+        let from = counted_until
+            .map_or(fault.began, |until: u64| fault.began.max(until.saturating_add(1)));
         acknowledged_meanwhile += between(&successes, from, fault.ended);
         counted_until = counted_until.max(Some(fault.ended));
     }
@@ -127,6 +128,13 @@ mod tests {
         assert_eq!(count(vec![fault(10, 30), fault(20, 40), fault(25, 26)]), 30);
         let brief = Fault { ended: after(9) + CALL_NANOS - 1, ..fault(10, 10) };
         assert_eq!(count(vec![brief]), 0);
+    }
+
+    #[test]
+    fn a_fault_that_never_ends_is_counted_once() {
+        let endless = |from| Fault { ended: u64::MAX, ..fault(from, from) };
+        let verdict = check(&with_pause(1, 1, vec![endless(10), endless(20)]));
+        assert_eq!(verdict.coverage.acknowledged_meanwhile, 91, "{verdict}");
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl<'a> Index<'a> {
     /// Puts a campaign in order.
     pub(crate) fn of(campaign: &'a Campaign) -> Self {
         let mut rows: Vec<&Coupon> = campaign.rows.iter().collect();
-        rows.sort_by_key(|row| row.sequence);
+        rows.sort_by(|one, other| as_answered(one).cmp(&as_answered(other)));
         let requests = Requests::of(&campaign.operations, &rows);
         let by_recipient = by_text(&rows, |row| &row.recipient);
         // Few histories look a coupon up by its code.
@@ -101,6 +101,12 @@ impl<'a> Index<'a> {
         let found = with_text(&self.rows, &self.by_code, |row| &row.code, code);
         found.first().map(|(_, row)| self.rows[place(*row)])
     }
+}
+
+/// What an answer says of a coupon, and the order of coupons: those that have a sequence number in
+/// common are a fault, and come in a fixed order all the same.
+pub(crate) fn as_answered(row: &Coupon) -> (u64, &str, &str) {
+    (row.sequence, &row.code, &row.recipient)
 }
 
 /// The numbers of all rows by one of their texts, those with the same text in the order of issuance.

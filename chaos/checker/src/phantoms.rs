@@ -1,8 +1,7 @@
 //! Every coupon belongs to a request that was sent.
 
 use crate::findings::Findings;
-use crate::history::{Coupon, Outcome};
-use crate::index::{Index, Issue};
+use crate::index::Index;
 
 /// Finds coupons of requests that nobody sent, or that were answered as refused.
 pub(crate) fn find(index: &Index<'_>) -> Findings {
@@ -10,21 +9,17 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
     if !index.campaign.is_complete {
         return findings;
     }
-    for request in index.requests() {
+    for request in index.requests().filter(|request| request.rows().next().is_some()) {
+        let asked = request.asked();
         for row in request.rows() {
-            let was_asked = request.issues().any(|issue| may_have_issued(issue, row));
+            let was_asked =
+                asked.get(&*row.recipient).is_some_and(|asked| asked.earliest.is_some());
             findings.add(index.campaign, u64::from(!was_asked), || {
                 format!("nobody asked for coupon {}", row.sequence)
             });
         }
     }
     findings
-}
-
-/// Whether a call with the request id of a coupon may be what issued it.
-pub(crate) fn may_have_issued(issue: Issue<'_>, row: &Coupon) -> bool {
-    let is_possible = matches!(issue.operation.outcome, Outcome::Issued { .. } | Outcome::Unknown);
-    is_possible && *issue.recipient == *row.recipient
 }
 
 #[cfg(test)]

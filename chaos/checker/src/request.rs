@@ -1,7 +1,9 @@
 //! Calls and coupons joined by their request id.
 
-use crate::history::{Coupon, Operation};
-use crate::index::{Issue, numbered, place};
+use std::collections::BTreeMap;
+
+use crate::history::{Coupon, Operation, Outcome};
+use crate::index::{Issue, as_answered, numbered, place};
 
 /// Which calls and coupons have the same request id.
 ///
@@ -22,6 +24,17 @@ pub(crate) struct Request<'a> {
     found: &'a [&'a Coupon],
     issues: &'a [(u32, u32)],
     rows: &'a [(u32, u32)],
+}
+
+/// What the calls of a request for one recipient say of the coupon that it issued to that recipient.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Asked {
+    /// When a call was first sent that may have issued it; `None` if there is no such call.
+    pub(crate) earliest: Option<u64>,
+    /// When the call was sent that was told to be the first one.
+    pub(crate) first: Option<u64>,
+    /// When a call was last sent that was refused for another reason than those of the campaign.
+    pub(crate) refused: Option<u64>,
 }
 
 impl Requests {
@@ -62,6 +75,33 @@ impl<'a> Request<'a> {
     pub(crate) fn rows(self) -> impl Iterator<Item = &'a Coupon> {
         let first_row = first_row(self.operations);
         self.rows.iter().map(move |(_, number)| self.found[place(number - first_row)])
+    }
+
+    /// Whether it issued exactly this coupon.
+    pub(crate) fn issued(self, sequence: u64, code: &str, recipient: &str) -> bool {
+        let first_row = first_row(self.operations);
+        let row = |number: u32| as_answered(self.found[place(number - first_row)]);
+        let wanted = (sequence, code, recipient);
+        self.rows.binary_search_by(|(_, number)| row(*number).cmp(&wanted)).is_ok()
+    }
+
+    /// What its calls say of its coupons, by recipient, of which there should be one.
+    pub(crate) fn asked(self) -> BTreeMap<&'a str, Asked> {
+        let mut by_recipient = BTreeMap::new();
+        for Issue { operation, recipient, .. } in self.issues() {
+            let asked: &mut Asked = by_recipient.entry(recipient).or_default();
+            let invoked = operation.invoked;
+            if matches!(operation.outcome, Outcome::Issued { replayed: false, .. }) {
+                asked.first.get_or_insert(invoked);
+            }
+            if operation.outcome == Outcome::Refused {
+                asked.refused = asked.refused.max(Some(invoked));
+            }
+            if matches!(operation.outcome, Outcome::Issued { .. } | Outcome::Unknown) {
+                asked.earliest = Some(asked.earliest.map_or(invoked, |at| at.min(invoked)));
+            }
+        }
+        by_recipient
     }
 
     /// The calls that carried it, in the order of the recording.

@@ -22,7 +22,7 @@ proptest! {
 }
 
 fn history() -> impl Strategy<Value = History> {
-    (vec(campaign(), 0..4), vec(replica(), 0..4), vec(fault(), 0..4)).prop_map(
+    (vec(campaign(), 1..4), vec(replica(), 0..4), vec(fault(), 0..4)).prop_map(
         |(mut campaigns, replicas, faults)| {
             for (number, campaign) in campaigns.iter_mut().enumerate() {
                 campaign.id = format!("{} {number}", campaign.id);

@@ -12,6 +12,7 @@ use coupon_proto::v1::campaign_service_server::{CampaignService, CampaignService
 use coupon_proto::v1::coupon_service_server::{CouponService, CouponServiceServer};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use tokio::io::DuplexStream;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Request, Response, Status};
@@ -33,6 +34,8 @@ pub(crate) struct Faults {
     pub(crate) still: Option<(Duration, Duration)>,
     /// Coupons are issued beyond the quota.
     pub(crate) oversells: bool,
+    /// Campaigns get one coupon more than was asked for.
+    pub(crate) widens: bool,
     /// Coupons are issued before the start.
     pub(crate) starts_early: bool,
     /// All calls are answered with a fault.
@@ -82,6 +85,21 @@ impl FakeRouter {
     /// A connection to it.
     pub(crate) async fn connect(&self) -> Channel {
         let (client, server) = tokio::io::duplex(PIPE_BYTES);
+        self.serve(client, server).await
+    }
+
+    /// A connection to it that breaks after so long.
+    pub(crate) async fn connect_for(&self, time: Duration) -> Channel {
+        let (client, mut near) = tokio::io::duplex(PIPE_BYTES);
+        let (mut far, server) = tokio::io::duplex(PIPE_BYTES);
+        tokio::spawn(async move {
+            let carried = tokio::io::copy_bidirectional(&mut near, &mut far);
+            let _ = tokio::time::timeout(time, carried).await;
+        });
+        self.serve(client, server).await
+    }
+
+    async fn serve(&self, client: DuplexStream, server: DuplexStream) -> Channel {
         let incoming = tokio_stream::once(Ok::<_, std::io::Error>(server));
         let router = Server::builder()
             .add_service(CampaignServiceServer::new(self.clone()))
@@ -224,7 +242,7 @@ impl CampaignService for FakeRouter {
         let request = request.into_inner();
         let campaign = v1::Campaign {
             campaign_id: request.campaign_id.clone(),
-            quota: request.quota,
+            quota: request.quota + i64::from(self.faults.widens),
             start_time: Some(request.start_time.unwrap_or(self.now().into())),
             per_recipient_limit: request.per_recipient_limit,
             remaining: request.quota,

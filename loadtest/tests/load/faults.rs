@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coupon_checker::Outcome;
-use coupon_loadtest::Options;
+use coupon_loadtest::{Conditions, LoadError, LoadTest, Options, Scope, Unjudged};
 
 use crate::fake_router::{FakeRouter, Faults};
 use crate::patterns::open;
@@ -69,4 +69,39 @@ async fn faults_of_the_server_are_errors() {
     let (judged, report) = router.test(open(50, 1)).await;
     assert!(judged.is_ok(), "{}", judged.verdict);
     assert_eq!((report.errors, report.retries, report.answers["INTERNAL"]), (50, 0, 50));
+}
+
+/// One of two routers goes away under load and stays away.
+#[tokio::test(start_paused = true)]
+async fn a_dead_router_is_gone_around() {
+    for batch in [None, Some(5)] {
+        let router = FakeRouter::new(Faults::default());
+        let dying = router.connect_for(Duration::from_secs(1)).await;
+        let channels = vec![dying, router.connect().await];
+        let options = Options { batch, reads_per_second: 0, ..open(50, 2) };
+        let test = LoadTest::over(channels, options).await.unwrap();
+        let recording = test.run(std::future::pending()).await.unwrap();
+        let judged = recording.judge(Scope::Recorded, Conditions::default()).await;
+        let (judged, report) = judged.unwrap();
+        assert!(judged.is_ok(), "{}", judged.verdict);
+        assert_eq!((report.issued, report.errors), (100, 0));
+        assert!(report.retries > 0);
+    }
+}
+
+/// Both are gone when all is to be read back.
+#[tokio::test(start_paused = true)]
+async fn figures_are_there_without_a_verdict() {
+    let router = FakeRouter::new(Faults::default());
+    let dying = router.connect_for(Duration::from_millis(1_500)).await;
+    let options = Options { give_up_after: Duration::from_secs(1), ..open(50, 2) };
+    let test = LoadTest::over(vec![dying], options).await.unwrap();
+    let recording = test.run(std::future::pending()).await.unwrap();
+    let judged = recording.judge(Scope::Recorded, Conditions::default()).await;
+    let Err(LoadError::Unread { unjudged, .. }) = judged else { panic!("{judged:?}") };
+    let Unjudged { history, report } = *unjudged;
+    assert!(!report.is_ok && report.verdict.is_none());
+    assert!(report.issued > 50 && report.unknown > 10, "{report:?}");
+    let calls = history.campaigns[0].operations.len();
+    assert!(calls > 100, "{calls}, and no coupons: {:?}", history.campaigns[0].rows);
 }

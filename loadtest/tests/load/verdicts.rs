@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coupon_checker::{Check, check};
-use coupon_loadtest::{Clock, Options, Pattern, Target, Thresholds, history_file};
+use coupon_loadtest::{Clock, LoadTest, Options, Pattern, Target, Thresholds, history_file};
 
 use crate::fake_router::{FakeRouter, Faults};
 use crate::patterns::{new_campaign, open};
@@ -15,6 +15,15 @@ async fn overselling_is_found() {
     let (judged, report) = router.test(options).await;
     assert!(!judged.is_ok() && !report.is_ok);
     assert_eq!(judged.verdict.found(Check::Oversold), 20, "{}", judged.verdict);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_terms_than_were_asked_for_are_found() {
+    let router = FakeRouter::new(Faults { widens: true, ..Faults::default() });
+    let (judged, report) = router.test(Options { target: new_campaign(30), ..open(50, 1) }).await;
+    assert!(!judged.is_ok() && !report.is_ok);
+    assert!(report.changed[0].contains("test-1 has not the terms"), "{:?}", report.changed);
+    assert_eq!(judged.verdict.found(Check::Oversold), 1, "{}", judged.verdict);
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,6 +58,43 @@ async fn calls_of_others_are_known_to_be_unknown() {
     assert!(judged.is_ok(), "{}", judged.verdict);
     assert!(!judged.history.campaigns[0].is_complete);
     assert_eq!((first.issued, second.issued, judged.verdict.issued), (50, 50, 100));
+    assert!(first.is_complete && !second.is_complete);
+    assert!(second.summary().to_string().contains("existed before"), "{}", second.summary());
+}
+
+/// Two loads on one campaign that had no coupon when they began.
+#[tokio::test(start_paused = true)]
+async fn calls_of_others_at_the_same_time_are_no_phantoms() {
+    let router = FakeRouter::new(Faults::default());
+    // It is created, and then nothing is asked for.
+    drop(LoadTest::over(vec![router.connect().await], open(1, 1)).await.unwrap());
+    let target = Target::Existing { campaign_id: "test-1".into() };
+    let options = Options { target, ..open(50, 1) };
+    let ((one, _), (other, _)) = tokio::join!(router.test(options.clone()), router.test(options));
+    for judged in [one, other] {
+        assert!(judged.is_ok(), "{}", judged.verdict);
+        assert_eq!((judged.verdict.issued, judged.verdict.acknowledged), (100, 50));
+    }
+}
+
+/// Coupons are asked for once a second, the last time a second before the end.
+#[tokio::test(start_paused = true)]
+async fn rates_are_of_the_time_that_load_was_given() {
+    let router = FakeRouter::new(Faults::default());
+    let (_, report) = router.test(Options { batch: Some(50), ..open(50, 4) }).await;
+    assert_eq!((report.issued, report.issued_per_second), (200, 50));
+    assert!((4.0..4.1).contains(&report.elapsed_seconds), "{}", report.elapsed_seconds);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_never_sent_miss_any_latency() {
+    let takes = Duration::from_secs(1);
+    let router = FakeRouter::new(Faults { takes, ..Faults::default() });
+    let (_, report) = router.test(Options { in_flight_max: 1, ..open(50, 3) }).await;
+    assert!(report.unsent > 100, "{}", report.unsent);
+    let generous = Thresholds { p99_max: Some(Duration::from_secs(60)), ..Thresholds::default() };
+    let missed = generous.missed(&report);
+    assert!(missed.len() == 1 && missed[0].contains("never sent"), "{missed:?}");
 }
 
 #[tokio::test(start_paused = true)]

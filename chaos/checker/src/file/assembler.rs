@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::VERSION;
-use super::line::{CampaignLine, FaultLine, HistoryLine, Line, OperationLine, ReplicaLine};
+use super::line::{
+    CampaignLine, EndLine, FaultLine, HistoryLine, Line, OperationLine, ReplicaLine,
+};
 use crate::history::{Campaign, Fault, History, Operation, Outcome, Replica};
 
 /// Puts a history together from its lines.
@@ -18,6 +20,7 @@ pub struct Assembler {
     /// Where the campaign of the line before is: most lines belong to the same one.
     last: usize,
     lines: u64,
+    has_ended: bool,
 }
 
 /// A file that is not a history.
@@ -58,6 +61,21 @@ pub enum LineError {
     /// A call has no answer and returned.
     #[error("the call has a time of its answer and no answer")]
     NoAnswer,
+    /// The file does not end with the line `end`.
+    #[error("the history ends early: its last line is missing")]
+    NoEnd,
+    /// The line `end` counts other lines than there are.
+    #[error("lines are missing, or were added: the end counts others than there are")]
+    OtherCounts,
+    /// A campaign, a call or a row comes after the line `end`, or another end.
+    #[error("the history ended before")]
+    AfterEnd,
+    /// The coupons were not read back.
+    #[error("the coupons were never read back, so that there is nothing to judge the calls by")]
+    NotReadBack,
+    /// There is no campaign.
+    #[error("there is no campaign, and so nothing to judge")]
+    NoCampaign,
 }
 
 impl Assembler {
@@ -86,11 +104,13 @@ impl Assembler {
     /// The history, when there are no more lines.
     ///
     /// # Errors
-    /// When there was no line at all.
+    /// When the first or the last line is missing.
     pub fn finish(self) -> Result<History, ReadError> {
+        let missing = |error| Err(ReadError { line: self.lines + 1, error });
         match self.began {
+            None => missing(LineError::NoHeader),
+            Some(_) if !self.has_ended => missing(LineError::NoEnd),
             Some(_) => Ok(self.history),
-            None => Err(ReadError { line: self.lines + 1, error: LineError::NoHeader }),
         }
     }
 
@@ -98,6 +118,9 @@ impl Assembler {
         let line = serde_json::from_str(line).map_err(LineError::NotARecord)?;
         if self.began.is_none() && !matches!(line, Line::History(_)) {
             return Err(LineError::NoHeader);
+        }
+        if self.has_ended && !matches!(line, Line::Replica(_) | Line::Fault(_)) {
+            return Err(LineError::AfterEnd);
         }
         match line {
             Line::History(history) => self.begin(history)?,
@@ -118,6 +141,7 @@ impl Assembler {
                 let name = name.into();
                 self.history.faults.push(Fault { name, began, ended, in_force });
             }
+            Line::End(end) => self.end(end)?,
         }
         Ok(())
     }
@@ -151,6 +175,20 @@ impl Assembler {
         Ok(())
     }
 
+    fn end(&mut self, end: EndLine) -> Result<(), LineError> {
+        if end.rows.is_none() {
+            return Err(LineError::NotReadBack);
+        }
+        if EndLine::of(&self.history) != end {
+            return Err(LineError::OtherCounts);
+        }
+        if end.campaigns == 0 {
+            return Err(LineError::NoCampaign);
+        }
+        self.has_ended = true;
+        Ok(())
+    }
+
     fn campaign(&mut self, id: &str) -> Result<&mut Campaign, LineError> {
         let campaigns = &mut self.history.campaigns;
         if campaigns.get(self.last).is_none_or(|last| last.id != id) {
@@ -176,10 +214,12 @@ fn read_operation(line: OperationLine<'_>) -> Result<Operation, LineError> {
 mod tests {
     use super::*;
 
-    const HISTORY: &str = r#"{"history":{"version":1,"began":"2026-11-22T18:00:00Z"}}"#;
+    const HISTORY: &str = r#"{"history":{"version":2,"began":"2026-11-22T18:00:00Z"}}"#;
     const CAMPAIGN: &str =
         r#"{"campaign":{"id":"a","quota":9,"per_recipient_limit":1,"complete":true}}"#;
     const GET: &str = r#"{"op":{"campaign":"a","t":[5,7],"call":"get","outcome":{"counted":3}}}"#;
+
+    const END: &str = r#"{"end":{"campaigns":1,"calls":1,"rows":0,"replicas":0,"faults":0}}"#;
 
     fn read(lines: &[&str]) -> Result<History, ReadError> {
         let mut assembler = Assembler::new();
@@ -199,12 +239,12 @@ mod tests {
     fn lines_end_or_do_not() {
         let mut assembler = Assembler::new();
         assert_eq!(assembler.began(), None);
-        for line in [HISTORY, CAMPAIGN, GET] {
+        for line in [HISTORY, CAMPAIGN, GET, END] {
             assembler.push(&format!("{line}\r\n")).unwrap();
         }
         assert_eq!(assembler.began(), Some("2026-11-22T18:00:00Z"));
         let history = assembler.finish().unwrap();
-        assert_eq!(history, read(&[HISTORY, CAMPAIGN, GET]).unwrap());
+        assert_eq!(history, read(&[HISTORY, CAMPAIGN, GET, END]).unwrap());
         let operation = &history.campaigns[0].operations[0];
         assert_eq!((operation.invoked, operation.returned), (5, 7));
         assert_eq!(operation.outcome, Outcome::Counted { issued: 3 });
@@ -216,8 +256,8 @@ mod tests {
         assert_eq!(error(&[]), (1, missing.clone()));
         assert_eq!(error(&[CAMPAIGN]), (1, missing));
         assert_eq!(error(&[HISTORY, CAMPAIGN, HISTORY]), (3, "a history began before".to_owned()));
-        let newer = HISTORY.replace(":1,", ":2,");
-        assert_eq!(error(&[&newer]), (1, "version 2 of the format is not known".to_owned()));
+        let newer = HISTORY.replace(":2,", ":3,");
+        assert_eq!(error(&[&newer]), (1, "version 3 of the format is not known".to_owned()));
     }
 
     #[test]
@@ -229,6 +269,32 @@ mod tests {
     }
 
     #[test]
+    fn a_history_ends_once_and_is_complete() {
+        let early = "the history ends early: its last line is missing";
+        for cut in 1..=3 {
+            let (line, text) = error(&[HISTORY, CAMPAIGN, GET][..cut]);
+            assert_eq!((line, &*text), (u64::try_from(cut).unwrap() + 1, early));
+        }
+        let (line, text) = error(&[HISTORY, CAMPAIGN, END]);
+        assert!((line, text.starts_with("lines are missing")) == (3, true), "{text}");
+        let (_, text) = error(&[HISTORY, CAMPAIGN, GET, END, GET]);
+        assert_eq!(text, "the history ended before");
+        let nothing = END.replace(":1,", ":0,");
+        assert!(error(&[HISTORY, &nothing]).1.starts_with("there is no campaign"));
+        let unread = END.replace(r#""rows":0"#, r#""rows":null"#);
+        let (_, text) = error(&[HISTORY, CAMPAIGN, GET, &unread]);
+        assert!(text.starts_with("the coupons were never read back"), "{text}");
+    }
+
+    #[test]
+    fn others_add_faults_after_the_end() {
+        let fault = r#"{"fault":{"name":"f","began":1,"ended":2,"in_force":true}}"#;
+        let history = read(&[HISTORY, CAMPAIGN, GET, END, fault]).unwrap();
+        assert_eq!(history.faults.len(), 1);
+        assert!(read(&[HISTORY, CAMPAIGN, GET, fault, END]).is_err(), "it was there before");
+    }
+
+    #[test]
     fn an_answer_has_a_time_and_silence_has_none() {
         let unanswered = GET.replace("[5,7]", "[5,null]");
         let (line, text) = error(&[HISTORY, CAMPAIGN, &unanswered]);
@@ -237,7 +303,7 @@ mod tests {
         let (_, text) = error(&[HISTORY, CAMPAIGN, &unknown]);
         assert_eq!(text, "the call has a time of its answer and no answer");
         let unknown = unknown.replace("[5,7]", "[5,null]");
-        assert!(read(&[HISTORY, CAMPAIGN, &unknown]).is_ok());
+        assert!(read(&[HISTORY, CAMPAIGN, &unknown, END]).is_ok());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::request_id::RequestId;
-use crate::history::{Call, Coupon, CouponState, Operation, Outcome};
+use crate::findings::len;
+use crate::history::{Call, Coupon, CouponState, History, Operation, Outcome};
 
 /// A line.
 #[derive(Debug, Deserialize, Serialize)]
@@ -18,6 +19,7 @@ pub(super) enum Line<'a> {
     Row(RowLine<'a>),
     Replica(ReplicaLine<'a>),
     Fault(FaultLine<'a>),
+    End(EndLine),
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -122,6 +124,30 @@ pub(super) struct FaultLine<'a> {
     pub(super) began: u64,
     pub(super) ended: u64,
     pub(super) in_force: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EndLine {
+    pub(super) campaigns: u64,
+    pub(super) calls: u64,
+    pub(super) rows: Option<u64>,
+    pub(super) replicas: u64,
+    pub(super) faults: u64,
+}
+
+impl EndLine {
+    /// The end of a history, all of whose coupons are there.
+    pub(super) fn of(history: &History) -> Self {
+        let campaigns = &history.campaigns;
+        Self {
+            campaigns: len(campaigns),
+            calls: campaigns.iter().map(|campaign| len(&campaign.operations)).sum(),
+            rows: Some(campaigns.iter().map(|campaign| len(&campaign.rows)).sum()),
+            replicas: len(&history.replicas),
+            faults: len(&history.faults),
+        }
+    }
 }
 
 impl<'a> OperationLine<'a> {

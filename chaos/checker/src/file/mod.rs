@@ -3,12 +3,13 @@
 //! UTF-8, one JSON object a line, each with exactly one key, which says what the line is:
 //!
 //! ```text
-//! {"history":{"version":1,"began":"2026-11-22T18:00:00.123456789Z"}}
+//! {"history":{"version":2,"began":"2026-11-22T18:00:00.123456789Z"}}
 //! {"campaign":{"id":"a","quota":100,"per_recipient_limit":1,"complete":true}}
 //! {"op":{"campaign":"a","t":[1200,1900],"call":{"issue":{"request":"0192…","recipient":"r"}},"outcome":{"issued":{"seq":7,"code":"…","replayed":true}}}}
 //! {"row":{"campaign":"a","seq":7,"code":"…","recipient":"r","request":"0192…","state":"issued"}}
 //! {"replica":{"shard":1,"replica":2,"applied_index":4711,"digest":"…"}}
 //! {"fault":{"name":"kill leader of shard 3","began":1000,"ended":9000,"in_force":true}}
+//! {"end":{"campaigns":1,"calls":1,"rows":1,"replicas":1,"faults":1}}
 //! ```
 //!
 //! | key | what it holds |
@@ -19,11 +20,13 @@
 //! | `call` | `{"issue":{"request":…,"recipient":…}}`, `"get"`, `{"redeem":CODE}` or `{"void":CODE}` |
 //! | `outcome` | `{"issued":{"seq":…,"code":…,"replayed":…}}`, `{"limit_reached":[CODE,…]}`, `{"counted":…}`, or one of `"sold_out"`, `"not_started"`, `"ended"`, `"done"`, `"refused"`, `"unknown"` |
 //! | `request` | a UUID, as 36 characters in lower or upper case |
+//! | `end` | how many lines of each kind there are before it; `rows` is `null` if the coupons could not be read back, and then there is nothing to judge |
 //! | `state` | `"issued"`, `"redeemed"` or `"voided"` |
 //!
-//! The line `history` is the first one, and that of a campaign comes before its calls and rows. Apart
-//! from that, lines come in any order, so that other programs may add theirs at the end. Unknown keys
-//! and versions are errors: a judge that skips what it does not know judges something else.
+//! The line `history` is the first one, that of a campaign comes before its calls and rows, and the line
+//! `end` after all of them: a file that was cut off is no history, nor is one without a campaign. Apart
+//! from that, lines come in any order, and other programs may add replicas and faults after the end.
+//! Unknown keys and versions are errors: a judge that skips what it does not know judges something else.
 //!
 //! Files hold recipients and codes in full; they are no less secret than the coupons.
 
@@ -33,7 +36,7 @@ mod record;
 mod request_id;
 
 pub use assembler::{Assembler, LineError, ReadError};
-pub use record::{Record, records};
+pub use record::{Record, records, records_of_calls};
 
 /// The version of the format that is written, and the only one that is read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;

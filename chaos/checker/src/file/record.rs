@@ -2,7 +2,7 @@
 
 use super::VERSION;
 use super::line::{
-    CampaignLine, FaultLine, HistoryLine, Line, OperationLine, ReplicaLine, RowLine,
+    CampaignLine, EndLine, FaultLine, HistoryLine, Line, OperationLine, ReplicaLine, RowLine,
 };
 use crate::history::{Campaign, Coupon, Fault, History, Operation, Replica};
 
@@ -34,6 +34,13 @@ pub enum Record<'a> {
     Replica(&'a Replica),
     /// A fault.
     Fault(&'a Fault),
+    /// The end of what was recorded.
+    End {
+        /// The history.
+        history: &'a History,
+        /// Whether its coupons were read back. If not, there is nothing to judge its calls by.
+        is_read_back: bool,
+    },
 }
 
 impl Record<'_> {
@@ -72,6 +79,10 @@ impl Record<'_> {
                 ended: *ended,
                 in_force: *in_force,
             }),
+            Self::End { history, is_read_back } => {
+                let end = EndLine::of(history);
+                Line::End(EndLine { rows: end.rows.filter(|_| is_read_back), ..end })
+            }
         }
     }
 }
@@ -79,6 +90,23 @@ impl Record<'_> {
 /// All records of a history, in an order in which they can be read. `began` is the wall clock when the
 /// monotonic clock was 0, as RFC 3339.
 pub fn records<'a>(history: &'a History, began: &'a str) -> impl Iterator<Item = Record<'a>> {
+    with_end(history, began, true)
+}
+
+/// The same of a history whose coupons could not be read back. It is kept for people: reading it gives
+/// an error, since there is nothing to judge it by.
+pub fn records_of_calls<'a>(
+    history: &'a History,
+    began: &'a str,
+) -> impl Iterator<Item = Record<'a>> {
+    with_end(history, began, false)
+}
+
+fn with_end<'a>(
+    history: &'a History,
+    began: &'a str,
+    is_read_back: bool,
+) -> impl Iterator<Item = Record<'a>> {
     let campaigns = history.campaigns.iter().flat_map(|campaign| {
         let id = &*campaign.id;
         let operations = campaign.operations.iter();
@@ -91,4 +119,5 @@ pub fn records<'a>(history: &'a History, began: &'a str) -> impl Iterator<Item =
         .chain(campaigns)
         .chain(history.replicas.iter().map(Record::Replica))
         .chain(history.faults.iter().map(Record::Fault))
+        .chain(std::iter::once(Record::End { history, is_read_back }))
 }

@@ -11,6 +11,7 @@
 //!   refusal comes before whatever the same request id issued to another recipient.
 //! - "Sold out" and "ended" are final, and both come after the looks at request and recipient: neither
 //!   is the answer to a request that has a coupon, nor to a recipient at the limit.
+//! - A request that has a coupon is not refused any more, for whatever other reason.
 //! - "Ended" mirrors "not started", and bounds "sold out" and "not started" as well as coupons.
 //! - Who used or cancelled a coupon has seen it; a read of more coupons than there are has seen lost ones.
 //! - Where others asked as well, a replayed answer says nothing about when its coupon was asked for.

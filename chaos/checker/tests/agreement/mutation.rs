@@ -197,8 +197,10 @@ fn change_campaign(campaign: &mut Campaign, random: &mut Random) {
 }
 
 fn ask_otherwise(campaign: &mut Campaign, random: &mut Random) {
-    if random.percent(30) {
-        return share_request(campaign, random);
+    match random.below(10) {
+        0..=2 => return share_request(campaign, random),
+        3..=4 => return refuse_again(campaign, random),
+        _ => {}
     }
     let number = random.below(7);
     let Some(operation) = call(campaign, random) else { return };
@@ -213,6 +215,17 @@ fn ask_otherwise(campaign: &mut Campaign, random: &mut Random) {
         Call::Redeem { code } | Call::Void { code } => *code = format!("c{number}").into(),
         Call::Get => operation.call = Call::Void { code: "c1".into() },
     }
+}
+
+/// A call asks again for a coupon that is there, sometimes for somebody else, and is refused.
+fn refuse_again(campaign: &mut Campaign, random: &mut Random) {
+    let is_other = random.percent(25);
+    let Some(row) = row(campaign, random) else { return };
+    let request_id = row.request_id;
+    let recipient = if is_other { "r9".into() } else { row.recipient.clone() };
+    let Some(operation) = call(campaign, random) else { return };
+    operation.call = Call::Issue { request_id, recipient };
+    operation.outcome = Outcome::Refused;
 }
 
 /// A refusal for the limit gets the request id of a coupon.

@@ -117,7 +117,7 @@ impl Search<'_> {
     fn after(&self, state: &State, operation: &Operation) -> Option<State> {
         let is_unknown = operation.outcome == Outcome::Unknown;
         if operation.outcome == Outcome::Refused {
-            return Some(state.clone());
+            return (!self.has_coupon(state, &operation.call)).then(|| state.clone());
         }
         match &operation.call {
             Call::Get => (operation.outcome == Outcome::Counted { issued: state.issued as u64 })
@@ -143,6 +143,13 @@ impl Search<'_> {
                 Some(State { issued, ..state.clone() })
             }
         }
+    }
+
+    /// Whether a call asks for a coupon that its request has: it gets that one, and no refusal. For
+    /// all other calls there are reasons to refuse that the server does not know.
+    fn has_coupon(&self, state: &State, call: &Call) -> bool {
+        let Call::Issue { request_id, recipient } = call else { return false };
+        matches!(self.answer(state, *request_id, recipient), Answer::Again(_))
     }
 
     /// What the server says to a request for a coupon.

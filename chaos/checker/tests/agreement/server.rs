@@ -70,7 +70,7 @@ impl Server {
 
     /// Handles a call, or loses it or the answer to it.
     fn handle(&mut self, moment: u64, operation: &mut Operation, random: &mut Random) {
-        if random.percent(4) {
+        if random.percent(4) && !self.has_coupon(&operation.call) {
             operation.outcome = Outcome::Refused;
             return;
         }
@@ -128,6 +128,13 @@ impl Server {
             state: CouponState::Issued,
         });
         Outcome::Issued { sequence, code, replayed: is_retry }
+    }
+
+    /// Whether a call asks for a coupon that its request has.
+    fn has_coupon(&self, call: &Call) -> bool {
+        let Call::Issue { request_id, recipient } = call else { return false };
+        let mut rows = self.campaign.rows.iter();
+        rows.any(|row| row.request_id == *request_id && row.recipient == *recipient)
     }
 
     fn issued(&self) -> u64 {
