@@ -15,7 +15,7 @@ use coupon_chaos::{
     Asked, Circumstances, Count, Ended, Kind, LoadReport, Material, Outcomes, Report, Scene,
     Settings, Stop, Successes, Thresholds, effects, run, svg,
 };
-use coupon_loadtest::{Conditions, history_file};
+use coupon_loadtest::{Conditions, Judged, history_file};
 
 /// Breaks a running cluster under load, one fault after the other, and judges what it answered.
 ///
@@ -179,7 +179,9 @@ fn run_and_report(cli: &Cli) -> anyhow::Result<bool> {
         })
     });
     let (history, judged) = match judged {
-        Ok(judged) => (Ok(judged.history), Ok((judged.verdict, judged.issued_before_start))),
+        Ok(Judged { history, verdict, issued_before_start, changed, .. }) => {
+            (Ok(history), Ok((verdict, issued_before_start, changed)))
+        }
         Err(error) => {
             let why = format!("{:#}", anyhow::Error::new(error));
             (Err(why.clone()), Err(why))

@@ -182,9 +182,9 @@ pub struct Material {
     pub load: LoadReport,
     /// How many replicas were compared.
     pub replicas: usize,
-    /// What the checker says, and how many coupons were issued before the start of their campaign; or
-    /// why nothing was judged.
-    pub judged: Result<(Verdict, u64), String>,
+    /// What the checker says, how many coupons were issued before the start of their campaign, and which
+    /// campaigns are not as they were created; or why nothing was judged.
+    pub judged: Result<(Verdict, u64, Vec<String>), String>,
 }
 
 impl Report {
@@ -219,7 +219,10 @@ impl Report {
         missed.extend(thresholds.missed(&kinds));
         missed.extend(thresholds.missed_by(&material.load));
         let (verdict, early, not_judged) = match material.judged {
-            Ok((verdict, early)) => (Some(verdict), Some(early), None),
+            Ok((verdict, early, changed)) => {
+                missed.extend(changed);
+                (Some(verdict), Some(early), None)
+            }
             Err(why) => (None, None, Some(why)),
         };
         if let Some(early) = early.filter(|early| *early > 0) {

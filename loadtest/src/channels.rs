@@ -25,6 +25,11 @@ impl Channels {
         self.all[self.turn].clone()
     }
 
+    /// Its number.
+    pub(crate) fn turn(&self) -> usize {
+        self.turn
+    }
+
     /// Goes on to the next one.
     pub(crate) fn advance(&mut self) {
         self.turn = (self.turn + 1) % self.all.len();

@@ -75,6 +75,8 @@ pub(crate) struct Finished {
     pub(crate) reason: Reason,
     /// Whether it was given up without an answer.
     pub(crate) is_unknown: bool,
+    /// The number of the connection that the last attempt went over.
+    pub(crate) connection: usize,
     /// How many attempts there were.
     pub(crate) attempts: u32,
     /// How many of them were answered that the campaign has not started.
@@ -99,6 +101,7 @@ struct Pursuit {
     invoked: u64,
     /// Whether an attempt may have had an effect that is not known.
     may_have_happened: bool,
+    connection: usize,
     attempts: u32,
     not_started: u32,
     operations: Vec<Operation>,
@@ -118,6 +121,7 @@ impl Pursuit {
             sent: now,
             invoked: now,
             may_have_happened: false,
+            connection: 0,
             attempts: 0,
             not_started: 0,
             operations: Vec::with_capacity(1),
@@ -136,6 +140,7 @@ impl Pursuit {
 
     /// Notes that an attempt begins. After a definite answer it begins a new operation.
     fn resume(&mut self, caller: &Caller) {
+        self.connection = caller.channels.turn();
         if !self.may_have_happened && self.attempts > 0 {
             self.invoked = caller.clock.now();
         }
@@ -197,6 +202,7 @@ impl Pursuit {
             operations: std::mem::take(&mut self.operations),
             reason,
             is_unknown,
+            connection: self.connection,
             attempts: self.attempts,
             not_started: self.not_started,
             again: std::mem::take(&mut self.again),

@@ -43,9 +43,8 @@ enum Source {
 
 /// A task that is over.
 enum Done {
-    /// The number of the router, and what came of the calls.
-    Issue(usize, Finished),
-    Batch(usize, Vec<Finished>),
+    Issue(Finished),
+    Batch(Vec<Finished>),
     Read(usize, Operation),
     Created(usize, Result<crate::recorder::RecordedCampaign, LoadError>),
 }
@@ -291,23 +290,20 @@ impl Run {
 
     fn call(&mut self, intended: u64) {
         let (caller, starts) = (self.caller(), self.engine.starts);
-        // Connections go to all routers in turn.
-        let router = self.next_channel % self.engine.options.routers.len().max(1);
         let now = self.engine.clock.now();
         self.first.get_or_insert_with(|| (now, thread_time()));
         match self.engine.options.batch {
             None => {
                 let want = self.engine.demand.next();
                 self.engine.recorder.figures.series.sent(now, 1);
-                self.tasks.spawn(async move {
-                    Done::Issue(router, caller.issue(want, intended, starts).await)
-                });
+                self.tasks
+                    .spawn(async move { Done::Issue(caller.issue(want, intended, starts).await) });
             }
             Some(size) => {
                 let wants: Vec<Want> = (0..size).map(|_| self.engine.demand.next()).collect();
                 self.engine.recorder.figures.series.sent(now, size);
                 self.tasks.spawn(async move {
-                    Done::Batch(router, caller.issue_batch(wants, intended, starts).await)
+                    Done::Batch(caller.issue_batch(wants, intended, starts).await)
                 });
             }
         }
@@ -330,14 +326,14 @@ impl Run {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         match done {
-            Done::Issue(router, finished) => {
+            Done::Issue(finished) => {
                 self.in_flight -= 1;
-                self.finished(router, finished);
+                self.finished(finished);
             }
-            Done::Batch(router, all) => {
+            Done::Batch(all) => {
                 self.in_flight -= 1;
                 for finished in all {
-                    self.finished(router, finished);
+                    self.finished(finished);
                 }
             }
             Done::Read(campaign, operation) => self.engine.recorder.read(campaign, operation),
@@ -349,8 +345,10 @@ impl Run {
         Ok(())
     }
 
-    fn finished(&mut self, router: usize, finished: Finished) {
-        let Finished { campaign, attempts, .. } = finished;
+    fn finished(&mut self, finished: Finished) {
+        let Finished { campaign, attempts, connection, .. } = finished;
+        // Connections go to all routers in turn.
+        let router = connection % self.engine.options.routers.len().max(1);
         if let Some(observer) = &mut self.engine.observer {
             for operation in &finished.operations {
                 observer(Observed { campaign, router, attempts, operation });

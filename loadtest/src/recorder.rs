@@ -277,6 +277,7 @@ mod tests {
             operations: Vec::new(),
             reason: reason.into(),
             is_unknown: false,
+            connection: 0,
             attempts: 1,
             not_started: 0,
             again: Vec::new(),

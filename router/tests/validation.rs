@@ -169,10 +169,10 @@ fn every_request_is_answered_with_a_reason() {
 /// A request as bytes, so that it need not be a message.
 async fn send_bytes(t: &Fixture, path: &'static str, bytes: Vec<u8>) -> Status {
     let mut client = tonic::client::Grpc::new(t.channel.clone());
-    client.ready().await.unwrap();
+    client.ready().await.expect("the router serves");
     let request = tonic::Request::new(bytes);
     let answer = client.unary(request, http::uri::PathAndQuery::from_static(path), Raw).await;
-    answer.map(|_: tonic::Response<()>| ()).unwrap_err()
+    answer.map(|_: tonic::Response<()>| ()).expect_err("the request is malformed")
 }
 
 /// Bytes out, nothing in.
