@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use coupon_cluster::{NodeId, ShardId};
-use openraft::ConfigError;
 
-use crate::raft::group::raft_config;
+use crate::raft::group::{BadTimes, raft_config};
 
 /// The settings of a node.
 #[derive(Clone, Debug)]
@@ -51,7 +50,7 @@ impl RaftOptions {
     /// # Errors
     ///
     /// When the times do not go together.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub fn check(&self) -> Result<(), BadTimes> {
         raft_config(ShardId::META, self).map(drop)
     }
 }

@@ -16,6 +16,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::node::Node;
+use crate::raft::group::BadTimes;
 use crate::raft::network::MESSAGE_BYTES_MAX;
 use crate::service::cluster::ClusterEndpoint;
 use crate::service::raft::RaftEndpoint;
@@ -47,8 +48,8 @@ pub enum NodeError {
         source: std::io::Error,
     },
     /// The times of its Raft groups do not go together.
-    #[error("the times of Raft do not go together")]
-    Raft(#[from] openraft::ConfigError),
+    #[error(transparent)]
+    Raft(#[from] BadTimes),
     /// Its data directory cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),

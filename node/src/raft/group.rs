@@ -13,8 +13,7 @@ use openraft::impls::leader_id_adv::LeaderId;
 use openraft::raft::{ClientWriteResult, ReadPolicy};
 use openraft::type_config::TypeConfigExt as _;
 use openraft::{
-    ChangeMembers, Config, ConfigError, Instant as _, Raft, RaftMetrics, ServerState,
-    SnapshotPolicy,
+    ChangeMembers, Config, Instant as _, Raft, RaftMetrics, ServerState, SnapshotPolicy,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -65,6 +64,11 @@ pub enum GroupError {
         why: String,
     },
 }
+
+/// The times of [`RaftOptions`] do not go together.
+#[derive(Debug, thiserror::Error)]
+#[error("the times of Raft do not go together: {0}")]
+pub struct BadTimes(#[from] openraft::ConfigError);
 
 /// A running replica. Clones share it.
 #[derive(Clone)]
@@ -429,7 +433,7 @@ impl Group {
 /// # Errors
 ///
 /// When the times of `options` do not go together.
-pub fn raft_config(shard: ShardId, options: &RaftOptions) -> Result<Config, ConfigError> {
+pub fn raft_config(shard: ShardId, options: &RaftOptions) -> Result<Config, BadTimes> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let config = Config {
         cluster_name: format!("shard-{shard}"),
@@ -454,5 +458,5 @@ pub fn raft_config(shard: ShardId, options: &RaftOptions) -> Result<Config, Conf
         api_channel_size: Some(CORE_QUEUE_MAX),
         ..Config::default()
     };
-    config.validate()
+    Ok(config.validate()?)
 }
