@@ -22,9 +22,10 @@ const NOT_LEADER: &str = "NOT_LEADER";
 /// The `ErrorInfo` metadata that names the leader.
 const LEADER_NODE_ID: &str = "leader_node_id";
 
-/// A shard without a leader that answers has had the time for an election after so long. If a node is
-/// silent even then, the replicas may well be able to reach it: they are asked to pass calls on.
-const FORWARD_AFTER: Duration = Duration::from_secs(1);
+/// When a leader is found to be silent its shard has had most of the time for an election already. If
+/// there is none after so long, the replicas may well be able to reach it: they are asked to pass calls
+/// on, while the silence is fresh.
+const FORWARD_AFTER: Duration = Duration::from_millis(250);
 
 /// A way to the leader of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,11 +225,11 @@ mod tests {
         guess.failed(C, &silence, start);
         assert_eq!(guess.choose(&[A, B, C], start), Some(to(A)), "there may be an election");
         let later = start + FORWARD_AFTER;
-        assert!(!guess.choose(&[A, B, C], later).unwrap().forward, "nobody is silent any more");
-        guess.failed(C, &silence, later);
         let detour = Route { node: B, forward: true };
-        assert_eq!(guess.choose(&[A, B, C], later), Some(Route { node: A, forward: true }));
         assert_eq!(guess.choose(&[A, B, C], later), Some(detour));
+        assert_eq!(guess.choose(&[A, B, C], later), Some(Route { node: A, forward: true }));
+        let much_later = start + SILENT_FOR;
+        assert!(!guess.choose(&[A, B, C], much_later).unwrap().forward, "nobody is silent now");
         guess.confirmed(detour);
         assert_eq!(guess.choose(&[A, B, C], later + SILENT_FOR), Some(detour), "it is kept");
         assert!(guess.refused(B, Some(A), later + SILENT_FOR));

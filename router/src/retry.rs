@@ -19,7 +19,8 @@ pub struct Timing {
     /// From opening a stream to a node's hello. Default: 500 ms.
     pub hello: Duration,
     /// From sending a batch to its replies. A leader that is paused keeps its TCP connection, so
-    /// that only silence tells. Default: 1.5 s, a few times the slowest healthy quorum sync.
+    /// that only silence tells. Default: 1 s, about as long as an election takes; other
+    /// replies that come meanwhile count as well.
     pub reply: Duration,
     /// One attempt of a read. Default: 1.5 s.
     pub read_attempt: Duration,
@@ -29,7 +30,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             hello: Duration::from_millis(500),
-            reply: Duration::from_millis(1_500),
+            reply: Duration::from_secs(1),
             read_attempt: Duration::from_millis(1_500),
         }
     }
