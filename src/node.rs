@@ -15,10 +15,16 @@ pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<()> {
     runtime::block_on(async {
         let mut signals = runtime::StopSignals::catch()?;
         let id = config.node_id.get();
-        let handle =
+        let mut handle =
             coupon_node::start(config, Arc::new(SystemClock)).await.context("start the node")?;
         output::line(format!("node {id} listens on {}", handle.local_addr()))?;
-        signals.next().await;
+        tokio::select! {
+            () = signals.next() => {}
+            refused = handle.refused() => {
+                handle.halt().await;
+                return Err(refused.into());
+            }
+        }
         tracing::info!("stopping: leadership is handed over first");
         let stop = async {
             handle.stop().await;

@@ -26,4 +26,5 @@ pub mod storage;
 pub use coupon_ledger::mutants;
 
 pub use config::{NodeConfig, RaftOptions};
+pub use node::Refused;
 pub use server::{NodeError, NodeHandle, start};

@@ -8,7 +8,7 @@ use coupon_cluster::{ReplicaId, ReplicaRole, ShardId, ShardMap};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
@@ -36,6 +36,21 @@ const HAND_OVER_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a stopping node tries to hand leadership over; afterwards the others elect.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Why a running node must end, although nothing of it is broken: it runs on the wrong directory, or
+/// calls the wrong cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The cluster does not take it in.
+    #[error("the cluster refuses this node: {0}")]
+    ByCluster(String),
+    /// Another directory was registered for the node since.
+    #[error("this node's data directory was replaced by another one")]
+    Replaced,
+    /// The cluster that took it in is not the directory's, or the directory could not be stamped.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
 /// A node without the server around it.
 pub struct Node {
     /// Its settings.
@@ -54,11 +69,13 @@ pub struct Node {
     pub forming: tokio::sync::Mutex<()>,
     identity: Mutex<Identity>,
     stopped: CancellationToken,
+    refused: mpsc::Sender<Refused>,
     address: String,
 }
 
 impl Node {
-    /// Opens a node's data directory. Nothing runs yet.
+    /// Opens a node's data directory. Nothing runs yet. `refused` is told when the node finds out that
+    /// it must not run.
     ///
     /// # Errors
     ///
@@ -67,6 +84,7 @@ impl Node {
         config: NodeConfig,
         local_addr: SocketAddr,
         clock: Arc<dyn Clock>,
+        refused: mpsc::Sender<Refused>,
     ) -> Result<Self, IdentityError> {
         let identity = Identity::open(&config.data_dir, config.node_id)?;
         let storage = Storage::open(&config.data_dir)?;
@@ -79,6 +97,7 @@ impl Node {
             forming: tokio::sync::Mutex::new(()),
             identity: Mutex::new(identity),
             stopped: CancellationToken::new(),
+            refused,
             clock: TrustedClock::new(clock, config.max_clock_offset),
             config,
             storage,
@@ -172,20 +191,31 @@ impl Node {
             let known = map.nodes.values().map(|node| node.address.clone());
             let addresses: Vec<String> = self.config.join.iter().cloned().chain(known).collect();
             for address in addresses.into_iter().filter(|address| *address != self.address) {
-                if let Some(map) = self.register_at(address).await {
-                    if let Err(fault) = self.adopt(&Arc::new(map)) {
-                        fatal::abort("joining a cluster", &fault);
-                    }
-                    break;
+                match self.register_at(address).await {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    Err(refused) => return self.refuse(refused),
                 }
             }
             tokio::time::sleep(JOIN_INTERVAL).await;
         }
     }
 
-    /// Has a node of a cluster register this one; `None` when it could not.
-    async fn register_at(&self, address: String) -> Option<ShardMap> {
-        let mut client = ClusterServiceClient::new(self.peers.channel_to(address, Lane::Control)?);
+    /// Ends everything that serves others, and says why this node must not run.
+    fn refuse(&self, refused: Refused) {
+        self.begin_stop();
+        // The first reason is enough.
+        let _ = self.refused.try_send(refused);
+    }
+
+    /// Has a node of a cluster register this one. Returns whether it did.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster, or this node's directory, refuses.
+    async fn register_at(&self, address: String) -> Result<bool, Refused> {
+        let Some(channel) = self.peers.channel_to(address, Lane::Control) else { return Ok(false) };
+        let mut client = ClusterServiceClient::new(channel);
         let me = self.identify();
         let request = pb::RegisterNodeRequest {
             cluster_id: me.cluster_id,
@@ -195,16 +225,26 @@ impl Node {
                 store_id: me.store_id,
             }),
         };
-        let answer =
-            tokio::time::timeout(JOIN_TIMEOUT, client.register_node(request)).await.ok()?;
+        let answer = tokio::time::timeout(JOIN_TIMEOUT, client.register_node(request)).await;
         match answer {
-            Ok(answer) => wire::map_from_pb(answer.into_inner().map?).ok(),
-            Err(status) if status.code() == Code::FailedPrecondition => {
-                fatal::abort("the cluster refuses this node", &status.message())
+            Ok(Ok(answer)) => {
+                let Some(Ok(map)) = answer.into_inner().map.map(wire::map_from_pb) else {
+                    tracing::warn!("a node registered this one and answered with a malformed map");
+                    return Ok(false);
+                };
+                self.adopt(&Arc::new(map))?;
+                Ok(true)
             }
-            Err(status) => {
+            Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
+                Err(Refused::ByCluster(status.message().to_owned()))
+            }
+            Ok(Err(status)) => {
                 tracing::info!(why = status.message(), "not registered yet");
-                None
+                Ok(false)
+            }
+            Err(_) => {
+                tracing::info!("not registered yet: no answer in time");
+                Ok(false)
             }
         }
     }
@@ -217,10 +257,7 @@ impl Node {
             if let Some(mine) = map.nodes.get(&self.config.node_id)
                 && mine.store_id != self.identity.lock().store_id()
             {
-                fatal::abort(
-                    "shard map",
-                    &"this node's data directory was replaced by another one",
-                );
+                return self.refuse(Refused::Replaced);
             }
             for shard in map.shards.keys() {
                 let wanted = map.replica_on(self.config.node_id, *shard);
@@ -275,7 +312,8 @@ impl Node {
         {
             tracing::warn!(%shard, %error, "a group was not founded");
         }
-        let proposer = Proposer::start(group.clone(), self.clock.clone());
+        let disk = self.storage.flusher().clone();
+        let proposer = Proposer::start(group.clone(), self.clock.clone(), disk);
         let replica = Replica::new(group, proposer);
         self.registry.insert(replica.clone());
         self.spawn(caretaker::run(self.surroundings(), replica));

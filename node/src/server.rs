@@ -8,14 +8,14 @@ use coupon_proto::internal::cluster_service_server::ClusterServiceServer;
 use coupon_proto::internal::raft_service_server::RaftServiceServer;
 use coupon_proto::internal::shard_service_server::ShardServiceServer;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::clock::Clock;
 use crate::config::NodeConfig;
-use crate::node::Node;
+use crate::node::{Node, Refused};
 use crate::raft::group::BadTimes;
 use crate::raft::network::MESSAGE_BYTES_MAX;
 use crate::service::cluster::ClusterEndpoint;
@@ -36,7 +36,7 @@ const CALLS_GIVEN_UP_MAX: usize = 1_024;
 /// How long calls under way may take while the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why a node does not start.
+/// Why a node does not start, or must not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// It cannot listen.
@@ -53,6 +53,9 @@ pub enum NodeError {
     /// Its data directory cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// It must not run as it was started.
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 /// A running node.
@@ -61,10 +64,11 @@ pub struct NodeHandle {
     local_addr: SocketAddr,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), tonic::transport::Error>>,
+    refused: mpsc::Receiver<Refused>,
 }
 
 /// Starts a node on the current runtime. It serves when this returns; whether it is in a cluster
-/// yet, its status says.
+/// yet, its status says, and whether it may be in it, [`NodeHandle::refused`].
 ///
 /// A fault of its storage or of its Raft groups ends the process.
 ///
@@ -77,7 +81,8 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
     let failed = |source| NodeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let local_addr = listener.local_addr().map_err(failed)?;
-    let node = Arc::new(Node::open(config, local_addr, clock)?);
+    let (refuse, refused) = mpsc::channel(1);
+    let node = Arc::new(Node::open(config, local_addr, clock, refuse)?);
     node.check_neighbours().await?;
 
     let (registry, storage) = (node.registry.clone(), node.storage.clone());
@@ -112,13 +117,23 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
         let _ = stopped.await;
     }));
     node.run();
-    Ok(NodeHandle { node, local_addr, stop, served })
+    Ok(NodeHandle { node, local_addr, stop, served, refused })
 }
 
 impl NodeHandle {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Waits for ever, unless the node finds out that it must not run: another node has its id, its
+    /// directory was replaced or belongs to another cluster. It serves nobody any more then, and is to
+    /// be [halted](Self::halt).
+    pub async fn refused(&mut self) -> NodeError {
+        match self.refused.recv().await {
+            Some(refused) => refused.into(),
+            None => std::future::pending().await,
+        }
     }
 
     /// Hands over every leadership, then stops. Takes a few seconds at most.

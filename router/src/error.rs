@@ -206,6 +206,9 @@ fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
         RefusalReason::CampaignNotFound => {
             Report::new(NotFound, "CAMPAIGN_NOT_FOUND", "there is no campaign with this id")
         }
+        RefusalReason::EmptyWindow => {
+            Fault::field("end_time", "must be after the campaign's start").report()
+        }
         RefusalReason::RequestIdReused => Report::new(
             InvalidArgument,
             "REQUEST_ID_REUSED",
@@ -283,6 +286,7 @@ mod tests {
             (RefusalReason::RecipientRequired, Code::InvalidArgument, "RECIPIENT_REQUIRED"),
             (RefusalReason::CampaignExists, Code::AlreadyExists, "CAMPAIGN_EXISTS"),
             (RefusalReason::CampaignNotFound, Code::NotFound, "CAMPAIGN_NOT_FOUND"),
+            (RefusalReason::EmptyWindow, Code::InvalidArgument, "FIELD_VIOLATIONS"),
             (RefusalReason::RequestIdReused, Code::InvalidArgument, "REQUEST_ID_REUSED"),
             (RefusalReason::ShardFull, Code::FailedPrecondition, "SHARD_FULL"),
             (RefusalReason::StaleEpoch, Code::Unavailable, "NO_LEADER"),

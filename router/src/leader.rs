@@ -27,6 +27,9 @@ const LEADER_NODE_ID: &str = "leader_node_id";
 /// on, while the silence is fresh.
 const FORWARD_AFTER: Duration = Duration::from_millis(250);
 
+/// A leader that is reached through another node is called directly so often, until it answers.
+pub(crate) const DIRECT_INTERVAL: Duration = Duration::from_secs(2);
+
 /// A way to the leader of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
@@ -46,6 +49,8 @@ pub(crate) struct LeaderGuess {
     lost_at: Option<Instant>,
     /// Who was last said to lead, silent or not.
     named: Option<NodeId>,
+    /// Reads call the leader directly no sooner.
+    direct_at: Option<Instant>,
 }
 
 impl LeaderGuess {
@@ -90,6 +95,17 @@ impl LeaderGuess {
         self.route = Some(route);
         self.silent = self.silent.filter(|(silent, _)| *silent != route.node);
         self.lost_at = None;
+    }
+
+    /// The leader to call directly, if there is a detour to it and it is time to see whether it is
+    /// still needed. For reads; a stream keeps its own time, since it moves only by itself.
+    pub(crate) fn direct(&mut self, now: Instant) -> Option<NodeId> {
+        self.route.filter(|route| route.forward)?;
+        if self.direct_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        self.direct_at = Some(now + DIRECT_INTERVAL);
+        self.named
     }
 
     /// Who leads at the other end of a detour, as far as known.
@@ -215,6 +231,17 @@ mod tests {
         let (mut guess, now) = (LeaderGuess::default(), Instant::now());
         guess.silent(A, now);
         assert_eq!(guess.choose(&[A], now), Some(to(A)));
+    }
+
+    #[test]
+    fn a_leader_behind_a_detour_is_called_directly_now_and_then() {
+        let (mut guess, now) = (LeaderGuess::default(), Instant::now());
+        assert!(guess.refused(A, Some(C), now));
+        assert_eq!(guess.direct(now), None, "there is no detour");
+        guess.confirmed(Route { node: B, forward: true });
+        assert_eq!(guess.direct(now), Some(C));
+        assert_eq!(guess.direct(now), None, "not so soon again");
+        assert_eq!(guess.direct(now + DIRECT_INTERVAL), Some(C));
     }
 
     #[test]

@@ -10,9 +10,10 @@ use crate::error::Fault;
 /// How large one request to `CampaignService` may be.
 pub(crate) const CAMPAIGN_REQUEST_BYTES_MAX: usize = 64 << 10;
 
-/// How large one request to `CouponService` may be: a batch. A single issue stays far below 64 KiB by
-/// the limits of its fields.
-pub(crate) const COUPON_REQUEST_BYTES_MAX: usize = 4 << 20;
+/// How large one request to `CouponService` may be: a batch. Its answer repeats what it holds and has
+/// some hundreds of bytes more for each item, and clients of gRPC take 4 MiB unless told otherwise. A
+/// single issue stays far below 64 KiB by the limits of its fields.
+pub(crate) const COUPON_REQUEST_BYTES_MAX: usize = 2 << 20;
 
 /// How large a request to the method at `path` may be.
 pub(crate) fn request_bytes_max(path: &str) -> usize {

@@ -5,6 +5,7 @@
 //! leader makes sure that it still leads before it answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coupon_cluster::{CampaignId, NodeId, ShardId};
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
@@ -14,17 +15,22 @@ use coupon_proto::internal::{
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use tokio::time::{Instant, timeout_at};
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use crate::backend::Backend;
 use crate::error::Fault;
+use crate::leader::{LeaderGuess, Route};
 use crate::retry::{self, Unanswered};
 use crate::topology::Topology;
 
 /// How large one answer may be: a page of 1,000 coupons with all the metadata they may have, twice.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// How much later a node gives a read up than the router does.
+const TIMEOUT_MARGIN: Duration = Duration::from_millis(100);
 
 /// A stream of coupons, and the message it began with.
 pub(crate) struct CouponStream {
@@ -123,7 +129,10 @@ impl Backend {
         topology: &Topology,
         deadline: Instant,
         ask: impl Fn(ShardServiceClient<Channel>, bool) -> BoxFuture<'static, Result<T, Status>>,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+    {
         let leader = self.shard(shard).leader;
         for misses in 1.. {
             let now = Instant::now();
@@ -137,6 +146,10 @@ impl Backend {
                 let status = match timeout_at(until, attempt).await.unwrap_or_else(|_| late()) {
                     Ok(answer) => {
                         leader.lock().confirmed(route);
+                        let direct = leader.lock().direct(now);
+                        if let Some(node) = direct {
+                            self.try_directly(node, topology, &leader, &ask);
+                        }
                         return Ok(answer);
                     }
                     Err(status) => status,
@@ -162,6 +175,25 @@ impl Backend {
         Err(Fault::Unanswered(Unanswered::NoLeader))
     }
 
+    /// Asks a leader once more, beside the answer that came by a detour, to see whether it answers by
+    /// itself again.
+    fn try_directly<T: Send + 'static>(
+        &self,
+        node: NodeId,
+        topology: &Topology,
+        leader: &Arc<Mutex<LeaderGuess>>,
+        ask: &impl Fn(ShardServiceClient<Channel>, bool) -> BoxFuture<'static, Result<T, Status>>,
+    ) {
+        let Ok(client) = self.client(node, topology) else { return };
+        let (attempt, leader) = (ask(client, false), Arc::clone(leader));
+        let read_attempt = self.timing().read_attempt;
+        tokio::spawn(async move {
+            if let Ok(Ok(_)) = timeout(read_attempt, attempt).await {
+                leader.lock().confirmed(Route { node, forward: false });
+            }
+        });
+    }
+
     fn client(
         &self,
         node: NodeId,
@@ -173,11 +205,12 @@ impl Backend {
         Ok(ShardServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 
-    /// Tells the node when the caller stops waiting.
+    /// Tells the node when the caller stops waiting. The channel watches that time as well, and would
+    /// say that the call was cancelled: whoever waits has to be the first to notice.
     fn bounded<T>(&self, question: T, deadline: Instant) -> Request<T> {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut request = Request::new(question);
-        request.set_timeout(left.min(self.timing().read_attempt));
+        request.set_timeout(left.min(self.timing().read_attempt) + TIMEOUT_MARGIN);
         request
     }
 

@@ -31,7 +31,7 @@ use tonic::transport::Channel;
 
 use crate::connection::Connection;
 use crate::directory::Directory;
-use crate::leader::{LeaderGuess, Route};
+use crate::leader::{DIRECT_INTERVAL, LeaderGuess, Route};
 use crate::pool::Pool;
 use crate::retry::{self, Attempts, Miss, RetryBudget, Timing, Unanswered};
 
@@ -41,9 +41,6 @@ const HELD_MAX: usize = 65_536;
 
 /// How many commands wait to be looked at by the task.
 const QUEUE_MAX: usize = 4_096;
-
-/// A leader that is reached through another node is called directly so often, until it answers.
-const DIRECT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Deadlines are looked for at most so often, since that walks over everything held.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(5);

@@ -124,6 +124,25 @@ async fn a_leader_out_of_reach_is_reached_through_another_node() {
 }
 
 #[tokio::test]
+async fn reads_alone_go_back_to_a_leader_that_can_be_reached_again() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.pause(1);
+    let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
+    while t.cluster.passed_on() == 0 {
+        t.campaigns.get_campaign(request.clone()).await.unwrap();
+    }
+    t.cluster.resume(1);
+    loop {
+        let before = t.cluster.passed_on();
+        t.campaigns.get_campaign(request.clone()).await.unwrap();
+        if t.cluster.passed_on() == before {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_election_is_waited_out() {
     let mut t = Fixture::start().await;
     t.create("spring", 10).await;

@@ -221,7 +221,7 @@ async fn what_is_no_request_is_answered_with_a_reason() {
         (get, vec![0x0a, 2, 0xff, 0xfe], "UTF-8"),
         (issue, vec![0x0a, 9], "valid protobuf"),
         (get, vec![0; (64 << 10) + 1], "65536 bytes"),
-        (issue, vec![0; (4 << 20) + 1], "4194304 bytes"),
+        (issue, vec![0; (2 << 20) + 1], "2097152 bytes"),
     ] {
         let status = send_bytes(&t, path, bytes).await;
         assert_eq!(

@@ -66,11 +66,15 @@ impl Member {
         };
         let name = format!("node {}", node_id.get());
         Self::start(name, |running| async {
-            let handle = coupon_node::start(config, Arc::new(SystemClock)).await?;
-            running.until_stop(handle.local_addr()).await;
+            let mut handle = coupon_node::start(config, Arc::new(SystemClock)).await?;
+            let stopped = running.until_stop(handle.local_addr());
+            let ended = tokio::select! {
+                () = stopped => Ok(()),
+                refused = handle.refused() => Err(refused.into()),
+            };
             // The cluster ends as a whole: there is nobody to hand leadership to.
             handle.halt().await;
-            Ok(())
+            ended
         })
         .await
     }

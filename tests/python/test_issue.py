@@ -140,6 +140,13 @@ def test_after_the_end_nothing_is_issued(api):
         issue(api, campaign_id, "late")
 
 
+def test_a_campaign_that_starts_at_once_does_not_end_before(api):
+    an_hour_ago = timestamp(datetime.now(timezone.utc) - timedelta(hours=1))
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_VIOLATIONS") as refusal:
+        new_campaign(api, 10, end_time=an_hour_ago)
+    assert set(refusal().violations()) == {"end_time"}
+
+
 def test_a_recipient_gets_no_more_than_the_limit(api):
     campaign_id = new_campaign(api, 10, per_recipient_limit=2)
     held = [issue(api, campaign_id, "한사람").coupon.code for _ in range(2)]

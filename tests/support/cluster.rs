@@ -160,6 +160,19 @@ impl Cluster {
         }
     }
 
+    /// A node that was not told to end and has ended all the same.
+    pub(crate) fn ended_by_itself(&mut self) -> Option<u64> {
+        let running =
+            self.nodes.iter_mut().filter_map(|node| Some((node.id, node.process.as_mut()?)));
+        let mut ended = running.filter_map(|(id, process)| (!process.is_running()).then_some(id));
+        ended.next()
+    }
+
+    /// What a node logged.
+    pub(crate) fn log_of(&self, node_id: u64) -> String {
+        std::fs::read_to_string(&self.node(node_id).log).unwrap_or_default()
+    }
+
     /// Asks a node to stop and waits until it has. Returns whether it was content with that.
     pub(crate) async fn stop(&mut self, node_id: u64) -> bool {
         let node = self.node_mut(node_id);

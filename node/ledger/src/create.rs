@@ -20,18 +20,22 @@ impl<S: Store> Entry<'_, S> {
             Found::Fenced(refusal) => return Ok(refusal.into()),
             Found::Nothing => {}
         }
+        let created = ledger.state.log_time;
+        let start = command.start.unwrap_or(created);
+        if command.end.is_some_and(|end| end <= start) {
+            return Ok(Refusal::EmptyWindow.into());
+        }
         let number = ledger.state.next_campaign_number;
         let Some(next_number) = number.checked_add(1) else {
             return Ok(Refusal::ShardFull.into());
         };
         ledger.state.next_campaign_number = next_number;
-        let created = ledger.state.log_time;
         let spec = CampaignSpec {
             id: command.id,
             number,
             display_name: command.display_name,
             quota: command.quota,
-            start: command.start.unwrap_or(created),
+            start,
             requested_start: command.start,
             end: command.end,
             per_recipient_limit: command.per_recipient_limit,

@@ -70,6 +70,9 @@ pub enum Refusal {
     CampaignExists,
     /// There is no campaign with this id.
     CampaignNotFound,
+    /// The campaign would end no later than it starts. A campaign without a start of its own starts with
+    /// its creation, which nobody knows before log time does.
+    EmptyWindow,
     /// The request id was used before, with other fields.
     RequestIdReused,
     /// The sender routed by another epoch than the one the shard is at.

@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::log_store::LogStore;
 use super::network::{NetworkFactory, Peers};
+use super::reached::Reached;
 use super::state_machine::StateMachine;
 use super::types::{Applied, Member, Proposal, TypeConfig};
 use crate::config::RaftOptions;
@@ -77,6 +78,8 @@ pub struct Group {
     pub owner: Owner,
     raft: Raft<TypeConfig, StateMachine>,
     log: LogStore,
+    /// What the replica has applied, as it goes on.
+    pub reached: Reached,
     answer_age_max: Duration,
 }
 
@@ -117,6 +120,7 @@ impl Group {
             Some(map) => StateMachine::open_meta(storage.clone(), owner.replica, map)?,
             None => StateMachine::open_ledger(storage.clone(), owner)?,
         };
+        let reached = machine.reached();
         let network = NetworkFactory::new(peers.clone(), owner.shard);
         let config = raft_config(owner.shard, options)
             .map_err(|fault| StorageError::corrupt("Raft settings", fault))?;
@@ -125,7 +129,7 @@ impl Group {
             .await
             .map_err(|fault| StorageError::corrupt("Raft state", fault))?;
         let answer_age_max = ANSWERS_MISSED_MAX * options.heartbeat_interval;
-        let group = Self { owner, raft, log, answer_age_max };
+        let group = Self { owner, raft, log, reached, answer_age_max };
         group.watch();
         Ok(group)
     }
@@ -299,6 +303,12 @@ impl Group {
     /// Lets the replica stand for election, or not.
     pub fn allow_election(&self, allowed: bool) {
         self.raft.runtime_config().elect(allowed);
+    }
+
+    /// Lets the replica assure its followers that it leads, or not. Without that, and without new
+    /// entries, they elect another leader.
+    pub fn send_heartbeats(&self, allowed: bool) {
+        self.raft.runtime_config().heartbeat(allowed);
     }
 
     /// Adds a replica that receives the log but does not vote. Returns before it has caught up.

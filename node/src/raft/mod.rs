@@ -3,11 +3,13 @@
 //! - [`types`]: our types for its type parameters, and their form on disk and on the wire.
 //! - [`log_store`]: log, vote and purge mark in RocksDB, durable before reported.
 //! - [`state_machine`]: apply, snapshots.
+//! - [`reached`]: replicas compare what they hold.
 //! - [`network`]: the calling side of replication; [`crate::service::raft`] is the other side.
 //! - [`group`]: one running replica.
 
 pub mod group;
 pub mod log_store;
 pub mod network;
+pub mod reached;
 pub mod state_machine;
 pub mod types;

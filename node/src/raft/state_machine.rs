@@ -5,7 +5,7 @@
 //!   then is anybody told of the outcomes.
 //! - The batch needs no sync of its own: the log it came from is durable, and the two share one
 //!   write-ahead log, so what a power cut takes is applied again.
-//! - A fault while applying ends the process.
+//! - A fault while applying ends the process. So does a state that is not the leader's.
 
 use std::io;
 use std::sync::Arc;
@@ -21,14 +21,16 @@ use prost::Message as _;
 use rocksdb::WriteBatch;
 use tokio::sync::watch;
 
+use super::reached::{Diverged, Reached};
 use super::types::{
     Applied, LogId, Malformed, Proposal, SnapshotMeta, StoredMembership, TypeConfig,
     applied_from_pb, applied_to_pb,
 };
 use crate::clock::{Clock as _, SystemClock};
 use crate::meta::wire;
+use crate::storage::digest::Digest;
 use crate::storage::keys::{ReplicaKeys, StateKeys};
-use crate::storage::ledger::{LedgerBatch, decode};
+use crate::storage::ledger::{LedgerBatch, decode, running_digest};
 use crate::storage::snapshot::{self, Owner, SnapshotFile};
 use crate::storage::{Storage, StorageError, fatal, records};
 
@@ -42,6 +44,9 @@ pub struct StateMachine {
     keys: StateKeys,
     applied: Option<LogId>,
     membership: StoredMembership,
+    /// Of the ledger's state; the meta shard has none.
+    digest: Digest,
+    reached: Reached,
     machine: Machine,
 }
 
@@ -86,8 +91,8 @@ impl StateMachine {
             Some(map) => Machine::Meta(map),
             None => {
                 let keys = StateKeys::new(owner.shard, 0);
-                let empty = Ledger::open(owner.shard, &mut LedgerBatch::new(&storage, keys))?;
-                Machine::Ledger(Box::new(empty))
+                let mut empty = LedgerBatch::new(&storage, keys, Digest::default());
+                Machine::Ledger(Box::new(Ledger::open(owner.shard, &mut empty)?))
             }
         };
         let mut this = Self {
@@ -96,10 +101,17 @@ impl StateMachine {
             owner,
             applied: None,
             membership: StoredMembership::default(),
+            digest: Digest::default(),
+            reached: Reached::default(),
             machine,
         };
         this.load()?;
         Ok(this)
+    }
+
+    /// What is applied, as it goes on.
+    pub fn reached(&self) -> Reached {
+        self.reached.clone()
     }
 
     /// Reads the state in force from disk: at the start, and after a snapshot was installed.
@@ -117,7 +129,9 @@ impl StateMachine {
             };
         match &mut self.machine {
             Machine::Ledger(ledger) => {
-                let mut batch = LedgerBatch::new(&self.storage, self.keys);
+                self.digest = running_digest(&self.storage, &self.keys)?;
+                self.reached.restart(self.applied.map_or(0, |id| id.index), self.digest);
+                let mut batch = LedgerBatch::new(&self.storage, self.keys, self.digest);
                 **ledger = Ledger::open(self.owner.shard, &mut batch)?;
             }
             Machine::Meta(current) => {
@@ -138,7 +152,7 @@ impl StateMachine {
         let mut done = false;
         while !done {
             let mut waiting: Vec<(ApplyResponder<TypeConfig>, Applied)> = Vec::new();
-            let mut rows = LedgerBatch::new(&self.storage, self.keys);
+            let mut rows = LedgerBatch::new(&self.storage, self.keys, self.digest);
             let mut new_map: Option<ShardMap> = None;
             let mut any = false;
             loop {
@@ -159,15 +173,19 @@ impl StateMachine {
                         Applied::Nothing
                     }
                     EntryPayload::Normal(proposal) => match &mut self.machine {
-                        Machine::Ledger(ledger) => apply_ledger(ledger, &mut rows, &proposal)?,
+                        Machine::Ledger(ledger) => {
+                            apply_ledger(ledger, &mut rows, &self.reached, &proposal)?
+                        }
                         Machine::Meta(current) => {
                             let map = new_map.get_or_insert_with(|| (**current.borrow()).clone());
                             apply_meta(map, &proposal)?
                         }
                     },
                 };
+                self.reached.push(entry.log_id.index, rows.digest());
                 waiting.extend(responder.map(|responder| (responder, applied)));
             }
+            self.digest = rows.digest();
             if any {
                 self.commit(rows.finish(), new_map)?;
             }
@@ -198,9 +216,13 @@ impl StateMachine {
 fn apply_ledger(
     ledger: &mut Ledger,
     rows: &mut LedgerBatch<'_>,
+    reached: &Reached,
     proposal: &Proposal,
 ) -> Result<Applied, ApplyError> {
     let entry = pb::CommandEntry::decode(proposal.0.clone())?;
+    if let Some(leader) = &entry.reached {
+        reached.compare(leader)?;
+    }
     let commands = entry
         .commands
         .into_iter()
@@ -229,6 +251,8 @@ enum ApplyError {
     Decode(#[from] prost::DecodeError),
     #[error("a log entry: {0}")]
     Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Diverged(#[from] Diverged),
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -303,4 +327,68 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, io::Error> {
     Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::stream;
+    use openraft::entry::RaftEntry as _;
+    use openraft::impls::leader_id_adv::LeaderId;
+
+    use super::super::types::Entry;
+    use super::*;
+
+    fn machine(dir: &std::path::Path) -> StateMachine {
+        let owner = Owner { shard: ShardId::new(1).unwrap(), replica: ReplicaId(1) };
+        StateMachine::open_ledger(Storage::open(dir).unwrap(), owner).unwrap()
+    }
+
+    /// Applies an entry that adopts the ring of an epoch.
+    async fn adopt(
+        machine: &mut StateMachine,
+        index: u64,
+        epoch: u64,
+        reached: Option<pb::StateMark>,
+    ) -> Result<(), ApplyError> {
+        let adopt = pb::AdoptRingCommand { epoch, ring_shards: vec![1] };
+        let command = Some(pb::command::Command::AdoptRing(adopt));
+        let commands = vec![pb::Command { epoch, command, deadline_micros: 0 }];
+        let entry = pb::CommandEntry { log_time_micros: 1, commands, reached };
+        let proposal = Proposal(Bytes::from(entry.encode_to_vec()));
+        let log_id = LogId::new(LeaderId { term: 1, node_id: 1 }, index);
+        let entry = Entry::new(log_id, EntryPayload::Normal(proposal));
+        machine.apply_all(stream::iter([Ok((entry, None))])).await
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_does_not_hold_what_the_leader_held_stops() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mut leader, mut follower) = (machine(one.path()), machine(two.path()));
+        for index in 1..=3 {
+            let reached = leader.reached().last();
+            for machine in [&mut leader, &mut follower] {
+                adopt(machine, index, index, reached.clone()).await.unwrap();
+            }
+        }
+        assert_eq!(leader.reached().last(), follower.reached().last());
+        adopt(&mut leader, 4, 4, None).await.unwrap();
+        adopt(&mut follower, 4, 5, None).await.unwrap();
+        let reached = leader.reached().last();
+        adopt(&mut leader, 5, 6, reached.clone()).await.unwrap();
+        let stopped = adopt(&mut follower, 5, 6, reached.clone()).await.unwrap_err();
+        assert!(matches!(stopped, ApplyError::Diverged(_)), "{stopped}");
+
+        // It is still so after a restart, whatever is applied in between.
+        follower.storage.close().unwrap();
+        drop(follower);
+        let mut follower = machine(two.path());
+        assert_eq!(follower.applied.unwrap().index, 4);
+        assert!(adopt(&mut follower, 5, 6, reached).await.is_err());
+        drop(follower);
+        let mut follower = machine(two.path());
+        adopt(&mut follower, 5, 6, None).await.unwrap();
+        let reached = leader.reached().last();
+        assert!(adopt(&mut follower, 6, 7, reached).await.is_err());
+    }
 }

@@ -5,5 +5,6 @@ pub mod cluster;
 #[cfg(feature = "mutants")]
 mod outside_log;
 pub mod raft;
+mod reader;
 pub mod shard;
 mod status;

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use coupon_cluster::{CampaignId, ShardId};
-use coupon_ledger::{LogTime, Refusal, ShardState};
+use coupon_cluster::ShardId;
+use coupon_ledger::LogTime;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::shard_service_server::ShardService;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::reader::{ReadError, Reader, campaign_id};
 use super::status::{from_group, malformed};
 use crate::clock::TrustedClock;
 use crate::meta::wire;
@@ -24,8 +25,7 @@ use crate::raft::network::{Lane, MESSAGE_BYTES_MAX, Peers};
 use crate::raft::types::Malformed;
 use crate::shard::proposer::{ENTRY_COMMANDS_MAX, Submission};
 use crate::shard::registry::{OpenStream, Registry, Replica};
-use crate::storage::view::LedgerView;
-use crate::storage::{Storage, StorageError, fatal, records};
+use crate::storage::{Storage, records};
 
 /// How many answers of a stream may wait for its router; beyond that its batches wait.
 const ANSWERS_MAX: usize = 64;
@@ -36,13 +36,6 @@ const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the leader may take to open a stream that is passed on to it. Less than a router waits, so
 /// that the router learns who did not answer.
 const FORWARD_TIMEOUT: Duration = Duration::from_millis(300);
-/// How many rows one answer holds at most.
-const PAGE_MAX: usize = 1_000;
-/// How many coupons a message of a stream of coupons holds.
-const STREAM_PAGE: usize = 500;
-/// A message holds no more coupons once it has so many bytes: clients of gRPC take 4 MiB unless told
-/// otherwise, and one coupon has at most some kilobytes of metadata.
-const PAGE_BYTES: usize = 1 << 20;
 /// How many such messages may wait for the router.
 const STREAM_PAGES_MAX: usize = 4;
 /// How long a stream of coupons waits for a router that does not take them. Until then it holds a
@@ -81,7 +74,13 @@ impl ShardEndpoint {
     fn place(&self, shard_id: u32, forward: bool) -> Result<Place, Status> {
         let replica = self.replica(shard_id)?;
         if !forward || replica.group.is_leader() {
-            return Ok(Place::Here(replica));
+            // Reads would assure the followers that this node leads, as heartbeats do.
+            let stuck = self.storage.flusher().is_stuck();
+            return if stuck {
+                Err(super::status::not_leader(None))
+            } else {
+                Ok(Place::Here(replica))
+            };
         }
         let leader = replica.group.leader_node();
         let channel = leader.and_then(|leader| self.peers.channel(leader, Lane::Forward));
@@ -187,16 +186,7 @@ impl ShardService for ShardEndpoint {
         let (storage, now) = (self.storage.clone(), self.now());
         // Rows may have to come from disk, and heartbeats must not wait for that.
         let answer = tokio::task::spawn_blocking(move || {
-            let reader = Reader { storage: &storage, replica: &replica, now };
-            match query {
-                pb::read_request::Query::GetCampaign(query) => {
-                    reader.get_campaign(request.epoch, &query)
-                }
-                pb::read_request::Query::ListCampaigns(query) => reader.list_campaigns(&query),
-                pb::read_request::Query::ListCoupons(query) => {
-                    reader.list_coupons(request.epoch, &query)
-                }
-            }
+            Reader { storage: &storage, replica: &replica, now }.answer(request.epoch, query)
         });
         let answer = answer.await.map_err(|error| Status::internal(error.to_string()))?;
         answer.map(Response::new).map_err(ReadError::into_status)
@@ -311,228 +301,4 @@ fn check_batch(batch: &pb::CommandBatch) -> Result<(), Status> {
         return Err(Status::invalid_argument("too many bytes in a batch"));
     }
     batch.commands.iter().try_for_each(records::check_command).map_err(|error| malformed(&error))
-}
-
-/// Why a question was not answered.
-enum ReadError {
-    /// The question makes no sense.
-    Malformed(Malformed),
-    /// The disk failed.
-    Storage(StorageError),
-    /// The router went away, or takes nothing any more.
-    Gone,
-}
-
-impl From<StorageError> for ReadError {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
-    }
-}
-
-impl ReadError {
-    fn into_status(self) -> Status {
-        match self {
-            Self::Malformed(error) => malformed(&error),
-            Self::Storage(fault) => fatal::abort("reading state", &fault),
-            Self::Gone => Status::cancelled("the router took nothing any more"),
-        }
-    }
-}
-
-fn campaign_id(text: &str) -> Result<CampaignId, ReadError> {
-    CampaignId::parse(text).map_err(|_| ReadError::Malformed(Malformed("campaign id")))
-}
-
-/// Answers questions from a replica's state.
-struct Reader<'a> {
-    storage: &'a Storage,
-    replica: &'a Replica,
-    now: LogTime,
-}
-
-impl<'a> Reader<'a> {
-    fn view(&self) -> Result<LedgerView<'a>, StorageError> {
-        let owner = self.replica.group.owner;
-        LedgerView::new(self.storage, owner.shard, owner.replica)
-    }
-
-    /// The time that campaign states are shown at. Log time stands still while nothing is written;
-    /// the leader's clock is what the next entry would be stamped with.
-    fn time(&self, state: &ShardState) -> u64 {
-        state.log_time.max(self.now).0
-    }
-
-    /// The fence: a question about a campaign must come by the shard's own ring.
-    fn refusal(state: &ShardState, epoch: u64) -> Option<pb::Refusal> {
-        let refusal = Refusal::StaleEpoch { epoch: state.epoch };
-        (state.epoch.0 != epoch).then(|| records::refusal_to_pb(refusal))
-    }
-
-    fn get_campaign(
-        &self,
-        epoch: u64,
-        query: &pb::GetCampaignQuery,
-    ) -> Result<pb::ReadResponse, ReadError> {
-        let id = campaign_id(&query.campaign_id)?;
-        let view = self.view()?;
-        let state = view.shard_state()?;
-        let mut answer =
-            pb::ReadResponse { log_time_micros: self.time(&state), ..Default::default() };
-        answer.refusal = Self::refusal(&state, epoch);
-        if answer.refusal.is_none() {
-            match view.campaign(&id)? {
-                Some(campaign) => answer.campaigns.push(records::campaign_to_pb(&campaign)),
-                None => answer.refusal = Some(records::refusal_to_pb(Refusal::CampaignNotFound)),
-            }
-        }
-        Ok(answer)
-    }
-
-    fn list_campaigns(
-        &self,
-        query: &pb::ListCampaignsQuery,
-    ) -> Result<pb::ReadResponse, ReadError> {
-        let view = self.view()?;
-        let limit = page(query.limit);
-        let mut campaigns = view.campaigns_after(&query.after, limit + 1)?;
-        let more = campaigns.len() > limit;
-        campaigns.truncate(limit);
-        Ok(pb::ReadResponse {
-            campaigns: campaigns.iter().map(records::campaign_to_pb).collect(),
-            more,
-            log_time_micros: self.time(&view.shard_state()?),
-            ..Default::default()
-        })
-    }
-
-    fn list_coupons(
-        &self,
-        epoch: u64,
-        query: &pb::ListCouponsQuery,
-    ) -> Result<pb::ReadResponse, ReadError> {
-        let view = self.view()?;
-        let state = view.shard_state()?;
-        let mut answer =
-            pb::ReadResponse { log_time_micros: self.time(&state), ..Default::default() };
-        if query.campaign_id.is_empty() {
-            if query.recipient.is_empty() {
-                return Err(ReadError::Malformed(Malformed("recipient")));
-            }
-            self.coupons_of_recipient(&view, query, &mut answer)?;
-            return Ok(answer);
-        }
-        let id = campaign_id(&query.campaign_id)?;
-        answer.refusal = Self::refusal(&state, epoch);
-        if answer.refusal.is_some() {
-            return Ok(answer);
-        }
-        let Some(campaign) = view.campaign(&id)? else {
-            answer.refusal = Some(records::refusal_to_pb(Refusal::CampaignNotFound));
-            return Ok(answer);
-        };
-        let limit = page(query.limit);
-        let after = query.after_sequence;
-        let mut coupons = if query.recipient.is_empty() {
-            view.coupons_after(&campaign, after).take(limit + 1).collect::<Result<Vec<_>, _>>()?
-        } else {
-            view.coupons_of(&campaign, &query.recipient, after, limit + 1)?
-        };
-        answer.more = coupons.len() > limit;
-        coupons.truncate(limit);
-        answer.coupons = coupons
-            .into_iter()
-            .map(|coupon| pb::CampaignCoupon {
-                campaign_id: query.campaign_id.clone(),
-                coupon: Some(records::issued_to_pb(coupon, false)),
-            })
-            .collect();
-        Ok(answer)
-    }
-
-    /// What a recipient holds in all campaigns of the shard, by campaign id. Looks at every
-    /// campaign, which costs one look-up for each.
-    fn coupons_of_recipient(
-        &self,
-        view: &LedgerView<'_>,
-        query: &pb::ListCouponsQuery,
-        answer: &mut pb::ReadResponse,
-    ) -> Result<(), ReadError> {
-        let limit = page(query.limit);
-        let mut last = String::new();
-        if !query.after_campaign_id.is_empty() {
-            let id = campaign_id(&query.after_campaign_id)?;
-            if let Some(campaign) = view.campaign(&id)? {
-                let after = query.after_sequence;
-                let rest = view.coupons_of(&campaign, &query.recipient, after, limit + 1)?;
-                push_coupons(answer, id.as_str(), rest);
-            }
-            id.as_str().clone_into(&mut last);
-        }
-        while answer.coupons.len() <= limit {
-            let campaigns = view.campaigns_after(&last, PAGE_MAX)?;
-            let Some(end) = campaigns.last() else { break };
-            end.spec.id.as_str().clone_into(&mut last);
-            for campaign in &campaigns {
-                if answer.coupons.len() > limit {
-                    break;
-                }
-                let held = view.coupons_of(campaign, &query.recipient, 0, limit + 1)?;
-                push_coupons(answer, campaign.spec.id.as_str(), held);
-            }
-        }
-        answer.more = answer.coupons.len() > limit;
-        answer.coupons.truncate(limit);
-        Ok(())
-    }
-
-    fn stream_coupons(
-        &self,
-        epoch: u64,
-        id: &CampaignId,
-        send: impl Fn(pb::StreamCouponsResponse) -> Result<(), ReadError>,
-    ) -> Result<(), ReadError> {
-        let view = self.view()?;
-        let state = view.shard_state()?;
-        let mut first = pb::StreamCouponsResponse {
-            log_time_micros: self.time(&state),
-            refusal: Self::refusal(&state, epoch),
-            ..Default::default()
-        };
-        let campaign = view.campaign(id)?;
-        if first.refusal.is_none() && campaign.is_none() {
-            first.refusal = Some(records::refusal_to_pb(Refusal::CampaignNotFound));
-        }
-        let Some(campaign) = campaign.filter(|_| first.refusal.is_none()) else {
-            return send(first);
-        };
-        first.campaign = Some(records::campaign_to_pb(&campaign));
-        send(first)?;
-        let mut page = pb::StreamCouponsResponse::default();
-        let mut bytes = 0;
-        for coupon in view.coupons_after(&campaign, 0) {
-            let coupon = records::issued_to_pb(coupon?, false);
-            bytes += coupon.encoded_len();
-            page.coupons.push(coupon);
-            if page.coupons.len() >= STREAM_PAGE || bytes >= PAGE_BYTES {
-                send(std::mem::take(&mut page))?;
-                bytes = 0;
-            }
-        }
-        if page.coupons.is_empty() { Ok(()) } else { send(page) }
-    }
-}
-
-fn push_coupons(
-    answer: &mut pb::ReadResponse,
-    campaign_id: &str,
-    coupons: Vec<coupon_ledger::IssuedCoupon>,
-) {
-    answer.coupons.extend(coupons.into_iter().map(|coupon| pb::CampaignCoupon {
-        campaign_id: campaign_id.to_owned(),
-        coupon: Some(records::issued_to_pb(coupon, false)),
-    }));
-}
-
-fn page(limit: u32) -> usize {
-    usize::try_from(limit).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX)
 }

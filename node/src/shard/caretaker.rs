@@ -5,7 +5,8 @@
 //! - The ledger adopts a newer ring.
 //! - A joining replica becomes a learner, then a voter in one joint change that drops the replicas
 //!   whose disks are lost; then the map is told.
-//! - Leadership goes to the preferred replica, and away from a node whose clock is off.
+//! - Leadership goes to the preferred replica, and away from a node whose clock is off or whose disk
+//!   hangs.
 //! - Snapshots are built when the log has grown enough.
 
 use std::collections::BTreeSet;
@@ -109,8 +110,15 @@ enum StepError {
 
 impl Caretaker {
     async fn round(&mut self) -> Result<(), StepError> {
+        let stuck = self.around.storage.flusher().is_stuck();
         let trusted = self.around.clock.stamp_micros().is_some();
-        self.group.allow_election(trusted);
+        self.group.allow_election(trusted && !stuck);
+        // Handing over needs a disk that answers; without heartbeats the others elect.
+        self.group.send_heartbeats(!stuck);
+        if stuck {
+            self.leading_since = None;
+            return Ok(());
+        }
         self.snapshot_when_due().await;
         if !self.group.is_leader() {
             self.leading_since = None;
@@ -174,7 +182,7 @@ impl Caretaker {
             command: Some(pb::command::Command::AdoptRing(adopt)),
             deadline_micros: 0,
         };
-        let entry = pb::CommandEntry { log_time_micros, commands: vec![command] };
+        let entry = pb::CommandEntry { log_time_micros, commands: vec![command], reached: None };
         self.group.propose_and_wait(Proposal(Bytes::from(entry.encode_to_vec()))).await?;
         Ok(())
     }

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::clock::TrustedClock;
 use crate::raft::group::{Group, Leadership, WriteResult};
 use crate::raft::types::{Applied, Proposal};
+use crate::storage::flusher::Flusher;
 use crate::storage::records;
 
 /// How many commands one log entry holds at most.
@@ -55,11 +56,11 @@ pub struct Paused {
 }
 
 impl Proposer {
-    /// Starts the proposer of a group.
-    pub fn start(group: Group, clock: TrustedClock) -> Self {
+    /// Starts the proposer of a group on a node with this clock and this disk.
+    pub fn start(group: Group, clock: TrustedClock, disk: Flusher) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX as usize));
-        tokio::spawn(run(group, clock, waiting, in_flight.clone()));
+        tokio::spawn(run(group, clock, disk, waiting, in_flight.clone()));
         Self { queue, in_flight }
     }
 
@@ -88,6 +89,7 @@ struct Part {
 async fn run(
     group: Group,
     clock: TrustedClock,
+    disk: Flusher,
     mut waiting: mpsc::Receiver<Submission>,
     in_flight: Arc<Semaphore>,
 ) {
@@ -102,13 +104,16 @@ async fn run(
             },
         };
         let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
-        // A node whose clock is off gives its leadership up; until then it proposes nothing.
-        let (Ok(leadership), Some(now)) = (group.leadership(), clock.stamp_micros()) else {
+        // A node whose clock is off or whose disk hangs gives its leadership up; until then it proposes
+        // nothing.
+        let stamp = clock.stamp_micros().filter(|_| !disk.is_stuck());
+        let (Ok(leadership), Some(now)) = (group.leadership(), stamp) else {
             refuse_as_follower(first, &group);
             continue;
         };
         log_time_micros = now.max(log_time_micros);
-        let mut entry = pb::CommandEntry { log_time_micros, commands: Vec::new() };
+        let reached = group.reached.last();
+        let mut entry = pb::CommandEntry { log_time_micros, commands: Vec::new(), reached };
         let mut parts = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);

@@ -116,7 +116,8 @@ impl Storage {
         let db = Arc::new(DB::open_cf_descriptors(&db_options(), dir.join("db"), families)?);
         // Only now, when RocksDB's lock says that nobody else uses the directory.
         super::snapshot::sweep(&snapshots)?;
-        let flusher = Flusher::start(db.clone());
+        let synced = db.clone();
+        let flusher = Flusher::start(move || synced.flush_wal(true));
         Ok(Self { shared: Arc::new(Shared { db, flusher, snapshots }) })
     }
 

@@ -11,7 +11,8 @@ use coupon_proto::internal as pb;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
-use super::keys::StateKeys;
+use super::digest::{Digest, RunningDigest};
+use super::keys::{PREFIX_LEN, StateKeys};
 use super::{Storage, StorageError, records, runs};
 
 /// Writes that belong together, and the reads of whoever makes them.
@@ -24,6 +25,7 @@ pub struct LedgerBatch<'a> {
     /// What was issued, by the number of the campaign.
     fresh: HashMap<u32, Fresh>,
     shard: Option<ShardState>,
+    digest: RunningDigest,
 }
 
 struct CachedCampaign {
@@ -54,8 +56,8 @@ impl Fresh {
 }
 
 impl<'a> LedgerBatch<'a> {
-    /// An empty batch over the state that `keys` name.
-    pub fn new(storage: &'a Storage, keys: StateKeys) -> Self {
+    /// An empty batch over the state that `keys` name, whose running digest is `digest`.
+    pub fn new(storage: &'a Storage, keys: StateKeys, digest: Digest) -> Self {
         Self {
             storage,
             keys,
@@ -63,7 +65,13 @@ impl<'a> LedgerBatch<'a> {
             campaigns: HashMap::new(),
             fresh: HashMap::new(),
             shard: None,
+            digest: RunningDigest::resume(digest),
         }
+    }
+
+    /// The running digest after the last entry.
+    pub fn digest(&self) -> Digest {
+        self.digest.value()
     }
 
     /// The finished batch. The order of its rows does not matter, since each key occurs once
@@ -71,8 +79,9 @@ impl<'a> LedgerBatch<'a> {
     pub fn finish(mut self) -> WriteBatch {
         let family = self.storage.state();
         if let Some(shard) = &self.shard {
-            let value = records::shard_to_pb(shard).encode_to_vec();
-            self.batch.put_cf(family, self.keys.shard(), value);
+            let running_digest = self.digest.value().to_vec();
+            let record = pb::ShardRecord { running_digest, ..records::shard_to_pb(shard) };
+            self.batch.put_cf(family, self.keys.shard(), record.encode_to_vec());
         }
         for cached in self.campaigns.values().filter(|cached| cached.counters_changed) {
             let key = self.keys.counters(cached.campaign.spec.number);
@@ -88,7 +97,13 @@ impl<'a> LedgerBatch<'a> {
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.add_to_digest(key, value);
         self.batch.put_cf(self.storage.state(), key, value);
+    }
+
+    /// Adds a row that an entry wrote. The prefix is left out: it tells replicas apart.
+    fn add_to_digest(&mut self, key: &[u8], value: &[u8]) {
+        self.digest.add(&key[PREFIX_LEN..], value);
     }
 }
 
@@ -107,6 +122,11 @@ impl Store for LedgerBatch<'_> {
     }
 
     fn put_shard_state(&mut self, state: &ShardState) -> Result<(), StorageError> {
+        // The last write of an entry. Of this row and the counters the batch gets only the last form,
+        // but what replicas write together differs, and what they hash must not.
+        let value = records::shard_to_pb(state).encode_to_vec();
+        self.add_to_digest(&self.keys.shard(), &value);
+        self.digest.end_entry();
         self.shard = Some(state.clone());
         Ok(())
     }
@@ -133,7 +153,7 @@ impl Store for LedgerBatch<'_> {
     fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), StorageError> {
         let key = self.keys.campaign(&campaign.spec.id);
         let value = records::spec_to_pb(&campaign.spec).encode_to_vec();
-        self.batch.put_cf(self.storage.state(), key, value);
+        self.put(&key, &value);
         let cached = CachedCampaign { campaign: campaign.clone(), counters_changed: true };
         self.campaigns.insert(campaign.spec.id.clone(), cached);
         Ok(())
@@ -149,11 +169,14 @@ impl Store for LedgerBatch<'_> {
         })?;
         cached.campaign.counters = counters;
         cached.counters_changed = true;
+        let value = records::counters_to_pb(&counters).encode_to_vec();
+        self.add_to_digest(&self.keys.counters(campaign.number), &value);
         // This is called once an entry, after the coupons it issued: the place where runs end.
         if let Some(fresh) = self.fresh.get_mut(&campaign.number) {
             let first = fresh.first + fresh.in_rows as u64;
             for (first, value) in runs::rows(first, &fresh.coupons[fresh.in_rows..]) {
                 let key = self.keys.coupon(campaign.number, first);
+                self.digest.add(&key[PREFIX_LEN..], &value);
                 self.batch.put_cf(self.storage.state(), key, value);
             }
             fresh.in_rows = fresh.coupons.len();
@@ -242,6 +265,24 @@ impl Store for LedgerBatch<'_> {
         let record = pb::BlockRecord { campaign_number, first_sequence };
         self.put(&self.keys.block(block), &record.encode_to_vec());
         Ok(())
+    }
+}
+
+/// The running digest of the state that `keys` name.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn running_digest(storage: &Storage, keys: &StateKeys) -> Result<Digest, StorageError> {
+    let Some(bytes) = storage.db().get_pinned_cf(storage.state(), keys.shard())? else {
+        return Ok(Digest::default());
+    };
+    let record: pb::ShardRecord = decode("shard record", &bytes)?;
+    match record.running_digest.as_slice() {
+        [] => Ok(Digest::default()),
+        digest => digest.try_into().map_err(|_| {
+            StorageError::corrupt("running digest", format!("{} bytes", digest.len()))
+        }),
     }
 }
 

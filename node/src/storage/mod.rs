@@ -8,6 +8,7 @@
 //! - A failed write or sync ends the process ([`fatal`]); it never becomes an answer.
 
 pub mod db;
+pub mod digest;
 pub mod fatal;
 pub mod flusher;
 pub mod identity;

@@ -151,7 +151,7 @@ pub fn coupon_from_pb(record: pb::CouponRecord) -> Result<Coupon, Malformed> {
     })
 }
 
-/// What a ledger knows about its shard, as it is kept on disk.
+/// What a ledger knows about its shard, as it is kept on disk: all of the record but the digest.
 pub fn shard_to_pb(state: &ShardState) -> pb::ShardRecord {
     pb::ShardRecord {
         epoch: state.epoch.0,
@@ -159,6 +159,7 @@ pub fn shard_to_pb(state: &ShardState) -> pb::ShardRecord {
         next_campaign_number: state.next_campaign_number,
         next_block: state.next_block,
         log_time_micros: state.log_time.0,
+        running_digest: Vec::new(),
     }
 }
 
@@ -283,6 +284,7 @@ pub fn refusal_to_pb(refusal: Refusal) -> pb::Refusal {
         Refusal::RecipientRequired => refused(Reason::RecipientRequired),
         Refusal::CampaignExists => refused(Reason::CampaignExists),
         Refusal::CampaignNotFound => refused(Reason::CampaignNotFound),
+        Refusal::EmptyWindow => refused(Reason::EmptyWindow),
         Refusal::RequestIdReused => refused(Reason::RequestIdReused),
         Refusal::StaleEpoch { epoch } => {
             pb::Refusal { epoch: epoch.0, ..refused(Reason::StaleEpoch) }

@@ -21,8 +21,8 @@ use rocksdb::{
     DB, Direction, IngestExternalFileOptions, IteratorMode, Options, ReadOptions,
     SnapshotWithThreadMode, SstFileWriter, WriteBatch,
 };
-use sha2::{Digest as _, Sha256};
 
+use super::digest::RowSum;
 use super::identity::sync_dir;
 use super::keys::{Generation, PREFIX_LEN, ReplicaKeys, StateKeys};
 use super::ledger::decode;
@@ -367,26 +367,6 @@ impl<'a> Rows<'a> {
             let (key, value) = row?;
             Ok((Box::from(&key[PREFIX_LEN..]), value))
         })
-    }
-}
-
-#[derive(Default)]
-struct RowSum {
-    sha: Sha256,
-    count: u64,
-}
-
-impl RowSum {
-    fn add(&mut self, key: &[u8], value: &[u8]) {
-        for part in [key, value] {
-            self.sha.update((part.len() as u64).to_be_bytes());
-            self.sha.update(part);
-        }
-        self.count += 1;
-    }
-
-    fn finish(self) -> (u64, Vec<u8>) {
-        (self.count, self.sha.finalize().to_vec())
     }
 }
 

@@ -62,16 +62,11 @@ impl<'a> LedgerView<'a> {
         self.with_counters(&spec).map(Some)
     }
 
-    /// At most `limit` campaigns whose ids are greater than `after`, by id.
-    ///
-    /// # Errors
-    ///
-    /// When the disk fails.
+    /// The campaigns whose ids are greater than `after`, by id.
     pub fn campaigns_after(
         &self,
         after: &str,
-        limit: usize,
-    ) -> Result<Vec<Campaign>, StorageError> {
+    ) -> impl Iterator<Item = Result<Campaign, StorageError>> + '_ {
         let mut first = self.keys.campaigns();
         let end = after_prefix(&first);
         if !after.is_empty() {
@@ -79,10 +74,7 @@ impl<'a> LedgerView<'a> {
             // The smallest key after that of `after`.
             first.push(0);
         }
-        self.rows(&first, end)
-            .take(limit)
-            .map(|row| row.and_then(|(_, spec)| self.with_counters(&spec)))
-            .collect()
+        self.rows(&first, end).map(|row| row.and_then(|(_, spec)| self.with_counters(&spec)))
     }
 
     /// The coupons of a campaign with sequence numbers greater than `after`, in order.
@@ -106,8 +98,8 @@ impl<'a> LedgerView<'a> {
         })
     }
 
-    /// At most `limit` coupons that `recipient` holds of a campaign, with sequence numbers greater
-    /// than `after`, in order.
+    /// The coupons that `recipient` holds of a campaign, with sequence numbers greater than `after`, in
+    /// order.
     ///
     /// # Errors
     ///
@@ -117,35 +109,31 @@ impl<'a> LedgerView<'a> {
         campaign: &Campaign,
         recipient: &str,
         after: u64,
-        limit: usize,
-    ) -> Result<Vec<IssuedCoupon>, StorageError> {
+    ) -> Result<impl Iterator<Item = Result<IssuedCoupon, StorageError>>, StorageError> {
         let number = campaign.spec.number;
-        let held: Vec<u64> = if campaign.spec.per_recipient_limit > 0 {
-            match self.get(&self.keys.limited_recipient(number, recipient))? {
+        let (limited, unlimited) = if campaign.spec.per_recipient_limit > 0 {
+            let held = match self.get(&self.keys.limited_recipient(number, recipient))? {
                 Some(bytes) => sequences("recipient index", &bytes)?,
                 None => Vec::new(),
-            }
+            };
+            (Some(held.into_iter().filter(move |sequence| *sequence > after).map(Ok)), None)
         } else {
             let first = self.keys.unlimited_recipient(number, recipient, after.saturating_add(1));
             let end = after_prefix(&self.keys.unlimited_recipients(number, recipient));
-            self.rows(&first, end)
-                .take(limit)
-                .map(|row| {
-                    trailing_u64(&row?.0)
-                        .ok_or_else(|| StorageError::corrupt("recipient index", "short key"))
-                })
-                .collect::<Result<_, _>>()?
+            let held = self.rows(&first, end).map(|row| {
+                trailing_u64(&row?.0)
+                    .ok_or_else(|| StorageError::corrupt("recipient index", "short key"))
+            });
+            (None, Some(held))
         };
-        held.into_iter()
-            .filter(|sequence| *sequence > after)
-            .take(limit)
-            .map(|sequence| {
-                let (options, key) = runs::look_up(self.keys, number, sequence);
-                let (snapshot, family) = (&self.snapshot, self.storage.state());
-                let rows = snapshot.iterator_cf_opt(family, options, runs::mode(&key));
-                issued(campaign, sequence, runs::coupon(rows, sequence)?)
-            })
-            .collect()
+        let held = limited.into_iter().flatten().chain(unlimited.into_iter().flatten());
+        Ok(held.map(move |sequence| {
+            let sequence = sequence?;
+            let (options, key) = runs::look_up(self.keys, number, sequence);
+            let (snapshot, family) = (&self.snapshot, self.storage.state());
+            let rows = snapshot.iterator_cf_opt(family, options, runs::mode(&key));
+            issued(campaign, sequence, runs::coupon(rows, sequence)?)
+        }))
     }
 
     fn with_counters(&self, spec: &[u8]) -> Result<Campaign, StorageError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use coupon_cluster::ShardId;
 use coupon_proto::internal::{ReadResponse, read_request};
+use prost::Message as _;
 use tokio::time::Instant;
 
 use crate::backend::Backend;
@@ -18,6 +19,10 @@ use crate::topology::Topology;
 /// long as it says how to go on (AIP-158); without this, looking for one recipient's coupons on a
 /// thousand shards would take one call as long as they all take.
 const QUESTIONS_PER_PAGE_MAX: usize = 64;
+
+/// A page takes no more answers once it has so many bytes: clients of gRPC take 4 MiB unless told
+/// otherwise, and a shard's answer has about 1 MiB at most.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// What is listed, and of which shards.
 pub(crate) trait Listing {
@@ -98,11 +103,11 @@ async fn fill<L: Listing>(
     deadline: Instant,
 ) -> Result<Option<(Vec<L::Item>, String)>, Fault> {
     let shards = listing.shards(topology);
-    let mut items = Vec::new();
+    let (mut items, mut bytes) = (Vec::new(), 0);
     for _ in 0..QUESTIONS_PER_PAGE_MAX {
         let taken = u32::try_from(items.len()).unwrap_or(u32::MAX);
         let missing = limit.saturating_sub(taken);
-        if missing == 0 {
+        if missing == 0 || bytes >= PAGE_BYTES {
             break;
         }
         let query = listing.query(&cursor, missing);
@@ -112,6 +117,7 @@ async fn fill<L: Listing>(
             }
             return Ok(None);
         };
+        bytes += response.encoded_len();
         let more = response.more;
         let coupons = response.coupons.iter().filter_map(|found| found.coupon.as_ref());
         let keyed = backend.with_keys(Arc::clone(topology), coupons, deadline).await;

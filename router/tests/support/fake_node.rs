@@ -59,6 +59,7 @@ struct State {
     tricks: VecDeque<Trick>,
     seen: Vec<Seen>,
     refused: usize,
+    passed_on: usize,
     ledger: Ledger,
     /// Tells that something was seen or refused.
     progress: watch::Sender<()>,
@@ -103,6 +104,7 @@ impl FakeCluster {
             tricks: VecDeque::new(),
             seen: Vec::new(),
             refused: 0,
+            passed_on: 0,
             progress: watch::Sender::new(()),
             ledger: Ledger::at_epoch(1),
         }));
@@ -152,6 +154,11 @@ impl FakeCluster {
 
     pub fn seen(&self) -> Vec<Seen> {
         self.state.lock().seen.clone()
+    }
+
+    /// How many reads went to the leader through another node.
+    pub fn passed_on(&self) -> usize {
+        self.state.lock().passed_on
     }
 
     /// Waits until so many commands have reached nodes.
@@ -325,6 +332,7 @@ impl ShardService for FakeNode {
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadResponse>, Status> {
         self.lead_or_refuse(request.get_ref().forward).await?;
+        self.state.lock().passed_on += usize::from(request.get_ref().forward);
         Ok(Response::new(self.state.lock().ledger.read(request.get_ref())))
     }
 

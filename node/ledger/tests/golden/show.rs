@@ -33,6 +33,7 @@ fn reason(refusal: &Refusal) -> String {
         Refusal::RecipientRequired => "recipient required".to_owned(),
         Refusal::CampaignExists => "campaign exists".to_owned(),
         Refusal::CampaignNotFound => "campaign not found".to_owned(),
+        Refusal::EmptyWindow => "empty window".to_owned(),
         Refusal::RequestIdReused => "request id reused".to_owned(),
         Refusal::StaleEpoch { epoch } => format!("stale epoch, in force is {epoch}"),
         Refusal::NotOwner { epoch } => format!("not owner at epoch {epoch}"),

@@ -79,6 +79,12 @@ impl Model {
             }
             replayed = true;
         } else {
+            match create.end {
+                Some(end) if end.0 <= create.start.map_or(self.now, |start| start.0) => {
+                    return Err(Refusal::EmptyWindow);
+                }
+                _ => {}
+            }
             place = Some(self.campaigns.len());
             let asked = create.clone();
             self.campaigns.push(Listed { asked, created: self.now, coupons: Vec::new() });

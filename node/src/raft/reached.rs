@@ -1,0 +1,106 @@
+//! How far a replica has come, and what it held there.
+//!
+//! A leader says in every entry what it held at the last index it had applied, and whoever applies the
+//! entry compares that with what it held there itself. Replicas apply the same entries to the same state,
+//! so a difference means that one of them has gone wrong, and nobody knows which: the one that notices
+//! must not go on.
+//!
+//! What was reached long ago, or before a snapshot was installed or the process started, is not kept. It
+//! needs no comparing either, since a digest that once differs differs for ever.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use coupon_proto::internal as pb;
+use parking_lot::Mutex;
+
+use crate::storage::digest::Digest;
+
+/// How many indexes are remembered: many more than a leader has entries in flight.
+const MARKS_MAX: usize = 256;
+
+/// This replica held something else at an index than the leader did.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at index {index} this replica held something else than the leader: one of them is wrong")]
+pub struct Diverged {
+    index: u64,
+}
+
+/// The latest indexes that a replica applied, and its digests there. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Reached(Arc<Mutex<VecDeque<(u64, Digest)>>>);
+
+impl Reached {
+    /// Begins anew at an index.
+    pub fn restart(&self, index: u64, digest: Digest) {
+        *self.0.lock() = VecDeque::from([(index, digest)]);
+    }
+
+    /// An index was applied: the one after the last.
+    pub fn push(&self, index: u64, digest: Digest) {
+        let mut marks = self.0.lock();
+        if marks.len() == MARKS_MAX {
+            marks.pop_front();
+        }
+        marks.push_back((index, digest));
+    }
+
+    /// The last index applied, as it is said in an entry; `None` before there is one.
+    pub fn last(&self) -> Option<pb::StateMark> {
+        let marks = self.0.lock();
+        let (index, digest) = marks.back()?;
+        Some(pb::StateMark { index: *index, digest: digest.to_vec() })
+    }
+
+    /// Compares what a leader said in an entry.
+    ///
+    /// # Errors
+    ///
+    /// When this replica remembers the index, and held something else there.
+    pub fn compare(&self, leader: &pb::StateMark) -> Result<(), Diverged> {
+        let marks = self.0.lock();
+        // From the end: what a leader says is seldom more than a few entries old.
+        let own = marks.iter().rev().find(|(index, _)| *index <= leader.index);
+        match own {
+            Some((index, digest)) if *index == leader.index && digest[..] != leader.digest[..] => {
+                Err(Diverged { index: *index })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(index: u64, digest: u8) -> pb::StateMark {
+        pb::StateMark { index, digest: vec![digest; 32] }
+    }
+
+    #[test]
+    fn a_difference_at_an_index_that_is_remembered_is_found() {
+        let reached = Reached::default();
+        assert_eq!(reached.last(), None);
+        reached.restart(4, [4; 32]);
+        reached.push(5, [5; 32]);
+        assert_eq!(reached.last(), Some(mark(5, 5)));
+        for leader in [mark(5, 5), mark(4, 4), mark(3, 9), mark(6, 9)] {
+            assert_eq!(reached.compare(&leader), Ok(()), "{leader:?}");
+        }
+        assert_eq!(reached.compare(&mark(4, 5)), Err(Diverged { index: 4 }));
+        reached.restart(9, [9; 32]);
+        assert_eq!(reached.compare(&mark(4, 5)), Ok(()), "it is not remembered");
+    }
+
+    #[test]
+    fn it_does_not_grow() {
+        let reached = Reached::default();
+        for index in 1..=1_000 {
+            reached.push(index, [0; 32]);
+        }
+        assert_eq!(reached.0.lock().len(), MARKS_MAX);
+        assert!(reached.compare(&mark(1_000 - 255, 1)).is_err());
+        assert!(reached.compare(&mark(1_000 - 256, 1)).is_ok());
+    }
+}
