@@ -58,6 +58,7 @@ fn command(map: &ShardMap, step: &Step) -> Option<MetaCommand> {
                 address: format!("address-{address}"),
                 store_id: format!("store-{store}"),
             },
+            was_member: false,
         }),
         Step::Join { pick, all } => {
             let with_role = |role| {

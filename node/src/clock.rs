@@ -118,13 +118,19 @@ impl TrustedClock {
 
 /// Asks the peers for ever, and tells the clock what is to be thought of it.
 pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
+    let mut maps = peers.maps();
     let mut known: BTreeMap<NodeId, (Instant, i64)> = BTreeMap::new();
     let mut rounds = tokio::time::interval(ROUND_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        rounds.tick().await;
-        let others: Vec<NodeId> =
-            peers.map().nodes.keys().copied().filter(|node| *node != me).collect();
+        tokio::select! {
+            _ = rounds.tick() => {}
+            // New peers are asked at once: until they have answered this node leads nothing. A map that
+            // changes no more does not end the rounds.
+            Ok(()) = maps.changed() => {}
+        }
+        let map = maps.borrow_and_update().clone();
+        let others: Vec<NodeId> = map.nodes.keys().copied().filter(|node| *node != me).collect();
         let asked = others.iter().map(|node| ask(*node, &*clock.clock, &peers));
         let answers = join_all(asked).await;
         let now = Instant::now();
@@ -138,9 +144,11 @@ pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
             others.contains(node) && now.duration_since(*heard) < ANSWER_AGE_MAX
         });
         let offsets = known.iter().map(|(node, (_, offset))| (*node, *offset)).collect();
-        // Without news a verdict stays, unless the clock has jumped since.
+        // Without news a verdict stays, unless the clock has jumped since. A node that is in no cluster
+        // yet has peers, though it does not know them.
+        let is_alone = map.is_formed() && others.is_empty();
         let stays = clock.stamp_micros().is_some();
-        clock.learn(judge(&offsets, others.is_empty() || stays, clock.offset_max));
+        clock.learn(judge(&offsets, is_alone || stays, clock.offset_max));
     }
 }
 

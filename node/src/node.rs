@@ -9,6 +9,7 @@ use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
@@ -46,7 +47,7 @@ pub enum Refused {
     /// Another directory was registered for the node since.
     #[error("this node's data directory was replaced by another one")]
     Replaced,
-    /// The cluster that took it in is not the directory's, or the directory could not be stamped.
+    /// The cluster that took it in is not the directory's.
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
@@ -70,6 +71,8 @@ pub struct Node {
     identity: Mutex<Identity>,
     stopped: CancellationToken,
     refused: mpsc::Sender<Refused>,
+    /// Whoever starts the replicas.
+    replicas: Mutex<Option<JoinHandle<()>>>,
     address: String,
 }
 
@@ -86,10 +89,15 @@ impl Node {
         clock: Arc<dyn Clock>,
         refused: mpsc::Sender<Refused>,
     ) -> Result<Self, IdentityError> {
-        let identity = Identity::open(&config.data_dir, config.node_id)?;
+        let mut identity = Identity::open(&config.data_dir, config.node_id)?;
         let storage = Storage::open(&config.data_dir)?;
         identity.check_database(&storage)?;
         let known = KnownMap::open(storage.clone())?;
+        let map = known.get();
+        if map.is_formed() {
+            // A crash may have come between the two steps of joining.
+            identity.join(&map.cluster_id)?;
+        }
         Ok(Self {
             address: config.advertise.clone().unwrap_or_else(|| local_addr.to_string()),
             peers: Peers::new(known.subscribe()),
@@ -98,6 +106,7 @@ impl Node {
             identity: Mutex::new(identity),
             stopped: CancellationToken::new(),
             refused,
+            replicas: Mutex::new(None),
             clock: TrustedClock::new(clock, config.max_clock_offset),
             config,
             storage,
@@ -121,10 +130,19 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// When the data directory belongs to another cluster, or the disk fails.
-    pub fn adopt(&self, map: &Arc<ShardMap>) -> Result<(), IdentityError> {
-        self.identity.lock().join(&map.cluster_id)?;
-        Ok(self.known.learn(map)?)
+    /// When the data directory belongs to another cluster. A disk that fails ends the process.
+    pub async fn adopt(&self, map: &Arc<ShardMap>) -> Result<(), IdentityError> {
+        self.identity.lock().check_cluster(&map.cluster_id)?;
+        // The map first: with it, a directory that was not stamped in time is at the next start.
+        let learned = self.known.learn(map).await;
+        match learned.map_err(IdentityError::from).and_then(|()| self.stamp(&map.cluster_id)) {
+            Err(IdentityError::Storage(fault)) => fatal::abort("joining a cluster", &fault),
+            joined => joined,
+        }
+    }
+
+    fn stamp(&self, cluster_id: &str) -> Result<(), IdentityError> {
+        self.identity.lock().join(cluster_id)
     }
 
     /// Refuses a start with a directory of another cluster than that of the nodes it is told to
@@ -164,7 +182,7 @@ impl Node {
         self.spawn(crate::clock::watch_peers(me, self.clock.clone(), self.peers.clone()));
         self.spawn(follow::follow_peers(me.get(), self.peers.clone(), self.known.clone()));
         self.spawn(self.clone().join_cluster());
-        self.spawn(self.clone().run_replicas());
+        *self.replicas.lock() = Some(tokio::spawn(self.clone().run_replicas()));
     }
 
     /// Runs a task until the node stops.
@@ -232,7 +250,7 @@ impl Node {
                     tracing::warn!("a node registered this one and answered with a malformed map");
                     return Ok(false);
                 };
-                self.adopt(&Arc::new(map))?;
+                self.adopt(&Arc::new(map)).await?;
                 Ok(true)
             }
             Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
@@ -249,7 +267,8 @@ impl Node {
         }
     }
 
-    /// Runs the replicas that the map gives this node.
+    /// Runs the replicas that the map gives this node, until it stops. Never ends while one of them is
+    /// being started.
     async fn run_replicas(self: Arc<Self>) {
         let mut maps = self.known.subscribe();
         loop {
@@ -260,6 +279,9 @@ impl Node {
                 return self.refuse(Refused::Replaced);
             }
             for shard in map.shards.keys() {
+                if self.stopped.is_cancelled() {
+                    return;
+                }
                 let wanted = map.replica_on(self.config.node_id, *shard);
                 let running = self.registry.get(*shard).map(|replica| replica.group.owner.replica);
                 if running.is_some()
@@ -275,8 +297,13 @@ impl Node {
                     }
                 }
             }
-            if maps.changed().await.is_err() {
-                return;
+            tokio::select! {
+                () = self.stopped.cancelled() => return,
+                changed = maps.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -370,6 +397,12 @@ impl Node {
 
     /// Stops the replicas and closes the storage.
     pub async fn halt(&self) {
+        let starting = self.replicas.lock().take();
+        if let Some(starting) = starting
+            && let Err(error) = starting.await
+        {
+            tracing::error!(%error, "the replicas were not all started");
+        }
         for replica in self.registry.all() {
             replica.group.stop().await;
         }

@@ -20,7 +20,7 @@ use crate::raft::group::BadTimes;
 use crate::raft::network::MESSAGE_BYTES_MAX;
 use crate::service::cluster::ClusterEndpoint;
 use crate::service::raft::RaftEndpoint;
-use crate::service::shard::ShardEndpoint;
+use crate::service::shard::{REQUEST_BYTES_MAX, ShardEndpoint};
 use crate::storage::identity::IdentityError;
 
 /// Flow-control windows, as on the calling side.
@@ -107,7 +107,7 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
         )
         .add_service(
             ShardServiceServer::new(shard)
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(ClusterServiceServer::new(ClusterEndpoint::new(node.clone())));

@@ -14,6 +14,7 @@ use coupon_node::raft::log_store::LogStore;
 use coupon_node::raft::state_machine::StateMachine;
 use coupon_node::raft::types::{Entry, LogId, Proposal, Vote};
 use coupon_node::storage::Storage;
+use coupon_node::storage::keys::ReplicaKeys;
 use coupon_node::storage::snapshot::{self, Owner};
 use coupon_node::storage::view::LedgerView;
 use coupon_proto::internal as pb;
@@ -247,4 +248,78 @@ async fn a_damaged_snapshot_is_refused_and_the_old_state_stays() {
         assert!(snapshot::check(&path, owner().shard).is_err(), "cut at byte {at}");
     }
     assert_eq!(issued(&storage), 498);
+}
+
+/// A restart that finds a snapshot ahead of its state would have openraft install it; the state has to be
+/// there without.
+#[tokio::test]
+async fn a_snapshot_is_never_ahead_of_the_state_it_was_made_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = dir.path().join("live");
+    let storage = Storage::open(&live).unwrap();
+    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    apply(&mut machine, 0..60).await;
+    let built = machine.try_create_snapshot_builder(true).await.unwrap().build_snapshot().await;
+    let last = built.unwrap().meta.last_log_id;
+    let cut = dir.path().join("cut");
+    copy(&live, &cut);
+    let storage = Storage::open(&cut).unwrap();
+    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    assert_eq!(machine.applied_state().await.unwrap().0, last);
+
+    // A replica's own file may be installed all the same, and is still there afterwards.
+    let own = machine.get_current_snapshot().await.unwrap().unwrap();
+    machine.install_snapshot(&own.meta, own.snapshot).await.unwrap();
+    assert_eq!(machine.applied_state().await.unwrap().0, last);
+    let kept = machine.get_current_snapshot().await.unwrap().unwrap();
+    assert!(snapshot::is_whole(&kept.snapshot.path, owner().shard));
+    assert_eq!(issued(&storage), 58);
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_file_is_made_anew_where_the_log_needs_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::open(dir.path()).unwrap();
+    let mut log = open_log(&storage);
+    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    log.blocking_append((0..60).map(|index| entry(index, commands(index)))).await.unwrap();
+    apply(&mut machine, 0..60).await;
+    for purged in [false, true] {
+        let built = snapshot::build(&storage, owner()).unwrap();
+        if purged {
+            log.purge(log_id(40)).await.unwrap();
+        }
+        let mut bytes = std::fs::read(&built.path).unwrap();
+        let in_the_body = bytes.len() / 2;
+        bytes[in_the_body] ^= 1;
+        std::fs::write(&built.path, &bytes).unwrap();
+        assert!(!snapshot::is_whole(&built.path, owner().shard), "it would be sent for ever");
+        std::fs::write(&built.path, &bytes[..20]).unwrap();
+        let current = machine.get_current_snapshot().await.unwrap();
+        assert_eq!(current.is_some(), purged);
+        if let Some(current) = current {
+            assert_eq!(current.meta.last_log_id, Some(log_id(59)));
+            assert!(snapshot::is_whole(&current.snapshot.path, owner().shard));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_hole_in_the_log_is_a_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::open(dir.path()).unwrap();
+    let mut log = open_log(&storage);
+    log.blocking_append((0..30).map(|i| entry(i, vec![1; 50]))).await.unwrap();
+    log.purge(log_id(9)).await.unwrap();
+    let key = ReplicaKeys::new(owner().shard, owner().replica).entry(20);
+    storage.db().delete_cf(storage.log(), key).unwrap();
+    // What was just written is in memory.
+    let mut log = open_log(&storage);
+    assert_eq!(log.try_get_log_entries(0..20).await.unwrap().len(), 10, "10 were purged");
+    assert_eq!(log.try_get_log_entries(21..30).await.unwrap().len(), 9);
+    for range in [0..30, 19..22, 20..21, 20..30] {
+        let found = log.try_get_log_entries(range.clone()).await;
+        // A range of nothing but the hole looks like one after the end of the log.
+        assert!(found.is_err() || range == (20..21), "{range:?}");
+    }
 }

@@ -24,6 +24,9 @@ pub enum MetaCommand {
         id: NodeId,
         /// What it says.
         node: Node,
+        /// Whether its store has belonged to the cluster before. Such a one never takes a node's place:
+        /// if it is not the node's any more, the cluster has written its votes and entries off.
+        was_member: bool,
     },
     /// A joining replica has become a voter of its group, and those it replaced are gone from it.
     ReplicaJoined {
@@ -72,6 +75,9 @@ pub enum MetaRefusal {
         /// The other node.
         holder: NodeId,
     },
+    /// The store was in the cluster before, and was replaced by another one since.
+    #[error("the data directory of node {0} was replaced by another one")]
+    StoreReplaced(NodeId),
     /// The store of a node cannot be written off: a shard would lose its quorum.
     #[error(
         "the disk of node {node} cannot be written off: shard {shard} would lose its quorum; \
@@ -119,7 +125,9 @@ impl ShardMap {
         match command {
             MetaCommand::Genesis(map) => self.form(map),
             _ if !self.is_formed() => Err(MetaRefusal::NotFormed),
-            MetaCommand::RegisterNode { id, node } => self.register(id, node),
+            MetaCommand::RegisterNode { id, node, was_member } => {
+                self.register(id, node, was_member)
+            }
             MetaCommand::ReplicaJoined { shard, replica, removed } => {
                 self.join(shard, replica, &removed)
             }
@@ -139,7 +147,7 @@ impl ShardMap {
         Ok(())
     }
 
-    fn register(&mut self, id: NodeId, node: Node) -> Result<(), MetaRefusal> {
+    fn register(&mut self, id: NodeId, node: Node, was_member: bool) -> Result<(), MetaRefusal> {
         if node.address.is_empty() || node.store_id.is_empty() {
             return Err(MetaRefusal::NodeIncomplete(id));
         }
@@ -156,6 +164,9 @@ impl ShardMap {
             return Ok(());
         }
         if known.is_some_and(|known| known.store_id != node.store_id) {
+            if was_member {
+                return Err(MetaRefusal::StoreReplaced(id));
+            }
             self.check_survivors(id)?;
             self.replace_replicas_on(id);
         }
@@ -254,7 +265,7 @@ mod tests {
 
     fn register(id: u64, address: &str, store_id: &str) -> MetaCommand {
         let node = Node { address: address.into(), store_id: store_id.into() };
-        MetaCommand::RegisterNode { id: node_id(id), node }
+        MetaCommand::RegisterNode { id: node_id(id), node, was_member: false }
     }
 
     fn joined(shard: u32, replica: u64, removed: &[u64]) -> MetaCommand {
@@ -306,6 +317,22 @@ mod tests {
         map.apply(register(4, "elsewhere:7000", "store-4")).unwrap();
         assert_eq!((map.version, &map.shards), (3, &shards));
         assert_eq!(map.nodes[&node_id(4)].address, "elsewhere:7000");
+    }
+
+    #[test]
+    fn a_store_that_was_replaced_does_not_come_back() {
+        let mut map = genesis_of(3, 2, 3);
+        map.apply(register(3, "n3:7000", "fresh")).unwrap();
+        let before = map.clone();
+        let id = node_id(3);
+        let old = Node { address: "n3:7000".into(), store_id: "store-3".into() };
+        let command = MetaCommand::RegisterNode { id, node: old, was_member: true };
+        assert_eq!(map.apply(command), Err(MetaRefusal::StoreReplaced(id)));
+        assert_eq!(map, before);
+        // The one that took its place may move all the same.
+        let moved = Node { address: "elsewhere:7000".into(), store_id: "fresh".into() };
+        map.apply(MetaCommand::RegisterNode { id, node: moved, was_member: true }).unwrap();
+        assert_eq!(map.nodes[&id].address, "elsewhere:7000");
     }
 
     #[test]

@@ -67,7 +67,7 @@ mod tests {
         let mut map = genesis_of(3, 8, 3);
         let id = NodeId::new(3).unwrap();
         let node = Node { address: "n3:7000".into(), store_id: "new".into() };
-        map.apply(MetaCommand::RegisterNode { id, node }).unwrap();
+        map.apply(MetaCommand::RegisterNode { id, node, was_member: false }).unwrap();
         let led: Vec<u32> = led(&map).into_values().collect();
         assert_eq!(led, [4, 5, 0]);
     }

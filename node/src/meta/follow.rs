@@ -25,7 +25,7 @@ const PEER_AGE_MAX: Duration = Duration::from_secs(30);
 pub async fn follow_own_replica(mut applied: watch::Receiver<Arc<ShardMap>>, known: KnownMap) {
     loop {
         let map = applied.borrow_and_update().clone();
-        learn(&known, &map);
+        learn(&known, &map).await;
         if applied.changed().await.is_err() {
             return;
         }
@@ -56,16 +56,16 @@ async fn watch_peer(channel: Channel, known: &KnownMap) {
     let mut maps = answer.into_inner();
     while let Ok(Some(message)) = maps.message().await {
         match message.map.map(wire::map_from_pb) {
-            Some(Ok(map)) => learn(known, &Arc::new(map)),
+            Some(Ok(map)) => learn(known, &Arc::new(map)).await,
             Some(Err(error)) => tracing::warn!(%error, "a peer sent a malformed shard map"),
             None => {}
         }
     }
 }
 
-fn learn(known: &KnownMap, map: &Arc<ShardMap>) {
+async fn learn(known: &KnownMap, map: &Arc<ShardMap>) {
     if map.is_formed()
-        && let Err(fault) = known.learn(map)
+        && let Err(fault) = known.learn(map).await
     {
         fatal::abort("keeping the shard map", &fault);
     }

@@ -52,7 +52,7 @@ impl KnownMap {
     /// # Errors
     ///
     /// When the disk fails.
-    pub fn learn(&self, map: &Arc<ShardMap>) -> Result<(), StorageError> {
+    pub async fn learn(&self, map: &Arc<ShardMap>) -> Result<(), StorageError> {
         let known = self.get();
         if known.is_formed() && known.cluster_id != map.cluster_id {
             tracing::error!(
@@ -68,7 +68,8 @@ impl KnownMap {
         let mut batch = WriteBatch::default();
         let value = wire::map_to_pb(map).encode_to_vec();
         batch.put_cf(self.storage.meta(), keys::KNOWN_MAP, value);
-        self.storage.write_synced(batch)?;
+        self.storage.write(batch)?;
+        self.storage.flusher().durable().await;
         self.map.send_if_modified(|current| {
             let newer = map.version > current.version;
             if newer {

@@ -135,7 +135,10 @@ pub fn command_to_pb(command: &MetaCommand) -> pb::MetaCommand {
     use pb::meta_command::Command as Kind;
     let kind = match command {
         MetaCommand::Genesis(map) => Kind::Genesis(pb::Genesis { map: Some(map_to_pb(map)) }),
-        MetaCommand::RegisterNode { id, node } => Kind::RegisterNode(node_to_pb(*id, node)),
+        MetaCommand::RegisterNode { id, node, was_member } => {
+            let node = Some(node_to_pb(*id, node));
+            Kind::RegisterNode(pb::RegisterNode { node, was_member: *was_member })
+        }
         MetaCommand::ReplicaJoined { shard, replica, removed } => {
             Kind::ReplicaJoined(pb::ReplicaJoined {
                 shard_id: shard.get(),
@@ -158,9 +161,9 @@ pub fn command_from_pb(command: pb::MetaCommand) -> Result<MetaCommand, Malforme
         Kind::Genesis(genesis) => {
             MetaCommand::Genesis(map_from_pb(genesis.map.ok_or(Malformed("first map"))?)?)
         }
-        Kind::RegisterNode(info) => {
-            let (id, node) = node_from_pb(info)?;
-            MetaCommand::RegisterNode { id, node }
+        Kind::RegisterNode(register) => {
+            let (id, node) = node_from_pb(register.node.ok_or(Malformed("node"))?)?;
+            MetaCommand::RegisterNode { id, node, was_member: register.was_member }
         }
         Kind::ReplicaJoined(joined) => MetaCommand::ReplicaJoined {
             shard: shard_id(joined.shard_id)?,

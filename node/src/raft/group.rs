@@ -99,8 +99,29 @@ pub struct Progress {
     pub snapshot_index: u64,
 }
 
-/// What a waiting proposer is told.
+/// What a waiting proposer is told; see [`outcome`].
 pub type WriteResult = ClientWriteResult<TypeConfig>;
+
+/// What became of a proposal.
+#[derive(Debug)]
+pub enum WriteOutcome {
+    /// It was applied.
+    Applied(Applied),
+    /// It is not in the log, and never will be: this replica did not lead when it came.
+    NotAppended,
+    /// It may be in the log of somebody who leads later.
+    Unknown,
+}
+
+/// What became of a proposal, by what openraft says.
+pub fn outcome(result: WriteResult) -> WriteOutcome {
+    match result {
+        Ok(response) => WriteOutcome::Applied(response.data),
+        // Said before an entry is appended, and only then.
+        Err(ClientWriteError::ForwardToLeader(_)) => WriteOutcome::NotAppended,
+        Err(_) => WriteOutcome::Unknown,
+    }
+}
 
 impl Group {
     /// Starts a replica. `map` is given for the meta shard only: it is told of every new map.
@@ -138,27 +159,28 @@ impl Group {
     /// replica that looks alive.
     fn watch(&self) {
         let shard = self.owner.shard;
-        let mut metrics = self.raft.metrics();
+        let (mut leaders, ended) = (self.raft.server_metrics(), self.raft.metrics());
         tokio::spawn(async move {
             let mut led_by = None;
             loop {
-                let (leader, term, fault) = {
-                    let metrics = metrics.borrow_watched();
-                    let leader = metrics.current_leader.and_then(|leader| {
-                        metrics.membership_config.get_node(&leader).map(|member| member.node_id)
+                let (leader, term) = {
+                    let leaders = leaders.borrow_watched();
+                    let leader = leaders.current_leader.and_then(|leader| {
+                        leaders.membership_config.get_node(&leader).map(|member| member.node_id)
                     });
-                    (leader, metrics.current_term, metrics.running_state.clone().err())
+                    (leader, leaders.vote.leader_id().term)
                 };
                 if leader.is_some() && led_by != Some((leader, term)) {
                     tracing::info!(%shard, node = leader, term, "led by");
                     led_by = Some((leader, term));
                 }
-                match fault {
-                    Some(openraft::errors::Fatal::Stopped) => return,
-                    Some(fault) => fatal::abort(&format!("Raft of shard {shard}"), &fault),
-                    None if metrics.changed().await.is_err() => return,
-                    None => {}
+                if leaders.changed().await.is_err() {
+                    break;
                 }
+            }
+            match ended.borrow_watched().running_state.clone() {
+                Ok(()) | Err(openraft::errors::Fatal::Stopped) => {}
+                Err(fault) => fatal::abort(&format!("Raft of shard {shard}"), &fault),
             }
         });
     }
@@ -222,6 +244,10 @@ impl Group {
     ///
     /// When it does not lead.
     pub fn leadership(&self) -> Result<Leadership, GroupError> {
+        // openraft looks at the vote alone, which a leader that was restarted still has.
+        if !self.is_leader() {
+            return Err(self.not_leader());
+        }
         self.raft.as_leader().map(|leader| *leader.leader_id()).map_err(|_| self.not_leader())
     }
 

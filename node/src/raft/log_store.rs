@@ -34,9 +34,6 @@ const TAIL_BYTES_MAX: usize = 4 << 20;
 /// How many bytes of entries one read returns at most (always at least one entry), which bounds
 /// what replication holds for a follower.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// How many entries one range deletion covers at most.
-const PURGE_BATCH: u64 = 16_384;
-
 /// The log of one replica. Clones are readers of the same log.
 #[derive(Clone)]
 pub struct LogStore {
@@ -154,11 +151,24 @@ impl LogStore {
         options.set_iterate_upper_bound(self.keys.entry(end));
         let first = self.keys.entry(start);
         let mode = IteratorMode::From(&first, rocksdb::Direction::Forward);
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         let mut bytes = 0;
         for item in self.storage.db().iterator_cf_opt(self.storage.log(), options, mode) {
             let (_, value) = item?;
             let entry = decode_entry(&value)?;
+            // Whoever applies or sends an entry trusts that it is the next one. Only what is before the
+            // beginning of the log may be missing.
+            let is_next = match entries.last() {
+                Some(last) => entry.log_id.index == last.log_id.index + 1,
+                None => {
+                    entry.log_id.index == start || self.first_index()? == Some(entry.log_id.index)
+                }
+            };
+            if !is_next {
+                let why =
+                    format!("there is a hole before the entry at index {}", entry.log_id.index);
+                return Err(StorageError::corrupt("log", why));
+            }
             bytes += entry_bytes(&entry);
             if !entries.is_empty() && bytes > bytes_max {
                 break;
@@ -166,6 +176,17 @@ impl LogStore {
             entries.push(entry);
         }
         Ok(entries)
+    }
+
+    /// Where the log begins: after what was purged, if anything was, else with its first entry.
+    fn first_index(&self) -> Result<Option<u64>, StorageError> {
+        if let Some(purged) = self.shared.lock().purged {
+            return Ok(Some(purged.index + 1));
+        }
+        let first = self.keys.entry(0);
+        let mode = IteratorMode::From(&first, rocksdb::Direction::Forward);
+        let first = self.storage.db().iterator_cf(self.storage.log(), mode).next().transpose()?;
+        Ok(first.and_then(|(key, _)| self.keys.index_of(&key)))
     }
 
     fn delete(&self, batch: &mut WriteBatch, from: u64, until: u64) {
@@ -295,19 +316,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             shared.last = shared.last.max(Some(log_id));
             from
         };
-        // The mark is durable before an entry is gone: a log with a hole at its beginning and no
-        // mark could not be opened.
-        let mut mark = WriteBatch::default();
-        mark.put_cf(self.storage.meta(), self.keys.purged(), log_id_to_pb(&log_id).encode_to_vec());
-        self.storage.write(mark)?;
-        let mut start = from;
-        while start <= log_id.index {
-            let end = (log_id.index + 1).min(start.saturating_add(PURGE_BATCH));
-            let mut batch = WriteBatch::default();
-            self.delete(&mut batch, start, end);
-            self.storage.write(batch)?;
-            start = end;
-        }
+        // Together, so that no crash leaves a log with a hole at its beginning and no mark, nor entries
+        // that nobody would delete any more.
+        let mut batch = WriteBatch::default();
+        let mark = log_id_to_pb(&log_id).encode_to_vec();
+        batch.put_cf(self.storage.meta(), self.keys.purged(), mark);
+        self.delete(&mut batch, from, log_id.index + 1);
+        self.storage.write(batch)?;
         self.storage.flusher().durable().await;
         Ok(())
     }

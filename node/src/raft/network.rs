@@ -35,7 +35,8 @@ use super::state_machine::Snapshot;
 use super::types::{
     Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
 };
-use crate::storage::snapshot::SnapshotFile;
+use crate::storage::fatal;
+use crate::storage::snapshot::{self, SnapshotFile};
 
 /// The largest message between nodes: a batch of entries (see `log_store`) and room to spare.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -49,6 +50,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Flow-control windows large enough for a few batches, so that they never wait for an update.
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// How long a peer may take to accept a replication stream: several ways there and back over a bad
+/// network, since each failure costs a pause.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause before an unreachable peer is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// How much of a snapshot file goes into one message.
@@ -106,6 +110,11 @@ impl Peers {
             .connect_lazy();
         channels.insert((address, lane), channel.clone());
         Some(channel)
+    }
+
+    /// The map that addresses come from, now and whenever it changes.
+    pub fn maps(&self) -> watch::Receiver<Arc<ShardMap>> {
+        self.map.clone()
     }
 
     /// The map that addresses come from.
@@ -220,6 +229,11 @@ impl Network {
         file: SnapshotFile,
     ) -> Result<SnapshotResponse<TypeConfig>, RpcError> {
         let mut client = self.client(Lane::Snapshot)?;
+        let (path, shard) = (file.path.clone(), self.shard);
+        let whole = tokio::task::spawn_blocking(move || snapshot::is_whole(&path, shard)).await;
+        if !whole.map_err(unreachable)? {
+            return Err(unreachable("the snapshot was damaged; the next one is sent"));
+        }
         let opened = tokio::fs::File::open(&file.path).await.map_err(unreachable)?;
         let first = pb::InstallSnapshotRequest {
             envelope: self.envelope(),
@@ -235,11 +249,7 @@ impl Network {
                     let data = part.freeze();
                     Some((pb::InstallSnapshotRequest { data, ..Default::default() }, opened))
                 }
-                Err(error) => {
-                    // The file ends short, which its receiver will notice by the missing footer.
-                    tracing::error!(%error, "cannot read a snapshot to send");
-                    None
-                }
+                Err(fault) => fatal::abort("reading a snapshot", &fault),
             }
         });
         let mut call = tonic::Request::new(stream::iter([first]).chain(parts));
@@ -274,7 +284,7 @@ impl NetStreamAppend<TypeConfig> for Network {
                 ..append_to_pb(request)
             });
             let opening = client.append(tonic::Request::new(requests));
-            let answers = tokio::time::timeout(option.soft_ttl(), opening)
+            let answers = tokio::time::timeout(OPEN_TIMEOUT, opening)
                 .await
                 .map_err(unreachable)?
                 .map_err(unreachable)?

@@ -290,7 +290,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         let (storage, owner) = (self.storage.clone(), self.owner);
-        let file = blocking(move || snapshot::newest(&storage, owner)).await?;
+        let file = blocking(move || snapshot::current(&storage, owner)).await?;
         Ok(file.map(openraft_snapshot).transpose()?)
     }
 }

@@ -144,7 +144,7 @@ fn refused(error: &ProposeError) -> Status {
     match error {
         // The first map is on its way.
         ProposeError::Refused(MetaRefusal::NotFormed) => Status::unavailable(error.to_string()),
-        ProposeError::Refused(MetaRefusal::QuorumAtRisk { .. }) => {
+        ProposeError::Refused(MetaRefusal::QuorumAtRisk { .. } | MetaRefusal::StoreReplaced(_)) => {
             Status::failed_precondition(error.to_string())
         }
         // What another node's registration or address stands against may pass.
@@ -200,7 +200,8 @@ impl ClusterService for ClusterEndpoint {
             return Err(Status::failed_precondition(why));
         }
         let map = Arc::new(self.first_map(&request, answers)?);
-        self.node.adopt(&map).map_err(|error| Status::failed_precondition(error.to_string()))?;
+        let adopted = self.node.adopt(&map).await;
+        adopted.map_err(|error| Status::failed_precondition(error.to_string()))?;
         tracing::info!(cluster_id = map.cluster_id, "formed a cluster");
         let map = Some(wire::map_to_pb(&map));
         Ok(Response::new(pb::InitClusterResponse { map, existed: false }))
@@ -217,20 +218,13 @@ impl ClusterService for ClusterEndpoint {
         }
         let info = request.node.ok_or_else(|| malformed(&Malformed("node")))?;
         let (id, node) = wire::node_from_pb(info).map_err(|error| malformed(&error))?;
-        if !request.cluster_id.is_empty() {
-            if request.cluster_id != map.cluster_id {
-                let why = format!("this is cluster {}, not {}", map.cluster_id, request.cluster_id);
-                return Err(Status::failed_precondition(why));
-            }
-            // Only a new store may take a node's place; one that was in the cluster before and is
-            // not the node's any more has votes and entries that the cluster has written off.
-            if map.nodes.get(&id).is_some_and(|known| known.store_id != node.store_id) {
-                let why = format!("the data directory of node {id} was replaced by another one");
-                return Err(Status::failed_precondition(why));
-            }
+        let was_member = !request.cluster_id.is_empty();
+        if was_member && request.cluster_id != map.cluster_id {
+            let why = format!("this is cluster {}, not {}", map.cluster_id, request.cluster_id);
+            return Err(Status::failed_precondition(why));
         }
         let known = map.nodes.get(&id).filter(|known| known.store_id != node.store_id);
-        if let Some(known) = known
+        if let Some(known) = known.filter(|_| !was_member)
             && self.is_alive(known).await
         {
             let why = format!(
@@ -239,7 +233,7 @@ impl ClusterService for ClusterEndpoint {
             );
             return Err(Status::failed_precondition(why));
         }
-        let command = MetaCommand::RegisterNode { id, node };
+        let command = MetaCommand::RegisterNode { id, node, was_member };
         let map = propose::propose(&self.node.registry, &self.node.peers, &command)
             .await
             .map_err(|error| refused(&error))?;

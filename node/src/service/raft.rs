@@ -24,8 +24,8 @@ use crate::raft::types::{
     Malformed, TypeConfig, entry_from_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
 };
 use crate::shard::registry::Registry;
-use crate::storage::Storage;
 use crate::storage::snapshot::{self, SnapshotFile};
+use crate::storage::{Storage, StorageError, fatal};
 
 /// Serves Raft for all replicas of a node. Clones serve the same.
 #[derive(Clone)]
@@ -63,6 +63,11 @@ impl RaftEndpoint {
 
 fn stopped(fault: impl ToString) -> Status {
     Status::unavailable(fault.to_string())
+}
+
+/// A disk that fails ends the process.
+fn written<T>(result: std::io::Result<T>) -> T {
+    result.unwrap_or_else(|fault| fatal::abort("writing a snapshot", &fault))
 }
 
 fn append_from_pb(
@@ -112,7 +117,14 @@ impl RaftService for RaftEndpoint {
         let prev = rpc.prev_log_id;
         let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
         let answer = group.raft().append_entries(rpc).await.map_err(stopped)?;
-        Ok(Response::new(append_to_pb(answer.into_stream_result(prev, last))))
+        let result = answer.into_stream_result(prev, last);
+        // The leader of this term names the last entry that this replica has told it to be durable.
+        if prev.is_some() && matches!(result, Err(StreamAppendError::Conflict(_))) {
+            let lost = "this replica has lost entries that it acknowledged: replace the node, with an \
+                        empty directory";
+            fatal::abort(&format!("the log of shard {}", group.owner.shard), &lost);
+        }
+        Ok(Response::new(append_to_pb(result)))
     }
 
     async fn request_vote(
@@ -210,16 +222,17 @@ impl RaftEndpoint {
     ) -> Result<(TempPath, SnapshotFile), Status> {
         let path = snapshot::incoming_path(&self.storage, group.owner);
         let left_over = TempPath::try_from_path(&path).map_err(stopped)?;
-        let mut file = tokio::fs::File::create(&path).await.map_err(stopped)?;
+        let mut file = written(tokio::fs::File::create(&path).await);
         while let Some(part) = parts.message().await? {
-            file.write_all(&part.data).await.map_err(stopped)?;
+            written(file.write_all(&part.data).await);
         }
-        file.sync_all().await.map_err(stopped)?;
+        written(file.sync_all().await);
         let shard = group.owner.shard;
-        let file = tokio::task::spawn_blocking(move || snapshot::check(&path, shard))
-            .await
-            .map_err(stopped)?
-            .map_err(|error| Status::data_loss(error.to_string()))?;
-        Ok((left_over, file))
+        let checked = tokio::task::spawn_blocking(move || snapshot::check(&path, shard)).await;
+        match checked.map_err(stopped)? {
+            Ok(file) => Ok((left_over, file)),
+            Err(error @ StorageError::Corrupt { .. }) => Err(Status::data_loss(error.to_string())),
+            Err(fault) => fatal::abort("reading a snapshot", &fault),
+        }
     }
 }

@@ -15,6 +15,8 @@ use crate::storage::{Storage, StorageError, fatal, records};
 
 /// How many rows one answer holds at most.
 const PAGE_MAX: usize = 1_000;
+/// How many campaigns one answer looks at for the coupons of a recipient.
+const SEARCHED_MAX: usize = 1_000;
 /// How many coupons a message of a stream of coupons holds.
 const STREAM_PAGE: usize = 500;
 /// A message holds no more rows once it has so many bytes: clients of gRPC take 4 MiB unless told
@@ -76,7 +78,7 @@ impl<'a> Reader<'a> {
     pub(super) fn answer(&self, epoch: u64, query: Query) -> Result<pb::ReadResponse, ReadError> {
         match query {
             Query::GetCampaign(query) => self.get_campaign(epoch, &query),
-            Query::ListCampaigns(query) => self.list_campaigns(&query),
+            Query::ListCampaigns(query) => self.list_campaigns(epoch, &query),
             Query::ListCoupons(query) => self.list_coupons(epoch, &query),
         }
     }
@@ -120,9 +122,16 @@ impl<'a> Reader<'a> {
 
     fn list_campaigns(
         &self,
+        epoch: u64,
         query: &pb::ListCampaignsQuery,
     ) -> Result<pb::ReadResponse, ReadError> {
         let view = self.view()?;
+        let state = view.shard_state()?;
+        let log_time_micros = self.time(&state);
+        let refusal = Self::refusal(&state, epoch);
+        if refusal.is_some() {
+            return Ok(pb::ReadResponse { refusal, log_time_micros, ..Default::default() });
+        }
         let mut page = Page::new(query.limit);
         for campaign in view.campaigns_after(&query.after) {
             if !page.push(records::campaign_to_pb(&campaign?)) {
@@ -132,7 +141,7 @@ impl<'a> Reader<'a> {
         Ok(pb::ReadResponse {
             campaigns: page.items,
             more: page.more,
-            log_time_micros: self.time(&view.shard_state()?),
+            log_time_micros,
             ..Default::default()
         })
     }
@@ -146,18 +155,18 @@ impl<'a> Reader<'a> {
         let state = view.shard_state()?;
         let mut answer =
             pb::ReadResponse { log_time_micros: self.time(&state), ..Default::default() };
+        answer.refusal = Self::refusal(&state, epoch);
+        if answer.refusal.is_some() {
+            return Ok(answer);
+        }
         let mut page = Page::new(query.limit);
         if query.campaign_id.is_empty() {
             if query.recipient.is_empty() {
                 return Err(ReadError::Malformed(Malformed("recipient")));
             }
-            Self::coupons_of_recipient(&view, query, &mut page)?;
+            answer.searched_campaign_id = Self::coupons_of_recipient(&view, query, &mut page)?;
         } else {
             let id = campaign_id(&query.campaign_id)?;
-            answer.refusal = Self::refusal(&state, epoch);
-            if answer.refusal.is_some() {
-                return Ok(answer);
-            }
             let Some(campaign) = view.campaign(&id)? else {
                 answer.refusal = Some(records::refusal_to_pb(Refusal::CampaignNotFound));
                 return Ok(answer);
@@ -169,17 +178,19 @@ impl<'a> Reader<'a> {
                 page.fill(id.as_str(), view.coupons_of(&campaign, &query.recipient, after)?)?;
             }
         }
-        (answer.coupons, answer.more) = (page.items, page.more);
+        answer.more = page.more || !answer.searched_campaign_id.is_empty();
+        answer.coupons = page.items;
         Ok(answer)
     }
 
-    /// What a recipient holds in all campaigns of the shard, by campaign id. Looks at every
-    /// campaign, which costs one look-up for each.
+    /// What a recipient holds in the campaigns of the shard, by campaign id. That costs a look-up for
+    /// each campaign, so an answer covers some of them: returns the last one if others follow, and
+    /// nothing if all were looked at, or the page is full.
     fn coupons_of_recipient(
         view: &LedgerView<'_>,
         query: &pb::ListCouponsQuery,
         page: &mut Page<pb::CampaignCoupon>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<String, ReadError> {
         if !query.after_campaign_id.is_empty() {
             let id = campaign_id(&query.after_campaign_id)?;
             if let Some(campaign) = view.campaign(&id)? {
@@ -187,15 +198,18 @@ impl<'a> Reader<'a> {
                 page.fill(id.as_str(), view.coupons_of(&campaign, &query.recipient, after)?)?;
             }
         }
-        for campaign in view.campaigns_after(&query.after_campaign_id) {
+        for (searched, campaign) in view.campaigns_after(&query.after_campaign_id).enumerate() {
             if page.more {
                 break;
             }
             let campaign = campaign?;
             let held = view.coupons_of(&campaign, &query.recipient, 0)?;
             page.fill(campaign.spec.id.as_str(), held)?;
+            if searched + 1 == SEARCHED_MAX && !page.more {
+                return Ok(campaign.spec.id.as_str().to_owned());
+            }
         }
-        Ok(())
+        Ok(String::new())
     }
 
     /// Sends all coupons of a campaign, as they are now. Returns when they are sent.

@@ -1,6 +1,7 @@
 //! What routers call on the node that leads a shard.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coupon_cluster::ShardId;
@@ -10,7 +11,7 @@ use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::shard_service_server::ShardService;
 use futures::{Stream, StreamExt as _, stream};
 use prost::Message as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -31,6 +32,8 @@ use crate::storage::{Storage, records};
 const ANSWERS_MAX: usize = 64;
 /// How many bytes of commands come together at most; a router sends half of it.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+/// How large a router's message may be: a batch and room to spare.
+pub const REQUEST_BYTES_MAX: usize = 2 << 20;
 /// How long a ReadIndex round may take.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the leader may take to open a stream that is passed on to it. Less than a router waits, so
@@ -42,6 +45,12 @@ const STREAM_PAGES_MAX: usize = 4;
 /// thread and a view of the state.
 const STREAM_IDLE_MAX: Duration = Duration::from_secs(30);
 
+/// How many streams of coupons may be under way. Each holds a thread and a view of the state.
+const EXPORTS_MAX: usize = 32;
+/// How many reads look at the state at a time; further ones wait for their turn, as long as their callers
+/// do.
+const READS_MAX: usize = 64;
+
 /// Serves the shards of a node.
 pub struct ShardEndpoint {
     registry: Registry,
@@ -49,6 +58,8 @@ pub struct ShardEndpoint {
     clock: TrustedClock,
     peers: Peers,
     stopping: CancellationToken,
+    exports: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
 }
 
 /// Where a call is answered.
@@ -68,7 +79,9 @@ impl ShardEndpoint {
         peers: Peers,
         stopping: CancellationToken,
     ) -> Self {
-        Self { registry, storage, clock, peers, stopping }
+        let (exports, reads) = (Semaphore::new(EXPORTS_MAX), Semaphore::new(READS_MAX));
+        let (exports, reads) = (Arc::new(exports), Arc::new(reads));
+        Self { registry, storage, clock, peers, stopping, exports, reads }
     }
 
     fn place(&self, shard_id: u32, forward: bool) -> Result<Place, Status> {
@@ -120,6 +133,11 @@ async fn within<T>(
 ) -> Result<T, Status> {
     let silent = |_| super::status::not_leader(None);
     Ok(tokio::time::timeout(timeout, call).await.map_err(silent)??.into_inner())
+}
+
+/// The end of this node.
+fn gone() -> Status {
+    Status::unavailable("this node is stopping")
 }
 
 /// A stream of answers to a router.
@@ -184,8 +202,10 @@ impl ShardService for ShardEndpoint {
         let query = request.query.ok_or_else(|| malformed(&Malformed("query")))?;
         confirm(&replica).await?;
         let (storage, now) = (self.storage.clone(), self.now());
+        let turn = self.reads.clone().acquire_owned().await.map_err(|_| gone())?;
         // Rows may have to come from disk, and heartbeats must not wait for that.
         let answer = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             Reader { storage: &storage, replica: &replica, now }.answer(request.epoch, query)
         });
         let answer = answer.await.map_err(|error| Status::internal(error.to_string()))?;
@@ -210,10 +230,13 @@ impl ShardService for ShardEndpoint {
         let id = campaign_id(&request.campaign_id).map_err(ReadError::into_status)?;
         confirm(&replica).await?;
         let (pages, outgoing) = mpsc::channel(STREAM_PAGES_MAX);
+        let place = self.exports.clone().try_acquire_owned();
+        let place = place.map_err(|_| Status::resource_exhausted("too many exports under way"))?;
         let (storage, now) = (self.storage.clone(), self.now());
         let runtime = tokio::runtime::Handle::current();
         // The view lives on a thread of its own, since the router may take the pages slowly.
         tokio::task::spawn_blocking(move || {
+            let _place = place;
             let reader = Reader { storage: &storage, replica: &replica, now };
             let sent = reader.stream_coupons(request.epoch, &id, |page| {
                 let sent = runtime.block_on(pages.send_timeout(Ok(page), STREAM_IDLE_MAX));
@@ -230,7 +253,8 @@ impl ShardService for ShardEndpoint {
 
 impl ShardEndpoint {
     fn now(&self) -> LogTime {
-        LogTime(self.clock.now_micros())
+        // A clock that is off says nothing; log time is what is left then.
+        LogTime(self.clock.stamp_micros().unwrap_or(0))
     }
 }
 
@@ -253,18 +277,21 @@ impl Session {
         // A router that goes away, or breaks the protocol, ends the stream.
         while let Ok(Some(message)) = messages.message().await {
             let Some(pb::propose_request::Message::Batch(batch)) = message.message else { return };
-            if let Err(refused) = check_batch(&batch) {
-                // A router that went away needs no answer.
-                let _ = self.answers.send(Err(refused)).await;
-                return;
-            }
+            let bytes = match check_batch(&batch) {
+                Ok(bytes) => bytes,
+                Err(refused) => {
+                    // A router that went away needs no answer.
+                    let _ = self.answers.send(Err(refused)).await;
+                    return;
+                }
+            };
             // Room for the answer is taken before the batch is, so that a router that does not
             // read its answers stops being read from.
             let answers = self.answers.clone();
             let Ok(room) = self.answers.clone().reserve_owned().await else { return };
             let (replies, wait) = oneshot::channel();
-            let submission =
-                Submission { leadership: self.leadership, commands: batch.commands, replies };
+            let (leadership, commands) = (self.leadership, batch.commands);
+            let submission = Submission { leadership, commands, bytes, replies };
             let group = &self.stream.replica().group;
             #[cfg(feature = "mutants")]
             let submission = super::outside_log::screen(&self.storage, group.owner, submission);
@@ -292,13 +319,15 @@ impl Session {
 }
 
 /// Refuses what must not get into the log: a batch that is too large for an entry, or a command
-/// that no replica could apply.
-fn check_batch(batch: &pb::CommandBatch) -> Result<(), Status> {
+/// that no replica could apply. Returns how many bytes it has.
+fn check_batch(batch: &pb::CommandBatch) -> Result<usize, Status> {
     if batch.commands.len() > ENTRY_COMMANDS_MAX {
         return Err(Status::invalid_argument("too many commands in a batch"));
     }
-    if batch.encoded_len() > BATCH_BYTES_MAX {
+    let bytes = batch.encoded_len();
+    if bytes > BATCH_BYTES_MAX {
         return Err(Status::invalid_argument("too many bytes in a batch"));
     }
-    batch.commands.iter().try_for_each(records::check_command).map_err(|error| malformed(&error))
+    let checked = batch.commands.iter().try_for_each(records::check_command);
+    checked.map(|()| bytes).map_err(|error| malformed(&error))
 }

@@ -26,6 +26,7 @@ use crate::meta::propose;
 use crate::raft::group::{Group, GroupError};
 use crate::raft::network::Peers;
 use crate::raft::types::Proposal;
+use crate::storage::snapshot;
 use crate::storage::view::LedgerView;
 use crate::storage::{Storage, StorageError, fatal};
 
@@ -36,8 +37,11 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(100);
 const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// A leader that is not the preferred one stays at least so long, lest leadership flaps.
 const LEADER_AGE_MIN: Duration = Duration::from_secs(5);
-/// The pause after leadership should have been handed over, before that is tried again.
+/// The pause after leadership should have been handed over, before that is tried again. It doubles with
+/// every failure, since an attempt holds up the shard.
 const TRANSFER_PAUSE: Duration = Duration::from_secs(5);
+/// It grows no longer than this.
+const TRANSFER_PAUSE_MAX: Duration = Duration::from_mins(5);
 /// The pause after the group refused or failed a step.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -67,7 +71,9 @@ pub async fn run(around: Surroundings, replica: Replica) {
         around,
         leading_since: None,
         pause_until: Instant::now(),
+        transfer_pause: TRANSFER_PAUSE,
         transfer_pause_until: Instant::now(),
+        preferred: (0, None),
         snapshot_bytes: 0,
         first_map_proposed: false,
     };
@@ -95,7 +101,10 @@ struct Caretaker {
     replica: Replica,
     leading_since: Option<Instant>,
     pause_until: Instant,
+    transfer_pause: Duration,
     transfer_pause_until: Instant,
+    /// The preferred leader by the map of a version: all shards have to be looked at to find it.
+    preferred: (u64, Option<ReplicaId>),
     snapshot_bytes: u64,
     first_map_proposed: bool,
 }
@@ -140,7 +149,10 @@ impl Caretaker {
             self.adopt_ring(&map).await?;
         }
         self.bring_in(&map).await?;
-        let preferred = map.preferred_leader(self.shard);
+        if self.preferred.0 != map.version {
+            self.preferred = (map.version, map.preferred_leader(self.shard));
+        }
+        let preferred = self.preferred.1;
         if now.duration_since(leading_since) >= LEADER_AGE_MIN
             && preferred.is_some_and(|preferred| preferred != self.group.owner.replica)
         {
@@ -263,8 +275,20 @@ impl Caretaker {
             return;
         }
         let distrusted = self.around.clock.verdict().distrusted_peers;
-        hand_over(&self.replica, to, &distrusted).await;
-        self.transfer_pause_until = Instant::now() + TRANSFER_PAUSE;
+        let pause = if hand_over(&self.replica, to, &distrusted).await {
+            TRANSFER_PAUSE
+        } else {
+            (self.transfer_pause * 2).min(TRANSFER_PAUSE_MAX)
+        };
+        self.transfer_pause = pause;
+        self.transfer_pause_until = Instant::now() + pause;
+    }
+
+    /// How large the last snapshot is. The log may grow as large before there is another one, so that
+    /// writing the whole state costs no more than writing the log.
+    fn last_snapshot_bytes(&self) -> u64 {
+        let size = snapshot::size_in_bytes(&self.around.storage, self.group.owner);
+        size.unwrap_or_else(|fault| fatal::abort("looking for snapshots", &fault))
     }
 
     async fn snapshot_when_due(&mut self) {
@@ -273,8 +297,12 @@ impl Caretaker {
         let behind = applied.saturating_sub(metrics.snapshot.as_ref().map_or(0, |id| id.index));
         let appended = self.group.appended_bytes();
         let options = &self.around.options;
-        let by_bytes = appended.saturating_sub(self.snapshot_bytes) >= options.snapshot_bytes;
-        if behind > 0 && (by_bytes || behind >= options.snapshot_entries) {
+        let grown = appended.saturating_sub(self.snapshot_bytes);
+        let by_bytes = grown >= options.snapshot_bytes;
+        if behind > 0
+            && (by_bytes || behind >= options.snapshot_entries)
+            && grown >= self.last_snapshot_bytes()
+        {
             // openraft counts the entries it keeps, whatever their size. Large ones are not kept
             // for longer than until the next snapshot.
             if let Some(last) = metrics.snapshot.filter(|_| by_bytes) {

@@ -9,15 +9,17 @@
 //! not come to life behind a later answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use coupon_ledger::Outcome;
 use coupon_proto::internal as pb;
 use prost::Message as _;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::clock::TrustedClock;
-use crate::raft::group::{Group, Leadership, WriteResult};
+use crate::raft::group::{self, Group, Leadership, WriteOutcome, WriteResult};
 use crate::raft::types::{Applied, Proposal};
 use crate::storage::flusher::Flusher;
 use crate::storage::records;
@@ -28,9 +30,10 @@ pub const ENTRY_COMMANDS_MAX: usize = 1_024;
 const ENTRY_BYTES_MAX: usize = 512 << 10;
 /// Entries in flight: one being replicated while the next is applied. More brought nothing.
 const ENTRIES_IN_FLIGHT_MAX: u32 = 2;
-/// How many submissions may wait. At the largest size they are some megabytes; routers shed load
-/// long before.
+/// How many submissions may wait; routers shed load long before.
 const QUEUE_MAX: usize = 256;
+/// How many bytes of commands may wait.
+const QUEUE_BYTES_MAX: usize = 32 << 20;
 
 /// Commands that came together and are answered together.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct Submission {
     pub leadership: Leadership,
     /// The commands, at most [`ENTRY_COMMANDS_MAX`].
     pub commands: Vec<pb::Command>,
+    /// How many bytes they take.
+    pub bytes: usize,
     /// Told one reply for each command. Nothing is proposed once nobody waits for them.
     pub replies: oneshot::Sender<Vec<pb::Reply>>,
 }
@@ -47,6 +52,7 @@ pub struct Submission {
 #[derive(Clone, Debug)]
 pub struct Proposer {
     queue: mpsc::Sender<Submission>,
+    queue_bytes: Arc<AtomicUsize>,
     in_flight: Arc<Semaphore>,
 }
 
@@ -60,8 +66,10 @@ impl Proposer {
     pub fn start(group: Group, clock: TrustedClock, disk: Flusher) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX as usize));
+        let queue_bytes = Arc::new(AtomicUsize::new(0));
+        let waiting = Waiting { queue: waiting, bytes: queue_bytes.clone() };
         tokio::spawn(run(group, clock, disk, waiting, in_flight.clone()));
-        Self { queue, in_flight }
+        Self { queue, queue_bytes, in_flight }
     }
 
     /// Stops proposing. Returns when every entry in flight has its outcome; `None` when the proposer
@@ -73,10 +81,37 @@ impl Proposer {
 
     /// Hands over commands. When the queue is full they are refused at once.
     pub fn submit(&self, submission: Submission) {
-        if let Err(error) = self.queue.try_send(submission) {
-            let submission = error.into_inner();
+        let bytes = submission.bytes;
+        let waiting = self.queue_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let refused = if waiting + bytes > QUEUE_BYTES_MAX {
+            Some(submission)
+        } else {
+            self.queue.try_send(submission).err().map(TrySendError::into_inner)
+        };
+        if let Some(submission) = refused {
+            self.queue_bytes.fetch_sub(bytes, Ordering::Relaxed);
             refuse(submission, pb::NotProposedReason::Overloaded, 0);
         }
+    }
+}
+
+/// The receiving end of the queue.
+struct Waiting {
+    queue: mpsc::Receiver<Submission>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Waiting {
+    async fn next(&mut self) -> Option<Submission> {
+        let submission = self.queue.recv().await?;
+        self.bytes.fetch_sub(submission.bytes, Ordering::Relaxed);
+        Some(submission)
+    }
+
+    fn try_next(&mut self) -> Option<Submission> {
+        let submission = self.queue.try_recv().ok()?;
+        self.bytes.fetch_sub(submission.bytes, Ordering::Relaxed);
+        Some(submission)
     }
 }
 
@@ -90,7 +125,7 @@ async fn run(
     group: Group,
     clock: TrustedClock,
     disk: Flusher,
-    mut waiting: mpsc::Receiver<Submission>,
+    mut waiting: Waiting,
     in_flight: Arc<Semaphore>,
 ) {
     let mut log_time_micros = 0;
@@ -98,7 +133,7 @@ async fn run(
     loop {
         let first = match held_back.take() {
             Some(submission) => submission,
-            None => match waiting.recv().await {
+            None => match waiting.next().await {
                 Some(submission) => submission,
                 None => return,
             },
@@ -129,7 +164,7 @@ async fn run(
             if bytes >= ENTRY_BYTES_MAX {
                 break;
             }
-            next = waiting.try_recv().ok();
+            next = waiting.try_next();
         }
         if entry.commands.is_empty() {
             parts.into_iter().for_each(|part| answer(part, &mut std::iter::empty()));
@@ -176,23 +211,21 @@ fn take(
 
 /// Hands the outcomes of an entry to the submissions it was made of.
 fn finish(result: Option<WriteResult>, parts: Vec<Part>) {
-    let outcomes = match result {
-        Some(Ok(response)) => match response.data {
-            Applied::Ledger(outcomes) => Some(outcomes),
-            Applied::Nothing | Applied::Meta(_) => None,
-        },
-        Some(Err(_)) | None => None,
+    let mut outcomes;
+    let mut not_led = std::iter::repeat_with(|| not_proposed(pb::NotProposedReason::NotLeader, 0));
+    let mut lost = std::iter::repeat_with(unknown);
+    let replies: &mut dyn Iterator<Item = pb::Reply> = match result.map(group::outcome) {
+        Some(WriteOutcome::Applied(Applied::Ledger(applied))) => {
+            outcomes = applied.into_iter().map(reply);
+            &mut outcomes
+        }
+        Some(WriteOutcome::NotAppended) => &mut not_led,
+        Some(
+            WriteOutcome::Applied(Applied::Nothing | Applied::Meta(_)) | WriteOutcome::Unknown,
+        )
+        | None => &mut lost,
     };
-    match outcomes {
-        Some(outcomes) => {
-            let mut replies = outcomes.into_iter().map(reply);
-            parts.into_iter().for_each(|part| answer(part, &mut replies));
-        }
-        None => {
-            let mut replies = std::iter::repeat_with(unknown);
-            parts.into_iter().for_each(|part| answer(part, &mut replies));
-        }
-    }
+    parts.into_iter().for_each(|part| answer(part, replies));
 }
 
 /// Answers one submission with the next replies; its expired commands get their own.
@@ -243,7 +276,7 @@ mod tests {
 
     fn submission(replies: oneshot::Sender<Vec<pb::Reply>>) -> Submission {
         let commands = vec![pb::Command { epoch: 1, ..Default::default() }];
-        Submission { leadership: Leadership::new(1, 1), commands, replies }
+        Submission { leadership: Leadership::new(1, 1), commands, bytes: 1, replies }
     }
 
     #[test]

@@ -18,16 +18,28 @@ pub struct Replica {
     pub group: Group,
     /// Its proposer.
     pub proposer: Proposer,
-    streams: Arc<Mutex<HashMap<u64, RouterStreams>>>,
+    streams: Arc<Mutex<Streams>>,
 }
 
-/// The streams of one router. Forgotten with the last of them: a stream that is not open any more
-/// brings no commands, so that only open ones have to be fenced off.
+/// The streams of one router. They are remembered for a while after the last of them, since what an
+/// older one had sent may still come, by way of a node that was slow to pass it on.
 #[derive(Default)]
 struct RouterStreams {
     newest: u64,
     open: usize,
+    /// When the last of them was closed, counted in closings.
+    closed_at: u64,
 }
+
+/// The streams of all routers of a shard.
+#[derive(Default)]
+struct Streams {
+    routers: HashMap<u64, RouterStreams>,
+    closings: u64,
+}
+
+/// How many routers without an open stream are remembered, the latest ones.
+const CLOSED_ROUTERS_MAX: usize = 1_024;
 
 /// A stream that a router has opened, until it is dropped.
 pub struct OpenStream {
@@ -46,7 +58,7 @@ impl Replica {
     pub fn open_stream(&self, hello: &RouterHello) -> Option<OpenStream> {
         let (router_id, number) = (hello.router_id, hello.stream_number);
         let mut streams = self.streams.lock();
-        let of_router = streams.entry(router_id).or_default();
+        let of_router = streams.routers.entry(router_id).or_default();
         if number < of_router.newest {
             return None;
         }
@@ -67,7 +79,7 @@ impl OpenStream {
     pub fn submit(&self, submission: Submission) -> bool {
         let streams = self.replica.streams.lock();
         let is_newest =
-            streams.get(&self.router_id).is_none_or(|streams| streams.newest <= self.number);
+            streams.routers.get(&self.router_id).is_none_or(|one| one.newest <= self.number);
         if is_newest {
             self.replica.proposer.submit(submission);
         }
@@ -78,11 +90,24 @@ impl OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         let mut streams = self.replica.streams.lock();
-        if let Some(of_router) = streams.get_mut(&self.router_id) {
+        streams.close(self.router_id);
+    }
+}
+
+impl Streams {
+    /// A stream of a router is closed.
+    fn close(&mut self, router_id: u64) {
+        self.closings += 1;
+        if let Some(of_router) = self.routers.get_mut(&router_id) {
             of_router.open -= 1;
-            if of_router.open == 0 {
-                streams.remove(&self.router_id);
-            }
+            of_router.closed_at = self.closings;
+        }
+        let closed = || self.routers.iter().filter(|(_, router)| router.open == 0);
+        if closed().count() > CLOSED_ROUTERS_MAX
+            && let Some(oldest) = closed().min_by_key(|(_, router)| router.closed_at)
+        {
+            let oldest = *oldest.0;
+            self.routers.remove(&oldest);
         }
     }
 }

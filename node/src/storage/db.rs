@@ -88,6 +88,7 @@ pub struct Storage {
 struct Shared {
     db: Arc<DB>,
     flusher: Flusher,
+    cache: Cache,
     snapshots: PathBuf,
 }
 
@@ -118,7 +119,7 @@ impl Storage {
         super::snapshot::sweep(&snapshots)?;
         let synced = db.clone();
         let flusher = Flusher::start(move || synced.flush_wal(true));
-        Ok(Self { shared: Arc::new(Shared { db, flusher, snapshots }) })
+        Ok(Self { shared: Arc::new(Shared { db, flusher, cache, snapshots }) })
     }
 
     /// The database itself.
@@ -171,7 +172,21 @@ impl Storage {
     /// When RocksDB fails.
     pub fn write_synced(&self, batch: WriteBatch) -> Result<(), StorageError> {
         self.write(batch)?;
+        self.sync()
+    }
+
+    /// Makes everything durable that was written, on the caller's thread.
+    ///
+    /// # Errors
+    ///
+    /// When RocksDB fails.
+    pub fn sync(&self) -> Result<(), StorageError> {
         Ok(self.shared.db.flush_wal(true)?)
+    }
+
+    /// How tables are laid out, for those that are made outside of the database and then taken in.
+    pub fn table_options(&self) -> Options {
+        family_options(&self.shared.cache)
     }
 
     /// Makes everything durable and ends RocksDB's own work, so that none of its threads is left
@@ -182,7 +197,7 @@ impl Storage {
     /// When RocksDB fails.
     pub fn close(&self) -> Result<(), StorageError> {
         self.shared.flusher.stop();
-        self.shared.db.flush_wal(true)?;
+        self.sync()?;
         self.shared.db.cancel_all_background_work(true);
         Ok(())
     }

@@ -8,9 +8,10 @@
 //! sync takes: after a while this node is unfit to lead, and in the end it is a fault like any other.
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
@@ -22,14 +23,15 @@ use super::fatal;
 /// entries each), so that a full queue means a disk that hangs; writers then wait.
 const QUEUE_MAX: usize = 4_096;
 
-/// After so long a sync counts as stuck. Busy disks take a second at times; a shard whose leader waits
-/// for longer is served better by another replica.
-const STUCK_AFTER: Duration = Duration::from_secs(2);
-/// After so long a sync is taken to have failed. The disk comes back, if at all, to a process that knows
-/// nothing any more of what it was about to say.
-const SYNC_MAX: Duration = Duration::from_secs(10);
-/// How often the second thread looks.
-const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the second thread looks. It counts its looks instead of reading a clock, which would go on
+/// while the whole process is stopped.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
+/// A sync that is seen so often, for two seconds, counts as stuck. Busy disks take a second at times; a
+/// shard whose leader waits for longer is served better by another replica.
+const STUCK_LOOKS: u32 = 8;
+/// A sync that is seen so often, for ten seconds, is taken to have failed. The disk comes back, if at
+/// all, to a process that knows nothing any more of what it was about to say.
+const FAILED_LOOKS: u32 = 40;
 
 /// Called on the flusher's thread once a write is durable.
 pub type Waiter = Box<dyn FnOnce() + Send>;
@@ -45,17 +47,16 @@ enum Job {
 pub struct Flusher {
     queue: mpsc::Sender<Job>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
-    sync: Arc<SyncInProgress>,
+    syncs: Arc<Syncs>,
 }
 
-/// When the sync that is going on began.
+/// What the second thread looks at.
 #[derive(Default)]
-struct SyncInProgress(Mutex<Option<Instant>>);
-
-impl SyncInProgress {
-    fn has_taken(&self, time: Duration) -> bool {
-        self.0.lock().is_some_and(|began| began.elapsed() >= time)
-    }
+struct Syncs {
+    /// How many times a sync has begun or returned: odd while one is going on.
+    turns: AtomicU64,
+    /// Whether the one that is going on is stuck.
+    stuck: AtomicBool,
 }
 
 impl Flusher {
@@ -63,8 +64,8 @@ impl Flusher {
     /// the process, as does one that does not return within ten seconds.
     pub fn start<E: Display>(sync: impl FnMut() -> Result<(), E> + Send + 'static) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let in_progress = Arc::new(SyncInProgress::default());
-        let (noted, watched) = (in_progress.clone(), Arc::downgrade(&in_progress));
+        let syncs = Arc::new(Syncs::default());
+        let (noted, watched) = (syncs.clone(), Arc::downgrade(&syncs));
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::Builder::new().name(name.into()).spawn(work);
             thread.expect("the operating system has room for one thread")
@@ -72,12 +73,12 @@ impl Flusher {
         let thread = spawn("flusher", Box::new(move || run(sync, &noted, waiting)));
         // It touches nothing and ends by itself, so that nobody needs to wait for it.
         spawn("disk watchdog", Box::new(move || watch(&watched)));
-        Self { queue, thread: Arc::new(Mutex::new(Some(thread))), sync: in_progress }
+        Self { queue, thread: Arc::new(Mutex::new(Some(thread))), syncs }
     }
 
     /// Whether the disk hangs, by the look of it: a sync has taken more than two seconds.
     pub fn is_stuck(&self) -> bool {
-        self.sync.has_taken(STUCK_AFTER)
+        self.syncs.stuck.load(Ordering::Relaxed)
     }
 
     /// Ends the thread, after a last sync if anything waits for one, and returns when it has ended
@@ -117,39 +118,42 @@ impl Flusher {
 }
 
 /// Looks at the syncs until there will be no more.
-fn watch(watched: &Weak<SyncInProgress>) {
-    let mut was_stuck = false;
-    while let Some(sync) = watched.upgrade() {
-        if sync.has_taken(SYNC_MAX) {
-            let fault = format!("the disk has not answered for {SYNC_MAX:?}");
+fn watch(watched: &Weak<Syncs>) {
+    let (mut seen, mut looks) = (0, 0);
+    while let Some(syncs) = watched.upgrade() {
+        let turns = syncs.turns.load(Ordering::Relaxed);
+        let goes_on = turns % 2 == 1 && turns == seen;
+        looks = if goes_on { looks + 1 } else { 0 };
+        seen = turns;
+        if looks >= FAILED_LOOKS {
+            let fault = format!("the disk has not answered for {:?}", WATCH_INTERVAL * looks);
             fatal::abort("sync of the write-ahead log", &fault);
         }
-        let is_stuck = sync.has_taken(STUCK_AFTER);
-        match (was_stuck, is_stuck) {
-            (false, true) => tracing::warn!(
-                "the disk has not answered for {STUCK_AFTER:?}: this node leads no shard until it does"
-            ),
+        let is_stuck = looks >= STUCK_LOOKS;
+        match (syncs.stuck.swap(is_stuck, Ordering::Relaxed), is_stuck) {
+            (false, true) => {
+                tracing::warn!("the disk does not answer: this node leads no shard until it does");
+            }
             (true, false) => tracing::info!("the disk answers again"),
             (true, true) | (false, false) => {}
         }
-        was_stuck = is_stuck;
-        drop(sync);
+        drop(syncs);
         std::thread::sleep(WATCH_INTERVAL);
     }
 }
 
 fn run<E: Display>(
     mut sync: impl FnMut() -> Result<(), E>,
-    in_progress: &SyncInProgress,
+    syncs: &Syncs,
     mut waiting: mpsc::Receiver<Job>,
 ) {
     let mut taken = Vec::with_capacity(QUEUE_MAX);
     while waiting.blocking_recv_many(&mut taken, QUEUE_MAX) > 0 {
-        *in_progress.0.lock() = Some(Instant::now());
+        syncs.turns.fetch_add(1, Ordering::Relaxed);
         if let Err(fault) = sync() {
             fatal::abort("sync of the write-ahead log", &fault);
         }
-        *in_progress.0.lock() = None;
+        syncs.turns.fetch_add(1, Ordering::Relaxed);
         let mut stops = false;
         for job in taken.drain(..) {
             match job {
@@ -176,13 +180,14 @@ mod tests {
             let flusher = flusher.clone();
             async move { flusher.durable().await }
         });
-        let began = Instant::now();
         while !flusher.is_stuck() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert!(began.elapsed() >= STUCK_AFTER);
+        assert!(!durable.is_finished());
         release.send(()).unwrap();
         durable.await.unwrap();
-        assert!(!flusher.is_stuck());
+        while flusher.is_stuck() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }

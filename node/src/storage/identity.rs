@@ -142,21 +142,31 @@ impl Identity {
         Some(self.record.cluster_id.as_str()).filter(|id| !id.is_empty())
     }
 
+    /// Checks that the directory may join a cluster: that it belongs to it, or to none yet.
+    ///
+    /// # Errors
+    ///
+    /// When it belongs to another one.
+    pub fn check_cluster(&self, cluster_id: &str) -> Result<(), IdentityError> {
+        match self.cluster_id() {
+            Some(found) if found != cluster_id => Err(IdentityError::OtherCluster {
+                dir: self.dir.clone(),
+                found: found.to_owned(),
+                wanted: cluster_id.to_owned(),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Stamps the directory with its cluster; durable on return.
     ///
     /// # Errors
     ///
     /// When it belongs to another cluster already, or cannot be written.
     pub fn join(&mut self, cluster_id: &str) -> Result<(), IdentityError> {
-        if let Some(found) = self.cluster_id() {
-            if found == cluster_id {
-                return Ok(());
-            }
-            return Err(IdentityError::OtherCluster {
-                dir: self.dir.clone(),
-                found: found.to_owned(),
-                wanted: cluster_id.to_owned(),
-            });
+        self.check_cluster(cluster_id)?;
+        if self.cluster_id().is_some() {
+            return Ok(());
         }
         let record = StoreIdentity { cluster_id: cluster_id.to_owned(), ..self.record.clone() };
         store(&self.dir, &record)?;

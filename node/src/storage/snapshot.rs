@@ -11,15 +11,15 @@
 //! replica's generation in one synced write. A crash before leaves the old state, after the new.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use coupon_cluster::{ReplicaId, ShardId};
 use coupon_proto::internal as pb;
 use prost::Message as _;
 use rocksdb::{
-    DB, Direction, IngestExternalFileOptions, IteratorMode, Options, ReadOptions,
-    SnapshotWithThreadMode, SstFileWriter, WriteBatch,
+    DB, Direction, IngestExternalFileOptions, IteratorMode, ReadOptions, SnapshotWithThreadMode,
+    SstFileWriter, WriteBatch,
 };
 
 use super::digest::RowSum;
@@ -27,7 +27,7 @@ use super::identity::sync_dir;
 use super::keys::{Generation, PREFIX_LEN, ReplicaKeys, StateKeys};
 use super::ledger::decode;
 use super::view::generation_from;
-use super::{Storage, StorageError};
+use super::{Storage, StorageError, fatal};
 
 const MAGIC: &[u8; 8] = b"CPNSNAP\x01";
 const VERSION: u32 = 1;
@@ -76,7 +76,8 @@ pub struct StateDigest {
     pub hex: String,
 }
 
-/// Writes a replica's state to a file and removes the files of older states.
+/// Writes a replica's state to a file and removes the files of older states. What is in the file is
+/// durable also where it came from, so that no start finds a snapshot that is ahead of its state.
 ///
 /// # Errors
 ///
@@ -108,6 +109,7 @@ pub fn build(storage: &Storage, owner: Owner) -> Result<SnapshotFile, StorageErr
     let (key_count, digest) = sum.finish();
     frames.write(FOOTER, &pb::SnapshotFooter { key_count, digest }.encode_to_vec())?;
     frames.finish()?;
+    storage.sync()?;
     std::fs::rename(&temporary, &path).map_err(StorageError::io(&path))?;
     sync_dir(dir)?;
     let file = SnapshotFile { path, header };
@@ -115,16 +117,60 @@ pub fn build(storage: &Storage, owner: Owner) -> Result<SnapshotFile, StorageErr
     Ok(file)
 }
 
-/// The newest file of a replica, if there is one.
+/// The newest file of a replica. A damaged one is removed, since the state is the truth and a file only
+/// a copy of it; when none is left, and the beginning of the log is gone, a new one is made. `None` where
+/// the log has everything.
 ///
 /// # Errors
 ///
-/// When the directory or the file cannot be read.
-pub fn newest(storage: &Storage, owner: Owner) -> Result<Option<SnapshotFile>, StorageError> {
-    let Some(path) = files(storage, owner)?.pop() else { return Ok(None) };
-    let mut frames = FrameReader::open(&path)?;
-    let header = frames.header()?;
-    Ok(Some(SnapshotFile { path, header }))
+/// When the disk fails.
+pub fn current(storage: &Storage, owner: Owner) -> Result<Option<SnapshotFile>, StorageError> {
+    while let Some(path) = files(storage, owner)?.pop() {
+        match FrameReader::open(&path).and_then(|mut frames| frames.header()) {
+            Ok(header) => return Ok(Some(SnapshotFile { path, header })),
+            Err(StorageError::Corrupt { .. }) => discard(&path)?,
+            // A newer one was built meanwhile, and this one removed.
+            Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    let purged = ReplicaKeys::new(owner.shard, owner.replica).purged();
+    if storage.db().get_cf(storage.meta(), purged)?.is_none() {
+        return Ok(None);
+    }
+    build(storage, owner).map(Some)
+}
+
+/// Whether a file is a whole snapshot of a shard. One that is not is removed: the next one is taken from
+/// the state. A disk that fails ends the process.
+pub fn is_whole(path: &Path, shard: ShardId) -> bool {
+    let damaged = |checked: Result<SnapshotFile, StorageError>| match checked {
+        Ok(_) => Ok(false),
+        Err(StorageError::Corrupt { .. }) => discard(path).map(|()| true),
+        Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(true),
+        Err(fault) => Err(fault),
+    };
+    match damaged(check(path, shard)) {
+        Ok(damaged) => !damaged,
+        Err(fault) => fatal::abort("reading a snapshot", &fault),
+    }
+}
+
+/// Removes a damaged file.
+fn discard(path: &Path) -> Result<(), StorageError> {
+    tracing::warn!(file = %path.display(), "a snapshot is damaged; it is removed");
+    std::fs::remove_file(path).map_err(StorageError::io(path))
+}
+
+/// How large the newest file of a replica is; 0 without one.
+///
+/// # Errors
+///
+/// When the directory cannot be read.
+pub fn size_in_bytes(storage: &Storage, owner: Owner) -> Result<u64, StorageError> {
+    let newest = files(storage, owner)?.pop();
+    // One that is just being replaced counts as none.
+    Ok(newest.and_then(|path| path.metadata().ok()).map_or(0, |metadata| metadata.len()))
 }
 
 /// A file of its own to receive a snapshot into. It is not yet named as one, and what is left of
@@ -183,7 +229,7 @@ pub fn install(
     clear_other_generations(storage, owner.shard, old)?;
 
     let sst = storage.snapshot_dir().join(format!("{}installing.sst", owner.file_prefix()));
-    let options = Options::default();
+    let options = storage.table_options();
     let mut writer = SstFileWriter::create(&options);
     writer.open(&sst)?;
     let mut frames = FrameReader::open(&file.path)?;
@@ -200,7 +246,7 @@ pub fn install(
 
     // A crash after the flip must not leave a file of the state before: it would be taken for the
     // newest one, and the log behind the new state is gone.
-    for older in files(storage, owner)? {
+    for older in files(storage, owner)?.into_iter().filter(|older| *older != file.path) {
         std::fs::remove_file(&older).map_err(StorageError::io(&older))?;
     }
     sync_dir(storage.snapshot_dir())?;
@@ -399,6 +445,14 @@ impl FrameWriter<'_> {
     }
 }
 
+/// A fault of the file system, except that a file which ends too early is a damaged one.
+fn unless_short(path: &Path) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
+    move |error| match error.kind() {
+        ErrorKind::UnexpectedEof => StorageError::corrupt("snapshot", "it ends too early"),
+        _ => StorageError::io(path)(error),
+    }
+}
+
 struct FrameReader {
     file: BufReader<File>,
     path: PathBuf,
@@ -409,7 +463,7 @@ impl FrameReader {
         let file = File::open(path).map_err(StorageError::io(path))?;
         let mut file = BufReader::new(file);
         let mut magic = [0; MAGIC.len()];
-        file.read_exact(&mut magic).map_err(StorageError::io(path))?;
+        file.read_exact(&mut magic).map_err(unless_short(path))?;
         if magic != *MAGIC {
             return Err(StorageError::corrupt("snapshot", "not a snapshot file"));
         }
@@ -418,14 +472,14 @@ impl FrameReader {
 
     fn next(&mut self) -> Result<(u8, Vec<u8>), StorageError> {
         let mut head = [0; 9];
-        self.file.read_exact(&mut head).map_err(StorageError::io(&self.path))?;
+        self.file.read_exact(&mut head).map_err(unless_short(&self.path))?;
         let [kind, l0, l1, l2, l3, s0, s1, s2, s3] = head;
         let length = u32::from_be_bytes([l0, l1, l2, l3]);
         if length > FRAME_BYTES_MAX {
             return Err(StorageError::corrupt("snapshot", format!("a frame of {length} bytes")));
         }
         let mut body = vec![0; length as usize];
-        self.file.read_exact(&mut body).map_err(StorageError::io(&self.path))?;
+        self.file.read_exact(&mut body).map_err(unless_short(&self.path))?;
         if crc32fast::hash(&body) != u32::from_be_bytes([s0, s1, s2, s3]) {
             return Err(StorageError::corrupt("snapshot", "checksum of a frame does not match"));
         }

@@ -23,6 +23,20 @@ async fn a_campaign_starts_at_its_time_although_a_clock_is_an_hour_behind() {
     starts_at_its_time(-HOUR_MICROS).await;
 }
 
+#[tokio::test]
+async fn a_clock_that_is_off_from_the_beginning_stamps_nothing() {
+    let cluster = TestCluster::unformed().await;
+    // The node that wins a race for the first leadership, since its id is the greatest.
+    cluster.nodes[&3].clock.0.store(HOUR_MICROS, Ordering::Relaxed);
+    cluster.init(1).await;
+    let start = SystemClock.now_micros() + HOUR_MICROS.unsigned_abs() / 2;
+    let mut caller = Caller::default();
+    caller.call(&cluster, create("launch", 1, start, 0)).await;
+    let early = caller.call(&cluster, issue("launch", "", 1)).await;
+    assert_eq!(refusal(&early), Some(pb::RefusalReason::NotStarted));
+    assert!(!cluster.status(3, false).await.clock_trusted);
+}
+
 async fn starts_at_its_time(shift_micros: i64) {
     let cluster = TestCluster::start(RaftOptions::default()).await;
     let leader = cluster.leader().await;
