@@ -369,7 +369,7 @@ impl Node {
         let handed = async {
             loop {
                 let mut leads = false;
-                for replica in replicas.iter().filter(|replica| replica.group.is_leader()) {
+                for replica in replicas.iter().filter(|replica| replica.group.leads_replaceably()) {
                     let distrusted = self.clock.verdict().distrusted_peers;
                     leads |= !hand_over(replica, None, &distrusted).await;
                 }

@@ -34,6 +34,8 @@ pub type Leadership = LeaderId<u64, u64>;
 const CAUGHT_UP_ENTRIES: u64 = 64;
 /// How many heartbeats a voter may leave unanswered and still count as responsive.
 const ANSWERS_MISSED_MAX: u32 = 2;
+/// After how many election timeouts without an answer from a quorum a leader counts as one no more.
+const QUORUM_MISSED_MAX: u32 = 2;
 /// How many entries one replication request carries at most; their bytes are bounded as well.
 const ENTRIES_PER_APPEND_MAX: u64 = 256;
 /// How many calls may wait for a group's core.
@@ -81,11 +83,12 @@ pub struct Group {
     /// What the replica has applied, as it goes on.
     pub reached: Reached,
     answer_age_max: Duration,
+    quorum_age_max: Duration,
 }
 
 /// What a replica is doing.
 pub struct Progress {
-    /// "leader", "follower", "candidate", "learner" or "shutdown".
+    /// "leader", "leader without quorum", "follower", "candidate", "learner" or "shutdown".
     pub state: &'static str,
     /// The term it is in.
     pub term: u64,
@@ -150,7 +153,8 @@ impl Group {
             .await
             .map_err(|fault| StorageError::corrupt("Raft state", fault))?;
         let answer_age_max = ANSWERS_MISSED_MAX * options.heartbeat_interval;
-        let group = Self { owner, raft, log, reached, answer_age_max };
+        let quorum_age_max = QUORUM_MISSED_MAX * options.election_timeout;
+        let group = Self { owner, raft, log, reached, answer_age_max, quorum_age_max };
         group.watch();
         Ok(group)
     }
@@ -207,6 +211,7 @@ impl Group {
                 ServerState::Learner => "learner",
                 ServerState::Follower => "follower",
                 ServerState::Candidate => "candidate",
+                ServerState::Leader if self.lacks_quorum(&metrics) => "leader without quorum",
                 ServerState::Leader => "leader",
                 ServerState::Shutdown => "shutdown",
             },
@@ -324,6 +329,33 @@ impl Group {
     /// Whether the replica leads.
     pub fn is_leader(&self) -> bool {
         self.raft.metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    /// Whether this replica leads and a quorum has not answered it for so long that nothing it proposes
+    /// is likely to be decided.
+    pub fn leads_without_quorum(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.state == ServerState::Leader && self.lacks_quorum(&metrics)
+    }
+
+    fn lacks_quorum(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
+        let acked = metrics.last_quorum_acked;
+        self.has_other_voters(metrics)
+            && acked.is_some_and(|acked| acked.elapsed() > self.quorum_age_max)
+    }
+
+    fn has_other_voters(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
+        metrics.membership_config.voter_ids().any(|id| id != self.owner.replica.0)
+    }
+
+    /// Whether this replica leads and there is somebody who could instead, with a quorum to elect them.
+    pub fn leads_replaceably(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.state == ServerState::Leader
+            && self.has_other_voters(&metrics)
+            && !self.lacks_quorum(&metrics)
     }
 
     /// Lets the replica stand for election, or not.

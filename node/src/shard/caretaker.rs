@@ -70,6 +70,7 @@ pub async fn run(around: Surroundings, replica: Replica) {
         replica,
         around,
         leading_since: None,
+        without_quorum: false,
         pause_until: Instant::now(),
         transfer_pause: TRANSFER_PAUSE,
         transfer_pause_until: Instant::now(),
@@ -100,6 +101,8 @@ struct Caretaker {
     group: Group,
     replica: Replica,
     leading_since: Option<Instant>,
+    /// Whether it was last said that no quorum answers.
+    without_quorum: bool,
     pause_until: Instant,
     transfer_pause: Duration,
     transfer_pause_until: Instant,
@@ -131,7 +134,16 @@ impl Caretaker {
         self.snapshot_when_due().await;
         if !self.group.is_leader() {
             self.leading_since = None;
+            self.without_quorum = false;
             return Ok(());
+        }
+        let without_quorum = self.group.leads_without_quorum();
+        if without_quorum != self.without_quorum {
+            self.without_quorum = without_quorum;
+            match without_quorum {
+                true => tracing::warn!(shard = %self.shard, "no quorum answers this leader"),
+                false => tracing::info!(shard = %self.shard, "a quorum answers again"),
+            }
         }
         let leading_since = *self.leading_since.get_or_insert_with(Instant::now);
         let now = Instant::now();
