@@ -7,6 +7,7 @@ use std::time::Duration;
 use coupon_proto::internal::cluster_service_server::ClusterServiceServer;
 use coupon_proto::internal::raft_service_server::RaftServiceServer;
 use coupon_proto::internal::shard_service_server::ShardServiceServer;
+use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -33,6 +34,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// finds the heartbeats of many shards; beyond the bound the connection is closed as an attack
 /// (CVE-2023-44487), and h2's own is only 20.
 const CALLS_GIVEN_UP_MAX: usize = 1_024;
+/// The pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long calls under way may take while the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -111,13 +114,23 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(ClusterServiceServer::new(ClusterEndpoint::new(node.clone())));
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).then(pause_when_refused);
     let served = tokio::spawn(server.serve_with_incoming_shutdown(incoming, async {
         // A handle that was dropped stops the server as well.
         let _ = stopped.await;
     }));
     node.run();
     Ok(NodeHandle { node, local_addr, stop, served, refused })
+}
+
+/// Passes on what was accepted. A connection that cannot be, above all for want of file descriptors, is
+/// there again at once, and asking for it again and again would take the whole thread.
+async fn pause_when_refused<T>(accepted: std::io::Result<T>) -> std::io::Result<T> {
+    if let Err(error) = &accepted {
+        tracing::warn!(%error, "a connection was not accepted");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+    accepted
 }
 
 impl NodeHandle {
