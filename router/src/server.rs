@@ -23,7 +23,7 @@ use crate::backend::Backend;
 use crate::clock::WallClock;
 use crate::directory::Directory;
 use crate::malformed::{CAMPAIGN_REQUEST_BYTES_MAX, COUPON_REQUEST_BYTES_MAX};
-use crate::pool;
+use crate::pool::{self, Lane};
 use crate::retry::Timing;
 use crate::service::{Campaigns, Coupons};
 
@@ -173,7 +173,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     }
     for address in &config.nodes {
         let refuse = |source| RouterError::NodeAddress { address: address.clone(), source };
-        pool::endpoint(address).map_err(refuse)?;
+        pool::endpoint(address, Lane::Calls).map_err(refuse)?;
     }
     let refuse = |source| RouterError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(refuse)?;

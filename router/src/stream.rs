@@ -32,7 +32,7 @@ use tonic::transport::Channel;
 use crate::connection::Connection;
 use crate::directory::Directory;
 use crate::leader::{DIRECT_INTERVAL, LeaderGuess, Route};
-use crate::pool::Pool;
+use crate::pool::{Lane, Pool};
 use crate::retry::{self, Attempts, Miss, RetryBudget, Timing, Unanswered};
 
 /// How many commands a shard's stream holds, waiting and in flight, before it answers "overloaded":
@@ -368,7 +368,8 @@ impl ShardStream {
         let StreamContext { directory, pool, .. } = &self.context;
         let candidate = directory.current().and_then(|topology| {
             let route = self.leader.lock().choose(topology.replicas(self.shard), now)?;
-            topology.address(route.node).map(|address| (route, pool.channel(address)))
+            let address = topology.address(route.node)?;
+            Some((route, pool.channel(address, Lane::Calls)))
         });
         match candidate {
             Some((route, Ok(channel))) => self.link = Link::Opening(self.opening(route, channel)),
@@ -385,7 +386,7 @@ impl ShardStream {
         let StreamContext { directory, pool, .. } = &self.context;
         let candidate = directory.current().and_then(|topology| {
             let node = self.leader.lock().named()?;
-            let channel = pool.channel(topology.address(node)?).ok()?;
+            let channel = pool.channel(topology.address(node)?, Lane::Calls).ok()?;
             Some((Route { node, forward: false }, channel))
         });
         self.direct = candidate.map(|(route, channel)| self.opening(route, channel));

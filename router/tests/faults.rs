@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use coupon_proto::internal::command;
+use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use coupon_proto::v1::{GetCampaignRequest, IssueCouponRequest, StreamCouponsRequest};
 use coupon_router::{RouterConfig, RouterError};
 use support::fake_node::{FakeCluster, Seen, Trick};
-use support::{Fixture, config, issue, reason};
+use support::{Fixture, config, connect, issue, reason};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -228,6 +229,31 @@ async fn a_full_router_refuses_at_once_and_stays_healthy() {
 }
 
 #[tokio::test]
+async fn exports_that_nobody_reads_hold_up_nothing_else() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 1_000_000).await;
+    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+    t.cluster.flood();
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        // Each client has a connection of its own, so that only the router's can be full.
+        let mut coupons = CouponServiceClient::new(connect(&t.router));
+        let request = StreamCouponsRequest { campaign_id: "spring".to_owned() };
+        unread.push(coupons.stream_coupons(request).await.unwrap());
+    }
+    // Until the node has sent of the exports what it may.
+    let mut sent = 0;
+    while sent == 0 || sent != t.cluster.flooded() {
+        sent = t.cluster.flooded();
+        for _ in 0..50 {
+            t.coupons.issue_coupon(within(2_000, issue("spring", "b"))).await.unwrap();
+        }
+    }
+    let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
+    t.campaigns.get_campaign(request).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_newer_ring_is_followed() {
     let mut t = Fixture::start().await;
     t.create("spring", 10).await;
@@ -281,7 +307,7 @@ async fn a_router_listens_before_there_is_a_cluster() {
     let channel = tonic::transport::Endpoint::from_shared(address).unwrap().connect_lazy();
     let health = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
     assert_eq!(health.unwrap().into_inner().status, 2, "it does not serve");
-    let mut coupons = coupon_proto::v1::coupon_service_client::CouponServiceClient::new(channel);
+    let mut coupons = CouponServiceClient::new(channel);
     let answer = coupons.issue_coupon(within(200, issue("spring", "a"))).await;
     assert_unavailable(&answer.unwrap_err(), "NO_LEADER");
     router.shutdown().await.unwrap();

@@ -38,6 +38,12 @@ pub fn config(cluster: &FakeCluster) -> RouterConfig {
     }
 }
 
+/// A new connection to a router.
+pub fn connect(router: &RouterHandle) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{}", router.local_addr()));
+    endpoint.expect("a socket address is a URI").connect_lazy()
+}
+
 impl Fixture {
     /// Three nodes, four shards.
     pub async fn start() -> Self {
@@ -49,8 +55,7 @@ impl Fixture {
     pub async fn with(cluster: FakeCluster, config: RouterConfig) -> Self {
         let router = coupon_router::start(config).await.expect("the router starts");
         assert!(router.ready(Duration::from_secs(10)).await, "the map arrives");
-        let endpoint = Endpoint::from_shared(format!("http://{}", router.local_addr()));
-        let channel = endpoint.expect("a socket address is a URI").connect_lazy();
+        let channel = connect(&router);
         Self {
             cluster,
             router,
