@@ -148,8 +148,11 @@ impl Backend {
                 let late = || Err(Status::deadline_exceeded("no answer in time"));
                 let status = match timeout_at(until, attempt).await.unwrap_or_else(|_| late()) {
                     Ok(answer) => {
-                        leader.lock().confirmed(route);
-                        let direct = leader.lock().direct(now);
+                        let direct = {
+                            let (mut leader, now) = (leader.lock(), Instant::now());
+                            leader.confirmed(route, now);
+                            leader.direct(now)
+                        };
                         let direct = direct
                             .and_then(|node| Some((node, self.client(node, topology, lane).ok()?)));
                         if let Some((node, client)) = direct {
@@ -168,7 +171,7 @@ impl Backend {
                 }
                 // A slow answer at the very end says more about the deadline than about the node.
                 if until < deadline || status.code() != tonic::Code::DeadlineExceeded {
-                    named = leader.lock().failed(node, &status, Instant::now());
+                    named = leader.lock().failed(node, &status, now, Instant::now());
                 }
             }
             let resume = Instant::now() + retry::random_pause(misses, named);
@@ -191,8 +194,13 @@ impl Backend {
         let leader = Arc::clone(leader);
         let read_attempt = self.timing().read_attempt;
         tokio::spawn(async move {
-            if let Ok(Ok(_)) = timeout(read_attempt, attempt).await {
-                leader.lock().confirmed(Route { node, forward: false });
+            match timeout(read_attempt, attempt).await {
+                Ok(Ok(_)) => {
+                    let route = Route { node, forward: false };
+                    leader.lock().confirmed(route, Instant::now());
+                }
+                Ok(Err(status)) => leader.lock().direct_failed(&status),
+                Err(_) => {}
             }
         });
     }

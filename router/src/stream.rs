@@ -142,8 +142,15 @@ pub(crate) fn spawn(shard: ShardId, context: StreamContext) -> ShardHandle {
     ShardHandle { queue: sender, leader }
 }
 
-/// A stream that is being opened; who did not open it, otherwise.
-type Opening = BoxFuture<'static, Result<Box<Connection>, (NodeId, Status)>>;
+/// A stream that is being opened.
+type Opening = BoxFuture<'static, Result<Box<Connection>, NotOpened>>;
+
+/// Why a stream was not opened.
+struct NotOpened {
+    node: NodeId,
+    asked_at: Instant,
+    status: Status,
+}
 
 /// The state of the connection.
 enum Link {
@@ -161,8 +168,8 @@ enum Link {
 enum Event {
     Arrived,
     QueueClosed,
-    Opened(Result<Box<Connection>, (NodeId, Status)>),
-    Direct(Option<Box<Connection>>),
+    Opened(Result<Box<Connection>, NotOpened>),
+    Direct(Result<Box<Connection>, NotOpened>),
     Received(Result<ReplyBatch, Status>),
     Due,
 }
@@ -207,17 +214,10 @@ impl ShardStream {
                 }
                 Event::QueueClosed => self.queue_closed = true,
                 Event::Opened(Ok(connection)) => self.opened(connection),
-                Event::Opened(Err((node, status))) => self.lost(node, &status),
-                Event::Direct(connection) => {
-                    self.direct = None;
-                    if let Some(connection) = connection {
-                        // What is on its way through the detour is sent once more.
-                        if let Link::Open(detour) = std::mem::replace(&mut self.link, Link::Idle) {
-                            self.take_back(*detour);
-                        }
-                        self.opened(connection);
-                    }
+                Event::Opened(Err(NotOpened { node, asked_at, status })) => {
+                    self.lost(node, &status, asked_at);
                 }
+                Event::Direct(opened) => self.direct_ended(opened),
                 Event::Received(Ok(replies)) => self.received(replies),
                 Event::Received(Err(status)) => self.broken(&status),
                 Event::Due => {}
@@ -248,7 +248,7 @@ impl ShardStream {
         let Self { queue, arrived, link, direct, timer, .. } = self;
         let direct_event = async {
             match direct {
-                Some(opening) => Event::Direct(opening.await.ok()),
+                Some(opening) => Event::Direct(opening.await),
                 None => std::future::pending().await,
             }
         };
@@ -374,7 +374,7 @@ impl ShardStream {
         match candidate {
             Some((route, Ok(channel))) => self.link = Link::Opening(self.opening(route, channel)),
             Some((route, Err(error))) => {
-                self.lost(route.node, &Status::unavailable(error.to_string()));
+                self.lost(route.node, &Status::unavailable(error.to_string()), now);
             }
             None => self.pause(false, now),
         }
@@ -383,9 +383,10 @@ impl ShardStream {
     /// Begins to open a stream to the leader itself, beside the one through another node.
     fn open_directly(&mut self, now: Instant) {
         self.direct_at = now + DIRECT_INTERVAL;
+        let Link::Open(connection) = &self.link else { return };
+        let node = self.leader.lock().beyond(connection.route());
         let StreamContext { directory, pool, .. } = &self.context;
         let candidate = directory.current().and_then(|topology| {
-            let node = self.leader.lock().named()?;
             let channel = pool.channel(topology.address(node)?, Lane::Calls).ok()?;
             Some((Route { node, forward: false }, channel))
         });
@@ -401,27 +402,44 @@ impl ShardStream {
             forward: route.forward,
         };
         let (node, bound) = (route.node, self.context.timing.hello);
+        let asked_at = Instant::now();
         Box::pin(async move {
             let opened = timeout(bound, Connection::open(node, channel, hello)).await;
             let opened = opened.unwrap_or_else(|_| Err(Status::deadline_exceeded("no hello")));
-            opened.map(Box::new).map_err(|status| (node, status))
+            opened.map(Box::new).map_err(|status| NotOpened { node, asked_at, status })
         })
     }
 
     fn opened(&mut self, connection: Box<Connection>) {
-        self.leader.lock().confirmed(connection.route());
-        self.direct_at = Instant::now() + DIRECT_INTERVAL;
+        let now = Instant::now();
+        self.leader.lock().confirmed(connection.route(), now);
+        self.direct_at = now + DIRECT_INTERVAL;
         self.link = Link::Open(connection);
     }
 
-    /// There is no stream to a node.
-    fn lost(&mut self, node: NodeId, status: &Status) {
+    /// Moves to the stream to the leader itself, or learns from its failure where to try next.
+    fn direct_ended(&mut self, opened: Result<Box<Connection>, NotOpened>) {
+        self.direct = None;
+        match opened {
+            Ok(connection) => {
+                // What is on its way through the detour is sent once more.
+                if let Link::Open(detour) = std::mem::replace(&mut self.link, Link::Idle) {
+                    self.take_back(*detour);
+                }
+                self.opened(connection);
+            }
+            Err(NotOpened { status, .. }) => self.leader.lock().direct_failed(&status),
+        }
+    }
+
+    /// There is no stream to a node, which was asked for one at `asked_at`.
+    fn lost(&mut self, node: NodeId, status: &Status, asked_at: Instant) {
         let now = Instant::now();
         tracing::debug!(
             shard = %self.shard, %node, code = ?status.code(), message = status.message(),
             "no stream",
         );
-        let named = self.leader.lock().failed(node, status, now);
+        let named = self.leader.lock().failed(node, status, asked_at, now);
         self.pause(named, now);
     }
 
@@ -430,7 +448,8 @@ impl ShardStream {
         if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
             let node = connection.node();
             self.take_back(*connection);
-            self.lost(node, status);
+            // A leader replies steadily. One that has stopped counts as silent, whatever it says to reads.
+            self.lost(node, status, Instant::now());
         }
     }
 
@@ -453,6 +472,7 @@ impl ShardStream {
         let Some(replies) = connection.replies(replies) else {
             return self.broken(&Status::internal("replies do not match their batch"));
         };
+        self.leader.lock().heard(node, Instant::now());
         let (mut again, mut not_leader, mut slow_down) = (Vec::new(), None, false);
         for (submission, reply) in replies {
             let Submission { mut command, mut waiter } = submission;

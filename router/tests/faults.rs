@@ -125,6 +125,21 @@ async fn a_leader_out_of_reach_is_reached_through_another_node() {
 }
 
 #[tokio::test]
+async fn a_detour_is_left_although_the_leader_that_it_led_to_is_gone() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 1_000_000).await;
+    t.cluster.pause(1);
+    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+    assert!(t.cluster.last_seen().hello.forward);
+    t.cluster.lead(3);
+    while t.cluster.last_seen().hello.forward {
+        t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(t.cluster.last_seen().node_id, 3);
+}
+
+#[tokio::test]
 async fn reads_alone_go_back_to_a_leader_that_can_be_reached_again() {
     let mut t = Fixture::start().await;
     t.create("spring", 10).await;

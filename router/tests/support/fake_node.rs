@@ -164,6 +164,11 @@ impl FakeCluster {
         self.state.lock().seen.clone()
     }
 
+    /// The command that reached a node last.
+    pub fn last_seen(&self) -> Seen {
+        self.state.lock().seen.last().expect("a command was sent").clone()
+    }
+
     /// How many reads went to the leader through another node.
     pub fn passed_on(&self) -> usize {
         self.state.lock().passed_on
