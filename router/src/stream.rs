@@ -45,6 +45,10 @@ const QUEUE_MAX: usize = 4_096;
 /// Deadlines are looked for at most so often, since that walks over everything held.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(5);
 
+/// Callers that have hung up are looked for at least so often: theirs may be the places that keep
+/// others out, and their deadlines may be far away.
+const GONE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A command and who waits for it.
 pub(crate) struct Submission {
     /// The command.
@@ -87,6 +91,11 @@ impl Waiter {
         self.answer.is_closed()
     }
 
+    /// Whether the caller has hung up or would by now.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.deadline <= now || self.is_gone()
+    }
+
     fn answer(self, answer: Answer) {
         // The caller may have hung up, which is its right.
         let _ = self.answer.send(answer);
@@ -119,25 +128,8 @@ pub(crate) struct StreamContext {
 /// Starts the task of a shard.
 pub(crate) fn spawn(shard: ShardId, context: StreamContext) -> ShardHandle {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
-    let leader = Arc::new(Mutex::new(LeaderGuess::default()));
-    let stream = ShardStream {
-        shard,
-        context,
-        leader: Arc::clone(&leader),
-        queue,
-        queue_closed: false,
-        arrived: Vec::new(),
-        backlog: VecDeque::new(),
-        link: Link::Idle,
-        direct: None,
-        direct_at: Instant::now(),
-        streams_opened: 0,
-        misses: 0,
-        budget: RetryBudget::default(),
-        resume_at: Instant::now(),
-        next_sweep: None,
-        timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-    };
+    let stream = ShardStream::new(shard, context, queue);
+    let leader = Arc::clone(&stream.leader);
     tokio::spawn(stream.run());
     ShardHandle { queue: sender, leader }
 }
@@ -193,16 +185,43 @@ struct ShardStream {
     budget: RetryBudget,
     /// Nothing is sent before, after an overloaded node asked for mercy.
     resume_at: Instant,
-    /// A time not later than the earliest deadline held; `None` when nothing is held.
+    /// When everything held was last walked over.
+    swept_at: Instant,
+    /// When that is due again; `None` when nothing is held.
     next_sweep: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
 impl ShardStream {
+    fn new(shard: ShardId, context: StreamContext, queue: mpsc::Receiver<Submission>) -> Self {
+        let now = Instant::now();
+        Self {
+            shard,
+            context,
+            leader: Arc::new(Mutex::new(LeaderGuess::default())),
+            queue,
+            queue_closed: false,
+            arrived: Vec::new(),
+            backlog: VecDeque::new(),
+            link: Link::Idle,
+            direct: None,
+            direct_at: now,
+            streams_opened: 0,
+            misses: 0,
+            budget: RetryBudget::default(),
+            resume_at: now,
+            swept_at: now,
+            next_sweep: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        }
+    }
+
     async fn run(mut self) {
         while !(self.queue_closed && self.held() == 0) {
-            self.step(Instant::now());
-            match self.next_event().await {
+            // One time for both: what this step did not do yet, since it was early, has to wake the task.
+            let now = Instant::now();
+            self.step(now);
+            match self.next_event(now).await {
                 Event::Arrived => {
                     // Whoever is ready to send as well gets the chance to share the batch. This is no
                     // wait: the task runs again in this turn of the scheduler.
@@ -210,7 +229,7 @@ impl ShardStream {
                     while let Ok(submission) = self.queue.try_recv() {
                         self.arrived.push(submission);
                     }
-                    self.take_arrived();
+                    self.take_arrived(Instant::now());
                 }
                 Event::QueueClosed => self.queue_closed = true,
                 Event::Opened(Ok(connection)) => self.opened(connection),
@@ -236,8 +255,8 @@ impl ShardStream {
         }
     }
 
-    async fn next_event(&mut self) -> Event {
-        let due = self.due();
+    async fn next_event(&mut self, now: Instant) -> Event {
+        let due = self.due(now);
         // The timer is set back only when it is too late; fired too early, it is set again. Most
         // commands are answered long before their deadline and cost the timer nothing.
         if let Some(due) = due
@@ -271,14 +290,14 @@ impl ShardStream {
         }
     }
 
-    /// When there is something to do even if nothing happens.
-    fn due(&self) -> Option<Instant> {
+    /// When there is something to do, after the step of `now`, even if nothing happens.
+    fn due(&self, now: Instant) -> Option<Instant> {
         let link = match &self.link {
             Link::Pausing(until) => Some(*until),
             Link::Open(connection) => {
                 let silence = connection.silent_since().map(|at| at + self.context.timing.reply);
                 let resume = (!self.backlog.is_empty()).then_some(self.resume_at);
-                let resume = resume.filter(|resume| *resume > Instant::now());
+                let resume = resume.filter(|resume| *resume > now);
                 let direct =
                     (connection.route().forward && self.direct.is_none()).then_some(self.direct_at);
                 silence.into_iter().chain(resume).chain(direct).min()
@@ -323,8 +342,9 @@ impl ShardStream {
         }
     }
 
-    fn take_arrived(&mut self) {
+    fn take_arrived(&mut self, now: Instant) {
         let mut held = self.held();
+        let (soonest, latest) = (self.swept_at + SWEEP_INTERVAL, now + GONE_INTERVAL);
         for mut submission in self.arrived.drain(..) {
             if held >= HELD_MAX {
                 let attempts = &mut submission.waiter.attempts;
@@ -334,19 +354,19 @@ impl ShardStream {
                 continue;
             }
             held += 1;
-            let deadline = submission.waiter.deadline;
-            self.next_sweep = Some(self.next_sweep.map_or(deadline, |sweep| sweep.min(deadline)));
+            let due = submission.waiter.deadline.min(latest).max(soonest);
+            self.next_sweep = Some(self.next_sweep.map_or(due, |sweep| sweep.min(due)));
             self.backlog.push_back(submission);
         }
     }
 
-    /// Gives up what has reached its deadline.
+    /// Gives up what has reached its deadline, or has nobody left who waits for it.
     fn sweep(&mut self, now: Instant) {
         let mut earliest: Option<Instant> = None;
         let waiting = std::mem::take(&mut self.backlog);
         for submission in waiting {
             let deadline = submission.waiter.deadline;
-            if deadline <= now {
+            if submission.waiter.is_over(now) {
                 submission.waiter.give_up();
             } else {
                 earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
@@ -354,13 +374,15 @@ impl ShardStream {
             }
         }
         if let Link::Open(connection) = &mut self.link {
-            for mut waiter in connection.take_expired(now) {
+            for mut waiter in connection.take_ended(now) {
                 waiter.attempts.missed(Miss::Unknown, &mut self.budget);
                 waiter.give_up();
             }
             earliest = earliest.into_iter().chain(connection.earliest_deadline()).min();
         }
-        self.next_sweep = earliest.map(|earliest| earliest.max(now + SWEEP_INTERVAL));
+        self.swept_at = now;
+        let (soonest, latest) = (now + SWEEP_INTERVAL, now + GONE_INTERVAL);
+        self.next_sweep = earliest.map(|earliest| earliest.min(latest).max(soonest));
     }
 
     /// Begins to open a stream to the node that should lead the shard.
@@ -542,3 +564,6 @@ fn miss_of(not_proposed: &NotProposed) -> Miss {
         NotProposedReason::Expired => Miss::Expired,
     }
 }
+
+#[cfg(test)]
+mod tests;
