@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use coupon_proto::internal::command;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
-use coupon_proto::v1::{GetCampaignRequest, IssueCouponRequest, StreamCouponsRequest};
+use coupon_proto::v1::{
+    BatchIssueCouponsRequest, GetCampaignRequest, IssueCouponRequest, StreamCouponsRequest,
+};
 use coupon_router::{RouterConfig, RouterError};
 use support::fake_node::{FakeCluster, Seen, Trick};
-use support::{Fixture, config, connect, issue, reason};
+use support::{Fixture, Raw, config, connect, issue, reason};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -241,6 +243,47 @@ async fn a_full_router_refuses_at_once_and_stays_healthy() {
     assert_eq!(health.unwrap().into_inner().status, 1);
     t.cluster.lead(1);
     waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_counts_as_many_as_it_has_requests() {
+    let cluster = FakeCluster::start(1, &[1]).await;
+    let config = RouterConfig { requests_max: 4, ..config(&cluster) };
+    let mut t = Fixture::with(cluster, config).await;
+    t.create("spring", 100).await;
+    let batch = |count| BatchIssueCouponsRequest { requests: vec![issue("spring", ""); count] };
+    t.cluster.lead(0);
+    let mut coupons = t.coupons.clone();
+    let waiting = tokio::spawn(async move { coupons.issue_coupon(issue("spring", "a")).await });
+    t.cluster.until_refused(1).await;
+    let refused = t.coupons.batch_issue_coupons(batch(4)).await.unwrap_err();
+    assert_unavailable(&refused, "OVERLOADED");
+    t.cluster.lead(1);
+    waiting.await.unwrap().unwrap();
+    t.coupons.batch_issue_coupons(batch(4)).await.unwrap();
+    t.coupons.batch_issue_coupons(batch(9)).await.expect("it takes what there is");
+    assert_eq!(t.cluster.issued("spring"), 14);
+}
+
+#[tokio::test]
+async fn a_request_that_never_arrives_as_a_whole_loses_its_place() {
+    let cluster = FakeCluster::start(1, &[1]).await;
+    let config = RouterConfig {
+        requests_max: 1,
+        default_deadline: Duration::from_millis(100),
+        ..config(&cluster)
+    };
+    let mut t = Fixture::with(cluster, config).await;
+    for path in ["IssueCoupon", "BatchIssueCoupons", "StreamCoupons"] {
+        let mut client = tonic::client::Grpc::new(t.channel.clone());
+        client.ready().await.expect("the router serves");
+        let path = format!("/coupon.v1.CouponService/{path}").parse().unwrap();
+        let nothing = Request::new(futures::stream::pending());
+        let status = client.streaming(nothing, path, Raw).await.unwrap_err();
+        let expected = (Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+        assert_eq!((status.code(), reason(&status).as_str()), expected);
+    }
+    t.create("spring", 10).await;
 }
 
 #[tokio::test]

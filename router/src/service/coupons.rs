@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status};
 use super::deadline;
 use super::export::{EXPORTS_MAX, Export, Parts};
 use super::listing::{self, Listing};
+use crate::admission::Places;
 use crate::backend::Backend;
 use crate::convert;
 use crate::error::Fault;
@@ -33,13 +34,14 @@ const PAGE_DEFAULT: u32 = 100;
 #[derive(Debug)]
 pub(crate) struct Coupons {
     backend: Arc<Backend>,
+    places: Places,
     exports: Arc<Semaphore>,
 }
 
 impl Coupons {
-    /// The service in front of a backend.
-    pub(crate) fn new(backend: Arc<Backend>) -> Self {
-        Self { backend, exports: Arc::new(Semaphore::new(EXPORTS_MAX)) }
+    /// The service in front of a backend. Batches need more of the places than the one they come with.
+    pub(crate) fn new(backend: Arc<Backend>, places: Places) -> Self {
+        Self { backend, places, exports: Arc::new(Semaphore::new(EXPORTS_MAX)) }
     }
 
     async fn issue(
@@ -82,6 +84,7 @@ impl Coupons {
         deadline: Instant,
     ) -> Result<BatchIssueCouponsResponse, Fault> {
         validate::batch(&request)?;
+        let _places = self.places.for_batch(request.requests.len())?;
         let results = request.requests.into_iter().map(|request| async {
             let result = match self.issue(request, deadline).await {
                 Ok(response) => batch_issue_coupons_result::Result::Response(response),
