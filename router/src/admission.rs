@@ -1,9 +1,9 @@
 //! What is let in, and until when it is worked on.
 //!
 //! A router takes on a bounded number of requests and refuses the others at once, with a hint when to
-//! come back. A batch counts as often as it has requests. Whoever takes long to send a request, or never
-//! sends the rest of it, loses its place when the request should have been answered. Health and reflection are let in always, so that a busy router is not taken for a dead
-//! one.
+//! come back. A batch counts as often as it has requests. Whoever takes long to send a request, or
+//! never sends the rest of it, loses its place when the request should have been answered. Health and
+//! reflection are let in always, so that a busy router is not taken for a dead one.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

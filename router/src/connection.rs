@@ -133,7 +133,7 @@ impl Connection {
     pub(crate) fn send(&mut self, backlog: &mut VecDeque<Submission>, now: Instant) -> bool {
         let full = self.in_flight.len() >= BATCHES_IN_FLIGHT_MAX
             || self.commands_in_flight >= COMMANDS_IN_FLIGHT_MAX;
-        if full || backlog.is_empty() {
+        if full || self.closed_at.is_some() || backlog.is_empty() {
             return false;
         }
         let (mut commands, mut waiters, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -154,7 +154,9 @@ impl Connection {
         let message = propose_request::Message::Batch(CommandBatch { batch_id, commands });
         let request = ProposeRequest { message: Some(message) };
         let sent = self.outbound.try_send(request.encode_to_vec().into());
-        let Some(propose_request::Message::Batch(batch)) = request.message else { return false };
+        let Some(propose_request::Message::Batch(batch)) = request.message else {
+            unreachable!("the message was made of a batch")
+        };
         let in_flight = InFlight { batch, waiters, sent_at: now };
         if sent.is_err() {
             // The status that closed the stream comes where replies are received. Until then nothing

@@ -22,8 +22,8 @@ use crate::topology::Topology;
 /// The domain of all our reasons.
 const DOMAIN: &str = "coupon.v1";
 
-/// How many held codes an error names at most. The ledger names no more than these. Error details travel
-/// in a header, and clients limit those to 8 KiB and up; a code has 30 bytes.
+/// How many held codes an error names at most. The ledger names no more than these. Error details
+/// travel in a header, and clients limit those to 8 KiB and up; a code has 30 bytes.
 const HELD_CODES_MAX: usize = 10;
 
 /// When to come back to an overloaded router or shard.

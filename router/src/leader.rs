@@ -74,8 +74,8 @@ impl LeaderGuess {
         Some(Route { node, forward })
     }
 
-    /// A call to a node failed, which began at `asked_at`. Returns whether the guess has now a leader to
-    /// follow.
+    /// A call to a node failed, which began at `asked_at`. Returns whether the guess has now a leader
+    /// to follow.
     pub(crate) fn failed(
         &mut self,
         node: NodeId,

@@ -14,7 +14,8 @@ use tower::Service;
 use crate::error::Fault;
 use crate::service::Coupons;
 
-/// How large one request may be, a batch excepted. By the limits of its fields no valid one comes close.
+/// How large one request may be, a batch excepted. No valid one comes close, by the limits of its
+/// fields.
 pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 /// How large a batch may be. Its answer repeats what it holds and has some hundreds of bytes more for
@@ -29,8 +30,8 @@ pub(crate) fn request_bytes_max(path: &str) -> usize {
     if path == BATCH { BATCH_BYTES_MAX } else { REQUEST_BYTES_MAX }
 }
 
-/// A service with one bound for batches and one for all other requests. The framework has one for each
-/// service, and refuses by it before it reads what is too large.
+/// A service with one bound for batches and one for all other requests. The framework has one for
+/// each service, and refuses by it before it reads what is too large.
 #[derive(Debug, Clone)]
 pub(crate) struct SizedByMethod<S> {
     batches: S,

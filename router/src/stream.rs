@@ -218,7 +218,7 @@ impl ShardStream {
 
     async fn run(mut self) {
         while !(self.queue_closed && self.held() == 0) {
-            // One time for both: what this step did not do yet, since it was early, has to wake the task.
+            // One time for both: what is too early for this step has to wake the task later.
             let now = Instant::now();
             self.step(now);
             match self.next_event(now).await {
@@ -470,7 +470,7 @@ impl ShardStream {
         if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
             let node = connection.node();
             self.take_back(*connection);
-            // A leader replies steadily. One that has stopped counts as silent, whatever it says to reads.
+            // A leader replies steadily. One that has stopped counts as silent, whatever reads hear.
             self.lost(node, status, Instant::now());
         }
     }

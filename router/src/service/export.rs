@@ -16,6 +16,7 @@ use coupon_proto::internal::{self, CouponIssued};
 use coupon_proto::v1::{Coupon, StreamCouponsResponse};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
@@ -167,8 +168,13 @@ fn pump(
                 () = sender.closed() => return,
             };
             let last = !matches!(part, Ok(Some(_)));
-            if sender.send_timeout(part, CLIENT_PATIENCE).await.is_err() || last {
-                return;
+            match sender.send_timeout(part, CLIENT_PATIENCE).await {
+                Ok(()) if !last => {}
+                Ok(()) | Err(SendTimeoutError::Closed(_)) => return,
+                Err(SendTimeoutError::Timeout(_)) => {
+                    tracing::info!("gave up a stream of coupons whose client takes nothing");
+                    return;
+                }
             }
         }
     });
