@@ -1,8 +1,9 @@
 //! What is let in, and until when it is worked on.
 //!
 //! A router takes on a bounded number of requests and refuses the others at once, with a hint when to
-//! come back. Health and reflection are let in always, so that a busy router is not taken for a dead
-//! one.
+//! come back. A batch counts as often as it has requests. Whoever takes long to send a request, or
+//! never sends the rest of it, loses its place when the request should have been answered. Health and
+//! reflection are let in always, so that a busy router is not taken for a dead one.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 use tower::limit::ConcurrencyLimit;
 use tower::load_shed::LoadShed;
@@ -29,21 +30,35 @@ const UNGOVERNED: &str = "/grpc.";
 const MARGIN_MAX: Duration = Duration::from_millis(50);
 
 /// No request is worked on for longer, whatever its caller says.
-const DEADLINE_MAX: Duration = Duration::from_secs(60);
+pub const DEADLINE_MAX: Duration = Duration::from_secs(60);
+
+/// A place is taken back so long after the deadline. Whoever has read the whole request answers by the
+/// deadline, and can say more than that it is over.
+const LATE_MAX: Duration = Duration::from_millis(500);
 
 /// When a request must have been answered. Found in the extensions of every request let in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline(pub(crate) Instant);
 
 impl Deadline {
-    fn of(headers: &HeaderMap, default: Duration) -> Self {
-        let asked = headers.get("grpc-timeout").and_then(|value| value.to_str().ok());
-        let budget = match asked.and_then(parse_timeout) {
+    fn of(asked: Option<Duration>, default: Duration) -> Self {
+        let budget = match asked {
             Some(timeout) => timeout.saturating_sub((timeout / 10).min(MARGIN_MAX)),
             None => default,
         };
         Self(Instant::now() + budget.min(DEADLINE_MAX))
     }
+
+    /// When the request loses its place. `None` when the framework sees to that, since it has a timer
+    /// of its own for the caller's `grpc-timeout`.
+    fn last_call(self, asked: Option<Duration>) -> Option<Instant> {
+        let timed = asked.is_some_and(|timeout| timeout <= DEADLINE_MAX);
+        (!timed).then(|| self.0 + LATE_MAX)
+    }
+}
+
+fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
+    headers.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(parse_timeout)
 }
 
 /// Reads a `grpc-timeout`: up to eight digits and a unit.
@@ -64,17 +79,42 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     })
 }
 
+/// The places of the requests that are worked on. A cheap clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    requests_max: usize,
+}
+
+impl Places {
+    /// Places for `requests_max` requests at a time.
+    pub(crate) fn new(requests_max: usize) -> Self {
+        let requests_max = requests_max.min(Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(requests_max)), requests_max }
+    }
+
+    /// Places for all requests of a batch, which itself has one already. A batch that is larger than
+    /// the router takes all places there are, so that a router without other work answers it.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] when there are not as many.
+    pub(crate) fn for_batch(&self, requests: usize) -> Result<SemaphorePermit<'_>, Fault> {
+        let more = requests.min(self.requests_max).saturating_sub(1);
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        self.free.try_acquire_many(more).map_err(|_| Fault::Overloaded)
+    }
+}
+
 /// Puts [`Admission`] in front of a service.
 #[derive(Debug, Clone)]
 pub(crate) struct AdmissionLayer {
-    places: Arc<Semaphore>,
+    places: Places,
     default_deadline: Duration,
 }
 
 impl AdmissionLayer {
-    /// Lets in `requests_max` requests at a time.
-    pub(crate) fn new(requests_max: usize, default_deadline: Duration) -> Self {
-        let places = Arc::new(Semaphore::new(requests_max.min(Semaphore::MAX_PERMITS)));
+    /// Lets in as many requests as there are places.
+    pub(crate) fn new(places: Places, default_deadline: Duration) -> Self {
         Self { places, default_deadline }
     }
 }
@@ -83,7 +123,8 @@ impl<S: Clone> Layer<S> for AdmissionLayer {
     type Service = Admission<S>;
 
     fn layer(&self, inner: S) -> Admission<S> {
-        let limited = ConcurrencyLimit::with_semaphore(inner.clone(), Arc::clone(&self.places));
+        let limited =
+            ConcurrencyLimit::with_semaphore(inner.clone(), Arc::clone(&self.places.free));
         Admission {
             governed: LoadShed::new(limited),
             ungoverned: inner,
@@ -119,12 +160,21 @@ where
             let answer = self.ungoverned.clone().oneshot(request);
             return Box::pin(async { answer.await.map_err(Into::into) });
         }
-        let deadline = Deadline::of(request.headers(), self.default_deadline);
+        let asked = timeout_of(request.headers());
+        let deadline = Deadline::of(asked, self.default_deadline);
+        let last_call = deadline.last_call(asked);
         request.extensions_mut().insert(deadline);
         let bytes_max = malformed::request_bytes_max(request.uri().path());
         let answer = self.governed.clone().oneshot(request);
         Box::pin(async move {
-            match answer.await {
+            let answered = match last_call {
+                Some(last_call) => match timeout_at(last_call, answer).await {
+                    Ok(answered) => answered,
+                    Err(_) => return Ok(Fault::DeadlineExceeded.into_status().into_http()),
+                },
+                None => answer.await,
+            };
+            match answered {
                 Err(error) if error.is::<Overloaded>() => {
                     Ok(Fault::Overloaded.into_status().into_http())
                 }
@@ -154,12 +204,38 @@ mod tests {
             if let Some(timeout) = timeout {
                 headers.insert("grpc-timeout", http::HeaderValue::from_static(timeout));
             }
-            Deadline::of(&headers, Duration::from_secs(10)).0 - Instant::now()
+            Deadline::of(timeout_of(&headers), Duration::from_secs(10)).0 - Instant::now()
         };
         assert_eq!(left(None), Duration::from_secs(10));
         assert_eq!(left(Some("100m")), Duration::from_millis(90));
         assert_eq!(left(Some("2S")), Duration::from_millis(1_950));
         assert_eq!(left(Some("99999999H")), DEADLINE_MAX);
         assert_eq!(left(Some("nonsense")), Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_a_short_timeout_of_its_own_gets_a_timer() {
+        let last_call = |asked| {
+            let deadline = Deadline::of(asked, Duration::from_secs(10));
+            deadline.last_call(asked).map(|last_call| last_call - Instant::now())
+        };
+        assert_eq!(last_call(None), Some(Duration::from_secs(10) + LATE_MAX));
+        assert_eq!(last_call(Some(Duration::from_secs(1))), None, "the framework has one");
+        assert_eq!(last_call(Some(Duration::MAX)), Some(DEADLINE_MAX + LATE_MAX));
+    }
+
+    #[test]
+    fn a_batch_takes_a_place_for_each_request_and_at_most_all() {
+        let places = Places::new(4);
+        let batch = Arc::clone(&places.free).try_acquire_owned().unwrap();
+        let rest = places.for_batch(1_000).unwrap();
+        assert_eq!(places.free.available_permits(), 0);
+        assert!(matches!(places.for_batch(2), Err(Fault::Overloaded)));
+        drop((batch, rest));
+        let other = Arc::clone(&places.free).try_acquire_owned().unwrap();
+        let batch = Arc::clone(&places.free).try_acquire_owned().unwrap();
+        assert!(places.for_batch(4).is_err());
+        assert!(places.for_batch(3).is_ok());
+        drop((other, batch));
     }
 }

@@ -1,7 +1,7 @@
 //! One open Propose stream to a shard's leader, and what is in flight on it.
 //!
-//! Invariant: every command that was handed to [`Connection::send`] comes out exactly once, through
-//! [`Connection::replies`] or through [`Connection::close`].
+//! Invariant: every command that [`Connection::send`] took comes out exactly once, through
+//! [`Connection::replies`] or through [`Connection::close`]. What it did not take was not sent.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -59,6 +59,8 @@ pub(crate) struct Connection {
     in_flight: BTreeMap<u64, InFlight>,
     commands_in_flight: usize,
     last_reply_at: Instant,
+    /// Since when the stream takes nothing any more.
+    closed_at: Option<Instant>,
 }
 
 impl Connection {
@@ -98,6 +100,7 @@ impl Connection {
             in_flight: BTreeMap::new(),
             commands_in_flight: 0,
             last_reply_at: Instant::now(),
+            closed_at: None,
         })
     }
 
@@ -116,19 +119,21 @@ impl Connection {
         self.commands_in_flight
     }
 
-    /// Since when replies are owed and none came; `None` when none are owed. A shard that is behind
-    /// replies late but steadily, and is not silent.
+    /// Since when replies are owed and none came, or nothing can be sent; `None` when neither is so. A
+    /// shard that is behind replies late but steadily, and is not silent.
     pub(crate) fn silent_since(&self) -> Option<Instant> {
-        let (_, oldest) = self.in_flight.first_key_value()?;
-        Some(oldest.sent_at.max(self.last_reply_at))
+        let oldest = self.in_flight.first_key_value();
+        let owed = oldest.map(|(_, oldest)| oldest.sent_at.max(self.last_reply_at));
+        owed.into_iter().chain(self.closed_at).min()
     }
 
-    /// Takes commands that wait and sends them as one batch. Returns whether it did. Callers that have
-    /// gone are forgotten here, before their commands cost anything.
+    /// Takes commands that wait and sends them as one batch. Returns whether it did; if not, they wait
+    /// on in the same order. Callers that have gone are forgotten here, before their commands cost
+    /// anything.
     pub(crate) fn send(&mut self, backlog: &mut VecDeque<Submission>, now: Instant) -> bool {
         let full = self.in_flight.len() >= BATCHES_IN_FLIGHT_MAX
             || self.commands_in_flight >= COMMANDS_IN_FLIGHT_MAX;
-        if full || backlog.is_empty() {
+        if full || self.closed_at.is_some() || backlog.is_empty() {
             return false;
         }
         let (mut commands, mut waiters, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -145,16 +150,25 @@ impl Connection {
             return false;
         }
 
-        self.last_batch_id += 1;
-        let batch_id = self.last_batch_id;
-        self.commands_in_flight += commands.len();
+        let batch_id = self.last_batch_id + 1;
         let message = propose_request::Message::Batch(CommandBatch { batch_id, commands });
         let request = ProposeRequest { message: Some(message) };
-        // A closed stream is noticed where replies are received, with the status that closed it.
-        let _ = self.outbound.try_send(request.encode_to_vec().into());
-        if let Some(propose_request::Message::Batch(batch)) = request.message {
-            self.in_flight.insert(batch_id, InFlight { batch, waiters, sent_at: now });
+        let sent = self.outbound.try_send(request.encode_to_vec().into());
+        let Some(propose_request::Message::Batch(batch)) = request.message else {
+            unreachable!("the message was made of a batch")
+        };
+        let in_flight = InFlight { batch, waiters, sent_at: now };
+        if sent.is_err() {
+            // The status that closed the stream comes where replies are received. Until then nothing
+            // can have happened to these commands.
+            self.closed_at.get_or_insert(now);
+            let unsent: Vec<_> = in_flight.into_submissions().flatten().collect();
+            unsent.into_iter().rev().for_each(|submission| backlog.push_front(submission));
+            return false;
         }
+        self.last_batch_id = batch_id;
+        self.commands_in_flight += in_flight.waiters.len();
+        self.in_flight.insert(batch_id, in_flight);
         true
     }
 
@@ -199,10 +213,10 @@ impl Connection {
         self.in_flight.into_values().flat_map(InFlight::into_submissions).flatten().collect()
     }
 
-    /// Takes the waiters whose deadline has come; their replies, should they still come, are dropped.
-    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<Waiter> {
+    /// Takes the waiters whose time is over; their replies, should they still come, are dropped.
+    pub(crate) fn take_ended(&mut self, now: Instant) -> Vec<Waiter> {
         let waiters = self.in_flight.values_mut().flat_map(|in_flight| &mut in_flight.waiters);
-        waiters.filter_map(|waiter| waiter.take_if(|waiter| waiter.deadline <= now)).collect()
+        waiters.filter_map(|waiter| waiter.take_if(|waiter| waiter.is_over(now))).collect()
     }
 
     /// The earliest deadline of all that is in flight.
@@ -217,5 +231,59 @@ impl InFlight {
     fn into_submissions(self) -> impl Iterator<Item = Option<Submission>> {
         let commands = self.batch.commands.into_iter().zip(self.waiters);
         commands.map(|(command, waiter)| waiter.map(|waiter| Submission { command, waiter }))
+    }
+}
+
+#[cfg(test)]
+impl Connection {
+    /// A stream of which the other end is in a test.
+    pub(crate) fn with_outbound(route: Route, outbound: mpsc::Sender<Bytes>) -> Self {
+        Self {
+            route,
+            outbound,
+            inbound: Streaming::new_empty(ProposeCodec, tonic::body::Body::empty()),
+            last_batch_id: 0,
+            in_flight: BTreeMap::new(),
+            commands_in_flight: 0,
+            last_reply_at: Instant::now(),
+            closed_at: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use coupon_proto::internal::Command;
+
+    use super::*;
+    use crate::retry::Attempts;
+    use crate::stream::Answer;
+
+    fn submission(epoch: u64) -> (Submission, oneshot::Receiver<Answer>) {
+        let (answer, answered) = oneshot::channel();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let waiter = Waiter { deadline, attempts: Attempts::default(), answer };
+        (Submission { command: Command { epoch, ..Command::default() }, waiter }, answered)
+    }
+
+    #[test]
+    fn what_a_closed_stream_does_not_take_waits_on_in_order_and_is_not_in_flight() {
+        let (outbound, requests) = mpsc::channel(1);
+        let node = NodeId::new(1).unwrap();
+        let mut connection = Connection::with_outbound(Route { node, forward: false }, outbound);
+        drop(requests);
+        let (submissions, _answers): (VecDeque<_>, Vec<_>) = (1..=3).map(submission).unzip();
+        let mut backlog = submissions;
+        let now = Instant::now();
+        assert!(!connection.send(&mut backlog, now));
+        let epochs: Vec<_> = backlog.iter().map(|waiting| waiting.command.epoch).collect();
+        assert_eq!(epochs, [1, 2, 3]);
+        assert_eq!(connection.commands_in_flight(), 0);
+        assert_eq!(connection.silent_since(), Some(now), "it is given up if it says nothing");
+        assert!(connection.close().is_empty());
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Status, Streaming};
 
-use crate::pool::Pool;
+use crate::pool::{Lane, Pool};
 use crate::retry;
 use crate::topology::Topology;
 
@@ -194,7 +194,7 @@ impl Follower {
     ) -> Result<(ShardMap, Streaming<coupon_proto::internal::WatchShardMapResponse>), Status> {
         let malformed =
             |error: tonic::transport::Error| Status::invalid_argument(error.to_string());
-        let channel = self.pool.channel(address).map_err(malformed)?;
+        let channel = self.pool.channel(address, Lane::Calls).map_err(malformed)?;
         let mut client =
             ClusterServiceClient::new(channel).max_decoding_message_size(MAP_BYTES_MAX);
         let mut maps = client.watch_shard_map(WatchShardMapRequest {}).await?.into_inner();

@@ -22,14 +22,15 @@ use crate::topology::Topology;
 /// The domain of all our reasons.
 const DOMAIN: &str = "coupon.v1";
 
-/// How many held codes an error names at most. Error details travel in a header, and clients limit
-/// those to 8 KiB and up; a code has 30 bytes. The ledger itself names ten.
-const HELD_CODES_MAX: usize = 100;
+/// How many held codes an error names at most. The ledger names no more than these. Error details
+/// travel in a header, and clients limit those to 8 KiB and up; a code has 30 bytes.
+const HELD_CODES_MAX: usize = 10;
 
 /// When to come back to an overloaded router or shard.
 const OVERLOADED_RETRY: Duration = Duration::from_millis(500);
 
-/// When to come back to a shard without a leader: elections take one to two seconds.
+/// When to come back to a shard without a leader: by default an election begins after 0.75 to 1 s of
+/// silence, and then takes a vote.
 const NO_LEADER_RETRY: Duration = Duration::from_secs(1);
 
 /// When to ask again what came of a request.
@@ -46,6 +47,8 @@ pub(crate) enum Fault {
     Unanswered(Unanswered),
     /// The router has as much to do as it takes on.
     Overloaded,
+    /// The time of a request was over before it had arrived as a whole, or before anybody could answer.
+    DeadlineExceeded,
     /// A stream of coupons ended before all were sent.
     StreamBroken,
     /// A fault of ours. The text is for our logs and says nothing of the data.
@@ -150,6 +153,12 @@ impl Fault {
                 Unanswered::OutcomeUnknown => outcome_unknown(),
             },
             Self::Overloaded => overloaded(),
+            Self::DeadlineExceeded => Report::new(
+                Code::DeadlineExceeded,
+                "DEADLINE_EXCEEDED",
+                "the request did not arrive in time, or the answer is late: ask again with the same \
+                 request_id",
+            ),
             Self::StreamBroken => Report::new(
                 Code::Unavailable,
                 "STREAM_BROKEN",

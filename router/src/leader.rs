@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 /// How long a node that did not answer is passed over. Its peers go on naming it as the leader until
-/// they hold an election, which takes one to two seconds.
+/// they hold an election, which by default begins after 0.75 to 1 s of silence and then takes a vote.
 const SILENT_FOR: Duration = Duration::from_secs(1);
 
 /// The `ErrorInfo` reason of a node that does not lead the shard it was asked about.
@@ -45,6 +45,8 @@ pub(crate) struct LeaderGuess {
     route: Option<Route>,
     cursor: usize,
     silent: Option<(NodeId, Instant)>,
+    /// Who answered last as the leader, or passed its answer on, and when.
+    heard: Option<(NodeId, Instant)>,
     /// Since when nobody has answered as the leader.
     lost_at: Option<Instant>,
     /// Who was last said to lead, silent or not.
@@ -72,45 +74,68 @@ impl LeaderGuess {
         Some(Route { node, forward })
     }
 
-    /// A call to a node failed. Returns whether the guess has now a leader to follow.
-    pub(crate) fn failed(&mut self, node: NodeId, status: &Status, now: Instant) -> bool {
-        self.lost_at.get_or_insert(now);
-        match status.get_details_error_info() {
-            Some(info) if info.reason == NOT_LEADER => {
-                let named = info.metadata.get(LEADER_NODE_ID).and_then(|id| id.parse().ok());
-                self.refused(node, named.and_then(|id| NodeId::new(id).ok()), now)
-            }
-            _ if is_silence(status) => {
-                self.silent(node, now);
-                false
-            }
-            // Its machine is alive enough to refuse, be it only the connection: asking it again costs
-            // little.
-            _ => self.refused(node, None, now),
+    /// A call to a node failed, which began at `asked_at`. Returns whether the guess has now a leader
+    /// to follow.
+    pub(crate) fn failed(
+        &mut self,
+        node: NodeId,
+        status: &Status,
+        asked_at: Instant,
+        now: Instant,
+    ) -> bool {
+        let silent = is_silence(status);
+        if silent && self.heard.is_some_and(|(heard, at)| heard == node && at > asked_at) {
+            // It is slow with this call only, and other calls would lose their leader with it.
+            return false;
         }
+        self.lost_at.get_or_insert(now);
+        if silent {
+            self.silent(node, now);
+            return false;
+        }
+        // A machine that refuses without naming a leader is alive enough to do so, be it only the
+        // connection: asking it again costs little.
+        self.refused(node, leader_named_by(status), now)
     }
 
-    /// The leader answered this way. A detour is kept until it fails or the leader answers without it.
-    pub(crate) fn confirmed(&mut self, route: Route) {
-        self.route = Some(route);
+    /// The leader answered this way. A detour is kept until it fails or the leader answers without it;
+    /// an answer that comes late by a detour is no reason to leave the direct way.
+    pub(crate) fn confirmed(&mut self, route: Route, now: Instant) {
+        let direct = self.route.filter(|known| route.forward && !known.forward);
+        self.route = direct.or(Some(route));
+        self.heard(route.node, now);
         self.silent = self.silent.filter(|(silent, _)| *silent != route.node);
         self.lost_at = None;
     }
 
-    /// The leader to call directly, if there is a detour to it and it is time to see whether it is
-    /// still needed. For reads; a stream keeps its own time, since it moves only by itself.
+    /// Replies came from a node that leads, or from the leader through it.
+    pub(crate) fn heard(&mut self, node: NodeId, now: Instant) {
+        self.heard = Some((node, now));
+    }
+
+    /// The node to call directly, if there is a detour and it is time to see whether it is still
+    /// needed. For reads; a stream keeps its own time, since it moves only by itself.
     pub(crate) fn direct(&mut self, now: Instant) -> Option<NodeId> {
-        self.route.filter(|route| route.forward)?;
+        let detour = self.route.filter(|route| route.forward)?;
         if self.direct_at.is_some_and(|at| now < at) {
             return None;
         }
         self.direct_at = Some(now + DIRECT_INTERVAL);
-        self.named
+        Some(self.beyond(detour))
     }
 
-    /// Who leads at the other end of a detour, as far as known.
-    pub(crate) fn named(&self) -> Option<NodeId> {
-        self.named
+    /// Who may lead at the other end of a detour. Whoever was named is asked once, since it may be dead
+    /// or have lost its leadership; then the node in between, which leads by now or knows who does.
+    pub(crate) fn beyond(&mut self, detour: Route) -> NodeId {
+        match self.route.filter(|route| !route.forward) {
+            Some(direct) => direct.node,
+            None => self.named.take().unwrap_or(detour.node),
+        }
+    }
+
+    /// A direct call beside a detour failed: perhaps it said who leads.
+    pub(crate) fn direct_failed(&mut self, status: &Status) {
+        self.named = leader_named_by(status).or(self.named);
     }
 
     /// A node said that it does not lead, and perhaps who does. Returns whether the guess has now a
@@ -134,6 +159,13 @@ impl LeaderGuess {
     fn leave(&mut self, node: NodeId) {
         self.route = self.route.filter(|route| route.node != node);
     }
+}
+
+/// Who leads, as a node says that does not.
+fn leader_named_by(status: &Status) -> Option<NodeId> {
+    let info = status.get_details_error_info().filter(|info| info.reason == NOT_LEADER)?;
+    let id = info.metadata.get(LEADER_NODE_ID)?.parse().ok()?;
+    NodeId::new(id).ok()
 }
 
 /// Whether a failure means that nothing at all came from the node. Asking again costs as long as
@@ -160,6 +192,8 @@ fn is_silent(silent: Option<(NodeId, Instant)>, node: NodeId, now: Instant) -> b
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::ErrorDetails;
+
     use super::*;
 
     const A: NodeId = node(1);
@@ -177,6 +211,12 @@ mod tests {
         Route { node, forward: false }
     }
 
+    fn not_leader(named: NodeId) -> Status {
+        let metadata = [(LEADER_NODE_ID.to_owned(), named.to_string())];
+        let details = ErrorDetails::with_error_info(NOT_LEADER, "coupon.internal.v1", metadata);
+        Status::with_error_details(Code::Unavailable, "not the leader", details)
+    }
+
     /// The nodes of the next so many choices.
     fn turns(guess: &mut LeaderGuess, count: usize, now: Instant) -> Vec<NodeId> {
         let routes = (0..count).filter_map(|_| guess.choose(&[A, B, C], now));
@@ -187,7 +227,7 @@ mod tests {
     fn replicas_take_turns_until_one_is_confirmed() {
         let (mut guess, now) = (LeaderGuess::default(), Instant::now());
         assert_eq!(turns(&mut guess, 4, now), [A, B, C, A]);
-        guess.confirmed(to(B));
+        guess.confirmed(to(B), now);
         assert_eq!(guess.choose(&[A, B, C], now), Some(to(B)));
         assert_eq!(guess.choose(&[A, C], now), Some(to(A)), "a node that left is not asked");
         assert_eq!(guess.choose(&[], now), None);
@@ -209,8 +249,8 @@ mod tests {
         let now = Instant::now();
         let turns_after = |status: &Status| {
             let mut guess = LeaderGuess::default();
-            guess.confirmed(to(A));
-            assert!(!guess.failed(A, status, now));
+            guess.confirmed(to(A), now);
+            assert!(!guess.failed(A, status, now, now));
             turns(&mut guess, 3, now)
         };
         let io = |kind: io::ErrorKind| Status::from_error(Box::new(io::Error::from(kind)));
@@ -238,18 +278,59 @@ mod tests {
         let (mut guess, now) = (LeaderGuess::default(), Instant::now());
         assert!(guess.refused(A, Some(C), now));
         assert_eq!(guess.direct(now), None, "there is no detour");
-        guess.confirmed(Route { node: B, forward: true });
+        guess.refused(C, None, now);
+        guess.confirmed(Route { node: B, forward: true }, now);
         assert_eq!(guess.direct(now), Some(C));
         assert_eq!(guess.direct(now), None, "not so soon again");
-        assert_eq!(guess.direct(now + DIRECT_INTERVAL), Some(C));
+        let later = now + DIRECT_INTERVAL;
+        assert_eq!(guess.direct(later), Some(B), "C did not answer, and B leads or knows who does");
+        guess.direct_failed(&not_leader(A));
+        assert_eq!(guess.direct(later + DIRECT_INTERVAL), Some(A));
+        guess.direct_failed(&Status::deadline_exceeded("no answer"));
+        assert_eq!(guess.direct(later + 2 * DIRECT_INTERVAL), Some(B), "and so on");
+    }
+
+    #[test]
+    fn a_late_answer_by_a_detour_does_not_hide_the_direct_way() {
+        let (mut guess, now) = (LeaderGuess::default(), Instant::now());
+        let detour = Route { node: B, forward: true };
+        guess.confirmed(detour, now);
+        guess.confirmed(to(A), now);
+        guess.confirmed(detour, now);
+        assert_eq!(guess.choose(&[A, B, C], now), Some(to(A)));
+        assert_eq!(
+            guess.beyond(detour),
+            A,
+            "a stream that still takes the detour goes there as well"
+        );
+        guess.failed(A, &Status::unavailable("stopping"), now, now);
+        guess.confirmed(detour, now);
+        assert_eq!(guess.choose(&[A, B, C], now), Some(detour));
+    }
+
+    #[test]
+    fn a_node_that_answers_others_meanwhile_is_slow_and_not_silent() {
+        let (mut guess, start) = (LeaderGuess::default(), Instant::now());
+        let late = Status::deadline_exceeded("no answer");
+        let (asked, now) = (start + Duration::from_millis(1), start + Duration::from_millis(3));
+        guess.confirmed(to(A), start);
+        guess.heard(A, start + Duration::from_millis(2));
+        assert!(!guess.failed(A, &late, asked, now));
+        assert_eq!(turns(&mut guess, 2, now), [A, A]);
+        guess.failed(A, &late, start + Duration::from_millis(2), now);
+        assert_eq!(turns(&mut guess, 2, now), [B, C], "nothing was heard since this was asked");
+        guess.confirmed(to(A), start);
+        guess.heard(B, now);
+        guess.failed(A, &late, asked, now);
+        assert_eq!(turns(&mut guess, 1, now), [B], "another node answered, not this one");
     }
 
     #[test]
     fn a_leader_that_stays_out_of_reach_is_reached_through_others() {
         let (mut guess, start) = (LeaderGuess::default(), Instant::now());
         let silence = Status::deadline_exceeded("no hello");
-        guess.confirmed(to(C));
-        guess.failed(C, &silence, start);
+        guess.confirmed(to(C), start);
+        guess.failed(C, &silence, start, start);
         assert_eq!(guess.choose(&[A, B, C], start), Some(to(A)), "there may be an election");
         let later = start + FORWARD_AFTER;
         let detour = Route { node: B, forward: true };
@@ -257,12 +338,12 @@ mod tests {
         assert_eq!(guess.choose(&[A, B, C], later), Some(Route { node: A, forward: true }));
         let much_later = start + SILENT_FOR;
         assert!(!guess.choose(&[A, B, C], much_later).unwrap().forward, "nobody is silent now");
-        guess.confirmed(detour);
+        guess.confirmed(detour, later);
         assert_eq!(guess.choose(&[A, B, C], later + SILENT_FOR), Some(detour), "it is kept");
         assert!(guess.refused(B, Some(A), later + SILENT_FOR));
         assert_eq!(guess.choose(&[A, B, C], later), Some(to(A)), "until leadership moves");
-        guess.confirmed(to(A));
-        guess.failed(A, &silence, later);
+        guess.confirmed(to(A), later);
+        guess.failed(A, &silence, later, later);
         assert!(!guess.choose(&[A, B, C], later).unwrap().forward, "time counts anew");
     }
 }

@@ -36,6 +36,7 @@ mod stream;
 mod topology;
 mod validate;
 
+pub use admission::DEADLINE_MAX;
 pub use clock::WallClock;
 pub use retry::Timing;
 pub use server::{RouterConfig, RouterError, RouterHandle, start};

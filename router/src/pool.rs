@@ -1,10 +1,17 @@
-//! One HTTP/2 connection for each node, shared by streams, reads and the map watch.
+//! Two HTTP/2 connections for each node: one shared by proposals, reads and the map watch, and one for
+//! streams of coupons.
+//!
+//! Flow control has a window for each connection beside that of each stream. Proposals and reads are
+//! taken in as soon as they arrive, but a stream of coupons is read only as fast as its client reads,
+//! and what waits on it uses up the window of its connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::service::EXPORTS_MAX;
 
 /// How long setting up a TCP connection may take: much longer than the way there and back, since the
 /// kernel answers. The address of a machine that is gone does not, and its shards wait meanwhile.
@@ -24,30 +31,71 @@ const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 /// See [`STREAM_WINDOW_BYTES`], for the whole connection.
 const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
 
+/// What a node may send of one stream of coupons before it is read: some messages, so that neither
+/// side waits for the other between two of them.
+const EXPORT_WINDOW_BYTES: u32 = 512 << 10;
+
+/// See [`EXPORT_WINDOW_BYTES`], for the whole connection.
+const EXPORTS_WINDOW_BYTES: u32 = 32 << 20;
+
+// However many streams of coupons stand still, the others go on.
+const _: () = assert!(EXPORT_WINDOW_BYTES as usize * EXPORTS_MAX <= EXPORTS_WINDOW_BYTES as usize);
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Proposals, reads and the map watch.
+    Calls,
+    /// Streams of coupons.
+    Exports,
+}
+
+/// The connections to one address.
+#[derive(Debug)]
+struct Lanes {
+    calls: Channel,
+    exports: Channel,
+}
+
 /// The connections, by address. They are made when first used and re-made by themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    channels: Mutex<BTreeMap<String, Channel>>,
+    lanes: Mutex<BTreeMap<String, Lanes>>,
 }
 
 impl Pool {
-    /// The connection to an address.
+    /// The connection to an address for one purpose.
     ///
     /// # Errors
     /// When the address is not `host:port`.
-    pub(crate) fn channel(&self, address: &str) -> Result<Channel, tonic::transport::Error> {
-        let mut channels = self.channels.lock();
-        if let Some(channel) = channels.get(address) {
-            return Ok(channel.clone());
+    pub(crate) fn channel(
+        &self,
+        address: &str,
+        lane: Lane,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let mut known = self.lanes.lock();
+        if let Some(lanes) = known.get(address) {
+            return Ok(lanes.channel(lane));
         }
-        let channel = endpoint(address)?.connect_lazy();
-        channels.insert(address.to_owned(), channel.clone());
+        let connect = |lane| endpoint(address, lane).map(|endpoint| endpoint.connect_lazy());
+        let lanes = Lanes { calls: connect(Lane::Calls)?, exports: connect(Lane::Exports)? };
+        let channel = lanes.channel(lane);
+        known.insert(address.to_owned(), lanes);
         Ok(channel)
     }
 
     /// Forgets the connections to all other addresses, so that the pool does not outgrow the cluster.
     pub(crate) fn keep_only(&self, addresses: &BTreeSet<&str>) {
-        self.channels.lock().retain(|address, _| addresses.contains(address.as_str()));
+        self.lanes.lock().retain(|address, _| addresses.contains(address.as_str()));
+    }
+}
+
+impl Lanes {
+    fn channel(&self, lane: Lane) -> Channel {
+        match lane {
+            Lane::Calls => self.calls.clone(),
+            Lane::Exports => self.exports.clone(),
+        }
     }
 }
 
@@ -55,14 +103,18 @@ impl Pool {
 ///
 /// # Errors
 /// When the address is not `host:port`.
-pub(crate) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
+pub(crate) fn endpoint(address: &str, lane: Lane) -> Result<Endpoint, tonic::transport::Error> {
+    let (stream_window, connection_window) = match lane {
+        Lane::Calls => (STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES),
+        Lane::Exports => (EXPORT_WINDOW_BYTES, EXPORTS_WINDOW_BYTES),
+    };
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        .initial_stream_window_size(stream_window)
+        .initial_connection_window_size(connection_window);
     Ok(endpoint)
 }

@@ -23,6 +23,7 @@ use tonic::{Request, Status, Streaming};
 use crate::backend::Backend;
 use crate::error::Fault;
 use crate::leader::{LeaderGuess, Route};
+use crate::pool::Lane;
 use crate::retry::{self, Unanswered};
 use crate::topology::Topology;
 
@@ -80,7 +81,7 @@ impl Backend {
             let question = self.bounded(question, deadline);
             async move { client.read(question).await.map(tonic::Response::into_inner) }.boxed()
         };
-        let response = self.ask_leader(shard, topology, deadline, ask).await?;
+        let response = self.ask_leader(shard, topology, Lane::Calls, deadline, ask).await?;
         self.check_refusal(response.refusal.as_ref(), topology, deadline)
             .await
             .map(|owned| owned.then_some(response))
@@ -114,7 +115,7 @@ impl Backend {
                 };
                 open.boxed()
             };
-            let stream = self.ask_leader(shard, &topology, deadline, ask).await?;
+            let stream = self.ask_leader(shard, &topology, Lane::Exports, deadline, ask).await?;
             if self.check_refusal(stream.first.refusal.as_ref(), &topology, deadline).await? {
                 return Ok((stream, topology));
             }
@@ -127,6 +128,7 @@ impl Backend {
         &self,
         shard: ShardId,
         topology: &Topology,
+        lane: Lane,
         deadline: Instant,
         ask: impl Fn(ShardServiceClient<Channel>, bool) -> BoxFuture<'static, Result<T, Status>>,
     ) -> Result<T, Fault>
@@ -141,14 +143,20 @@ impl Backend {
             if let Some(route) = candidate {
                 let node = route.node;
                 let until = (now + self.timing().read_attempt).min(deadline);
-                let attempt = async { ask(self.client(node, topology)?, route.forward).await };
+                let attempt =
+                    async { ask(self.client(node, topology, lane)?, route.forward).await };
                 let late = || Err(Status::deadline_exceeded("no answer in time"));
                 let status = match timeout_at(until, attempt).await.unwrap_or_else(|_| late()) {
                     Ok(answer) => {
-                        leader.lock().confirmed(route);
-                        let direct = leader.lock().direct(now);
-                        if let Some(node) = direct {
-                            self.try_directly(node, topology, &leader, &ask);
+                        let direct = {
+                            let (mut leader, now) = (leader.lock(), Instant::now());
+                            leader.confirmed(route, now);
+                            leader.direct(now)
+                        };
+                        let direct = direct
+                            .and_then(|node| Some((node, self.client(node, topology, lane).ok()?)));
+                        if let Some((node, client)) = direct {
+                            self.try_directly(node, ask(client, false), &leader);
                         }
                         return Ok(answer);
                     }
@@ -163,7 +171,7 @@ impl Backend {
                 }
                 // A slow answer at the very end says more about the deadline than about the node.
                 if until < deadline || status.code() != tonic::Code::DeadlineExceeded {
-                    named = leader.lock().failed(node, &status, Instant::now());
+                    named = leader.lock().failed(node, &status, now, Instant::now());
                 }
             }
             let resume = Instant::now() + retry::random_pause(misses, named);
@@ -180,16 +188,19 @@ impl Backend {
     fn try_directly<T: Send + 'static>(
         &self,
         node: NodeId,
-        topology: &Topology,
+        attempt: BoxFuture<'static, Result<T, Status>>,
         leader: &Arc<Mutex<LeaderGuess>>,
-        ask: &impl Fn(ShardServiceClient<Channel>, bool) -> BoxFuture<'static, Result<T, Status>>,
     ) {
-        let Ok(client) = self.client(node, topology) else { return };
-        let (attempt, leader) = (ask(client, false), Arc::clone(leader));
+        let leader = Arc::clone(leader);
         let read_attempt = self.timing().read_attempt;
         tokio::spawn(async move {
-            if let Ok(Ok(_)) = timeout(read_attempt, attempt).await {
-                leader.lock().confirmed(Route { node, forward: false });
+            match timeout(read_attempt, attempt).await {
+                Ok(Ok(_)) => {
+                    let route = Route { node, forward: false };
+                    leader.lock().confirmed(route, Instant::now());
+                }
+                Ok(Err(status)) => leader.lock().direct_failed(&status),
+                Err(_) => {}
             }
         });
     }
@@ -198,9 +209,10 @@ impl Backend {
         &self,
         node: NodeId,
         topology: &Topology,
+        lane: Lane,
     ) -> Result<ShardServiceClient<Channel>, Status> {
         let address = topology.address(node).ok_or_else(|| Status::unavailable("no address"))?;
-        let channel = self.pool().channel(address);
+        let channel = self.pool().channel(address, lane);
         let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(ShardServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
     }

@@ -12,8 +12,8 @@ use coupon_cluster::Epoch;
 use coupon_proto::internal::{Refusal, RefusalReason};
 use tonic::Code;
 
-/// How long the router waits for a single step of an attempt. The defaults fit an election timeout of
-/// one to two seconds; tests shorten them.
+/// How long the router waits for a single step of an attempt. The defaults fit the election timeout
+/// that nodes have by default, 0.75 to 1 s; tests shorten them.
 #[derive(Debug, Clone)]
 pub struct Timing {
     /// From opening a stream to a node's hello. Default: 500 ms.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use coupon_proto::v1;
 use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
-use coupon_proto::v1::coupon_service_server::CouponServiceServer;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -18,12 +17,12 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::admission::AdmissionLayer;
+use crate::admission::{AdmissionLayer, Places};
 use crate::backend::Backend;
 use crate::clock::WallClock;
 use crate::directory::Directory;
-use crate::malformed::{CAMPAIGN_REQUEST_BYTES_MAX, COUPON_REQUEST_BYTES_MAX};
-use crate::pool;
+use crate::malformed::{REQUEST_BYTES_MAX, SizedByMethod};
+use crate::pool::{self, Lane};
 use crate::retry::Timing;
 use crate::service::{Campaigns, Coupons};
 
@@ -55,11 +54,11 @@ pub struct RouterConfig {
     pub listen: SocketAddr,
     /// Nodes of the cluster, `host:port`, at least one; the others are learned. Default: none.
     pub nodes: Vec<String>,
-    /// How many requests are worked on at a time; more are refused as OVERLOADED. A batch counts
-    /// once. Default: 16,384, about 100 MB at their usual size.
+    /// How many requests are worked on at a time; more are refused as OVERLOADED. A batch counts as
+    /// many as it has requests, at most all. Default: 16,384, about 100 MB at their usual size.
     pub requests_max: usize,
-    /// When a request without a deadline of its own must have been answered. Default: 10 s, time
-    /// enough for an election.
+    /// When a request without a deadline of its own must have been answered, at most
+    /// [`DEADLINE_MAX`](crate::DEADLINE_MAX). Default: 10 s, time enough for an election.
     pub default_deadline: Duration,
     /// How long a shutdown waits for requests under way. Default: 10 s.
     pub shutdown_grace: Duration,
@@ -173,7 +172,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     }
     for address in &config.nodes {
         let refuse = |source| RouterError::NodeAddress { address: address.clone(), source };
-        pool::endpoint(address).map_err(refuse)?;
+        pool::endpoint(address, Lane::Calls).map_err(refuse)?;
     }
     let refuse = |source| RouterError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(refuse)?;
@@ -181,9 +180,9 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
 
     let backend = Arc::new(Backend::new(config.nodes, config.timing, config.clock));
     let campaigns = CampaignServiceServer::new(Campaigns::new(Arc::clone(&backend)))
-        .max_decoding_message_size(CAMPAIGN_REQUEST_BYTES_MAX);
-    let coupons = CouponServiceServer::new(Coupons::new(Arc::clone(&backend)))
-        .max_decoding_message_size(COUPON_REQUEST_BYTES_MAX);
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
+    let places = Places::new(config.requests_max);
+    let coupons = SizedByMethod::new(Coupons::new(Arc::clone(&backend), places.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::NotServing).await;
 
@@ -197,7 +196,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .layer(AdmissionLayer::new(config.requests_max, config.default_deadline))
+        .layer(AdmissionLayer::new(places, config.default_deadline))
         .add_service(campaigns)
         .add_service(coupons)
         .add_service(health_service)

@@ -32,7 +32,7 @@ use tonic::transport::Channel;
 use crate::connection::Connection;
 use crate::directory::Directory;
 use crate::leader::{DIRECT_INTERVAL, LeaderGuess, Route};
-use crate::pool::Pool;
+use crate::pool::{Lane, Pool};
 use crate::retry::{self, Attempts, Miss, RetryBudget, Timing, Unanswered};
 
 /// How many commands a shard's stream holds, waiting and in flight, before it answers "overloaded":
@@ -44,6 +44,10 @@ const QUEUE_MAX: usize = 4_096;
 
 /// Deadlines are looked for at most so often, since that walks over everything held.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Callers that have hung up are looked for at least so often: theirs may be the places that keep
+/// others out, and their deadlines may be far away.
+const GONE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A command and who waits for it.
 pub(crate) struct Submission {
@@ -87,6 +91,11 @@ impl Waiter {
         self.answer.is_closed()
     }
 
+    /// Whether the caller has hung up or would by now.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.deadline <= now || self.is_gone()
+    }
+
     fn answer(self, answer: Answer) {
         // The caller may have hung up, which is its right.
         let _ = self.answer.send(answer);
@@ -119,31 +128,21 @@ pub(crate) struct StreamContext {
 /// Starts the task of a shard.
 pub(crate) fn spawn(shard: ShardId, context: StreamContext) -> ShardHandle {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
-    let leader = Arc::new(Mutex::new(LeaderGuess::default()));
-    let stream = ShardStream {
-        shard,
-        context,
-        leader: Arc::clone(&leader),
-        queue,
-        queue_closed: false,
-        arrived: Vec::new(),
-        backlog: VecDeque::new(),
-        link: Link::Idle,
-        direct: None,
-        direct_at: Instant::now(),
-        streams_opened: 0,
-        misses: 0,
-        budget: RetryBudget::default(),
-        resume_at: Instant::now(),
-        next_sweep: None,
-        timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-    };
+    let stream = ShardStream::new(shard, context, queue);
+    let leader = Arc::clone(&stream.leader);
     tokio::spawn(stream.run());
     ShardHandle { queue: sender, leader }
 }
 
-/// A stream that is being opened; who did not open it, otherwise.
-type Opening = BoxFuture<'static, Result<Box<Connection>, (NodeId, Status)>>;
+/// A stream that is being opened.
+type Opening = BoxFuture<'static, Result<Box<Connection>, NotOpened>>;
+
+/// Why a stream was not opened.
+struct NotOpened {
+    node: NodeId,
+    asked_at: Instant,
+    status: Status,
+}
 
 /// The state of the connection.
 enum Link {
@@ -161,8 +160,8 @@ enum Link {
 enum Event {
     Arrived,
     QueueClosed,
-    Opened(Result<Box<Connection>, (NodeId, Status)>),
-    Direct(Option<Box<Connection>>),
+    Opened(Result<Box<Connection>, NotOpened>),
+    Direct(Result<Box<Connection>, NotOpened>),
     Received(Result<ReplyBatch, Status>),
     Due,
 }
@@ -186,16 +185,43 @@ struct ShardStream {
     budget: RetryBudget,
     /// Nothing is sent before, after an overloaded node asked for mercy.
     resume_at: Instant,
-    /// A time not later than the earliest deadline held; `None` when nothing is held.
+    /// When everything held was last walked over.
+    swept_at: Instant,
+    /// When that is due again; `None` when nothing is held.
     next_sweep: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
 impl ShardStream {
+    fn new(shard: ShardId, context: StreamContext, queue: mpsc::Receiver<Submission>) -> Self {
+        let now = Instant::now();
+        Self {
+            shard,
+            context,
+            leader: Arc::new(Mutex::new(LeaderGuess::default())),
+            queue,
+            queue_closed: false,
+            arrived: Vec::new(),
+            backlog: VecDeque::new(),
+            link: Link::Idle,
+            direct: None,
+            direct_at: now,
+            streams_opened: 0,
+            misses: 0,
+            budget: RetryBudget::default(),
+            resume_at: now,
+            swept_at: now,
+            next_sweep: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        }
+    }
+
     async fn run(mut self) {
         while !(self.queue_closed && self.held() == 0) {
-            self.step(Instant::now());
-            match self.next_event().await {
+            // One time for both: what is too early for this step has to wake the task later.
+            let now = Instant::now();
+            self.step(now);
+            match self.next_event(now).await {
                 Event::Arrived => {
                     // Whoever is ready to send as well gets the chance to share the batch. This is no
                     // wait: the task runs again in this turn of the scheduler.
@@ -203,21 +229,14 @@ impl ShardStream {
                     while let Ok(submission) = self.queue.try_recv() {
                         self.arrived.push(submission);
                     }
-                    self.take_arrived();
+                    self.take_arrived(Instant::now());
                 }
                 Event::QueueClosed => self.queue_closed = true,
                 Event::Opened(Ok(connection)) => self.opened(connection),
-                Event::Opened(Err((node, status))) => self.lost(node, &status),
-                Event::Direct(connection) => {
-                    self.direct = None;
-                    if let Some(connection) = connection {
-                        // What is on its way through the detour is sent once more.
-                        if let Link::Open(detour) = std::mem::replace(&mut self.link, Link::Idle) {
-                            self.take_back(*detour);
-                        }
-                        self.opened(connection);
-                    }
+                Event::Opened(Err(NotOpened { node, asked_at, status })) => {
+                    self.lost(node, &status, asked_at);
                 }
+                Event::Direct(opened) => self.direct_ended(opened),
                 Event::Received(Ok(replies)) => self.received(replies),
                 Event::Received(Err(status)) => self.broken(&status),
                 Event::Due => {}
@@ -236,8 +255,8 @@ impl ShardStream {
         }
     }
 
-    async fn next_event(&mut self) -> Event {
-        let due = self.due();
+    async fn next_event(&mut self, now: Instant) -> Event {
+        let due = self.due(now);
         // The timer is set back only when it is too late; fired too early, it is set again. Most
         // commands are answered long before their deadline and cost the timer nothing.
         if let Some(due) = due
@@ -248,7 +267,7 @@ impl ShardStream {
         let Self { queue, arrived, link, direct, timer, .. } = self;
         let direct_event = async {
             match direct {
-                Some(opening) => Event::Direct(opening.await.ok()),
+                Some(opening) => Event::Direct(opening.await),
                 None => std::future::pending().await,
             }
         };
@@ -271,14 +290,14 @@ impl ShardStream {
         }
     }
 
-    /// When there is something to do even if nothing happens.
-    fn due(&self) -> Option<Instant> {
+    /// When there is something to do, after the step of `now`, even if nothing happens.
+    fn due(&self, now: Instant) -> Option<Instant> {
         let link = match &self.link {
             Link::Pausing(until) => Some(*until),
             Link::Open(connection) => {
                 let silence = connection.silent_since().map(|at| at + self.context.timing.reply);
                 let resume = (!self.backlog.is_empty()).then_some(self.resume_at);
-                let resume = resume.filter(|resume| *resume > Instant::now());
+                let resume = resume.filter(|resume| *resume > now);
                 let direct =
                     (connection.route().forward && self.direct.is_none()).then_some(self.direct_at);
                 silence.into_iter().chain(resume).chain(direct).min()
@@ -323,8 +342,9 @@ impl ShardStream {
         }
     }
 
-    fn take_arrived(&mut self) {
+    fn take_arrived(&mut self, now: Instant) {
         let mut held = self.held();
+        let (soonest, latest) = (self.swept_at + SWEEP_INTERVAL, now + GONE_INTERVAL);
         for mut submission in self.arrived.drain(..) {
             if held >= HELD_MAX {
                 let attempts = &mut submission.waiter.attempts;
@@ -334,19 +354,19 @@ impl ShardStream {
                 continue;
             }
             held += 1;
-            let deadline = submission.waiter.deadline;
-            self.next_sweep = Some(self.next_sweep.map_or(deadline, |sweep| sweep.min(deadline)));
+            let due = submission.waiter.deadline.min(latest).max(soonest);
+            self.next_sweep = Some(self.next_sweep.map_or(due, |sweep| sweep.min(due)));
             self.backlog.push_back(submission);
         }
     }
 
-    /// Gives up what has reached its deadline.
+    /// Gives up what has reached its deadline, or has nobody left who waits for it.
     fn sweep(&mut self, now: Instant) {
         let mut earliest: Option<Instant> = None;
         let waiting = std::mem::take(&mut self.backlog);
         for submission in waiting {
             let deadline = submission.waiter.deadline;
-            if deadline <= now {
+            if submission.waiter.is_over(now) {
                 submission.waiter.give_up();
             } else {
                 earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
@@ -354,13 +374,15 @@ impl ShardStream {
             }
         }
         if let Link::Open(connection) = &mut self.link {
-            for mut waiter in connection.take_expired(now) {
+            for mut waiter in connection.take_ended(now) {
                 waiter.attempts.missed(Miss::Unknown, &mut self.budget);
                 waiter.give_up();
             }
             earliest = earliest.into_iter().chain(connection.earliest_deadline()).min();
         }
-        self.next_sweep = earliest.map(|earliest| earliest.max(now + SWEEP_INTERVAL));
+        self.swept_at = now;
+        let (soonest, latest) = (now + SWEEP_INTERVAL, now + GONE_INTERVAL);
+        self.next_sweep = earliest.map(|earliest| earliest.min(latest).max(soonest));
     }
 
     /// Begins to open a stream to the node that should lead the shard.
@@ -368,12 +390,13 @@ impl ShardStream {
         let StreamContext { directory, pool, .. } = &self.context;
         let candidate = directory.current().and_then(|topology| {
             let route = self.leader.lock().choose(topology.replicas(self.shard), now)?;
-            topology.address(route.node).map(|address| (route, pool.channel(address)))
+            let address = topology.address(route.node)?;
+            Some((route, pool.channel(address, Lane::Calls)))
         });
         match candidate {
             Some((route, Ok(channel))) => self.link = Link::Opening(self.opening(route, channel)),
             Some((route, Err(error))) => {
-                self.lost(route.node, &Status::unavailable(error.to_string()));
+                self.lost(route.node, &Status::unavailable(error.to_string()), now);
             }
             None => self.pause(false, now),
         }
@@ -382,10 +405,11 @@ impl ShardStream {
     /// Begins to open a stream to the leader itself, beside the one through another node.
     fn open_directly(&mut self, now: Instant) {
         self.direct_at = now + DIRECT_INTERVAL;
+        let Link::Open(connection) = &self.link else { return };
+        let node = self.leader.lock().beyond(connection.route());
         let StreamContext { directory, pool, .. } = &self.context;
         let candidate = directory.current().and_then(|topology| {
-            let node = self.leader.lock().named()?;
-            let channel = pool.channel(topology.address(node)?).ok()?;
+            let channel = pool.channel(topology.address(node)?, Lane::Calls).ok()?;
             Some((Route { node, forward: false }, channel))
         });
         self.direct = candidate.map(|(route, channel)| self.opening(route, channel));
@@ -400,27 +424,44 @@ impl ShardStream {
             forward: route.forward,
         };
         let (node, bound) = (route.node, self.context.timing.hello);
+        let asked_at = Instant::now();
         Box::pin(async move {
             let opened = timeout(bound, Connection::open(node, channel, hello)).await;
             let opened = opened.unwrap_or_else(|_| Err(Status::deadline_exceeded("no hello")));
-            opened.map(Box::new).map_err(|status| (node, status))
+            opened.map(Box::new).map_err(|status| NotOpened { node, asked_at, status })
         })
     }
 
     fn opened(&mut self, connection: Box<Connection>) {
-        self.leader.lock().confirmed(connection.route());
-        self.direct_at = Instant::now() + DIRECT_INTERVAL;
+        let now = Instant::now();
+        self.leader.lock().confirmed(connection.route(), now);
+        self.direct_at = now + DIRECT_INTERVAL;
         self.link = Link::Open(connection);
     }
 
-    /// There is no stream to a node.
-    fn lost(&mut self, node: NodeId, status: &Status) {
+    /// Moves to the stream to the leader itself, or learns from its failure where to try next.
+    fn direct_ended(&mut self, opened: Result<Box<Connection>, NotOpened>) {
+        self.direct = None;
+        match opened {
+            Ok(connection) => {
+                // What is on its way through the detour is sent once more.
+                if let Link::Open(detour) = std::mem::replace(&mut self.link, Link::Idle) {
+                    self.take_back(*detour);
+                }
+                self.opened(connection);
+            }
+            Err(NotOpened { status, .. }) => self.leader.lock().direct_failed(&status),
+        }
+    }
+
+    /// There is no stream to a node, which was asked for one at `asked_at`.
+    fn lost(&mut self, node: NodeId, status: &Status, asked_at: Instant) {
         let now = Instant::now();
         tracing::debug!(
             shard = %self.shard, %node, code = ?status.code(), message = status.message(),
             "no stream",
         );
-        let named = self.leader.lock().failed(node, status, now);
+        let named = self.leader.lock().failed(node, status, asked_at, now);
         self.pause(named, now);
     }
 
@@ -429,7 +470,8 @@ impl ShardStream {
         if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
             let node = connection.node();
             self.take_back(*connection);
-            self.lost(node, status);
+            // A leader replies steadily. One that has stopped counts as silent, whatever reads hear.
+            self.lost(node, status, Instant::now());
         }
     }
 
@@ -452,6 +494,7 @@ impl ShardStream {
         let Some(replies) = connection.replies(replies) else {
             return self.broken(&Status::internal("replies do not match their batch"));
         };
+        self.leader.lock().heard(node, Instant::now());
         let (mut again, mut not_leader, mut slow_down) = (Vec::new(), None, false);
         for (submission, reply) in replies {
             let Submission { mut command, mut waiter } = submission;
@@ -521,3 +564,6 @@ fn miss_of(not_proposed: &NotProposed) -> Miss {
         NotProposedReason::Expired => Miss::Expired,
     }
 }
+
+#[cfg(test)]
+mod tests;

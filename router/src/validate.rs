@@ -234,21 +234,18 @@ impl Check {
             // What follows would walk over as much text as somebody cares to send.
             return self.fail("recipient", description);
         }
-        if text.chars().any(char::is_control) {
-            self.fail("recipient", "must not have control characters");
-        }
-        if !is_nfc(text) {
-            self.fail("recipient", "must be in Unicode normal form C");
+        for flaw in flaws(text) {
+            self.fail("recipient", flaw);
         }
     }
 
     fn display_name(&mut self, text: &str) {
         if text.chars().nth(DISPLAY_NAME_CHARS_MAX).is_some() {
             let description = format!("must have at most {DISPLAY_NAME_CHARS_MAX} characters");
-            self.fail("display_name", description);
+            return self.fail("display_name", description);
         }
-        if text.chars().any(char::is_control) {
-            self.fail("display_name", "must not have control characters");
+        for flaw in flaws(text) {
+            self.fail("display_name", flaw);
         }
     }
 
@@ -263,10 +260,18 @@ impl Check {
             if key.is_empty() || key.chars().nth(MAP_KEY_CHARS_MAX).is_some() {
                 let description = format!("must have 1 to {MAP_KEY_CHARS_MAX} characters");
                 self.fail(format!("{field}[{index}].key"), description);
+            } else {
+                for flaw in flaws(key) {
+                    self.fail(format!("{field}[{index}].key"), flaw);
+                }
             }
             if value.chars().nth(MAP_VALUE_CHARS_MAX).is_some() {
                 let description = format!("must have at most {MAP_VALUE_CHARS_MAX} characters");
                 self.fail(format!("{field}[{index}].value"), description);
+            } else {
+                for flaw in flaws(value) {
+                    self.fail(format!("{field}[{index}].value"), flaw);
+                }
             }
         }
     }
@@ -310,6 +315,14 @@ impl Check {
             }
         }
     }
+}
+
+/// What makes a text unfit to be stored and shown: characters that do something instead of being seen,
+/// and spellings that look like another one.
+fn flaws(text: &str) -> impl Iterator<Item = &'static str> {
+    let control = text.chars().any(char::is_control).then_some("must not have control characters");
+    let spelling = (!is_nfc(text)).then_some("must be in Unicode normal form C");
+    control.into_iter().chain(spelling)
 }
 
 /// `None` when the nanoseconds are no fraction of a second, or the seconds are negative.

@@ -6,10 +6,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use coupon_proto::internal::command;
-use coupon_proto::v1::{GetCampaignRequest, IssueCouponRequest, StreamCouponsRequest};
+use coupon_proto::v1::coupon_service_client::CouponServiceClient;
+use coupon_proto::v1::{
+    BatchIssueCouponsRequest, GetCampaignRequest, IssueCouponRequest, StreamCouponsRequest,
+};
 use coupon_router::{RouterConfig, RouterError};
 use support::fake_node::{FakeCluster, Seen, Trick};
-use support::{Fixture, config, issue, reason};
+use support::{Fixture, Raw, config, connect, issue, reason};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -124,6 +127,21 @@ async fn a_leader_out_of_reach_is_reached_through_another_node() {
 }
 
 #[tokio::test]
+async fn a_detour_is_left_although_the_leader_that_it_led_to_is_gone() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 1_000_000).await;
+    t.cluster.pause(1);
+    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+    assert!(t.cluster.last_seen().hello.forward);
+    t.cluster.lead(3);
+    while t.cluster.last_seen().hello.forward {
+        t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(t.cluster.last_seen().node_id, 3);
+}
+
+#[tokio::test]
 async fn reads_alone_go_back_to_a_leader_that_can_be_reached_again() {
     let mut t = Fixture::start().await;
     t.create("spring", 10).await;
@@ -228,6 +246,72 @@ async fn a_full_router_refuses_at_once_and_stays_healthy() {
 }
 
 #[tokio::test]
+async fn a_batch_counts_as_many_as_it_has_requests() {
+    let cluster = FakeCluster::start(1, &[1]).await;
+    let config = RouterConfig { requests_max: 4, ..config(&cluster) };
+    let mut t = Fixture::with(cluster, config).await;
+    t.create("spring", 100).await;
+    let batch = |count| BatchIssueCouponsRequest { requests: vec![issue("spring", ""); count] };
+    t.cluster.lead(0);
+    let mut coupons = t.coupons.clone();
+    let waiting = tokio::spawn(async move { coupons.issue_coupon(issue("spring", "a")).await });
+    t.cluster.until_refused(1).await;
+    let refused = t.coupons.batch_issue_coupons(batch(4)).await.unwrap_err();
+    assert_unavailable(&refused, "OVERLOADED");
+    t.cluster.lead(1);
+    waiting.await.unwrap().unwrap();
+    t.coupons.batch_issue_coupons(batch(4)).await.unwrap();
+    t.coupons.batch_issue_coupons(batch(9)).await.expect("it takes what there is");
+    assert_eq!(t.cluster.issued("spring"), 14);
+}
+
+#[tokio::test]
+async fn a_request_that_never_arrives_as_a_whole_loses_its_place() {
+    let cluster = FakeCluster::start(1, &[1]).await;
+    let config = RouterConfig {
+        requests_max: 1,
+        default_deadline: Duration::from_millis(100),
+        ..config(&cluster)
+    };
+    let mut t = Fixture::with(cluster, config).await;
+    for path in ["IssueCoupon", "BatchIssueCoupons", "StreamCoupons"] {
+        let mut client = tonic::client::Grpc::new(t.channel.clone());
+        client.ready().await.expect("the router serves");
+        let path = format!("/coupon.v1.CouponService/{path}").parse().unwrap();
+        let nothing = Request::new(futures::stream::pending());
+        let status = client.streaming(nothing, path, Raw).await.unwrap_err();
+        let expected = (Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+        assert_eq!((status.code(), reason(&status).as_str()), expected);
+    }
+    t.create("spring", 10).await;
+}
+
+#[tokio::test]
+async fn exports_that_nobody_reads_hold_up_nothing_else() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 1_000_000).await;
+    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+    t.cluster.flood();
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        // Each client has a connection of its own, so that only the router's can be full.
+        let mut coupons = CouponServiceClient::new(connect(&t.router));
+        let request = StreamCouponsRequest { campaign_id: "spring".to_owned() };
+        unread.push(coupons.stream_coupons(request).await.unwrap());
+    }
+    // Until the node has sent of the exports what it may.
+    let mut sent = 0;
+    while sent == 0 || sent != t.cluster.flooded() {
+        sent = t.cluster.flooded();
+        for _ in 0..50 {
+            t.coupons.issue_coupon(within(2_000, issue("spring", "b"))).await.unwrap();
+        }
+    }
+    let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
+    t.campaigns.get_campaign(request).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_newer_ring_is_followed() {
     let mut t = Fixture::start().await;
     t.create("spring", 10).await;
@@ -281,7 +365,7 @@ async fn a_router_listens_before_there_is_a_cluster() {
     let channel = tonic::transport::Endpoint::from_shared(address).unwrap().connect_lazy();
     let health = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
     assert_eq!(health.unwrap().into_inner().status, 2, "it does not serve");
-    let mut coupons = coupon_proto::v1::coupon_service_client::CouponServiceClient::new(channel);
+    let mut coupons = CouponServiceClient::new(channel);
     let answer = coupons.issue_coupon(within(200, issue("spring", "a"))).await;
     assert_unavailable(&answer.unwrap_err(), "NO_LEADER");
     router.shutdown().await.unwrap();

@@ -4,7 +4,6 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use bytes::BufMut as _;
 use coupon_proto::v1::{
     BatchIssueCouponsRequest, CreateCampaignRequest, GetCampaignRequest, IssueCouponRequest,
     ListCampaignsRequest, ListCouponsRequest, StreamCouponsRequest, batch_issue_coupons_result,
@@ -13,8 +12,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use prost_types::{Duration, Timestamp};
-use support::{Fixture, REQUEST_ID, reason};
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use support::{Fixture, REQUEST_ID, Raw, reason};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -175,53 +173,18 @@ async fn send_bytes(t: &Fixture, path: &'static str, bytes: Vec<u8>) -> Status {
     answer.map(|_: tonic::Response<()>| ()).expect_err("the request is malformed")
 }
 
-/// Bytes out, nothing in.
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Vec<u8>;
-    type Decode = ();
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put_slice(&item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = ();
-    type Error = Status;
-
-    fn decode(&mut self, _: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
-        Ok(Some(()))
-    }
-}
-
 #[tokio::test]
 async fn what_is_no_request_is_answered_with_a_reason() {
     let t = Fixture::start().await;
-    let (get, issue) =
-        ("/coupon.v1.CampaignService/GetCampaign", "/coupon.v1.CouponService/IssueCoupon");
+    let get = "/coupon.v1.CampaignService/GetCampaign";
+    let issue = "/coupon.v1.CouponService/IssueCoupon";
+    let batch = "/coupon.v1.CouponService/BatchIssueCoupons";
     for (path, bytes, said) in [
         (get, vec![0x0a, 2, 0xff, 0xfe], "UTF-8"),
         (issue, vec![0x0a, 9], "valid protobuf"),
         (get, vec![0; (64 << 10) + 1], "65536 bytes"),
-        (issue, vec![0; (2 << 20) + 1], "2097152 bytes"),
+        (issue, vec![0; (64 << 10) + 1], "65536 bytes"),
+        (batch, vec![0; (2 << 20) + 1], "2097152 bytes"),
     ] {
         let status = send_bytes(&t, path, bytes).await;
         assert_eq!(

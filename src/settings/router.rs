@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use coupon_router::RouterConfig;
+use coupon_router::{DEADLINE_MAX, RouterConfig};
 use serde::{Deserialize, Serialize};
 
 use super::{Span, check_address, check_listen, layer, missing, text};
@@ -36,11 +36,12 @@ pub(crate) struct RouterArgs {
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     nodes: Vec<String>,
-    /// How many requests are worked on at a time; more are refused as OVERLOADED [default: 16384]
+    /// How many requests are worked on at a time, each of a batch counted; more are refused as
+    /// OVERLOADED [default: 16384]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     requests_max: Option<usize>,
-    /// When a request that names no deadline must have been answered [default: 10s]
+    /// When a request that names no deadline must have been answered, at most 60s [default: 10s]
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     default_deadline: Option<Span>,
@@ -105,6 +106,10 @@ impl RouterSettings {
         if self.requests_max == 0 || self.default_deadline.get().is_zero() {
             return Err(UsageError("requests_max and default_deadline must not be 0".into()));
         }
+        if self.default_deadline.get() > DEADLINE_MAX {
+            let most = Span(DEADLINE_MAX);
+            return Err(UsageError(format!("default_deadline must not be more than {most}")));
+        }
         Ok(RouterConfig {
             listen: self.listen,
             nodes: self.nodes,
@@ -118,6 +123,8 @@ impl RouterSettings {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -133,6 +140,10 @@ mod tests {
         refused(|settings| settings.nodes.clear(), "COUPON_ROUTER_NODES");
         refused(|settings| settings.listen = "[::]:1".parse().unwrap(), "--insecure");
         refused(|settings| settings.requests_max = 0, "must not be 0");
+        let too_long = |settings: &mut RouterSettings| {
+            settings.default_deadline = Span(DEADLINE_MAX + Duration::from_millis(1));
+        };
+        refused(too_long, "default_deadline must not be more than 1m");
         refused(|settings| settings.nodes.push("a b".into()), "host:port");
     }
 

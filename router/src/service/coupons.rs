@@ -2,26 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use coupon_cluster::{CampaignId, ShardId};
-use coupon_proto::internal::{
-    self, CouponIssued, ListCouponsQuery, ReadResponse, command, outcome, read_request,
-};
+use coupon_proto::internal::{ListCouponsQuery, ReadResponse, command, outcome, read_request};
 use coupon_proto::v1::coupon_service_server::CouponService;
 use coupon_proto::v1::{
     BatchIssueCouponsRequest, BatchIssueCouponsResponse, BatchIssueCouponsResult, Coupon,
     IssueCouponRequest, IssueCouponResponse, ListCouponsRequest, ListCouponsResponse,
-    StreamCouponsRequest, StreamCouponsResponse, batch_issue_coupons_result,
+    StreamCouponsRequest, batch_issue_coupons_result,
 };
 use futures::future::join_all;
-use futures::stream::{self, BoxStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
-use tonic::{Request, Response, Status, Streaming};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
 
 use super::deadline;
+use super::export::{EXPORTS_MAX, Export, Parts};
 use super::listing::{self, Listing};
+use crate::admission::Places;
 use crate::backend::Backend;
 use crate::convert;
 use crate::error::Fault;
@@ -32,24 +30,18 @@ use crate::validate;
 
 const PAGE_DEFAULT: u32 = 100;
 
-/// How many streams of coupons are sent at a time. Each keeps a view of a shard's store open.
-const EXPORTS_MAX: usize = 64;
-
-/// How long a stream of coupons waits for the shard's next message. The stream as a whole may take as
-/// long as its reader wants.
-const EXPORT_PATIENCE: Duration = Duration::from_secs(10);
-
 /// Issues coupons and shows them.
 #[derive(Debug)]
 pub(crate) struct Coupons {
     backend: Arc<Backend>,
+    places: Places,
     exports: Arc<Semaphore>,
 }
 
 impl Coupons {
-    /// The service in front of a backend.
-    pub(crate) fn new(backend: Arc<Backend>) -> Self {
-        Self { backend, exports: Arc::new(Semaphore::new(EXPORTS_MAX)) }
+    /// The service in front of a backend. Batches need more of the places than the one they come with.
+    pub(crate) fn new(backend: Arc<Backend>, places: Places) -> Self {
+        Self { backend, places, exports: Arc::new(Semaphore::new(EXPORTS_MAX)) }
     }
 
     async fn issue(
@@ -92,6 +84,7 @@ impl Coupons {
         deadline: Instant,
     ) -> Result<BatchIssueCouponsResponse, Fault> {
         validate::batch(&request)?;
+        let _places = self.places.for_batch(request.requests.len())?;
         let results = request.requests.into_iter().map(|request| async {
             let result = match self.issue(request, deadline).await {
                 Ok(response) => batch_issue_coupons_result::Result::Response(response),
@@ -120,27 +113,13 @@ impl Coupons {
         &self,
         request: StreamCouponsRequest,
         deadline: Instant,
-    ) -> Result<Export, Fault> {
+    ) -> Result<Parts, Fault> {
         let campaign = validate::campaign_id(&request.campaign_id)?;
         let permit = Arc::clone(&self.exports).try_acquire_owned();
         let permit = permit.map_err(|_| Fault::Overloaded)?;
         let (stream, topology) = self.backend.stream_coupons(&campaign, deadline).await?;
-        let record = stream.first.campaign;
-        let record = record.ok_or(Fault::Internal("a shard streamed a nameless campaign"))?;
-        let counters = record.counters.unwrap_or_default();
-        let revision = counters.revision;
-        Ok(Export {
-            backend: Arc::clone(&self.backend),
-            topology,
-            campaign,
-            revision: i64::try_from(revision).unwrap_or(i64::MAX),
-            log_time_micros: stream.first.log_time_micros,
-            first: Some(stream.first.coupons),
-            rest: stream.rest,
-            owed: counters.issued,
-            sent_any: false,
-            _permit: permit,
-        })
+        let export = Export::begin(Arc::clone(&self.backend), topology, campaign, stream)?;
+        Ok(export.send(permit))
     }
 }
 
@@ -173,20 +152,15 @@ impl CouponService for Coupons {
         page.map(Response::new).map_err(Fault::into_status)
     }
 
-    type StreamCouponsStream = BoxStream<'static, Result<StreamCouponsResponse, Status>>;
+    type StreamCouponsStream = Parts;
 
     async fn stream_coupons(
         &self,
         request: Request<StreamCouponsRequest>,
-    ) -> Result<Response<Self::StreamCouponsStream>, Status> {
+    ) -> Result<Response<Parts>, Status> {
         let deadline = deadline(&request);
-        let export = self.export(request.into_inner(), deadline).await;
-        let export = export.map_err(Fault::into_status)?;
-        let parts = stream::try_unfold(export, |mut export| async {
-            let part = export.next().await.map_err(Fault::into_status)?;
-            Ok(part.map(|part| (part, export)))
-        });
-        Ok(Response::new(Box::pin(parts)))
+        let parts = self.export(request.into_inner(), deadline).await;
+        parts.map(Response::new).map_err(Fault::into_status)
     }
 }
 
@@ -237,79 +211,5 @@ impl Listing for Found {
             convert::coupon(found.campaign_id, found.coupon.unwrap_or_default(), topology, now)
         });
         shown.collect()
-    }
-}
-
-/// All coupons of a campaign on their way to a client.
-struct Export {
-    backend: Arc<Backend>,
-    topology: Arc<Topology>,
-    campaign: CampaignId,
-    revision: i64,
-    log_time_micros: u64,
-    first: Option<Vec<CouponIssued>>,
-    rest: Streaming<internal::StreamCouponsResponse>,
-    /// How many coupons the shard still owes. A stream that ends before may look like one that is
-    /// complete.
-    owed: u64,
-    sent_any: bool,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Export {
-    /// The next part; `None` at the end. A campaign without coupons has one empty part.
-    async fn next(&mut self) -> Result<Option<StreamCouponsResponse>, Fault> {
-        loop {
-            let coupons = match self.first.take() {
-                Some(first) => first,
-                None => match self.receive().await? {
-                    Some(message) => message.coupons,
-                    None if self.owed > 0 => return Err(Fault::StreamBroken),
-                    None if self.sent_any => return Ok(None),
-                    None => {
-                        self.sent_any = true;
-                        return Ok(Some(self.part(Vec::new())));
-                    }
-                },
-            };
-            if coupons.is_empty() {
-                continue;
-            }
-            self.sent_any = true;
-            self.owed = self.owed.checked_sub(coupons.len() as u64).ok_or(Fault::StreamBroken)?;
-            return self.show(coupons).await.map(Some);
-        }
-    }
-
-    /// The shard's next message; `None` at the end.
-    async fn receive(&mut self) -> Result<Option<internal::StreamCouponsResponse>, Fault> {
-        match timeout(EXPORT_PATIENCE, self.rest.message()).await {
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(status)) => {
-                tracing::warn!(
-                    code = ?status.code(), message = status.message(),
-                    "a stream of coupons broke",
-                );
-                Err(Fault::StreamBroken)
-            }
-            Err(_) => Err(Fault::StreamBroken),
-        }
-    }
-
-    async fn show(&mut self, coupons: Vec<CouponIssued>) -> Result<StreamCouponsResponse, Fault> {
-        let deadline = Instant::now() + EXPORT_PATIENCE;
-        let topology = Arc::clone(&self.topology);
-        let topology = self.backend.with_keys(topology, coupons.iter(), deadline).await;
-        self.topology = topology.ok_or(Fault::StreamBroken)?;
-        let shown = coupons.into_iter().map(|coupon| {
-            let campaign_id = self.campaign.to_string();
-            convert::coupon(campaign_id, coupon, &self.topology, self.log_time_micros)
-        });
-        let shown = shown.collect::<Result<_, _>>()?;
-        Ok(self.part(shown))
-    }
-
-    fn part(&self, coupons: Vec<Coupon>) -> StreamCouponsResponse {
-        StreamCouponsResponse { coupons, revision: self.revision }
     }
 }

@@ -2,10 +2,12 @@
 
 mod campaigns;
 mod coupons;
+mod export;
 mod listing;
 
 pub(crate) use campaigns::Campaigns;
 pub(crate) use coupons::Coupons;
+pub(crate) use export::EXPORTS_MAX;
 
 use std::time::Duration;
 

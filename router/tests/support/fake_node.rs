@@ -28,6 +28,9 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::ledger::{Ledger, NOW_MICROS, refusal};
 
+/// How large one message of an export without an end is.
+const FLOOD_PART_BYTES: usize = 64 << 10;
+
 /// What the leader does to the next batch instead of answering it.
 #[derive(Debug, Clone, Copy)]
 pub enum Trick {
@@ -60,6 +63,9 @@ struct State {
     seen: Vec<Seen>,
     refused: usize,
     passed_on: usize,
+    /// Whether exports never end.
+    flooding: bool,
+    flooded: usize,
     ledger: Ledger,
     /// Tells that something was seen or refused.
     progress: watch::Sender<()>,
@@ -105,6 +111,8 @@ impl FakeCluster {
             seen: Vec::new(),
             refused: 0,
             passed_on: 0,
+            flooding: false,
+            flooded: 0,
             progress: watch::Sender::new(()),
             ledger: Ledger::at_epoch(1),
         }));
@@ -156,9 +164,24 @@ impl FakeCluster {
         self.state.lock().seen.clone()
     }
 
+    /// The command that reached a node last.
+    pub fn last_seen(&self) -> Seen {
+        self.state.lock().seen.last().expect("a command was sent").clone()
+    }
+
     /// How many reads went to the leader through another node.
     pub fn passed_on(&self) -> usize {
         self.state.lock().passed_on
+    }
+
+    /// Lets every export repeat the first coupon, with much metadata, for ever.
+    pub fn flood(&self) {
+        self.state.lock().flooding = true;
+    }
+
+    /// How many messages of such exports were sent or wait to be.
+    pub fn flooded(&self) -> usize {
+        self.state.lock().flooded
     }
 
     /// Waits until so many commands have reached nodes.
@@ -342,17 +365,32 @@ impl ShardService for FakeNode {
     ) -> Result<Response<Self::StreamCouponsStream>, Status> {
         self.lead_or_refuse(request.get_ref().forward).await?;
         let exported = self.state.lock().ledger.export(&request.get_ref().campaign_id);
-        let Some((campaign, coupons)) = exported else {
+        let Some((mut campaign, coupons)) = exported else {
             let reason = coupon_proto::internal::RefusalReason::CampaignNotFound;
             let refused =
                 StreamCouponsResponse { refusal: Some(refusal(reason)), ..Default::default() };
             return Ok(Response::new(stream::iter([Ok(refused)]).boxed()));
         };
+        let flooding = self.state.lock().flooding;
+        if let (true, Some(counters)) = (flooding, campaign.counters.as_mut()) {
+            counters.issued = u64::MAX;
+        }
         let header = StreamCouponsResponse {
             campaign: Some(campaign),
             log_time_micros: NOW_MICROS,
             ..Default::default()
         };
+        if flooding {
+            let mut coupon = coupons[0].clone();
+            let record = coupon.coupon.as_mut().expect("coupons are kept");
+            record.metadata.insert("much".to_owned(), "x".repeat(FLOOD_PART_BYTES));
+            let state = Arc::clone(&self.state);
+            let parts = stream::repeat_with(move || {
+                state.lock().flooded += 1;
+                StreamCouponsResponse { coupons: vec![coupon.clone()], ..Default::default() }
+            });
+            return Ok(Response::new(stream::once(async { header }).chain(parts).map(Ok).boxed()));
+        }
         let parts: Vec<_> = coupons.chunks(2).map(<[_]>::to_vec).collect();
         let parts = parts
             .into_iter()

@@ -8,11 +8,13 @@ pub mod ledger;
 
 use std::time::Duration;
 
+use bytes::BufMut as _;
 use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use coupon_proto::v1::{CreateCampaignRequest, IssueCouponRequest};
 use coupon_router::{RouterConfig, RouterHandle, Timing};
 use tonic::Status;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt as _;
 
@@ -38,6 +40,12 @@ pub fn config(cluster: &FakeCluster) -> RouterConfig {
     }
 }
 
+/// A new connection to a router.
+pub fn connect(router: &RouterHandle) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{}", router.local_addr()));
+    endpoint.expect("a socket address is a URI").connect_lazy()
+}
+
 impl Fixture {
     /// Three nodes, four shards.
     pub async fn start() -> Self {
@@ -49,8 +57,7 @@ impl Fixture {
     pub async fn with(cluster: FakeCluster, config: RouterConfig) -> Self {
         let router = coupon_router::start(config).await.expect("the router starts");
         assert!(router.ready(Duration::from_secs(10)).await, "the map arrives");
-        let endpoint = Endpoint::from_shared(format!("http://{}", router.local_addr()));
-        let channel = endpoint.expect("a socket address is a URI").connect_lazy();
+        let channel = connect(&router);
         Self {
             cluster,
             router,
@@ -87,4 +94,41 @@ pub fn reason(status: &Status) -> String {
     let info = info.unwrap_or_else(|| panic!("an error without ErrorInfo: {status:?}"));
     assert_eq!(info.domain, "coupon.v1");
     info.reason
+}
+
+/// Bytes out, nothing in.
+pub struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = ();
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = ();
+    type Error = Status;
+
+    fn decode(&mut self, _: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
+        Ok(Some(()))
+    }
 }
