@@ -27,6 +27,8 @@ pub(crate) enum CampaignCommand {
 }
 
 /// Creates a campaign.
+///
+/// Without an answer, ask again with the same --request-id: that never creates a second one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -44,7 +46,8 @@ pub(crate) struct CreateArgs {
     /// A name for people
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     name: String,
-    /// When issuing begins: a time such as 2030-03-01T09:00:00Z, or +10m [default: at once]
+    /// When issuing begins: a time such as 2030-03-01T09:00:00Z, or +10m, which is another time
+    /// whenever it is said [default: at once]
     #[arg(long, value_name = "TIME")]
     start: Option<Moment>,
     /// When it ends [default: never]
@@ -60,7 +63,8 @@ pub(crate) struct CreateArgs {
     /// A label; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
-    /// A UUID: the same one with the same fields gets the same answer [default: a new one]
+    /// A UUID: the same one with the same fields gets the same answer; times such as +10m are not the
+    /// same, so that it is REQUEST_ID_REUSED then [default: a new one]
     #[arg(long, value_name = "UUID")]
     request_id: Option<String>,
     #[command(flatten)]
@@ -176,6 +180,8 @@ pub(crate) fn run(command: CampaignCommand) -> anyhow::Result<()> {
 async fn create(args: CreateArgs) -> anyhow::Result<()> {
     let coupon_ttl = args.coupon_ttl.map(|ttl| ttl.get().try_into()).transpose();
     let coupon_ttl = coupon_ttl.map_err(|_| UsageError("--coupon-ttl is too long".to_owned()))?;
+    let request_id = args.request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let again = same_request(&request_id, args.start, args.end);
     let request = v1::CreateCampaignRequest {
         campaign_id: args.campaign,
         display_name: args.name,
@@ -185,18 +191,32 @@ async fn create(args: CreateArgs) -> anyhow::Result<()> {
         per_recipient_limit: args.per_recipient_limit,
         coupon_ttl,
         labels: args.label.into_iter().collect(),
-        request_id: args.request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        request_id,
     };
-    let mut client = CampaignServiceClient::new(args.router.connect().await?);
-    let answer = client.create_campaign(args.router.request(request)).await;
-    let answer = answer.map_err(CallError::from)?.into_inner();
+    let router = args.router.connect().await?;
+    let mut client = CampaignServiceClient::new(router.channel());
+    let answer = client.create_campaign(router.request(request)).await;
+    let answer = answer.map_err(|status| CallError::of_change(status, || again))?.into_inner();
     print(answer.campaign, args.output)
 }
 
+/// The arguments that make a creation the same one when it is asked for again: those for times may
+/// have been relative.
+fn same_request(request_id: &str, start: Option<Moment>, end: Option<Moment>) -> String {
+    let mut arguments = format!("--request-id {request_id}");
+    for (name, moment) in [("start", start), ("end", end)] {
+        if let Some(Moment(time)) = moment {
+            arguments.push_str(&format!(" --{name} {}", Timestamp::from(time)));
+        }
+    }
+    arguments
+}
+
 async fn get(args: GetArgs) -> anyhow::Result<()> {
-    let mut client = CampaignServiceClient::new(args.router.connect().await?);
+    let router = args.router.connect().await?;
+    let mut client = CampaignServiceClient::new(router.channel());
     let request = v1::GetCampaignRequest { campaign_id: args.campaign };
-    let answer = client.get_campaign(args.router.request(request)).await;
+    let answer = client.get_campaign(router.request(request)).await;
     print(answer.map_err(CallError::from)?.into_inner().campaign, args.output)
 }
 
@@ -209,12 +229,13 @@ fn print(campaign: Option<v1::Campaign>, format: Format) -> anyhow::Result<()> {
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<()> {
-    let mut client = CampaignServiceClient::new(args.router.connect().await?);
+    let router = args.router.connect().await?;
+    let mut client = CampaignServiceClient::new(router.channel());
     let mut campaigns = Vec::new();
     let mut page_token = String::new();
     loop {
         let request = v1::ListCampaignsRequest { page_size: PAGE, page_token };
-        let answer = client.list_campaigns(args.router.request(request)).await;
+        let answer = client.list_campaigns(router.request(request)).await;
         let page = answer.map_err(CallError::from)?.into_inner();
         campaigns.extend(page.campaigns.into_iter().map(show::Campaign::from));
         if page.next_page_token.is_empty() {
@@ -253,6 +274,20 @@ mod tests {
         {
             assert!(wrong.parse::<Moment>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_creation_is_asked_for_again_with_the_times_it_had() {
+        let (soon, later): (Moment, Moment) = ("+10m".parse().unwrap(), "+20m".parse().unwrap());
+        let arguments = same_request("some-id", Some(soon), Some(later));
+        let words: Vec<&str> = arguments.split(' ').collect();
+        let [id, "some-id", start, again, end, end_again] = words[..] else { panic!("{words:?}") };
+        assert_eq!([id, start, end], ["--request-id", "--start", "--end"]);
+        for (moment, text) in [(soon, again), (later, end_again)] {
+            let Moment(time) = text.parse().unwrap();
+            assert_eq!(time, moment.0, "{text}");
+        }
+        assert_eq!(same_request("some-id", None, None), "--request-id some-id");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use coupon_loadtest::{code_name, may_have_happened};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -20,6 +21,17 @@ pub(crate) struct CallError(Status);
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
         Self(status)
+    }
+}
+
+impl CallError {
+    /// The failure of a call that changes something. If it may have done so all the same, the arguments
+    /// in `again` are said to be those to ask again with, so that it is not done twice.
+    pub(crate) fn of_change(status: Status, again: impl FnOnce() -> String) -> Self {
+        if may_have_happened(&status) {
+            eprintln!("ask again with {}", again());
+        }
+        status.into()
     }
 }
 
@@ -50,7 +62,7 @@ pub(crate) fn describe(status: &Status) -> String {
         }
         message => message,
     };
-    let mut text = format!("{message}\n  code: {}", name(status.code()));
+    let mut text = format!("{message}\n  code: {}", code_name(status.code()));
     // Writing to a string cannot fail.
     let _ = write_details(&mut text, &details);
     text
@@ -74,18 +86,6 @@ fn write_details(text: &mut String, details: &ErrorDetails) -> std::fmt::Result 
         write!(text, "\n  retry after: {}", humantime::format_duration(delay))?;
     }
     Ok(())
-}
-
-/// The name of a code as specifications write it.
-fn name(code: Code) -> String {
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
 }
 
 #[cfg(test)]

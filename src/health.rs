@@ -5,9 +5,10 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::client::Connection;
 use crate::failure::CallError;
 use crate::settings::Span;
-use crate::{client, output, runtime};
+use crate::{output, runtime};
 
 /// Asks a node or a router whether it serves.
 ///
@@ -18,7 +19,7 @@ pub(crate) struct HealthArgs {
     /// The node or router
     #[arg(value_name = "HOST:PORT")]
     address: String,
-    /// How long the answer may take
+    /// How long the answer may take, the connection included
     #[arg(long, value_name = "DURATION", default_value = "2s")]
     timeout: Span,
 }
@@ -26,10 +27,10 @@ pub(crate) struct HealthArgs {
 /// Runs the command.
 pub(crate) fn run(args: &HealthArgs) -> anyhow::Result<()> {
     runtime::block_on(async {
-        let mut client = HealthClient::new(client::connect(&args.address).await?);
-        let question = HealthCheckRequest { service: String::new() };
-        let question = client::request(question, args.timeout.get());
-        let answer = client.check(question).await.map_err(CallError::from)?;
+        let connection = Connection::open(&args.address, args.timeout).await?;
+        let question = connection.request(HealthCheckRequest { service: String::new() });
+        let answer = HealthClient::new(connection.channel()).check(question).await;
+        let answer = answer.map_err(CallError::from)?;
         match answer.into_inner().status() {
             ServingStatus::Serving => output::line("serving"),
             ServingStatus::NotServing | ServingStatus::Unknown | ServingStatus::ServiceUnknown => {

@@ -3,7 +3,6 @@
 use anyhow::Context as _;
 use coupon_proto::v1;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
-use tonic::Code;
 
 use crate::campaign::pair;
 use crate::client::RouterArg;
@@ -50,16 +49,11 @@ pub(crate) fn run(args: IssueArgs) -> anyhow::Result<()> {
         metadata: args.metadata.into_iter().collect(),
     };
     runtime::block_on(async {
-        let mut client = CouponServiceClient::new(args.router.connect().await?);
-        let answer = match client.issue_coupon(args.router.request(request)).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) => {
-                if may_have_issued(status.code()) {
-                    eprintln!("ask again with --request-id {request_id}");
-                }
-                return Err(CallError::from(status).into());
-            }
-        };
+        let router = args.router.connect().await?;
+        let mut client = CouponServiceClient::new(router.channel());
+        let answer = client.issue_coupon(router.request(request)).await;
+        let again = || format!("--request-id {request_id}");
+        let answer = answer.map_err(|status| CallError::of_change(status, again))?.into_inner();
         let coupon = answer.coupon.context("the router sent no coupon")?;
         let coupon = show::Coupon::new(coupon, answer.replayed);
         match args.output {
@@ -67,9 +61,4 @@ pub(crate) fn run(args: IssueArgs) -> anyhow::Result<()> {
             Format::Json => output::json(&coupon),
         }
     })
-}
-
-/// Whether a coupon may have been issued although no answer says so.
-fn may_have_issued(code: Code) -> bool {
-    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
 }

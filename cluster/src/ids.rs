@@ -155,6 +155,12 @@ impl CampaignId {
     }
 }
 
+/// How many characters a UUID is written with.
+const TEXT_LEN: usize = 36;
+
+/// Which of them are hyphens.
+const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+
 /// The id of a request: a UUID of any version but nil, made by whoever sends the request first.
 /// Requests with the same id are one request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,7 +171,7 @@ impl RequestId {
     /// groups of 8-4-4-4-12, nothing around them (RFC 9562, section 4).
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let text = text.as_bytes();
-        if text.len() != 36 || [8, 13, 18, 23].iter().any(|&at| text[at] != b'-') {
+        if text.len() != TEXT_LEN || HYPHENS.iter().any(|&at| text[at] != b'-') {
             return Err(IdError::RequestIdText);
         }
         let mut digits = text.iter().filter(|&&byte| byte != b'-').map(|&byte| hex_value(byte));
@@ -238,16 +244,18 @@ impl fmt::Display for CampaignId {
     }
 }
 
-/// Writes the canonical form, in lower case.
+/// Writes the canonical form, in lower case. Routers do so for every coupon, so it is written at once
+/// and not digit by digit.
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'-'; TEXT_LEN];
+        let places = (0..TEXT_LEN).filter(|place| !HYPHENS.contains(place));
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        for (place, digit) in places.zip(digits) {
+            text[place] = DIGITS[usize::from(digit)];
         }
-        Ok(())
+        f.write_str(str::from_utf8(&text).expect("digits and hyphens are UTF-8"))
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) const NOT_STARTED: &str = "NOT_STARTED";
 /// The reason of a router or shard that takes no more requests for now.
 const OVERLOADED: &str = "OVERLOADED";
 
+/// The reason of a router that finds nobody who leads the shard.
+const NO_LEADER: &str = "NO_LEADER";
+
 /// Refusals that a campaign is expected to give. All others are errors.
 const EXPECTED: [&str; 4] = [SOLD_OUT, NOT_STARTED, "ENDED", "RECIPIENT_LIMIT_REACHED"];
 
@@ -50,6 +53,8 @@ pub(crate) enum Answer {
         reason: Reason,
         /// When, if the server says so because it has too much to do.
         pause: Option<Duration>,
+        /// Whether this attempt may have an effect all the same.
+        may_have_happened: bool,
     },
 }
 
@@ -97,7 +102,8 @@ fn answer(code: Code, info: Option<ErrorInfo>, pause: impl FnOnce() -> Option<Du
         }
         reason if is_temporary(code) => {
             let pause = if reason == OVERLOADED { pause() } else { None };
-            Answer::Again { reason: known(reason), pause }
+            let may_have_happened = !says_nothing_was_done(reason);
+            Answer::Again { reason: known(reason), pause, may_have_happened }
         }
         _ if is_definite(code) => refused(Outcome::Refused),
         // A fault of the server says nothing about what it had done by then.
@@ -110,7 +116,7 @@ fn without_reason(code: Code) -> Answer {
     let reason = code_name(code).into();
     // A connection that breaks shows as any of these, depending on what was under way on it.
     if is_temporary(code) || matches!(code, Code::Unknown | Code::Internal) {
-        return Answer::Again { reason, pause: None };
+        return Answer::Again { reason, pause: None, may_have_happened: true };
     }
     let outcome = if is_definite(code) { Outcome::Refused } else { Outcome::Unknown };
     Answer::Final { outcome, reason }
@@ -136,6 +142,23 @@ fn is_definite(code: Code) -> bool {
     )
 }
 
+/// Whether a call that failed with this status may have had an effect all the same, so that it should
+/// be sent again with the same request id.
+#[must_use]
+pub fn may_have_happened(status: &Status) -> bool {
+    match of_status(status) {
+        Answer::Final { outcome, .. } => outcome == Outcome::Unknown,
+        Answer::NotStarted { .. } => false,
+        Answer::Again { may_have_happened, .. } => may_have_happened,
+    }
+}
+
+/// Whether the API promises that a call with this reason had no effect, although it may succeed when it
+/// is sent again.
+fn says_nothing_was_done(reason: &str) -> bool {
+    matches!(reason, NO_LEADER | OVERLOADED)
+}
+
 /// How long it is until the start, by the server's clock.
 fn starts_in(info: &ErrorInfo) -> Option<Duration> {
     let time = |key| humantime::parse_rfc3339(info.metadata.get(key)?).ok();
@@ -149,7 +172,6 @@ fn known(reason: &str) -> Reason {
         "ENDED",
         "FIELD_VIOLATIONS",
         "INTERNAL",
-        "NO_LEADER",
         "OUTCOME_UNKNOWN",
         "RECIPIENT_LIMIT_REACHED",
         "RECIPIENT_REQUIRED",
@@ -157,6 +179,7 @@ fn known(reason: &str) -> Reason {
         "SHARD_FULL",
         "STREAM_BROKEN",
         NOT_STARTED,
+        NO_LEADER,
         OVERLOADED,
         SOLD_OUT,
     ];
@@ -167,7 +190,8 @@ fn known(reason: &str) -> Reason {
 }
 
 /// The name of a code as specifications write it.
-fn code_name(code: Code) -> String {
+#[must_use]
+pub fn code_name(code: Code) -> String {
     let mut name = String::new();
     for letter in format!("{code:?}").chars() {
         if letter.is_uppercase() && !name.is_empty() {
@@ -226,7 +250,7 @@ mod tests {
     fn what_may_pass_is_asked_again() {
         let again = |status: &Status| {
             let answer = of_status(status);
-            let Answer::Again { reason, pause } = answer else { panic!("{answer:?}") };
+            let Answer::Again { reason, pause, .. } = answer else { panic!("{answer:?}") };
             (reason.into_owned(), pause)
         };
         let unavailable = |reason| again(&status(Code::Unavailable, reason, &[]));
@@ -240,6 +264,25 @@ mod tests {
             (Code::Internal, "INTERNAL"),
         ] {
             assert_eq!(again(&Status::new(code, "broken")), (name.into(), None));
+        }
+    }
+
+    #[test]
+    fn what_may_have_happened_is_told_by_the_reason() {
+        use Code::{
+            Cancelled, DeadlineExceeded, FailedPrecondition, Internal, Unavailable, Unknown,
+        };
+        for reason in ["NO_LEADER", "OVERLOADED"] {
+            assert!(!may_have_happened(&status(Unavailable, reason, &[])), "{reason}");
+        }
+        assert!(!may_have_happened(&status(FailedPrecondition, SOLD_OUT, &[])));
+        assert!(!may_have_happened(&status(FailedPrecondition, NOT_STARTED, &[])));
+        assert!(!may_have_happened(&Status::unimplemented("")));
+        assert!(may_have_happened(&status(Unavailable, "OUTCOME_UNKNOWN", &[])));
+        assert!(may_have_happened(&status(Internal, "INTERNAL", &[])));
+        // What a connection or a library says has no reason of ours.
+        for code in [Unavailable, DeadlineExceeded, Cancelled, Unknown, Internal] {
+            assert!(may_have_happened(&Status::new(code, "broken")), "{code}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! One call, from its first attempt to its final answer.
 //!
 //! A request without an answer is sent again with the same id, as the API asks for. One that never
-//! gets an answer is recorded as unknown, not as failed.
+//! gets an answer is recorded as unknown, not as failed; one that only ever was answered that nothing
+//! was done, as refused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,6 +102,8 @@ struct Pursuit {
     invoked: u64,
     /// Whether an attempt may have had an effect that is not known.
     may_have_happened: bool,
+    /// Whether the last attempt was answered that the campaign has not started.
+    is_too_early: bool,
     connection: usize,
     attempts: u32,
     not_started: u32,
@@ -121,6 +124,7 @@ impl Pursuit {
             sent: now,
             invoked: now,
             may_have_happened: false,
+            is_too_early: false,
             connection: 0,
             attempts: 0,
             not_started: 0,
@@ -138,7 +142,8 @@ impl Pursuit {
         }
     }
 
-    /// Notes that an attempt begins. After a definite answer it begins a new operation.
+    /// Notes that an attempt begins. After a definite answer it begins a new operation, in which the
+    /// coupon must be issued if it is issued at all: no coupon that was seen before may follow it.
     fn resume(&mut self, caller: &Caller) {
         self.connection = caller.channels.turn();
         if !self.may_have_happened && self.attempts > 0 {
@@ -160,6 +165,7 @@ impl Pursuit {
             }
             Answer::NotStarted { starts_in } => {
                 self.not_started += 1;
+                self.is_too_early = true;
                 if !caller.persistence.awaits_start || caller.is_stopping() {
                     let outcome = self.not_started_or_unknown();
                     return Step::Done(self.finish(outcome, NOT_STARTED.into(), intended, now));
@@ -170,8 +176,9 @@ impl Pursuit {
                 let pause = starts_in.unwrap_or(ASK_AGAIN_MAX);
                 Step::Again(pause.clamp(ASK_AGAIN_MIN, ASK_AGAIN_MAX))
             }
-            Answer::Again { reason, pause } => {
-                self.may_have_happened = true;
+            Answer::Again { reason, pause, may_have_happened } => {
+                self.may_have_happened |= may_have_happened;
+                self.is_too_early = false;
                 self.again.push(reason);
                 let doublings = self.attempts.saturating_sub(1).min(8);
                 let usual = (PAUSE_MIN * 2_u32.pow(doublings)).min(PAUSE_MAX);
@@ -210,13 +217,13 @@ impl Pursuit {
     }
 
     fn give_up(&mut self, intended: u64, now: u64) -> Finished {
-        if self.may_have_happened || self.not_started == 0 {
-            let reason = self.again.last().cloned().unwrap_or(NO_ANSWER.into());
-            self.finish(Outcome::Unknown, reason, intended, now)
-        } else {
+        if self.is_too_early && !self.may_have_happened {
             self.operations.pop();
-            self.finish(Outcome::NotStarted, NOT_STARTED.into(), intended, now)
+            return self.finish(Outcome::NotStarted, NOT_STARTED.into(), intended, now);
         }
+        let outcome = if self.may_have_happened { Outcome::Unknown } else { Outcome::Refused };
+        let reason = self.again.last().cloned().unwrap_or(NO_ANSWER.into());
+        self.finish(outcome, reason, intended, now)
     }
 }
 
@@ -343,7 +350,11 @@ fn answers(
 ) -> Box<dyn Iterator<Item = Answer> + Send> {
     match answer {
         Ok(response) => {
-            let missing = || Answer::Again { reason: "BROKEN_ANSWER".into(), pause: None };
+            let missing = || Answer::Again {
+                reason: "BROKEN_ANSWER".into(),
+                pause: None,
+                may_have_happened: true,
+            };
             let given = response.results.into_iter().map(move |result| match result.result {
                 Some(ItemResult::Response(response)) => of_response(response),
                 Some(ItemResult::Error(status)) => of_item(&status),

@@ -156,7 +156,8 @@ impl Run {
             awaits_start: is_stampede,
             is_stopping: false.into(),
         };
-        let ends = options.duration.filter(|_| !is_stampede).map(|time| began + nanos(time));
+        let duration = options.duration.filter(|_| !is_stampede);
+        let ends = duration.map(|time| began.saturating_add(nanos(time)));
         let created = match options.target {
             Target::New { count, .. } => count,
             Target::Existing { .. } => 0,
@@ -346,12 +347,12 @@ impl Run {
     }
 
     fn finished(&mut self, finished: Finished) {
-        let Finished { campaign, attempts, connection, .. } = finished;
+        let Finished { campaign, attempts, sent, connection, .. } = finished;
         // Connections go to all routers in turn.
         let router = connection % self.engine.options.routers.len().max(1);
         if let Some(observer) = &mut self.engine.observer {
             for operation in &finished.operations {
-                observer(Observed { campaign, router, attempts, operation });
+                observer(Observed { campaign, router, attempts, sent, operation });
             }
         }
         if self.engine.recorder.finished(finished) {

@@ -6,17 +6,15 @@ use std::path::PathBuf;
 use coupon_checker::History;
 use tonic::Status;
 
+use crate::address::NoAddress;
 use crate::report::Report;
 
 /// Why a load test could not be carried out. What a system under load answers is no such error.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// A router's address is not `host:port`.
-    #[error("{address:?} is no address: it must be host:port")]
-    Address {
-        /// What was given.
-        address: String,
-    },
+    /// A router's address is none.
+    #[error(transparent)]
+    Address(#[from] NoAddress),
     /// A router could not be connected to.
     #[error("connect to {router}")]
     Connect {

@@ -8,7 +8,9 @@
 //! - **Stampede** ([`Pattern::Stampede`]): everybody waits for the start and calls at once.
 //!
 //! A call is one operation from its first attempt to its final answer. Without an answer it is
-//! repeated with the same request id until it is given up, and then its outcome is *unknown*.
+//! repeated with the same request id until it is given up, and then its outcome is *unknown*. A router
+//! that says that nothing was done is taken at its word: what is recorded begins with the attempt
+//! after that one, so that a coupon which was issued all the same is out of order, or a phantom.
 //!
 //! Everything runs on the thread that awaits it. Memory: operations are kept until they are judged,
 //! see [`RecordedCampaign`]; besides, a call under way takes some 10 KiB, and no more than
@@ -17,6 +19,7 @@
 //! Deliberately absent: retries that hide how long something took, averages, and the recipients and
 //! codes anywhere but in the history file.
 
+mod address;
 mod answer;
 mod bottleneck;
 mod campaigns;
@@ -41,6 +44,8 @@ mod series;
 mod summary;
 mod thresholds;
 
+pub use address::{NoAddress, endpoint};
+pub use answer::{code_name, may_have_happened};
 pub use bottleneck::Bottleneck;
 pub use clock::Clock;
 pub use error::{LoadError, Unjudged};

@@ -1,11 +1,12 @@
 //! A load test from its first to its last step.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use coupon_checker::Operation;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
+use crate::address::endpoint;
 use crate::campaigns;
 use crate::channels::Channels;
 use crate::client::{Caller, Persistence};
@@ -19,9 +20,6 @@ use crate::pacer::Pacer;
 use crate::progress::{Progress, Show};
 use crate::recorder::{RecordedCampaign, Recorder};
 use crate::report::{Conditions, Material, Report};
-
-/// How long setting up a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How many calls a connection is expected to carry: half of what a router lets in over one, so that
 /// none waits in the client for another to end.
@@ -39,6 +37,9 @@ pub struct Observed<'a> {
     pub router: usize,
     /// How often it was sent.
     pub attempts: u32,
+    /// When it was sent for the first time, on the clock of the recording. What is recorded begins
+    /// later if attempts before it were answered that nothing was done.
+    pub sent: u64,
     /// The call.
     pub operation: &'a Operation,
 }
@@ -277,12 +278,6 @@ async fn connect_all(options: &Options) -> Result<Vec<Channel>, LoadError> {
 
 /// Connects to `host:port`.
 async fn connect(address: &str) -> Result<Channel, LoadError> {
-    let refused = || LoadError::Address { address: address.to_owned() };
-    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    port.ok_or_else(refused)?;
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| refused())?;
-    let endpoint =
-        endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).buffer_size(BUFFER_CALLS);
-    let connected = endpoint.connect().await;
+    let connected = endpoint(address)?.buffer_size(BUFFER_CALLS).connect().await;
     connected.map_err(|source| LoadError::Connect { router: address.to_owned(), source })
 }

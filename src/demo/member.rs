@@ -20,8 +20,10 @@ const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(5);
 
 /// A member of the demo.
 pub(super) struct Member {
+    name: String,
     address: SocketAddr,
-    ended: oneshot::Receiver<anyhow::Result<()>>,
+    /// How it ended; `None` once somebody was told.
+    ended: Option<oneshot::Receiver<anyhow::Result<()>>>,
     thread: MemberThread,
 }
 
@@ -114,7 +116,7 @@ impl Member {
         // Made at once, so that a demo that is cut short here waits for it as well.
         let thread = MemberThread { stop: Some(stop), handle: Some(handle) };
         match listens.await {
-            Ok(address) => Ok(Self { address, ended, thread }),
+            Ok(address) => Ok(Self { name, address, ended: Some(ended), thread }),
             Err(_) => match ended.await {
                 Ok(Err(error)) => Err(error),
                 Ok(Ok(())) | Err(_) => Err(anyhow!("the {name} ended before it listened")),
@@ -127,10 +129,24 @@ impl Member {
         self.address
     }
 
+    /// Waits until it ends although nobody told it to, and says why. May be dropped and called again.
+    pub(super) async fn failure(&mut self) -> anyhow::Error {
+        let Some(ended) = &mut self.ended else { return std::future::pending().await };
+        let end = ended.await;
+        self.ended = None;
+        match end {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) | Err(_) => anyhow!("the {} ended by itself", self.name),
+        }
+    }
+
     /// Stops it and waits for that.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         self.thread.tell_to_stop();
-        self.ended.await.context("a member of the demo panicked")?
+        match self.ended {
+            Some(ended) => ended.await.context("a member of the demo panicked")?,
+            None => Ok(()),
+        }
     }
 }
 

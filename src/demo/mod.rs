@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use coupon_cluster::NodeId;
 use coupon_loadtest::Recording;
+use futures::future::select_all;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -86,7 +87,7 @@ pub(crate) fn run(args: DemoArgs) -> anyhow::Result<()> {
     let place = Place::of(args.data.as_deref())?;
     runtime::block_on(async {
         let mut signals = runtime::StopSignals::catch()?;
-        let demo = tokio::select! {
+        let mut demo = tokio::select! {
             demo = timeout(FORM_TIMEOUT, Demo::start(&args, place.path())) => {
                 demo.context("the cluster was not ready in time")??
             }
@@ -107,7 +108,7 @@ pub(crate) fn run(args: DemoArgs) -> anyhow::Result<()> {
         };
         let recording = demo.run(&args, stop).await?;
         let judged = load::judge(demo.router.address(), recording);
-        let judged = signals.unless_impatient(judged).await;
+        let judged = signals.unless_impatient(while_all_run(demo.members(), judged)).await;
         demo.stop().await.and(judged)
     })
 }
@@ -176,14 +177,26 @@ impl Demo {
         let formation = Formation::new(addresses.clone(), args.shards, None)?;
         // Before there is a cluster, which is bound to these addresses from then on.
         keep_addresses(place, &addresses)?;
-        let formed = form(&formation, |_| ()).await?;
+        let formed = while_all_run(&mut nodes, form(&formation, |_| ())).await?;
         let router = Member::router(args.listen, addresses).await?;
-        let mut survey = formed.survey;
-        while !survey.is_settled() {
+        let mut demo = Self { nodes, router, survey: formed.survey };
+        demo.settle().await?;
+        Ok(demo)
+    }
+
+    /// Waits until every replica knows the leader of its shard.
+    async fn settle(&mut self) -> anyhow::Result<()> {
+        while !self.survey.is_settled() {
             tokio::time::sleep(LOOK_INTERVAL).await;
-            survey = Survey::take(survey.map, Question::default()).await;
+            let map = self.survey.map.clone();
+            let look = async { Ok(Survey::take(map, Question::default()).await) };
+            self.survey = while_all_run(self.members(), look).await?;
         }
-        Ok(Self { nodes, router, survey })
+        Ok(())
+    }
+
+    fn members(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.nodes.iter_mut().chain([&mut self.router])
     }
 
     fn welcome(&self, load: bool) -> String {
@@ -202,16 +215,20 @@ impl Demo {
 
     /// Gives load, or waits, until `stop`. Returns what was recorded, if anything.
     async fn run(
-        &self,
+        &mut self,
         args: &DemoArgs,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<Option<Recording>> {
-        if !args.load {
-            stop.await;
-            return Ok(None);
-        }
-        let options = LoadOptions { quota: args.quota, concurrency: args.concurrency };
-        load::give(self.router.address(), options, stop).await.map(Some)
+        let router = self.router.address();
+        let load = async {
+            if !args.load {
+                stop.await;
+                return Ok(None);
+            }
+            let options = LoadOptions { quota: args.quota, concurrency: args.concurrency };
+            load::give(router, options, stop).await.map(Some)
+        };
+        while_all_run(self.members(), load).await
     }
 
     /// Stops the router, and then all nodes at the same time.
@@ -219,6 +236,23 @@ impl Demo {
         let router = self.router.stop().await;
         let nodes = futures::future::join_all(self.nodes.into_iter().map(Member::stop)).await;
         nodes.into_iter().fold(router, anyhow::Result::and)
+    }
+}
+
+/// Does what needs all these members.
+///
+/// # Errors
+/// At once, when one of them ends by itself: with the reason for that.
+async fn while_all_run<T>(
+    members: impl IntoIterator<Item = &mut Member>,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let failures = members.into_iter().map(|member| Box::pin(member.failure()));
+    tokio::select! {
+        // What fails since a member has ended is not the cause.
+        biased;
+        (failure, ..) = select_all(failures) => Err(failure),
+        done = work => done,
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn explained(error: LoadError) -> anyhow::Error {
             anyhow::Error::new(CallError::from(*status)).context(what)
         }
         LoadError::Unread { source, .. } => explained(*source),
-        LoadError::Address { .. } => UsageError(error.to_string()).into(),
+        LoadError::Address(_) => UsageError(error.to_string()).into(),
         LoadError::Connect { .. }
         | LoadError::BrokenAnswer(_)
         | LoadError::Timer(_)

@@ -11,8 +11,9 @@ mod text;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -38,10 +39,26 @@ fn layer<S: Default + Serialize + DeserializeOwned>(
     }
     let environment = Env::prefixed(prefix).filter(|name| !is_foreign(name.as_str()));
     layers
-        .merge(environment)
+        .merge(Texts(environment))
         .merge(Serialized::defaults(flags))
-        .extract()
+        // Reads the numbers and booleans that are wanted out of texts, `1` as true among them.
+        .extract_lossy()
         .map_err(|error| UsageError(format!("configuration: {error}")))
+}
+
+/// Variables as the texts that they are. figment would guess a number from `1`, and then there would
+/// be no directory of that name, and no boolean.
+struct Texts(Env);
+
+impl Provider for Texts {
+    fn metadata(&self) -> Metadata {
+        self.0.metadata()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let texts = self.0.iter().map(|(name, text)| (name.into_string(), Value::from(text)));
+        Ok(self.0.profile.collect(texts.collect()))
+    }
 }
 
 /// Whether a variable of our prefix is not ours. `..._CONFIG` is read by the command line, and

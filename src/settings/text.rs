@@ -7,7 +7,11 @@ use std::time::Duration;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A duration, written as `500ms`, `10s` or `1m 30s`.
+/// The longest duration: more than anybody can mean, and little enough to be added to any time that
+/// there is a clock for.
+const SPAN_MAX: Duration = Duration::from_secs(100 * 31_557_600);
+
+/// A duration of at most a hundred years, written as `500ms`, `10s` or `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
@@ -18,11 +22,23 @@ impl Span {
     }
 }
 
+/// A text is no [`Span`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoSpan {
+    /// It is no duration at all.
+    #[error(transparent)]
+    NoDuration(#[from] humantime::DurationError),
+    /// It is longer than any that can be meant.
+    #[error("must be {} or less", Span(SPAN_MAX))]
+    TooLong,
+}
+
 impl FromStr for Span {
-    type Err = humantime::DurationError;
+    type Err = NoSpan;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        humantime::parse_duration(text).map(Self)
+        let duration = humantime::parse_duration(text)?;
+        if duration > SPAN_MAX { Err(NoSpan::TooLong) } else { Ok(Self(duration)) }
     }
 }
 
@@ -86,6 +102,11 @@ mod tests {
         }
         for wrong in ["10", "", "-1s", "fast"] {
             assert!(wrong.parse::<Span>().is_err(), "{wrong}");
+        }
+        assert_eq!("100years".parse::<Span>().unwrap().get(), SPAN_MAX);
+        for long in ["101years", "20000years"] {
+            let error = long.parse::<Span>().unwrap_err().to_string();
+            assert_eq!(error, "must be 100years or less", "{long}");
         }
     }
 }

@@ -39,6 +39,9 @@ fn mistakes_exit_with_2() {
     refused(&["status", "--node", "nowhere"], USAGE, "must be host:port");
     refused(&["campaign", "create", "spring"], USAGE, "--quota");
     refused(&["campaign", "create", "--quota", "1", "--start", "soon"], USAGE, "soon");
+    refused(&["campaign", "list", "--timeout", "20000years"], USAGE, "100years or less");
+    refused(&["loadtest", "--duration", "1000years"], USAGE, "100years or less");
+    refused(&["loadtest", "--router", ":7000"], USAGE, "must be host:port");
     refused(&["loadtest", "--rate", "5", "--closed"], USAGE, "cannot be used with");
     refused(&["loadtest", "--hot", "zipf"], USAGE, "zipf:1.1");
     refused(&["loadtest", "--router", "nowhere"], USAGE, "must be host:port");
@@ -101,6 +104,40 @@ fn layers_are_put_together() {
         "max_clock_offset = \"500ms\"",
     ] {
         assert!(printed.lines().any(|printed| printed == line), "no {line} in\n{printed}");
+    }
+}
+
+#[test]
+fn texts_in_the_environment_are_what_the_setting_takes_them_for() {
+    let print = |variables: &[(&str, &str)]| {
+        let mut command = coupon(&["config", "print", "node"]);
+        command.envs(variables.iter().copied()).output().unwrap()
+    };
+    for (text, is_insecure) in [("1", true), ("true", true), ("0", false), ("false", false)] {
+        let variables = [
+            ("COUPON_NODE_INSECURE", text),
+            ("COUPON_NODE_DATA", text),
+            ("COUPON_NODE_ADVERTISE", "1"),
+            ("COUPON_NODE_NODE_ID", "7"),
+        ];
+        let output = print(&variables);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}: {error}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        for line in [
+            &format!("insecure = {is_insecure}"),
+            &format!("data = \"{text}\""),
+            "advertise = \"1\"",
+            "node_id = 7",
+        ] {
+            assert!(printed.lines().any(|printed| printed == line), "no {line} in\n{printed}");
+        }
+    }
+    for (name, text) in [("INSECURE", "maybe"), ("NODE_ID", "one"), ("SNAPSHOT_BYTES", "-1")] {
+        let output = print(&[(&format!("COUPON_NODE_{name}"), text)]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(USAGE), "{name}: {error}");
+        assert!(error.contains(name), "{error}");
     }
 }
 

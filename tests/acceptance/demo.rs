@@ -44,6 +44,24 @@ fn data_is_found_again() {
     assert!(text(&other.stderr).contains("say --nodes 1"), "{}", text(&other.stderr));
 }
 
+/// A node whose directory was replaced by a new one, and is there again, is refused by the others.
+#[test]
+fn a_member_that_ends_by_itself_ends_the_demo() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, away) = (dir.path().join("data"), dir.path().join("away"));
+    let demo = || run(&["demo", "--data", data.to_str().unwrap(), "--for", "1s"]);
+    let node = data.join("node-2");
+    assert!(demo().status.success());
+    std::fs::rename(&node, &away).unwrap();
+    assert!(demo().status.success(), "a new directory takes its place");
+    std::fs::remove_dir_all(&node).unwrap();
+    std::fs::rename(&away, &node).unwrap();
+    let refused = demo();
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(error.contains("error: node 2: ") && error.contains("replaced by another"), "{error}");
+}
+
 #[test]
 fn it_ends_when_asked_to() {
     let mut command = coupon(&["demo", "--nodes", "1", "--shards", "1"]);

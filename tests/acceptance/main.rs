@@ -9,6 +9,9 @@ mod loadtest;
 mod quick_restart;
 mod restart;
 mod stale_leader;
+// Other tests use the rest of it.
+#[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;
+mod unanswered;
 mod wiped_node;

@@ -1,22 +1,34 @@
 //! All nodes are killed at once. A log is handed to the operating system only when it is synced, so
 //! that what was not synced is gone, as with a power cut.
 
-use crate::issued::until_issued;
+use std::ops::RangeInclusive;
+
+use coupon_node::mutants::ENTRIES_PER_SYNC;
+
 use crate::report::{Report, loadtest};
 use crate::support::cluster::Cluster;
+use crate::support::status::Status;
 
 const CAMPAIGN: &str = "crash-1";
 
-/// How many coupons are issued before the crash. At this load each is an entry of its own, so that the
-/// log is half-way from one sync of the mutant to the next: every 256th entry.
-const BEFORE_CRASH: u64 = 896;
+/// How many entries after a sync of the mutant the crash comes: some, which are acknowledged and lost,
+/// and long before the next sync, however late the crash is.
+const ENTRIES_UNSYNCED: RangeInclusive<u64> = ENTRIES_PER_SYNC / 8..=ENTRIES_PER_SYNC / 2;
+
+/// Whether a replica of the campaign's shard is as far as that.
+fn is_between_syncs(status: &Status) -> bool {
+    let replicas = &status.shard(Cluster::shard_of(CAMPAIGN)).replicas;
+    let applied = replicas.iter().filter_map(|replica| replica.applied_index).max();
+    applied.is_some_and(|index| ENTRIES_UNSYNCED.contains(&(index % ENTRIES_PER_SYNC)))
+}
 
 async fn kill_all(mutant: Option<&str>) -> Report {
     let mut cluster = Cluster::start_with(mutant, &[]).await;
     let router = cluster.router.clone();
-    let load = loadtest(&router, "--rate 500 --duration 8s --campaign-prefix crash");
+    // So slow that the moment between two syncs lasts for several looks.
+    let load = loadtest(&router, "--rate 200 --duration 8s --campaign-prefix crash");
     let crash = async {
-        until_issued(&cluster, CAMPAIGN, BEFORE_CRASH).await;
+        cluster.status("the moment for a crash", false, is_between_syncs).await;
         cluster.kill_all();
         for node in 1..=3 {
             cluster.restart(node);

@@ -1,8 +1,9 @@
 //! The payload of a code as FF1 computes with it.
 //!
 //! Crate `fpe` computes with numerals of any number in allocated big integers. Nine numerals of
-//! radix 89 fit machine words, which takes a third of the time and no allocation: a code is made
-//! for every coupon, inside apply. The cipher itself (rounds, AES, key schedule) is the crate's.
+//! radix 89 fit machine words, which takes a third of the time and no allocation: routers make a
+//! code for every coupon that they answer with. The cipher itself (rounds, AES, key schedule) is the
+//! crate's.
 
 use fpe::ff1::{NumeralString, Operations};
 

@@ -28,6 +28,8 @@ pub(crate) struct Faults {
     pub(crate) unavailable: u32,
     /// How many attempts of each request are carried out and never answered.
     pub(crate) lost: u32,
+    /// How many attempts of each request are carried out and answered that nothing was done.
+    pub(crate) denied: u32,
     /// How long each call takes.
     pub(crate) takes: Duration,
     /// From when to when nothing is answered, since the router began.
@@ -170,6 +172,9 @@ impl FakeRouter {
         let answer = self.apply(request);
         if attempt <= self.faults.unavailable + self.faults.lost {
             std::future::pending::<()>().await;
+        }
+        if attempt <= self.faults.denied {
+            return Err(refusal(Code::Unavailable, "NO_LEADER", &[]));
         }
         answer
     }

@@ -22,6 +22,25 @@ async fn a_call_is_repeated_with_its_id() {
     }
 }
 
+/// What is recorded is the attempt that can have had an effect; who observes learns how long the call
+/// took.
+#[tokio::test(start_paused = true)]
+async fn a_refused_attempt_is_no_part_of_what_is_recorded() {
+    let router = FakeRouter::new(Faults { unavailable: 2, ..Faults::default() });
+    let test = LoadTest::over(vec![router.connect().await], open(50, 1)).await.unwrap();
+    let (seen, waits) = std::sync::mpsc::channel();
+    let test = test.observed_by(Box::new(move |observed| {
+        let waited = observed.operation.invoked - observed.sent;
+        seen.send(Duration::from_nanos(waited)).unwrap();
+    }));
+    drop(test.run(std::future::pending()).await.unwrap());
+    // Two pauses, of 20 and 40 ms, of which up to half is left out.
+    let pauses = Duration::from_millis(30)..Duration::from_millis(65);
+    let waits: Vec<Duration> = waits.iter().collect();
+    assert_eq!(waits.len(), 50);
+    assert!(waits.iter().all(|waited| pauses.contains(waited)), "{waits:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_asked_for_again() {
     let router = FakeRouter::new(Faults { lost: 1, ..Faults::default() });
@@ -59,7 +78,7 @@ async fn nothing_is_repeated_when_the_load_is_stopped() {
     let stop = tokio::time::sleep(Duration::from_secs(2));
     let (judged, report) = router.test_until(options, stop).await;
     assert!(judged.is_ok(), "{}", judged.verdict);
-    assert_eq!((report.issued, report.unknown), (0, report.sent));
+    assert_eq!((report.issued, report.unknown, report.errors), (0, 0, report.sent));
     assert_eq!(report.answers["NO_LEADER"], report.sent);
 }
 

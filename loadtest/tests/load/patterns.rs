@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coupon_checker::Outcome;
-use coupon_loadtest::{Bottleneck, Options, Pattern, Popularity, Target};
+use coupon_loadtest::{Bottleneck, LoadTest, Options, Pattern, Popularity, Target};
 
 use crate::fake_router::{FakeRouter, Faults};
 
@@ -130,6 +130,17 @@ async fn load_can_be_stopped() {
     assert!(judged.is_ok(), "{}", judged.verdict);
     assert!(report.was_stopped);
     assert_eq!((report.issued, report.unsent), (101, 0));
+}
+
+/// More nanoseconds than 64 bits hold, from some moment on.
+#[tokio::test(start_paused = true)]
+async fn no_load_is_too_long() {
+    let router = FakeRouter::new(Faults::default());
+    let options = open(100, 1_000 * 365 * 86_400);
+    let test = LoadTest::over(vec![router.connect().await], options).await.unwrap();
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let recording = test.run(tokio::time::sleep(Duration::from_millis(1_005))).await.unwrap();
+    assert_eq!(recording.issued(), 101);
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,6 +36,37 @@ async fn an_early_start_is_found() {
     assert!(!judged.is_ok());
 }
 
+/// Meanwhile others were given coupons, so that those of a second attempt come too late.
+#[tokio::test(start_paused = true)]
+async fn coupons_that_were_denied_are_out_of_order() {
+    for batch in [None, Some(5)] {
+        let router = FakeRouter::new(Faults { denied: 1, ..Faults::default() });
+        let (judged, report) = router.test(Options { batch, ..open(1_000, 1) }).await;
+        assert_eq!((report.issued, router.issued()), (1_000, 1_000));
+        assert!(judged.verdict.found(Check::Order) > 0, "{}", judged.verdict);
+        assert!(!judged.is_ok() && !report.is_ok);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn coupons_that_are_always_denied_are_phantoms() {
+    let router = FakeRouter::new(Faults { denied: 1_000, ..Faults::default() });
+    let give_up_after = Duration::from_secs(1);
+    let (judged, report) = router.test(Options { give_up_after, ..open(50, 1) }).await;
+    assert_eq!((report.unknown, report.errors, router.issued()), (0, 50, 50));
+    assert_eq!(judged.verdict.found(Check::Phantoms), 50, "{}", judged.verdict);
+}
+
+/// What is said of an attempt that got no answer is not said of the call.
+#[tokio::test(start_paused = true)]
+async fn a_denial_after_a_lost_answer_says_nothing() {
+    let router = FakeRouter::new(Faults { lost: 1, denied: 2, ..Faults::default() });
+    let attempt_timeout = Duration::from_millis(300);
+    let (judged, report) = router.test(Options { attempt_timeout, ..open(50, 1) }).await;
+    assert!(judged.is_ok(), "{}", judged.verdict);
+    assert_eq!((report.issued, report.retries), (50, 100));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_saved_history_gets_the_same_verdict() {
     let router = FakeRouter::new(Faults { oversells: true, ..Faults::default() });
