@@ -27,6 +27,8 @@ pub struct Asked {
     /// The number of the router that was asked.
     pub router: u64,
     /// When it was sent for the first time.
+    pub sent: u64,
+    /// When the first attempt began that may have had an effect.
     pub invoked: u64,
     /// When it was answered or given up.
     pub returned: u64,
@@ -40,7 +42,7 @@ impl Asked {
     /// What an observer of the load is told; `None` if that is no call for a coupon.
     #[must_use]
     pub fn of(observed: &Observed<'_>, shard: u32) -> Option<Self> {
-        let Observed { operation, router, attempts, .. } = *observed;
+        let Observed { operation, router, attempts, sent, .. } = *observed;
         if !matches!(operation.call, Call::Issue { .. }) {
             return None;
         }
@@ -59,6 +61,7 @@ impl Asked {
         Some(Self {
             shard,
             router: u64::try_from(router).map_or(u64::MAX, |router| router + 1),
+            sent,
             invoked: operation.invoked,
             returned: operation.returned,
             attempts,

@@ -103,13 +103,13 @@ pub fn effects(incidents: &[Incident], successes: &Successes, calls: &[Asked]) -
     let mut effects: Vec<Effect> = incidents.iter().map(of).collect();
     for call in calls {
         // Incidents do not overlap, so that those of a call are side by side.
-        let first = incidents.partition_point(|one| one.times.until <= call.invoked);
+        let first = incidents.partition_point(|one| one.times.until <= call.sent);
         let later = incidents.iter().zip(&mut effects).skip(first);
         for (_, effect) in later.take_while(|(one, _)| one.times.began <= call.returned) {
             effect.failed += u64::from(call.ending == Ending::Failed);
             effect.unknown += u64::from(call.ending == Ending::Unknown);
             effect.repeated += u64::from(call.attempts > 1);
-            effect.slowest = effect.slowest.max(call.returned.saturating_sub(call.invoked));
+            effect.slowest = effect.slowest.max(call.returned.saturating_sub(call.sent));
         }
     }
     effects
@@ -141,7 +141,7 @@ pub(crate) mod tests {
     }
 
     fn call(invoked: u64, returned: u64, attempts: u32, ending: Ending) -> Asked {
-        Asked { shard: 1, router: 1, invoked, returned, attempts, ending }
+        Asked { shard: 1, router: 1, sent: invoked, invoked, returned, attempts, ending }
     }
 
     fn issued(invoked: u64) -> (u32, Success) {

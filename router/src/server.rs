@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use coupon_proto::v1;
 use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
+use futures::StreamExt as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -203,7 +204,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            TcpIncoming::from(listener).with_nodelay(Some(true)).then(pause_when_refused),
             // A dropped handle stops the server as well.
             async { stopped.await.unwrap_or(()) },
         );
@@ -230,6 +231,19 @@ async fn announce(directory: Directory, health: HealthReporter) -> Infallible {
     directory.first().await;
     set_health(&health, ServingStatus::Serving).await;
     std::future::pending().await
+}
+
+/// The pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Passes on what was accepted. A connection that cannot be, above all for want of file descriptors, is
+/// there again at once, and asking for it again and again would take the whole thread.
+async fn pause_when_refused<T>(accepted: std::io::Result<T>) -> std::io::Result<T> {
+    if let Err(error) = &accepted {
+        tracing::warn!(%error, "a connection was not accepted");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+    accepted
 }
 
 /// Sets the health of the router as a whole and of its services.

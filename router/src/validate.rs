@@ -126,6 +126,10 @@ pub(crate) fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault
         PER_RECIPIENT_LIMIT_MAX.into(),
     );
     let start_micros = check.time("start_time", request.start_time.as_ref());
+    if start_micros == Some(0) {
+        // At 0 it would mean "at once" further on.
+        check.fail("start_time", "must be after 1970-01-01T00:00:00Z");
+    }
     let end_micros = check.time("end_time", request.end_time.as_ref());
     if let Some(end) = end_micros
         && end <= start_micros.unwrap_or(0)

@@ -447,9 +447,12 @@ impl FrameWriter<'_> {
 
 /// A fault of the file system, except that a file which ends too early is a damaged one.
 fn unless_short(path: &Path) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
-    move |error| match error.kind() {
-        ErrorKind::UnexpectedEof => StorageError::corrupt("snapshot", "it ends too early"),
-        _ => StorageError::io(path)(error),
+    move |error| {
+        if error.kind() == ErrorKind::UnexpectedEof {
+            StorageError::corrupt("snapshot", "it ends too early")
+        } else {
+            StorageError::io(path)(error)
+        }
     }
 }
 

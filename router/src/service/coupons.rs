@@ -205,6 +205,10 @@ impl Listing for Found {
             cursor.after_campaign_id.clone_from(&last.campaign_id);
             cursor.after_sequence = last.coupon.as_ref().map_or(0, |coupon| coupon.sequence);
         }
+        if !response.searched_campaign_id.is_empty() {
+            cursor.after_campaign_id.clone_from(&response.searched_campaign_id);
+            cursor.after_sequence = u64::MAX;
+        }
         let now = response.log_time_micros;
         let coupons = response.coupons.into_iter();
         let shown = coupons.map(|found| {
