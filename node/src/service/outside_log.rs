@@ -40,7 +40,8 @@ pub(super) fn screen(storage: &Storage, owner: Owner, submission: Submission) ->
         // A caller that went away needs no answer.
         let _ = caller.send(all.collect());
     });
-    Submission { leadership: submission.leadership, commands: proposed, replies }
+    let (leadership, bytes) = (submission.leadership, submission.bytes);
+    Submission { leadership, commands: proposed, bytes, replies }
 }
 
 /// What speaks against a command in the applied state.
