@@ -1,8 +1,8 @@
 //! Digests of what a replica holds. Replicas of a shard at the same index have the same ones.
 //!
-//! - A [`RowSum`] is made of all rows, and so costs a look at all of them: for snapshots, and for people
+//! - A `RowSum` is made of all rows, and so costs a look at all of them: for snapshots, and for people
 //!   who ask.
-//! - A [`RunningDigest`] is made of all that was ever written, as it is written, and is kept with the
+//! - A `RunningDigest` is made of all that was ever written, as it is written, and is kept with the
 //!   state. It costs a hash of every row once, so that replicas can compare themselves all the time.
 
 use sha2::{Digest as _, Sha256};
