@@ -37,7 +37,7 @@ pub struct RaftOptions {
     pub election_timeout: Duration,
     /// A snapshot is built after so many entries...
     pub snapshot_entries: u64,
-    /// ...or after so many bytes of them.
+    /// ...or after so many bytes of them, but not fewer than the last snapshot has.
     pub snapshot_bytes: u64,
     /// So many entries before the last snapshot are kept, for followers that were away for a while;
     /// fewer where they take more than `snapshot_bytes`.

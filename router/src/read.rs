@@ -162,6 +162,10 @@ impl Backend {
                     }
                     Err(status) => status,
                 };
+                if status.code() == tonic::Code::ResourceExhausted {
+                    // It leads, and has as many exports under way as it takes on.
+                    return Err(Fault::Unanswered(Unanswered::Overloaded));
+                }
                 if !retry::read_is_retriable(status.code()) {
                     tracing::error!(
                         %shard, %node, code = ?status.code(), message = status.message(),

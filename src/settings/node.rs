@@ -76,7 +76,7 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot_entries: Option<u64>,
-    /// ... or after so many bytes of them [default: 268435456]
+    /// ... or after so many bytes of them, but not fewer than the last snapshot has [default: 268435456]
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot_bytes: Option<u64>,

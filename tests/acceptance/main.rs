@@ -7,6 +7,7 @@ mod demo;
 mod failover;
 mod loadtest;
 mod quick_restart;
+mod quorum;
 mod restart;
 mod stale_leader;
 // Other tests use the rest of it.

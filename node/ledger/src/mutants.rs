@@ -29,8 +29,8 @@ pub enum Mutant {
     /// The leader looks at the limit per recipient before it proposes, the ledger does not. Found as
     /// `limit`.
     LimitOutsideLog,
-    /// Replicas read the clock when they apply an entry, instead of the time in it. Found as
-    /// `replicas`.
+    /// Replicas read the clock when they apply an entry, instead of the time in it. Found by a
+    /// replica, which stops.
     ClockReadAtApply,
     /// A campaign starts a moment early. Found by the times of the coupons themselves.
     StartsEarly,

@@ -1,7 +1,7 @@
 //! The calling side of Raft between nodes.
 //!
 //! A node keeps a few channels to each peer, shared by all shards: one for replication, one for
-//! heartbeats and votes, one for snapshots, so that no large transfer delays a heartbeat; and one for
+//! heartbeats and votes, one for snapshots, so that no large transfer delays a heartbeat; and two for
 //! what it passes on for routers.
 //! Replication is one ordered, pipelined stream for each pair of replicas.
 
@@ -50,6 +50,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Flow-control windows large enough for a few batches, so that they never wait for an update.
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// The same for one stream of coupons: as many as a node sends at a time fit into the connection's.
+const EXPORT_WINDOW_BYTES: u32 = 512 << 10;
 /// How long a peer may take to accept a replication stream: several ways there and back over a bad
 /// network, since each failure costs a pause.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -71,6 +73,8 @@ pub enum Lane {
     Snapshot,
     /// Calls of routers that cannot reach the peer themselves.
     Forward,
+    /// Their streams of coupons, which may be read slowly.
+    ForwardExports,
 }
 
 /// The channels to all peers. Clones share them.
@@ -98,6 +102,12 @@ impl Peers {
         if let Some(channel) = channels.get(&(address.clone(), lane)) {
             return Some(channel.clone());
         }
+        let stream_window = match lane {
+            Lane::ForwardExports => EXPORT_WINDOW_BYTES,
+            Lane::Replication | Lane::Control | Lane::Snapshot | Lane::Forward => {
+                STREAM_WINDOW_BYTES
+            }
+        };
         let channel = Endpoint::from_shared(format!("http://{address}"))
             .ok()?
             .connect_timeout(CONNECT_TIMEOUT)
@@ -105,7 +115,7 @@ impl Peers {
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_stream_window_size(stream_window)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .connect_lazy();
         channels.insert((address, lane), channel.clone());
@@ -229,11 +239,7 @@ impl Network {
         file: SnapshotFile,
     ) -> Result<SnapshotResponse<TypeConfig>, RpcError> {
         let mut client = self.client(Lane::Snapshot)?;
-        let (path, shard) = (file.path.clone(), self.shard);
-        let whole = tokio::task::spawn_blocking(move || snapshot::is_whole(&path, shard)).await;
-        if !whole.map_err(unreachable)? {
-            return Err(unreachable("the snapshot was damaged; the next one is sent"));
-        }
+        let path = file.path.clone();
         let opened = tokio::fs::File::open(&file.path).await.map_err(unreachable)?;
         let first = pb::InstallSnapshotRequest {
             envelope: self.envelope(),
@@ -254,7 +260,19 @@ impl Network {
         });
         let mut call = tonic::Request::new(stream::iter([first]).chain(parts));
         call.set_timeout(SNAPSHOT_TIMEOUT);
-        let answer = client.install_snapshot(call).await.map_err(unreachable)?.into_inner();
+        let answer = match client.install_snapshot(call).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => {
+                if status.code() == tonic::Code::DataLoss {
+                    // Damaged on the way, or here already: that file would be sent for ever.
+                    let shard = self.shard;
+                    let checked =
+                        tokio::task::spawn_blocking(move || snapshot::is_whole(&path, shard));
+                    checked.await.map_err(unreachable)?;
+                }
+                return Err(unreachable(status));
+            }
+        };
         let vote = answer.vote.as_ref().map(vote_from_pb).ok_or_else(|| unreachable("no vote"))?;
         Ok(SnapshotResponse::new(vote))
     }

@@ -1,6 +1,6 @@
 //! How far a replica has come, and what it held there.
 //!
-//! A leader says in every entry what it held at the last index it had applied, and whoever applies the
+//! The leader of a data shard says in every entry of commands what it held at the last index it had applied, and whoever applies the
 //! entry compares that with what it held there itself. Replicas apply the same entries to the same state,
 //! so a difference means that one of them has gone wrong, and nobody knows which: the one that notices
 //! must not go on.

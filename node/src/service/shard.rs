@@ -39,7 +39,7 @@ const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the leader may take to open a stream that is passed on to it. Less than a router waits, so
 /// that the router learns who did not answer.
 const FORWARD_TIMEOUT: Duration = Duration::from_millis(300);
-/// How many such messages may wait for the router.
+/// How many messages of a stream of coupons may wait for the router.
 const STREAM_PAGES_MAX: usize = 4;
 /// How long a stream of coupons waits for a router that does not take them. Until then it holds a
 /// thread and a view of the state.
@@ -84,7 +84,7 @@ impl ShardEndpoint {
         Self { registry, storage, clock, peers, stopping, exports, reads }
     }
 
-    fn place(&self, shard_id: u32, forward: bool) -> Result<Place, Status> {
+    fn place(&self, shard_id: u32, forward: bool, lane: Lane) -> Result<Place, Status> {
         let replica = self.replica(shard_id)?;
         if !forward || replica.group.is_leader() {
             // Reads would assure the followers that this node leads, as heartbeats do.
@@ -96,7 +96,7 @@ impl ShardEndpoint {
             };
         }
         let leader = replica.group.leader_node();
-        let channel = leader.and_then(|leader| self.peers.channel(leader, Lane::Forward));
+        let channel = leader.and_then(|leader| self.peers.channel(leader, lane));
         let channel = channel.ok_or_else(|| super::status::not_leader(None))?;
         let client = ShardServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -157,7 +157,7 @@ impl ShardService for ShardEndpoint {
         else {
             return Err(malformed(&Malformed("hello")));
         };
-        let replica = match self.place(hello.shard_id, hello.forward)? {
+        let replica = match self.place(hello.shard_id, hello.forward, Lane::Forward)? {
             Place::Here(replica) => replica,
             Place::Leader(mut client) => {
                 let hello = pb::RouterHello { forward: false, ..hello };
@@ -191,7 +191,7 @@ impl ShardService for ShardEndpoint {
         request: Request<pb::ReadRequest>,
     ) -> Result<Response<pb::ReadResponse>, Status> {
         let request = request.into_inner();
-        let replica = match self.place(request.shard_id, request.forward)? {
+        let replica = match self.place(request.shard_id, request.forward, Lane::Forward)? {
             Place::Here(replica) => replica,
             Place::Leader(mut client) => {
                 let request = pb::ReadRequest { forward: false, ..request };
@@ -219,7 +219,7 @@ impl ShardService for ShardEndpoint {
         request: Request<pb::StreamCouponsRequest>,
     ) -> Result<Response<Self::StreamCouponsStream>, Status> {
         let request = request.into_inner();
-        let replica = match self.place(request.shard_id, request.forward)? {
+        let replica = match self.place(request.shard_id, request.forward, Lane::ForwardExports)? {
             Place::Here(replica) => replica,
             Place::Leader(mut client) => {
                 let request = pb::StreamCouponsRequest { forward: false, ..request };

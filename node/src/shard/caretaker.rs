@@ -37,8 +37,8 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(100);
 const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// A leader that is not the preferred one stays at least so long, lest leadership flaps.
 const LEADER_AGE_MIN: Duration = Duration::from_secs(5);
-/// The pause after leadership should have been handed over, before that is tried again. It doubles with
-/// every failure, since an attempt holds up the shard.
+/// The pause after leadership should have been handed over, before that is tried again. Where it is only
+/// that another replica is preferred, it doubles with every failure, since an attempt holds up the shard.
 const TRANSFER_PAUSE: Duration = Duration::from_secs(5);
 /// It grows no longer than this.
 const TRANSFER_PAUSE_MAX: Duration = Duration::from_mins(5);
@@ -74,6 +74,7 @@ pub async fn run(around: Surroundings, replica: Replica) {
         pause_until: Instant::now(),
         transfer_pause: TRANSFER_PAUSE,
         transfer_pause_until: Instant::now(),
+        leave_pause_until: Instant::now(),
         preferred: (0, None),
         snapshot_bytes: 0,
         first_map_proposed: false,
@@ -106,6 +107,8 @@ struct Caretaker {
     pause_until: Instant,
     transfer_pause: Duration,
     transfer_pause_until: Instant,
+    /// When leadership may next be handed over because the clock is off.
+    leave_pause_until: Instant,
     /// The preferred leader by the map of a version: all shards have to be looked at to find it.
     preferred: (u64, Option<ReplicaId>),
     snapshot_bytes: u64,
@@ -145,10 +148,16 @@ impl Caretaker {
                 false => tracing::info!(shard = %self.shard, "a quorum answers again"),
             }
         }
-        let leading_since = *self.leading_since.get_or_insert_with(Instant::now);
         let now = Instant::now();
+        let leading_since = *self.leading_since.get_or_insert_with(|| {
+            self.transfer_pause = TRANSFER_PAUSE;
+            now
+        });
         if !trusted {
-            self.hand_over(now, None).await;
+            if now >= self.leave_pause_until {
+                self.hand_over(None).await;
+                self.leave_pause_until = Instant::now() + TRANSFER_PAUSE;
+            }
             return Ok(());
         }
         if now < self.pause_until {
@@ -165,10 +174,18 @@ impl Caretaker {
             self.preferred = (map.version, map.preferred_leader(self.shard));
         }
         let preferred = self.preferred.1;
-        if now.duration_since(leading_since) >= LEADER_AGE_MIN
-            && preferred.is_some_and(|preferred| preferred != self.group.owner.replica)
+        if let Some(preferred) = preferred
+            && now.duration_since(leading_since) >= LEADER_AGE_MIN
+            && now >= self.transfer_pause_until
+            // One that is away holds nothing up, and need not be tried.
+            && self.group.responsive_voters().iter().any(|(id, _)| *id == preferred)
         {
-            self.hand_over(now, preferred).await;
+            self.transfer_pause = if self.hand_over(Some(preferred)).await {
+                TRANSFER_PAUSE
+            } else {
+                (self.transfer_pause * 2).min(TRANSFER_PAUSE_MAX)
+            };
+            self.transfer_pause_until = Instant::now() + self.transfer_pause;
         }
         Ok(())
     }
@@ -206,7 +223,8 @@ impl Caretaker {
             command: Some(pb::command::Command::AdoptRing(adopt)),
             deadline_micros: 0,
         };
-        let entry = pb::CommandEntry { log_time_micros, commands: vec![command], reached: None };
+        let reached = self.group.reached.last();
+        let entry = pb::CommandEntry { log_time_micros, commands: vec![command], reached };
         self.group.propose_and_wait(Proposal(Bytes::from(entry.encode_to_vec()))).await?;
         Ok(())
     }
@@ -281,19 +299,10 @@ impl Caretaker {
     }
 
     /// Hands leadership to `to`, or to any other voter, if that can be done without an election
-    /// timeout.
-    async fn hand_over(&mut self, now: Instant, to: Option<ReplicaId>) {
-        if now < self.transfer_pause_until {
-            return;
-        }
+    /// timeout. Returns whether it was.
+    async fn hand_over(&self, to: Option<ReplicaId>) -> bool {
         let distrusted = self.around.clock.verdict().distrusted_peers;
-        let pause = if hand_over(&self.replica, to, &distrusted).await {
-            TRANSFER_PAUSE
-        } else {
-            (self.transfer_pause * 2).min(TRANSFER_PAUSE_MAX)
-        };
-        self.transfer_pause = pause;
-        self.transfer_pause_until = Instant::now() + pause;
+        hand_over(&self.replica, to, &distrusted).await
     }
 
     /// How large the last snapshot is. The log may grow as large before there is another one, so that
@@ -310,11 +319,8 @@ impl Caretaker {
         let appended = self.group.appended_bytes();
         let options = &self.around.options;
         let grown = appended.saturating_sub(self.snapshot_bytes);
-        let by_bytes = grown >= options.snapshot_bytes;
-        if behind > 0
-            && (by_bytes || behind >= options.snapshot_entries)
-            && grown >= self.last_snapshot_bytes()
-        {
+        let by_bytes = grown >= options.snapshot_bytes && grown >= self.last_snapshot_bytes();
+        if behind > 0 && (by_bytes || behind >= options.snapshot_entries) {
             // openraft counts the entries it keeps, whatever their size. Large ones are not kept
             // for longer than until the next snapshot.
             if let Some(last) = metrics.snapshot.filter(|_| by_bytes) {

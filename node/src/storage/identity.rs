@@ -17,7 +17,7 @@ use rocksdb::WriteBatch;
 use super::{Storage, StorageError, keys};
 
 /// The version of the directory's layout that this program reads and writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +57,9 @@ pub enum IdentityError {
         /// What is there instead.
         found: &'static str,
     },
-    /// The directory was written by a newer program.
+    /// The directory was written by a newer program, or by one from before the first release.
     #[error("the data directory {} has layout version {found}; this program knows {VERSION}", dir.display())]
-    NewerVersion {
+    OtherVersion {
         /// The directory.
         dir: PathBuf,
         /// Its version.
@@ -100,8 +100,8 @@ impl Identity {
             Err(error) => return Err(StorageError::io(&path)(error).into()),
         };
         let dir = dir.to_owned();
-        if record.version > VERSION {
-            return Err(IdentityError::NewerVersion { dir, found: record.version });
+        if record.version != VERSION {
+            return Err(IdentityError::OtherVersion { dir, found: record.version });
         }
         if record.node_id != node.get() {
             let (found, wanted) = (record.node_id, node.get());

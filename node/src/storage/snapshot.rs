@@ -30,7 +30,7 @@ use super::view::generation_from;
 use super::{Storage, StorageError, fatal};
 
 const MAGIC: &[u8; 8] = b"CPNSNAP\x01";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How many bytes of rows make a chunk: enough that framing costs nothing, little enough that
 /// memory stays flat.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -86,7 +86,10 @@ pub fn build(storage: &Storage, owner: Owner) -> Result<SnapshotFile, StorageErr
     let rows = Rows::of(storage, owner)?;
     let header = rows.header()?;
     let dir = storage.snapshot_dir();
-    let temporary = dir.join(format!("{}building", owner.file_prefix()));
+    // Of its own, since another one may be under way: one that is due, and one that replaces a damaged
+    // file.
+    let name = format!("{}building-{}", owner.file_prefix(), uuid::Uuid::new_v4());
+    let temporary = dir.join(name);
     let path = snapshot_path(storage, owner, &header);
     let file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
     let mut frames = FrameWriter { file: BufWriter::new(file), path: &temporary };
@@ -156,10 +159,13 @@ pub fn is_whole(path: &Path, shard: ShardId) -> bool {
     }
 }
 
-/// Removes a damaged file.
+/// Removes a damaged file, unless somebody else has.
 fn discard(path: &Path) -> Result<(), StorageError> {
     tracing::warn!(file = %path.display(), "a snapshot is damaged; it is removed");
-    std::fs::remove_file(path).map_err(StorageError::io(path))
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(StorageError::io(path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// How large the newest file of a replica is; 0 without one.
