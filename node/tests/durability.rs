@@ -272,7 +272,7 @@ async fn a_snapshot_is_never_ahead_of_the_state_it_was_made_of() {
     machine.install_snapshot(&own.meta, own.snapshot).await.unwrap();
     assert_eq!(machine.applied_state().await.unwrap().0, last);
     let kept = machine.get_current_snapshot().await.unwrap().unwrap();
-    assert!(snapshot::is_whole(&kept.snapshot.path, owner().shard));
+    assert!(snapshot::keep_if_whole(&kept.snapshot.path, owner().shard));
     assert_eq!(issued(&storage), 58);
 }
 
@@ -293,13 +293,13 @@ async fn a_damaged_snapshot_file_is_made_anew_where_the_log_needs_one() {
         let in_the_body = bytes.len() / 2;
         bytes[in_the_body] ^= 1;
         std::fs::write(&built.path, &bytes).unwrap();
-        assert!(!snapshot::is_whole(&built.path, owner().shard), "it would be sent for ever");
+        assert!(!snapshot::keep_if_whole(&built.path, owner().shard), "it would be sent for ever");
         std::fs::write(&built.path, &bytes[..20]).unwrap();
         let current = machine.get_current_snapshot().await.unwrap();
         assert_eq!(current.is_some(), purged);
         if let Some(current) = current {
             assert_eq!(current.meta.last_log_id, Some(log_id(59)));
-            assert!(snapshot::is_whole(&current.snapshot.path, owner().shard));
+            assert!(snapshot::keep_if_whole(&current.snapshot.path, owner().shard));
         }
     }
 }

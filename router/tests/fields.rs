@@ -32,6 +32,7 @@ const CREATE: &[Spoiled<CreateCampaignRequest>] = &[
     ("quota", |r| r.quota = -1),
     ("quota", |r| r.quota = 1_000_000_001),
     ("start_time", |r| r.start_time = at(-1, 0)),
+    ("start_time", |r| r.start_time = at(0, 0)),
     ("start_time", |r| r.start_time = at(1, 1_000_000_000)),
     ("start_time", |r| r.start_time = at(253_402_300_800, 0)),
     ("end_time", |r| r.end_time = at(-1, 0)),

@@ -6,12 +6,11 @@ mod crash;
 mod demo;
 mod failover;
 mod loadtest;
+mod lost_tail;
 mod quick_restart;
 mod quorum;
 mod restart;
 mod stale_leader;
-// Other tests use the rest of it.
-#[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;
 mod unanswered;

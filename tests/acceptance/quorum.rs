@@ -16,6 +16,7 @@ async fn a_leader_without_quorum_is_shown_as_none() {
         cluster.log_of(leader).contains("no quorum answers this leader").then_some(())
     })
     .await;
+    assert_eq!(cluster.ended_by_itself(), None);
     others.iter().for_each(|id| cluster.restart(*id));
     cluster.whole().await;
 }

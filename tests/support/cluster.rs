@@ -168,6 +168,11 @@ impl Cluster {
         ended.next()
     }
 
+    /// A node's data directory.
+    pub(crate) fn data_of(&self, node_id: u64) -> &std::path::Path {
+        &self.node(node_id).data
+    }
+
     /// What a node logged.
     pub(crate) fn log_of(&self, node_id: u64) -> String {
         std::fs::read_to_string(&self.node(node_id).log).unwrap_or_default()

@@ -298,10 +298,11 @@ impl Group {
     /// When this replica does not lead, or the outcome is not known.
     pub async fn propose_and_wait(&self, proposal: Proposal) -> Result<Applied, GroupError> {
         let leadership = self.leadership()?;
-        let outcome = self.propose(proposal, leadership).await?;
-        match outcome.await {
-            Ok(Ok(response)) => Ok(response.data),
-            Ok(Err(_)) | Err(_) => Err(GroupError::OutcomeUnknown(self.owner.shard)),
+        let written = self.propose(proposal, leadership).await?;
+        match written.await.map_or(WriteOutcome::Unknown, outcome) {
+            WriteOutcome::Applied(applied) => Ok(applied),
+            WriteOutcome::NotAppended => Err(self.not_leader()),
+            WriteOutcome::Unknown => Err(GroupError::OutcomeUnknown(self.owner.shard)),
         }
     }
 

@@ -34,6 +34,7 @@ const TAIL_BYTES_MAX: usize = 4 << 20;
 /// How many bytes of entries one read returns at most (always at least one entry), which bounds
 /// what replication holds for a follower.
 const READ_BYTES_MAX: usize = 1 << 20;
+
 /// The log of one replica. Clones are readers of the same log.
 #[derive(Clone)]
 pub struct LogStore {
@@ -310,9 +311,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         let from = {
             let mut shared = self.shared.lock();
+            if Some(log_id) <= shared.purged {
+                return Ok(());
+            }
             let from = shared.purged.map_or(0, |id| id.index + 1);
             shared.drop_until(log_id.index);
-            shared.purged = shared.purged.max(Some(log_id));
+            shared.purged = Some(log_id);
             shared.last = shared.last.max(Some(log_id));
             from
         };

@@ -49,9 +49,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Flow-control windows large enough for a few batches, so that they never wait for an update.
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// The same for one stream of coupons: as many as a node sends at a time fit into the connection's.
-const EXPORT_WINDOW_BYTES: u32 = 512 << 10;
+pub(crate) const EXPORT_WINDOW_BYTES: u32 = 512 << 10;
 /// How long a peer may take to accept a replication stream: several ways there and back over a bad
 /// network, since each failure costs a pause.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -267,7 +267,7 @@ impl Network {
                     // Damaged on the way, or here already: that file would be sent for ever.
                     let shard = self.shard;
                     let checked =
-                        tokio::task::spawn_blocking(move || snapshot::is_whole(&path, shard));
+                        tokio::task::spawn_blocking(move || snapshot::keep_if_whole(&path, shard));
                     checked.await.map_err(unreachable)?;
                 }
                 return Err(unreachable(status));

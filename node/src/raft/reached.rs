@@ -1,9 +1,9 @@
 //! How far a replica has come, and what it held there.
 //!
-//! The leader of a data shard says in every entry of commands what it held at the last index it had applied, and whoever applies the
-//! entry compares that with what it held there itself. Replicas apply the same entries to the same state,
-//! so a difference means that one of them has gone wrong, and nobody knows which: the one that notices
-//! must not go on.
+//! The leader of a data shard says in every entry of commands what it held at the last index it had
+//! applied, and whoever applies the entry compares that with what it held there itself. Replicas apply
+//! the same entries to the same state, so a difference means that one of them has gone wrong, and nobody
+//! knows which: the one that notices must not go on.
 //!
 //! What was reached long ago, or before a snapshot was installed or the process started, is not kept. It
 //! needs no comparing either, since a digest that once differs differs for ever.

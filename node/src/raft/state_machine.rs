@@ -3,8 +3,8 @@
 //! Invariants:
 //! - The effects of entries, and the record that they are applied, are written in one batch; only
 //!   then is anybody told of the outcomes.
-//! - The batch needs no sync of its own: the log it came from is durable, and the two share one
-//!   write-ahead log, so what a power cut takes is applied again.
+//! - The batch needs no sync of its own: the log it came from is durable on a quorum, and shares a
+//!   write-ahead log with it here, so that what a power cut takes is applied again.
 //! - A fault while applying ends the process. So does a state that is not the leader's.
 
 use std::io;

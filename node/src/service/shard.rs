@@ -22,7 +22,9 @@ use super::status::{from_group, malformed};
 use crate::clock::TrustedClock;
 use crate::meta::wire;
 use crate::raft::group::Leadership;
-use crate::raft::network::{Lane, MESSAGE_BYTES_MAX, Peers};
+use crate::raft::network::{
+    CONNECTION_WINDOW_BYTES, EXPORT_WINDOW_BYTES, Lane, MESSAGE_BYTES_MAX, Peers,
+};
 use crate::raft::types::Malformed;
 use crate::shard::proposer::{ENTRY_COMMANDS_MAX, Submission};
 use crate::shard::registry::{OpenStream, Registry, Replica};
@@ -47,6 +49,8 @@ const STREAM_IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// How many streams of coupons may be under way. Each holds a thread and a view of the state.
 const EXPORTS_MAX: usize = 32;
+const _: () =
+    assert!(EXPORTS_MAX * EXPORT_WINDOW_BYTES as usize <= CONNECTION_WINDOW_BYTES as usize);
 /// How many reads look at the state at a time; further ones wait for their turn, as long as their callers
 /// do.
 const READS_MAX: usize = 64;

@@ -171,6 +171,16 @@ fn run<E: Display>(
 mod tests {
     use super::*;
 
+    /// Waits for a condition, a minute at most.
+    async fn until(is_so: impl Fn() -> bool) {
+        let looks = async {
+            while !is_so() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), looks).await.unwrap();
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_sync_that_hangs_is_noticed_and_one_that_returns_is_forgotten() {
         let (release, released) = std::sync::mpsc::channel::<()>();
@@ -180,14 +190,10 @@ mod tests {
             let flusher = flusher.clone();
             async move { flusher.durable().await }
         });
-        while !flusher.is_stuck() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(|| flusher.is_stuck()).await;
         assert!(!durable.is_finished());
         release.send(()).unwrap();
         durable.await.unwrap();
-        while flusher.is_stuck() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(|| !flusher.is_stuck()).await;
     }
 }

@@ -268,7 +268,7 @@ impl Store for LedgerBatch<'_> {
     }
 }
 
-/// The running digest of the state that `keys` name.
+/// The running digest of the state that `keys` name; zeros before an entry wrote anything.
 ///
 /// # Errors
 ///
@@ -278,12 +278,10 @@ pub fn running_digest(storage: &Storage, keys: &StateKeys) -> Result<Digest, Sto
         return Ok(Digest::default());
     };
     let record: pb::ShardRecord = decode("shard record", &bytes)?;
-    match record.running_digest.as_slice() {
-        [] => Ok(Digest::default()),
-        digest => digest.try_into().map_err(|_| {
-            StorageError::corrupt("running digest", format!("{} bytes", digest.len()))
-        }),
-    }
+    let digest = record.running_digest.as_slice();
+    digest
+        .try_into()
+        .map_err(|_| StorageError::corrupt("running digest", format!("{} bytes", digest.len())))
 }
 
 /// Decodes a row.

@@ -144,9 +144,9 @@ pub fn current(storage: &Storage, owner: Owner) -> Result<Option<SnapshotFile>, 
     build(storage, owner).map(Some)
 }
 
-/// Whether a file is a whole snapshot of a shard. One that is not is removed: the next one is taken from
-/// the state. A disk that fails ends the process.
-pub fn is_whole(path: &Path, shard: ShardId) -> bool {
+/// Removes a file unless it is a whole snapshot of a shard: the next one is taken from the state. Returns
+/// whether it is whole. A disk that fails ends the process.
+pub fn keep_if_whole(path: &Path, shard: ShardId) -> bool {
     let damaged = |checked: Result<SnapshotFile, StorageError>| match checked {
         Ok(_) => Ok(false),
         Err(StorageError::Corrupt { .. }) => discard(path).map(|()| true),

@@ -134,3 +134,33 @@ async fn one_cluster_is_formed_however_many_are_asked() {
     let ids = [answers.0, answers.1, answers.2].map(|answer| answer.map.unwrap().cluster_id);
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
 }
+
+#[tokio::test]
+async fn a_search_for_a_recipient_goes_on_where_an_answer_stopped() {
+    let cluster = TestCluster::start(RaftOptions::default()).await;
+    let leader = cluster.leader().await;
+    let mut session = Session::open(&cluster, leader).await.unwrap();
+    for first in [0, 600] {
+        let ids = (first..first + 600).map(|number| format!("c{number:04}"));
+        session.propose(ids.map(|id| create(&id, 1, 0, 0)).collect()).await.unwrap();
+    }
+    session.one(issue("c1199", "alice", 1)).await.unwrap();
+    let mut client = cluster.shard_client(leader).await;
+    let mut search = async |after: &str| {
+        let query = pb::ListCouponsQuery {
+            recipient: "alice".into(),
+            after_campaign_id: after.into(),
+            after_sequence: u64::MAX,
+            limit: 10,
+            ..Default::default()
+        };
+        let query = Some(pb::read_request::Query::ListCoupons(query));
+        let question = pb::ReadRequest { shard_id: SHARD, epoch: 1, query, forward: false };
+        client.read(question).await.unwrap().into_inner()
+    };
+    let first = search("").await;
+    assert_eq!((first.coupons.len(), first.more), (0, true));
+    assert_eq!(first.searched_campaign_id, "c0999");
+    let rest = search(&first.searched_campaign_id).await;
+    assert_eq!((rest.coupons.len(), rest.more), (1, false));
+}

@@ -11,6 +11,9 @@ use coupon_proto::internal::{
 /// The log time of everything.
 pub const NOW_MICROS: u64 = 1_700_000_000_000_000;
 
+/// How many campaigns one answer searches for the coupons of a recipient.
+const SEARCHED_MAX: usize = 2;
+
 /// All shards in one.
 pub struct Ledger {
     /// The epoch the shards are at.
@@ -150,7 +153,14 @@ impl Ledger {
                 }
                 let after = (query.after_campaign_id.as_str(), query.after_sequence);
                 let mut found = Vec::new();
-                for (_, record, coupons) in here {
+                let mut searched: Vec<_> =
+                    here.filter(|(_, r, _)| *r.campaign_id >= *after.0).collect();
+                if query.campaign_id.is_empty() && searched.len() > SEARCHED_MAX {
+                    searched.truncate(SEARCHED_MAX);
+                    let last = searched.last().expect("some are searched");
+                    response.searched_campaign_id = last.1.campaign_id.clone();
+                }
+                for (_, record, coupons) in searched {
                     for coupon in coupons {
                         let place = (record.campaign_id.as_str(), coupon.sequence);
                         let holder = &coupon.coupon.as_ref().expect("coupons are kept").recipient;
@@ -165,8 +175,12 @@ impl Ledger {
                         }
                     }
                 }
-                response.more = found.len() > query.limit as usize;
-                found.truncate(query.limit as usize);
+                if found.len() > query.limit as usize {
+                    response.searched_campaign_id.clear();
+                    found.truncate(query.limit as usize);
+                    response.more = true;
+                }
+                response.more |= !response.searched_campaign_id.is_empty();
                 response.coupons = found;
             }
         }
