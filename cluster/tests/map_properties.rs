@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coupon_cluster::{
-    GenesisSpec, MetaCommand, Node, NodeId, ReplicaId, ReplicaRole, ShardId, ShardMap,
+    GenesisSpec, MetaCommand, Node, NodeId, Origin, Replica, ReplicaId, ReplicaRole, ShardId,
+    ShardMap,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError};
@@ -11,8 +12,10 @@ use proptest::test_runner::{RngSeed, TestCaseError};
 /// A step of a history. Those that pick something do so of the map as it is when they come.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A node registers, with one of few addresses and stores so that they clash.
-    Register { node: u64, address: u8, store: u8 },
+    /// A node registers, with one of few stores and starts so that they clash, as new or as a member.
+    Register { node: u64, store: u8, start: u8, member: bool },
+    /// A node is to leave.
+    Remove { node: u64, only_unused: bool },
     /// The joining replica picked has joined; of the leaving ones in its shard, those at even
     /// places or all are reported removed.
     Join { pick: prop::sample::Index, all: bool },
@@ -24,8 +27,10 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => (1u64..=6, 0u8..8, 0u8..20)
-            .prop_map(|(node, address, store)| Step::Register { node, address, store }),
+        4 => (1u64..=6, 0u8..20, 0u8..4, any::<bool>())
+            .prop_map(|(node, store, start, member)| Step::Register { node, store, start, member }),
+        1 => (1u64..=6, any::<bool>())
+            .prop_map(|(node, only_unused)| Step::Remove { node, only_unused }),
         4 => (any::<prop::sample::Index>(), any::<bool>())
             .prop_map(|(pick, all)| Step::Join { pick, all }),
         2 => (0u32..6, 0u64..40, prop::collection::vec(0u64..40, 0..3))
@@ -37,7 +42,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn genesis() -> ShardMap {
     let node = |id| {
-        let node = Node { address: format!("address-{id}"), store_id: format!("store-{id}") };
+        let node = Node {
+            address: format!("address-{id}"),
+            store_id: format!("store-{id}"),
+            start_id: "start-0".into(),
+        };
         (NodeId::new(id).expect("not 0"), node)
     };
     ShardMap::genesis(GenesisSpec {
@@ -52,28 +61,35 @@ fn genesis() -> ShardMap {
 
 fn command(map: &ShardMap, step: &Step) -> Option<MetaCommand> {
     match step {
-        Step::Register { node, address, store } => Some(MetaCommand::RegisterNode {
+        Step::Register { node, store, start, member } => Some(MetaCommand::RegisterNode {
             id: NodeId::new(*node).expect("not 0"),
             node: Node {
-                address: format!("address-{address}"),
+                address: "anywhere".into(),
                 store_id: format!("store-{store}"),
+                start_id: format!("start-{start}"),
             },
-            was_member: false,
+            starts: (0..*start).map(|start| format!("start-{start}")).collect(),
+            origin: if *member { Origin::Member } else { Origin::New },
+        }),
+        Step::Remove { node, only_unused } => Some(MetaCommand::RemoveNode {
+            id: NodeId::new(*node).expect("not 0"),
+            only_unused: *only_unused,
         }),
         Step::Join { pick, all } => {
-            let with_role = |role| {
+            let found = |is_it: fn(&Replica) -> bool| {
                 let shards = map.shards.iter();
                 shards.flat_map(move |(&shard, replicas)| {
-                    let found = replicas.iter().filter(move |(_, replica)| replica.role == role);
+                    let found = replicas.iter().filter(move |(_, replica)| is_it(replica));
                     found.map(move |(&id, _)| (shard, id))
                 })
             };
-            let joining: Vec<(ShardId, ReplicaId)> = with_role(ReplicaRole::Joining).collect();
+            let joining: Vec<(ShardId, ReplicaId)> =
+                found(|replica| replica.role == ReplicaRole::Joining).collect();
             if joining.is_empty() {
                 return None;
             }
             let (shard, replica) = *pick.get(&joining);
-            let leaving = with_role(ReplicaRole::Leaving).filter(|(of, _)| *of == shard);
+            let leaving = found(Replica::is_to_go).filter(|(of, _)| *of == shard);
             let removed = leaving.map(|(_, id)| id).step_by(if *all { 1 } else { 2 }).collect();
             Some(MetaCommand::ReplicaJoined { shard, replica, removed })
         }
@@ -118,9 +134,19 @@ fn check_step(
     }
     gone.extend(old.keys().filter(|id| !new.contains_key(id)));
 
-    // A node that has a place in a shard keeps one: a lost disk is replaced, never given up.
+    // A node that has a place in a shard keeps one, unless it leaves: a lost disk is replaced, never
+    // given up.
     for shard in before.shards.keys() {
-        prop_assert_eq!(before.owner_nodes(*shard), after.owner_nodes(*shard));
+        let gone = before.owner_nodes(*shard);
+        let mut gone = gone.difference(&after.owner_nodes(*shard)).copied().collect::<Vec<_>>();
+        gone.retain(|node| !before.leaving_nodes.contains(node));
+        gone.retain(|node| !after.leaving_nodes.contains(node));
+        prop_assert!(gone.is_empty(), "nodes {:?} lost their place in shard {}", gone, shard);
+        let live = |map: &ShardMap| {
+            let replicas = map.shards[shard].values();
+            replicas.filter(|replica| !replica.is_to_go()).count()
+        };
+        prop_assert_eq!(live(before), live(after), "shard {} has fewer replicas", shard);
         for node in after.nodes.keys() {
             let replica = after.replica_on(*node, *shard);
             prop_assert_eq!(replica.is_some(), after.owner_nodes(*shard).contains(node));

@@ -22,12 +22,12 @@ pub enum MapFault {
         /// The map's epoch.
         epoch: Epoch,
     },
-    /// A node has no address or no store.
-    #[error("node {0} lacks an address or a store")]
+    /// A node has no address, no store or no start.
+    #[error("node {0} lacks an address, a store or a start")]
     NodeIncomplete(NodeId),
-    /// Two nodes have one address.
-    #[error("address {0:?} belongs to two nodes")]
-    AddressShared(String),
+    /// A node is to leave that is not there.
+    #[error("node {0} is to leave and is not there")]
+    LeavingNodeMissing(NodeId),
     /// Two nodes have one store.
     #[error("store {0:?} belongs to two nodes")]
     StoreShared(String),
@@ -96,20 +96,19 @@ impl ShardMap {
     }
 
     fn check_nodes(&self) -> Result<(), MapFault> {
-        let mut addresses = BTreeSet::new();
         let mut stores = BTreeSet::new();
         for (&id, node) in &self.nodes {
-            if node.address.is_empty() || node.store_id.is_empty() {
+            if !node.is_complete() {
                 return Err(MapFault::NodeIncomplete(id));
-            }
-            if !addresses.insert(&node.address) {
-                return Err(MapFault::AddressShared(node.address.clone()));
             }
             if !stores.insert(&node.store_id) {
                 return Err(MapFault::StoreShared(node.store_id.clone()));
             }
         }
-        Ok(())
+        match self.leaving_nodes.iter().find(|node| !self.nodes.contains_key(node)) {
+            Some(&missing) => Err(MapFault::LeavingNodeMissing(missing)),
+            None => Ok(()),
+        }
     }
 
     fn check_shards(&self) -> Result<(), MapFault> {
@@ -183,20 +182,20 @@ mod tests {
     fn every_fault_is_found() {
         let node = |id| NodeId::new(id).unwrap();
         let shard = |id| ShardId::new(id).unwrap();
-        let address = fault(|map| {
-            let taken = map.nodes[&node(1)].address.clone();
-            map.nodes.get_mut(&node(2)).unwrap().address = taken;
-        });
-        assert!(matches!(address, MapFault::AddressShared(_)));
         let store = fault(|map| {
             let taken = map.nodes[&node(1)].store_id.clone();
             map.nodes.get_mut(&node(2)).unwrap().store_id = taken;
         });
         assert!(matches!(store, MapFault::StoreShared(_)));
         let incomplete = fault(|map| {
-            map.nodes.insert(node(9), Node { address: String::new(), store_id: "s".into() });
+            let (store_id, start_id) = ("s".into(), "t".into());
+            map.nodes.insert(node(9), Node { address: String::new(), store_id, start_id });
         });
         assert_eq!(incomplete, MapFault::NodeIncomplete(node(9)));
+        let missing = fault(|map| {
+            map.leaving_nodes.insert(node(9));
+        });
+        assert_eq!(missing, MapFault::LeavingNodeMissing(node(9)));
 
         assert_eq!(fault(|map| map.cluster_id.clear()), MapFault::UnformedNotEmpty);
         let unnumbered = MapFault::NotNumbered { version: 0, epoch: Epoch(1) };

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{MapFault, Node, Replica, ReplicaRole, ShardMap};
+use super::{MapFault, Node, Origin, Replica, ReplicaRole, ShardMap};
 use crate::ids::{Epoch, NodeId, ReplicaId, ShardId};
 
 /// A command for the meta shard.
@@ -14,7 +14,7 @@ use crate::ids::{Epoch, NodeId, ReplicaId, ShardId};
 pub enum MetaCommand {
     /// The first command of a cluster: its first map, as [`ShardMap::genesis`] makes it.
     Genesis(ShardMap),
-    /// A node says where it serves and which store it runs on.
+    /// A node says where it serves, which store it runs on, and in which start of it.
     ///
     /// One not known yet is added, without replicas. A new address replaces the old one. A new
     /// store means that the old disk is lost: the node's replicas become leaving, and each shard
@@ -24,9 +24,21 @@ pub enum MetaCommand {
         id: NodeId,
         /// What it says.
         node: Node,
-        /// Whether its store has belonged to the cluster before. Such a one never takes a node's place:
-        /// if it is not the node's any more, the cluster has written its votes and entries off.
-        was_member: bool,
+        /// Earlier starts of the store that it remembers. The last one that the cluster has accepted
+        /// must be among them, or this one itself.
+        starts: Vec<String>,
+        /// Where its store comes from.
+        origin: Origin,
+    },
+    /// A node is to leave the cluster for ever.
+    ///
+    /// Each of its replicas retires, and gets a successor on a node that has none of the shard; the
+    /// node goes with the last of them.
+    RemoveNode {
+        /// The node. One that is not there is gone already.
+        id: NodeId,
+        /// Whether it is to go only if it has no replica, not even one that is to go.
+        only_unused: bool,
     },
     /// A joining replica has become a voter of its group, and those it replaced are gone from it.
     ReplicaJoined {
@@ -34,8 +46,8 @@ pub enum MetaCommand {
         shard: ShardId,
         /// The replica that is a voter now.
         replica: ReplicaId,
-        /// Leaving replicas of the shard that the group has removed. Ids that the shard does not
-        /// have are passed over: they are gone already.
+        /// Replicas of the shard that were to go and that the group has removed. Ids that the shard
+        /// does not have are passed over: they are gone already.
         removed: Vec<ReplicaId>,
     },
 }
@@ -60,15 +72,9 @@ pub enum MetaRefusal {
         /// The map's epoch.
         epoch: Epoch,
     },
-    /// A node without address or store.
-    #[error("node {0} lacks an address or a store")]
+    /// A node without address, store or start.
+    #[error("node {0} lacks an address, a store or a start")]
     NodeIncomplete(NodeId),
-    /// Another node has the address. A node that moved away from it has to register first.
-    #[error("the address belongs to node {holder}")]
-    AddressTaken {
-        /// The other node.
-        holder: NodeId,
-    },
     /// Another node has the store: a data directory was copied, or given to the wrong node.
     #[error("the store belongs to node {holder}")]
     StoreTaken {
@@ -78,15 +84,40 @@ pub enum MetaRefusal {
     /// The store was in the cluster before, and was replaced by another one since.
     #[error("the data directory of node {0} was replaced by another one")]
     StoreReplaced(NodeId),
+    /// The store does not remember its last start: the data directory is a copy, or an older one.
+    #[error(
+        "the data directory of node {0} is a copy, or an older one than the cluster has seen: it does \
+         not remember its last start"
+    )]
+    StartUnknown(NodeId),
+    /// The node was in the cluster before and was removed.
+    #[error("node {0} was removed from the cluster")]
+    NodeRemoved(NodeId),
     /// The store of a node cannot be written off: a shard would lose its quorum.
     #[error(
-        "the disk of node {node} cannot be written off: shard {shard} would lose its quorum; \
-         bring the old data directory back"
+        "node {node} cannot be done without: shard {shard} would lose its quorum; bring the others, or \
+         the old data directory, back first"
     )]
     QuorumAtRisk {
         /// The node.
         node: NodeId,
         /// The first shard that would.
+        shard: ShardId,
+    },
+    /// The node has replicas.
+    #[error("node {node} has a replica of shard {shard}: remove the node instead of forgetting it")]
+    NodeInUse {
+        /// The node.
+        node: NodeId,
+        /// The first shard it has one of.
+        shard: ShardId,
+    },
+    /// No node can take a replica's place.
+    #[error("no other node can take the replica of shard {shard} over from node {node}: add one first")]
+    NoSpareNode {
+        /// The node that is to leave.
+        node: NodeId,
+        /// The first shard that has a replica on every other node.
         shard: ShardId,
     },
     /// There is no such shard.
@@ -108,8 +139,8 @@ pub enum MetaRefusal {
         /// The replica.
         replica: ReplicaId,
     },
-    /// A replica was reported removed that is not leaving.
-    #[error("replica {replica} of shard {shard} is not leaving")]
+    /// A replica was reported removed that is not to go.
+    #[error("replica {replica} of shard {shard} is not to go")]
     ReplicaNotLeaving {
         /// The shard.
         shard: ShardId,
@@ -125,9 +156,10 @@ impl ShardMap {
         match command {
             MetaCommand::Genesis(map) => self.form(map),
             _ if !self.is_formed() => Err(MetaRefusal::NotFormed),
-            MetaCommand::RegisterNode { id, node, was_member } => {
-                self.register(id, node, was_member)
+            MetaCommand::RegisterNode { id, node, starts, origin } => {
+                self.register(id, node, &starts, &origin)
             }
+            MetaCommand::RemoveNode { id, only_unused } => self.remove(id, only_unused),
             MetaCommand::ReplicaJoined { shard, replica, removed } => {
                 self.join(shard, replica, &removed)
             }
@@ -147,66 +179,6 @@ impl ShardMap {
         Ok(())
     }
 
-    fn register(&mut self, id: NodeId, node: Node, was_member: bool) -> Result<(), MetaRefusal> {
-        if node.address.is_empty() || node.store_id.is_empty() {
-            return Err(MetaRefusal::NodeIncomplete(id));
-        }
-        for (&holder, other) in self.nodes.iter().filter(|(other, _)| **other != id) {
-            if other.address == node.address {
-                return Err(MetaRefusal::AddressTaken { holder });
-            }
-            if other.store_id == node.store_id {
-                return Err(MetaRefusal::StoreTaken { holder });
-            }
-        }
-        let known = self.nodes.get(&id);
-        if known == Some(&node) {
-            return Ok(());
-        }
-        if known.is_some_and(|known| known.store_id != node.store_id) {
-            if was_member {
-                return Err(MetaRefusal::StoreReplaced(id));
-            }
-            self.check_survivors(id)?;
-            self.replace_replicas_on(id);
-        }
-        self.nodes.insert(id, node);
-        self.version += 1;
-        Ok(())
-    }
-
-    /// A disk may be written off only where enough others are left: a majority of the voters of
-    /// each of its shards, those counted that were written off and not replaced yet.
-    fn check_survivors(&self, node: NodeId) -> Result<(), MetaRefusal> {
-        for (&shard, replicas) in &self.shards {
-            let loses = |replica: &&Replica| replica.is_voter() && replica.node == node;
-            if !replicas.values().any(|replica| loses(&replica)) {
-                continue;
-            }
-            let members = replicas.values().filter(|one| one.is_voter() || one.is_leaving());
-            let left = replicas.values().filter(|one| one.is_voter() && one.node != node);
-            if left.count() * 2 <= members.count() {
-                return Err(MetaRefusal::QuorumAtRisk { node, shard });
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives every live replica on a node whose disk is lost up for a fresh one.
-    ///
-    /// A joining replica is given up like a voter: its group may have made it a learner or voter
-    /// already, of which the map knows nothing yet.
-    fn replace_replicas_on(&mut self, node: NodeId) {
-        let shards: Vec<ShardId> = self.shards.keys().copied().collect();
-        for shard in shards {
-            let Some(lost) = self.replica_on(node, shard) else { continue };
-            let fresh = self.take_replica_id();
-            let replicas = self.shards.entry(shard).or_default();
-            replicas.insert(lost, Replica { node, role: ReplicaRole::Leaving });
-            replicas.insert(fresh, Replica { node, role: ReplicaRole::Joining });
-        }
-    }
-
     fn join(
         &mut self,
         shard: ShardId,
@@ -221,12 +193,13 @@ impl ShardMap {
         if role == ReplicaRole::Leaving {
             return Err(MetaRefusal::ReplicaLeaving { shard, replica });
         }
-        let stays = |id: &&ReplicaId| replicas.get(*id).is_some_and(|found| !found.is_leaving());
+        let stays = |id: &&ReplicaId| replicas.get(*id).is_some_and(|found| !found.is_to_go());
         if let Some(&replica) = removed.iter().find(stays) {
             return Err(MetaRefusal::ReplicaNotLeaving { shard, replica });
         }
 
         let changed = promote(replicas, replica) | forget(replicas, removed);
+        self.drop_unused_nodes();
         self.version += u64::from(changed);
         Ok(())
     }
@@ -264,8 +237,10 @@ mod tests {
     }
 
     fn register(id: u64, address: &str, store_id: &str) -> MetaCommand {
-        let node = Node { address: address.into(), store_id: store_id.into() };
-        MetaCommand::RegisterNode { id: node_id(id), node, was_member: false }
+        let start_id = "start".to_owned();
+        let node = Node { address: address.into(), store_id: store_id.into(), start_id };
+        let (starts, origin) = (Vec::new(), Origin::New);
+        MetaCommand::RegisterNode { id: node_id(id), node, starts, origin }
     }
 
     fn joined(shard: u32, replica: u64, removed: &[u64]) -> MetaCommand {
@@ -307,81 +282,6 @@ mod tests {
     }
 
     #[test]
-    fn a_node_comes_and_moves() {
-        let mut map = genesis_of(3, 2, 3);
-        let shards = map.shards.clone();
-        map.apply(register(4, "n4:7000", "store-4")).unwrap();
-        assert_eq!((map.version, map.nodes.len()), (2, 4));
-        map.apply(register(4, "n4:7000", "store-4")).unwrap();
-        assert_eq!(map.version, 2);
-        map.apply(register(4, "elsewhere:7000", "store-4")).unwrap();
-        assert_eq!((map.version, &map.shards), (3, &shards));
-        assert_eq!(map.nodes[&node_id(4)].address, "elsewhere:7000");
-    }
-
-    #[test]
-    fn a_store_that_was_replaced_does_not_come_back() {
-        let mut map = genesis_of(3, 2, 3);
-        map.apply(register(3, "n3:7000", "fresh")).unwrap();
-        let before = map.clone();
-        let id = node_id(3);
-        let old = Node { address: "n3:7000".into(), store_id: "store-3".into() };
-        let command = MetaCommand::RegisterNode { id, node: old, was_member: true };
-        assert_eq!(map.apply(command), Err(MetaRefusal::StoreReplaced(id)));
-        assert_eq!(map, before);
-        // The one that took its place may move all the same.
-        let moved = Node { address: "elsewhere:7000".into(), store_id: "fresh".into() };
-        map.apply(MetaCommand::RegisterNode { id, node: moved, was_member: true }).unwrap();
-        assert_eq!(map.nodes[&id].address, "elsewhere:7000");
-    }
-
-    #[test]
-    fn nodes_share_neither_address_nor_store() {
-        let mut map = genesis_of(3, 2, 3);
-        let before = map.clone();
-        let holder = node_id(1);
-        for (command, refusal) in [
-            (register(2, "n1:7000", "store-2"), MetaRefusal::AddressTaken { holder }),
-            (register(4, "n4:7000", "store-1"), MetaRefusal::StoreTaken { holder }),
-            (register(4, "", "store-4"), MetaRefusal::NodeIncomplete(node_id(4))),
-            (register(4, "n4:7000", ""), MetaRefusal::NodeIncomplete(node_id(4))),
-        ] {
-            assert_eq!(map.apply(command), Err(refusal));
-        }
-        assert_eq!(map, before);
-    }
-
-    #[test]
-    fn a_lost_disk_means_fresh_replicas() {
-        let mut map = genesis_of(3, 2, 3);
-        assert_eq!(roles(&map, 0), ["1@1 Founder", "2@2 Joining", "3@3 Joining"]);
-        assert_eq!(roles(&map, 1), ["4@1 Founder", "5@2 Founder", "6@3 Founder"]);
-
-        map.apply(register(2, "n2:7000", "store-2b")).unwrap();
-        assert_eq!(map.version, 2);
-        assert_eq!(roles(&map, 0), ["1@1 Founder", "2@2 Leaving", "3@3 Joining", "10@2 Joining"]);
-        assert_eq!(roles(&map, 1), ["4@1 Founder", "5@2 Leaving", "6@3 Founder", "11@2 Joining"]);
-        assert_eq!(map.replica_on(node_id(2), shard_id(1)), Some(ReplicaId(11)));
-        assert_eq!(map.founders(shard_id(1)).len(), 2);
-        assert_eq!(map.owner_nodes(shard_id(1)).len(), 3);
-
-        // The disk is lost again before the fresh replica has joined.
-        map.apply(register(2, "n2:7000", "store-2c")).unwrap();
-        assert_eq!(
-            roles(&map, 1),
-            ["4@1 Founder", "5@2 Leaving", "6@3 Founder", "11@2 Leaving", "14@2 Joining"]
-        );
-
-        map.apply(joined(1, 14, &[5, 11])).unwrap();
-        assert_eq!(roles(&map, 1), ["4@1 Founder", "6@3 Founder", "14@2 Voter"]);
-        assert_eq!(map.version, 4);
-        let before = map.clone();
-        map.apply(joined(1, 14, &[5, 11])).unwrap();
-        assert_eq!(map, before);
-        assert_eq!(map.check(), Ok(()));
-    }
-
-    #[test]
     fn leaving_replicas_may_go_one_by_one() {
         let mut map = genesis_of(3, 1, 3);
         map.apply(register(2, "n2:7000", "store-2b")).unwrap();
@@ -390,21 +290,6 @@ mod tests {
         map.apply(joined(1, 8, &[5])).unwrap();
         assert_eq!(roles(&map, 1)[1..], ["6@3 Founder", "8@2 Voter"]);
         assert_eq!(map.version, 4);
-    }
-
-    #[test]
-    fn no_disk_is_written_off_that_a_quorum_needs() {
-        let mut map = genesis_of(3, 1, 3);
-        // Node 1 alone holds the meta shard until the others have joined.
-        let meta = MetaRefusal::QuorumAtRisk { node: node_id(1), shard: ShardId::META };
-        assert_eq!(map.apply(register(1, "n1:7000", "store-1b")), Err(meta));
-        map.apply(joined(0, 2, &[])).unwrap();
-        map.apply(joined(0, 3, &[])).unwrap();
-        map.apply(register(1, "n1:7000", "store-1b")).unwrap();
-        let before = map.clone();
-        let second = MetaRefusal::QuorumAtRisk { node: node_id(2), shard: ShardId::META };
-        assert_eq!(map.apply(register(2, "n2:7000", "store-2b")), Err(second));
-        assert_eq!(map, before);
     }
 
     #[test]

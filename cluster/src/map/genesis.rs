@@ -134,7 +134,11 @@ pub(super) mod tests {
 
     fn spec(nodes: u64, shard_count: u32, replication_factor: u32) -> GenesisSpec {
         let node = |id: u64| {
-            let node = Node { address: format!("n{id}:7000"), store_id: format!("store-{id}") };
+            let node = Node {
+                address: format!("n{id}:7000"),
+                store_id: format!("store-{id}"),
+                start_id: format!("start-{id}"),
+            };
             (NodeId::new(id).unwrap(), node)
         };
         GenesisSpec {
@@ -221,7 +225,7 @@ pub(super) mod tests {
         );
         assert_eq!(refused(|spec| spec.cluster_id.clear()), GenesisError::ClusterIdEmpty);
         assert_eq!(refused(|s| s.nodes[1].0 = s.nodes[0].0), GenesisError::NodeRepeated(one));
-        let shared = refused(|spec| spec.nodes[1].1.address = spec.nodes[0].1.address.clone());
+        let shared = refused(|spec| spec.nodes[1].1.store_id = spec.nodes[0].1.store_id.clone());
         assert!(matches!(shared, GenesisError::Map(_)));
     }
 }

@@ -18,8 +18,9 @@ impl ShardMap {
     /// The voter that should lead, for each shard that has voters.
     ///
     /// Shard by shard, in the order of their ids, the node that was given the fewest leaders so
-    /// far gets the next one; among equals, the one whose replica has the smallest id. A change of
-    /// the voters of one shard may therefore move the choice for shards after it.
+    /// far gets the next one; among equals, the one whose replica has the smallest id. One that
+    /// retires is the last choice. A change of the voters of one shard may therefore move the choice
+    /// for shards after it.
     pub fn preferred_leaders(&self) -> BTreeMap<ShardId, ReplicaId> {
         let mut led: BTreeMap<NodeId, u32> = BTreeMap::new();
         let mut leaders = BTreeMap::new();
@@ -27,7 +28,10 @@ impl ShardMap {
             let least_busy = replicas
                 .iter()
                 .filter(|(_, replica)| replica.is_voter())
-                .min_by_key(|(id, replica)| (led.get(&replica.node).copied().unwrap_or(0), **id));
+                .min_by_key(|(id, replica)| {
+                    let led = led.get(&replica.node).copied().unwrap_or(0);
+                    (replica.is_to_go(), led, **id)
+                });
             if let Some((&id, replica)) = least_busy {
                 *led.entry(replica.node).or_default() += 1;
                 leaders.insert(shard, id);
@@ -41,7 +45,7 @@ impl ShardMap {
 mod tests {
     use super::*;
     use crate::map::genesis::tests::genesis_of;
-    use crate::map::{MetaCommand, Node};
+    use crate::map::{MetaCommand, Node, Origin};
 
     fn led(map: &ShardMap) -> BTreeMap<NodeId, u32> {
         let mut led: BTreeMap<NodeId, u32> = map.nodes.keys().map(|&node| (node, 0)).collect();
@@ -66,8 +70,10 @@ mod tests {
     fn a_node_that_lost_its_disk_leads_nothing() {
         let mut map = genesis_of(3, 8, 3);
         let id = NodeId::new(3).unwrap();
-        let node = Node { address: "n3:7000".into(), store_id: "new".into() };
-        map.apply(MetaCommand::RegisterNode { id, node, was_member: false }).unwrap();
+        let (store_id, start_id) = ("new".into(), "start".into());
+        let node = Node { address: "n3:7000".into(), store_id, start_id };
+        let (starts, origin) = (Vec::new(), Origin::New);
+        map.apply(MetaCommand::RegisterNode { id, node, starts, origin }).unwrap();
         let led: Vec<u32> = led(&map).into_values().collect();
         assert_eq!(led, [4, 5, 0]);
     }

@@ -9,7 +9,9 @@
 //! - A replica id names one replica of one shard, for ever: ids below `next_replica_id` were
 //!   given, ids from there on never were.
 //! - A node has at most one replica of a shard that is not leaving.
-//! - Replicas are on nodes of the map; no two nodes share an address or a store.
+//! - Replicas are on nodes of the map; no two nodes share a store. Two may share an address for a
+//!   while, since a node that moved says so before the one that was there: every call names the store
+//!   it means, so that it reaches that one or none.
 //! - The ring's shards exist, and the meta shard is not among them.
 //!
 //! The map says what is *meant to be*. What a group's members are is decided in the group's own
@@ -20,11 +22,14 @@ mod check;
 mod command;
 mod genesis;
 mod leaders;
+mod register;
+mod remove;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use check::MapFault;
 pub use command::{MetaCommand, MetaRefusal};
+pub use register::Origin;
 pub use genesis::{GenesisError, GenesisSpec};
 
 use crate::code::CodeKey;
@@ -50,6 +55,8 @@ pub struct ShardMap {
     pub code_keys: BTreeMap<KeyId, CodeKey>,
     /// The id that the next replica gets.
     pub next_replica_id: ReplicaId,
+    /// The nodes that are to leave the cluster: each goes when its last replica has.
+    pub leaving_nodes: BTreeSet<NodeId>,
 }
 
 /// A node of the cluster.
@@ -60,6 +67,10 @@ pub struct Node {
     /// The id of its data directory, a UUID made with the directory; not empty. A node that comes
     /// back with another one has lost its disk.
     pub store_id: String,
+    /// The last start of the store that the cluster has accepted, a UUID drawn at that start; not
+    /// empty. Whoever runs on the store and does not remember this start runs on a copy of it, or on
+    /// one from before that start.
+    pub start_id: String,
 }
 
 /// A replica of a shard.
@@ -82,12 +93,20 @@ pub enum ReplicaRole {
     Voter,
     /// Its disk is lost; to be removed from the group.
     Leaving,
+    /// Its node is to leave the cluster; to be removed from the group once its successor on another
+    /// node has joined. Until then it votes, and may lead.
+    Retiring,
 }
 
 impl Replica {
     /// Whether the map counts on it as a voter: it founded the group, or it has joined.
     pub fn is_voter(&self) -> bool {
-        matches!(self.role, ReplicaRole::Founder | ReplicaRole::Voter)
+        matches!(self.role, ReplicaRole::Founder | ReplicaRole::Voter | ReplicaRole::Retiring)
+    }
+
+    /// Whether it is to be removed from the group.
+    pub fn is_to_go(&self) -> bool {
+        matches!(self.role, ReplicaRole::Leaving | ReplicaRole::Retiring)
     }
 
     /// Whether the group has lost it.
