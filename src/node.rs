@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use coupon_node::clock::SystemClock;
+use coupon_node::{NodeConfig, NodeError};
 
 use crate::settings::node::NodeArgs;
 use crate::{output, runtime};
@@ -14,22 +15,41 @@ pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<()> {
     let config = args.load()?.config()?;
     runtime::block_on(async {
         let mut signals = runtime::StopSignals::catch()?;
-        let id = config.node_id.get();
-        let mut handle =
-            coupon_node::start(config, Arc::new(SystemClock)).await.context("start the node")?;
-        output::line(format!("node {id} listens on {}", handle.local_addr()))?;
-        tokio::select! {
-            () = signals.next() => {}
-            refused = handle.refused() => {
-                handle.halt().await;
-                return Err(refused.into());
+        loop {
+            match run_once(config.clone(), &mut signals).await {
+                Err(again) if is_to_start_again(&again) => {
+                    tracing::warn!(why = %again, "the node starts again by itself");
+                }
+                ended => return ended,
             }
         }
-        tracing::info!("stopping: leadership is handed over first");
-        let stop = async {
-            handle.stop().await;
-            Ok(())
-        };
-        signals.unless_impatient(stop).await
     })
+}
+
+/// Runs the node until it is asked to stop, or finds that it must not run.
+async fn run_once(
+    config: NodeConfig,
+    signals: &mut runtime::StopSignals,
+) -> anyhow::Result<()> {
+    let id = config.node_id.get();
+    let mut handle =
+        coupon_node::start(config, Arc::new(SystemClock)).await.context("start the node")?;
+    output::line(format!("node {id} listens on {}", handle.local_addr()))?;
+    tokio::select! {
+        () = signals.next() => {}
+        refused = handle.refused() => {
+            handle.halt().await;
+            return Err(refused.into());
+        }
+    }
+    tracing::info!("stopping: leadership is handed over first");
+    let stop = async {
+        handle.stop().await;
+        Ok(())
+    };
+    signals.unless_impatient(stop).await
+}
+
+fn is_to_start_again(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<NodeError>().is_some_and(NodeError::starts_again)
 }

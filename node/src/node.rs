@@ -11,13 +11,11 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 
 use crate::clock::{Clock, TrustedClock};
 use crate::config::NodeConfig;
 use crate::meta::follow;
 use crate::meta::known::KnownMap;
-use crate::meta::wire;
 use crate::raft::group::Group;
 use crate::raft::network::{Lane, Peers};
 use crate::shard::caretaker::{self, Surroundings};
@@ -26,12 +24,8 @@ use crate::shard::proposer::Proposer;
 use crate::shard::registry::{Registry, Replica};
 use crate::storage::identity::{Identity, IdentityError};
 use crate::storage::snapshot::Owner;
-use crate::storage::{Storage, StorageError, fatal};
+use crate::storage::{Storage, StorageError, fatal, lost};
 
-/// The pause between two attempts to find a cluster.
-const JOIN_INTERVAL: Duration = Duration::from_millis(300);
-/// How long one node may take to answer while a cluster is looked for.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause before a leadership is offered again that nobody could take.
 const HAND_OVER_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a stopping node tries to hand leadership over; afterwards the others elect.
@@ -47,9 +41,32 @@ pub enum Refused {
     /// Another directory was registered for the node since.
     #[error("this node's data directory was replaced by another one")]
     Replaced,
+    /// Another process was registered for the store since.
+    #[error(
+        "another process runs on a copy of this node's data directory, and was registered for it: it \
+         serves at {0}"
+    )]
+    Superseded(String),
+    /// The node was taken out of the cluster.
+    #[error("this node was removed from the cluster")]
+    Removed,
+    /// The store is short of what it acknowledged, and is marked so. Started again, the node has itself
+    /// replaced.
+    #[error("this node's data directory is short of what it acknowledged: {0}")]
+    Lost(String),
+    /// The store was short and has been written off. Started again, the node begins anew.
+    #[error("this node's data directory was written off, and begins anew")]
+    Renewed,
     /// The cluster that took it in is not the directory's.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+}
+
+impl Refused {
+    /// Whether the node is to be started again at once, with the same settings.
+    pub fn starts_again(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::Renewed)
+    }
 }
 
 /// A node without the server around it.
@@ -69,6 +86,10 @@ pub struct Node {
     /// Held while a cluster is formed.
     pub forming: tokio::sync::Mutex<()>,
     identity: Mutex<Identity>,
+    /// Why the store is short of what it acknowledged, if it is: no replica runs then.
+    lost: Option<String>,
+    /// What keeps replicas from running; `None` once they may.
+    waits_for: watch::Sender<Option<String>>,
     stopped: CancellationToken,
     refused: mpsc::Sender<Refused>,
     /// Whoever starts the replicas.
@@ -90,6 +111,7 @@ impl Node {
         refused: mpsc::Sender<Refused>,
     ) -> Result<Self, IdentityError> {
         let mut identity = Identity::open(&config.data_dir, config.node_id)?;
+        let lost = lost::read(&config.data_dir)?;
         let storage = Storage::open(&config.data_dir)?;
         identity.check_database(&storage)?;
         let known = KnownMap::open(storage.clone())?;
@@ -98,12 +120,19 @@ impl Node {
             // A crash may have come between the two steps of joining.
             identity.join(&map.cluster_id)?;
         }
+        let waits_for = match &lost {
+            Some(why) => format!("it is short of what it acknowledged, and is to be replaced: {why}"),
+            None if map.is_formed() => "it is not registered yet".to_owned(),
+            None => "it is in no cluster yet".to_owned(),
+        };
         Ok(Self {
             address: config.advertise.clone().unwrap_or_else(|| local_addr.to_string()),
             peers: Peers::new(known.subscribe()),
             registry: Registry::default(),
             forming: tokio::sync::Mutex::new(()),
             identity: Mutex::new(identity),
+            lost,
+            waits_for: watch::Sender::new(Some(waits_for)),
             stopped: CancellationToken::new(),
             refused,
             replicas: Mutex::new(None),
@@ -123,6 +152,111 @@ impl Node {
             store_id: identity.store_id().to_owned(),
             cluster_id: identity.cluster_id().unwrap_or_default().to_owned(),
             clock_micros: self.clock.now_micros(),
+            start_id: identity.start_id().to_owned(),
+        }
+    }
+
+    /// What keeps the replicas of this node from running; `None` once they may.
+    pub fn waits_for(&self) -> Option<String> {
+        self.waits_for.borrow().clone()
+    }
+
+    /// The same, now and whenever it changes.
+    pub fn watch_waiting(&self) -> watch::Receiver<Option<String>> {
+        self.waits_for.subscribe()
+    }
+
+    /// Waits for something, unless replicas run already.
+    pub(crate) fn wait_for(&self, what: String) {
+        if self.lost.is_none() {
+            self.waits_for.send_if_modified(|waits| match waits {
+                Some(known) if *known != what => {
+                    *known = what;
+                    true
+                }
+                Some(_) | None => false,
+            });
+        }
+    }
+
+    /// Lets the replicas run.
+    pub(crate) fn admit(&self) {
+        if self.lost.is_none() {
+            self.waits_for.send_replace(None);
+        }
+    }
+
+    /// Whether replicas may run.
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.waits_for.borrow().is_none()
+    }
+
+    /// Whether the store is short of what it acknowledged.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    /// Marks the store as short of what it acknowledged. A disk that fails ends the process.
+    pub(crate) fn mark_lost(&self, why: &str) {
+        if let Err(fault) = lost::mark(&self.config.data_dir, why) {
+            fatal::abort("marking this store as short", &fault);
+        }
+    }
+
+    /// Gives the directory up for the store's successor.
+    pub(crate) fn give_up_store(&self, peers: Vec<String>) -> Result<(), StorageError> {
+        self.identity.lock().make_way(peers)
+    }
+
+    /// Where nodes of the cluster were when this directory began anew.
+    pub(crate) fn peers_kept(&self) -> Vec<String> {
+        self.identity.lock().peers().to_vec()
+    }
+
+    /// Whether a map has this node where it is, on this store and in this start.
+    pub(crate) fn is_registered(&self, map: &ShardMap) -> bool {
+        let me = self.identify();
+        map.nodes.get(&self.config.node_id).is_some_and(|node| {
+            node.address == me.address
+                && node.store_id == me.store_id
+                && node.start_id == me.start_id
+        })
+    }
+
+    /// What the meta shard is asked to register: this store, or its successor if it is short.
+    pub(crate) fn registration(&self) -> Result<pb::RegisterNodeRequest, StorageError> {
+        let me = self.identify();
+        let mut identity = self.identity.lock();
+        let known_start_ids = identity.known_starts().to_vec();
+        let (store_id, replaces_store_id) = match self.lost {
+            Some(_) => (identity.successor()?, me.store_id),
+            None => (me.store_id, String::new()),
+        };
+        Ok(pb::RegisterNodeRequest {
+            cluster_id: me.cluster_id,
+            node: Some(pb::NodeInfo {
+                node_id: me.node_id,
+                address: me.address,
+                store_id,
+                start_id: me.start_id,
+            }),
+            known_start_ids,
+            replaces_store_id,
+        })
+    }
+
+    /// What the other nodes are told while nobody can register this start.
+    pub(crate) fn announcement(&self) -> pb::AnnounceRequest {
+        let me = self.identify();
+        pb::AnnounceRequest {
+            cluster_id: me.cluster_id,
+            node: Some(pb::NodeInfo {
+                node_id: me.node_id,
+                address: me.address,
+                store_id: me.store_id,
+                start_id: me.start_id,
+            }),
+            known_start_ids: self.identity.lock().known_starts().to_vec(),
         }
     }
 
@@ -181,7 +315,7 @@ impl Node {
         let me = self.config.node_id;
         self.spawn(crate::clock::watch_peers(me, self.clock.clone(), self.peers.clone()));
         self.spawn(follow::follow_peers(me.get(), self.peers.clone(), self.known.clone()));
-        self.spawn(self.clone().join_cluster());
+        self.spawn(self.clone().register());
         *self.replicas.lock() = Some(tokio::spawn(self.clone().run_replicas()));
     }
 
@@ -196,89 +330,25 @@ impl Node {
         });
     }
 
-    /// Looks for a cluster until one has this node and its address in its map.
-    async fn join_cluster(self: Arc<Self>) {
-        loop {
-            let map = self.known.get();
-            let listed = map.nodes.get(&self.config.node_id);
-            let store_id = self.identity.lock().store_id().to_owned();
-            if listed.is_some_and(|node| node.address == self.address && node.store_id == store_id)
-            {
-                return;
-            }
-            let known = map.nodes.values().map(|node| node.address.clone());
-            let addresses: Vec<String> = self.config.join.iter().cloned().chain(known).collect();
-            for address in addresses.into_iter().filter(|address| *address != self.address) {
-                match self.register_at(address).await {
-                    Ok(true) => break,
-                    Ok(false) => {}
-                    Err(refused) => return self.refuse(refused),
-                }
-            }
-            tokio::time::sleep(JOIN_INTERVAL).await;
-        }
-    }
-
     /// Ends everything that serves others, and says why this node must not run.
-    fn refuse(&self, refused: Refused) {
+    pub(crate) fn refuse(&self, refused: Refused) {
         self.begin_stop();
         // The first reason is enough.
         let _ = self.refused.try_send(refused);
-    }
-
-    /// Has a node of a cluster register this one. Returns whether it did.
-    ///
-    /// # Errors
-    ///
-    /// When the cluster, or this node's directory, refuses.
-    async fn register_at(&self, address: String) -> Result<bool, Refused> {
-        let Some(channel) = self.peers.channel_to(address, Lane::Control) else { return Ok(false) };
-        let mut client = ClusterServiceClient::new(channel);
-        let me = self.identify();
-        let request = pb::RegisterNodeRequest {
-            cluster_id: me.cluster_id,
-            node: Some(pb::NodeInfo {
-                node_id: me.node_id,
-                address: me.address,
-                store_id: me.store_id,
-            }),
-        };
-        let answer = tokio::time::timeout(JOIN_TIMEOUT, client.register_node(request)).await;
-        match answer {
-            Ok(Ok(answer)) => {
-                let Some(Ok(map)) = answer.into_inner().map.map(wire::map_from_pb) else {
-                    tracing::warn!("a node registered this one and answered with a malformed map");
-                    return Ok(false);
-                };
-                self.adopt(&Arc::new(map)).await?;
-                Ok(true)
-            }
-            Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
-                Err(Refused::ByCluster(status.message().to_owned()))
-            }
-            Ok(Err(status)) => {
-                tracing::info!(why = status.message(), "not registered yet");
-                Ok(false)
-            }
-            Err(_) => {
-                tracing::info!("not registered yet: no answer in time");
-                Ok(false)
-            }
-        }
     }
 
     /// Runs the replicas that the map gives this node, until it stops. Never ends while one of them is
     /// being started.
     async fn run_replicas(self: Arc<Self>) {
         let mut maps = self.known.subscribe();
+        let mut waiting = self.watch_waiting();
         loop {
             let map = maps.borrow_and_update().clone();
-            if let Some(mine) = map.nodes.get(&self.config.node_id)
-                && mine.store_id != self.identity.lock().store_id()
-            {
-                return self.refuse(Refused::Replaced);
+            if let Err(refused) = self.check_place(&map) {
+                return self.refuse(refused);
             }
-            for shard in map.shards.keys() {
+            let may_run = waiting.borrow_and_update().is_none();
+            for shard in map.shards.keys().filter(|_| may_run) {
                 if self.stopped.is_cancelled() {
                     return;
                 }
@@ -304,8 +374,31 @@ impl Node {
                         return;
                     }
                 }
+                // The sender is this node's own.
+                _ = waiting.changed() => {}
             }
         }
+    }
+
+    /// Whether a map still has a place for this process.
+    fn check_place(&self, map: &ShardMap) -> Result<(), Refused> {
+        let mut identity = self.identity.lock();
+        // A store that is short goes by its own way, and one that is in no cluster has no place yet.
+        if self.is_lost() || identity.cluster_id() != Some(&map.cluster_id) {
+            return Ok(());
+        }
+        let mine = map.nodes.get(&self.config.node_id).ok_or(Refused::Removed)?;
+        if mine.store_id != identity.store_id() {
+            return Err(Refused::Replaced);
+        }
+        if !identity.remembers(&mine.start_id) {
+            return Err(Refused::Superseded(mine.address.clone()));
+        }
+        let confirmed = identity.confirm(&mine.start_id);
+        if let Err(fault) = confirmed {
+            fatal::abort("noting that this start is registered", &fault);
+        }
+        Ok(())
     }
 
     async fn start_replica(
@@ -330,7 +423,7 @@ impl Node {
                 ReplicaRole::Founder => true,
                 // The meta shard is founded by one node, and the others join.
                 ReplicaRole::Joining => shard == ShardId::META && map.version == 1,
-                ReplicaRole::Voter | ReplicaRole::Leaving => false,
+                ReplicaRole::Voter | ReplicaRole::Leaving | ReplicaRole::Retiring => false,
             }
         });
         if untouched

@@ -9,10 +9,12 @@ use coupon_proto::internal::raft_service_server::RaftServiceServer;
 use coupon_proto::internal::shard_service_server::ShardServiceServer;
 use futures::StreamExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 use crate::clock::Clock;
 use crate::config::NodeConfig;
@@ -61,6 +63,14 @@ pub enum NodeError {
     Refused(#[from] Refused),
 }
 
+impl NodeError {
+    /// Whether the node is to be started again at once, with the same settings: its store was found
+    /// short of what it acknowledged and has itself replaced, or begins anew.
+    pub fn starts_again(&self) -> bool {
+        matches!(self, Self::Refused(refused) if refused.starts_again())
+    }
+}
+
 /// A running node.
 pub struct NodeHandle {
     node: Arc<Node>,
@@ -93,7 +103,7 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
     let raft = RaftEndpoint::new(registry.clone(), known, storage.clone(), node.stopping());
     let shard = ShardEndpoint::new(registry, storage, clock, node.peers.clone(), node.stopping());
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    tokio::spawn(announce_health(health, node.watch_waiting()));
     let (stop, stopped) = oneshot::channel();
     let server = Server::builder()
         .tcp_nodelay(true)
@@ -121,6 +131,18 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
     }));
     node.run();
     Ok(NodeHandle { node, local_addr, stop, served, refused })
+}
+
+/// Says SERVING while the node may run its replicas, until it is dropped.
+async fn announce_health(health: HealthReporter, mut waiting: watch::Receiver<Option<String>>) {
+    loop {
+        let serves = waiting.borrow_and_update().is_none();
+        let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+        health.set_service_status("", status).await;
+        if waiting.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Passes on what was accepted. A connection that cannot be, above all for want of file descriptors, is

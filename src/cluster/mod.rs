@@ -1,19 +1,37 @@
-//! `coupon cluster`: forming a cluster.
+//! `coupon cluster`: forming a cluster, and taking nodes out of it.
 
 mod init;
+mod remove;
 
 use anyhow::{Context as _, bail};
 use coupon_proto::internal::ShardMap;
 
 pub(crate) use self::init::form;
+use self::remove::RemoveArgs;
 use crate::failure::UsageError;
 use crate::settings::Span;
 use crate::{output, runtime};
 
-/// Forms a cluster.
+/// Forms a cluster, or takes a node out of it.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ClusterCommand {
     Init(InitArgs),
+    /// Takes a node out of the cluster for ever. Other nodes take its replicas over first; the node may
+    /// be up or gone.
+    ///
+    /// Refused where a shard would lose its quorum meanwhile, or has a replica on every other node
+    /// already: add a node first. The node must not be started again with the same data directory.
+    #[command(after_help = "\
+Examples:
+  coupon cluster remove-node 4 --node 127.0.0.1:7001")]
+    RemoveNode(RemoveArgs),
+    /// Takes a node without replicas off the list, such as one that was started once with a mistyped id.
+    ///
+    /// Refused where the node has replicas: that is what remove-node is for.
+    #[command(after_help = "\
+Examples:
+  coupon cluster forget 44 --node 127.0.0.1:7001")]
+    Forget(RemoveArgs),
 }
 
 /// Forms a cluster of running nodes. Repeating it on a formed cluster changes nothing; asking for
@@ -95,7 +113,14 @@ impl Formation {
 
 /// Runs the command.
 pub(crate) fn run(command: ClusterCommand) -> anyhow::Result<()> {
-    let ClusterCommand::Init(args) = command;
+    match command {
+        ClusterCommand::Init(args) => init(args),
+        ClusterCommand::RemoveNode(args) => runtime::block_on(remove::run(&args, false)),
+        ClusterCommand::Forget(args) => runtime::block_on(remove::run(&args, true)),
+    }
+}
+
+fn init(args: InitArgs) -> anyhow::Result<()> {
     let formation = Formation::new(args.nodes, args.shards, args.replication)?;
     let tell = |progress: &str| eprintln!("{progress}");
     runtime::block_on(async {

@@ -33,6 +33,8 @@ pub(crate) struct NodeReport {
     pub(crate) leads: usize,
     pub(crate) clock_offset_micros: Option<i64>,
     pub(crate) clock_trusted: Option<bool>,
+    /// What keeps its replicas from running, if anything does.
+    pub(crate) waits_for: Option<String>,
 }
 
 /// A shard.
@@ -71,8 +73,9 @@ impl Report {
             .iter()
             .map(|shard| shard_report(survey, shard.shard_id, &shard.replicas))
             .collect();
-        let nodes = survey.nodes.iter().map(|node| node_report(node, &shards)).collect();
-        let problems = problems(&shards);
+        let nodes: Vec<NodeReport> =
+            survey.nodes.iter().map(|node| node_report(node, &shards)).collect();
+        let problems = problems(&nodes, &shards);
         let map = &survey.map;
         let cluster_id = map.cluster_id.clone();
         Self { cluster_id, map_version: map.version, epoch: map.epoch, nodes, shards, problems }
@@ -116,6 +119,7 @@ fn replica_report(
             ReplicaRole::Joining => "joining",
             ReplicaRole::Voter => "voter",
             ReplicaRole::Leaving => "leaving",
+            ReplicaRole::Retiring => "retiring",
         },
         state: status.map_or(missing, |status| &status.state).to_owned(),
         term: status.map(|status| status.term),
@@ -140,11 +144,17 @@ fn node_report(node: &NodeAnswer, shards: &[ShardReport]) -> NodeReport {
         leads: shards.iter().filter(|shard| shard.leader_node_id == Some(id)).count(),
         clock_offset_micros: answer.map(|answer| answer.clock_offset_micros),
         clock_trusted: answer.map(|answer| answer.clock_trusted),
+        waits_for: answer.map(|answer| answer.waits_for.clone()).filter(|what| !what.is_empty()),
     }
 }
 
-fn problems(shards: &[ShardReport]) -> Vec<String> {
+fn problems(nodes: &[NodeReport], shards: &[ShardReport]) -> Vec<String> {
     let mut problems = Vec::new();
+    for node in nodes {
+        if let Some(what) = &node.waits_for {
+            problems.push(format!("node {} runs no replica: {what}", node.node_id));
+        }
+    }
     let leaderless: Vec<String> = shards
         .iter()
         .filter(|shard| shard.leader_node_id.is_none())

@@ -27,10 +27,11 @@ pub(super) fn render(report: &Report) -> String {
 fn nodes(nodes: &[NodeReport]) -> comfy_table::Table {
     let mut table = table(&["NODE", "ADDRESS", "STATE", "LEADS", "CLOCK OFFSET", "VERSION"]);
     for node in nodes {
-        let state = match (node.reachable, node.clock_trusted) {
-            (false, _) => "unreachable",
-            (true, Some(false)) => "clock off",
-            (true, _) => "up",
+        let state = match (node.reachable, &node.waits_for, node.clock_trusted) {
+            (false, _, _) => "unreachable",
+            (true, Some(_), _) => "waiting",
+            (true, None, Some(false)) => "clock off",
+            (true, None, _) => "up",
         };
         let offset = node.clock_offset_micros.map(|micros| format!("{} ms", micros / 1_000));
         table.add_row([

@@ -9,6 +9,7 @@ mod loadtest;
 mod lost_tail;
 mod quick_restart;
 mod quorum;
+mod registration;
 mod restart;
 mod stale_leader;
 #[path = "../support/mod.rs"]

@@ -201,6 +201,77 @@ impl Cluster {
         away
     }
 
+    /// Copies a stopped node's data. Returns where the copy is.
+    pub(crate) fn copy_data(&self, node_id: u64, name: &str) -> PathBuf {
+        let copy = self.dir.path().join(name);
+        let node = self.node(node_id);
+        assert!(node.process.is_none(), "the node still runs");
+        copy_dir(&node.data, &copy);
+        copy
+    }
+
+    /// Starts another process with a node's settings, on another directory and port. Returns it and its
+    /// address.
+    pub(crate) fn start_beside(&self, node_id: u64, data: &std::path::Path) -> (Process, String) {
+        let address = format!("127.0.0.1:{}", ports::free());
+        let mut args = self.node(node_id).args.clone();
+        set(&mut args, "--data", &data.to_string_lossy());
+        set(&mut args, "--listen", &address);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        (Process::start(coupon(&args), &data.with_extension("log")), address)
+    }
+
+    /// Starts a node that the cluster does not have yet.
+    pub(crate) fn add(&mut self, node_id: u64) {
+        let first = self.node(1);
+        let data = self.dir.path().join(format!("node-{node_id}"));
+        let address = format!("127.0.0.1:{}", ports::free());
+        let mut args = first.args.clone();
+        set(&mut args, "--node-id", &node_id.to_string());
+        set(&mut args, "--data", &data.to_string_lossy());
+        set(&mut args, "--listen", &address);
+        let log = self.dir.path().join(format!("node-{node_id}.log"));
+        let mut node =
+            Node { id: node_id, args, mutant: None, data, log, address, process: None };
+        node.start();
+        self.nodes.push(node);
+    }
+
+    /// Lets a stopped node start under another id, at the same address, on an empty directory.
+    pub(crate) fn rename(&mut self, node_id: u64, new_id: u64) {
+        let data = self.dir.path().join(format!("node-{new_id}"));
+        let node = self.node_mut(node_id);
+        assert!(node.process.is_none(), "the node still runs");
+        set(&mut node.args, "--node-id", &new_id.to_string());
+        set(&mut node.args, "--data", &data.to_string_lossy());
+        (node.id, node.data) = (new_id, data);
+    }
+
+    /// Forgets a node that has ended.
+    pub(crate) fn forget(&mut self, node_id: u64) {
+        self.nodes.retain(|node| node.id != node_id);
+    }
+
+    /// Exchanges the addresses of two stopped nodes.
+    pub(crate) fn exchange_addresses(&mut self, one: u64, other: u64) {
+        let (first, second) = (self.node(one).address.clone(), self.node(other).address.clone());
+        for (id, address) in [(one, second), (other, first)] {
+            let node = self.node_mut(id);
+            assert!(node.process.is_none(), "the node still runs");
+            set(&mut node.args, "--listen", &address);
+            node.address = address;
+        }
+    }
+
+    /// Waits until a node that was started has ended by itself; returns what it exited with.
+    pub(crate) async fn exit_code_of(&mut self, node_id: u64) -> Option<i32> {
+        let node = self.node_mut(node_id);
+        let process = node.process.as_mut().expect("it was started");
+        let status = until("the node to end", async || process.try_wait()).await;
+        node.process = None;
+        status.code()
+    }
+
     /// SIGSTOP.
     pub(crate) fn pause(&mut self, node_id: u64) {
         self.node_mut(node_id).process().signal(Signal::STOP);
@@ -219,6 +290,25 @@ impl Cluster {
     fn node_mut(&mut self, node_id: u64) -> &mut Node {
         let found = self.nodes.iter_mut().find(|node| node.id == node_id);
         found.expect("there is such a node")
+    }
+}
+
+/// Gives a flag another value.
+fn set(args: &mut [String], flag: &str, value: &str) {
+    let place = args.iter().position(|arg| arg == flag).expect("the flag is there");
+    args[place + 1] = value.to_owned();
+}
+
+fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("make the copy");
+    for entry in std::fs::read_dir(from).expect("list the data") {
+        let entry = entry.expect("list the data");
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy_dir(&source, &target);
+        } else {
+            std::fs::copy(&source, &target).expect("copy the data");
+        }
     }
 }
 

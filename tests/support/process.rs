@@ -91,6 +91,11 @@ impl Process {
         self.child.wait().expect("it is ours")
     }
 
+    /// How it ended; `None` while it runs.
+    pub(crate) fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is ours")
+    }
+
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("it is ours").is_none()

@@ -1,8 +1,8 @@
 //! The shard map and its commands as messages.
 
 use coupon_cluster::{
-    CodeKey, Epoch, KeyId, MetaCommand, Node, NodeId, Replica, ReplicaId, ReplicaRole, ShardId,
-    ShardMap,
+    CodeKey, Epoch, KeyId, MetaCommand, Node, NodeId, Origin, Replica, ReplicaId, ReplicaRole,
+    ShardId, ShardMap,
 };
 use coupon_proto::internal as pb;
 
@@ -51,6 +51,7 @@ pub fn map_to_pb(map: &ShardMap) -> pb::ShardMap {
             .map(|key| pb::CodeKey { key_id: key.id.0, secret: key.secret.to_vec() })
             .collect(),
         next_replica_id: map.next_replica_id.0,
+        leaving_node_ids: map.leaving_nodes.iter().map(|node| node.get()).collect(),
     }
 }
 
@@ -88,6 +89,7 @@ pub fn map_from_pb(map: pb::ShardMap) -> Result<ShardMap, Malformed> {
         ring_shards: map.ring_shards.into_iter().map(shard_id).collect::<Result<_, _>>()?,
         code_keys,
         next_replica_id: ReplicaId(map.next_replica_id),
+        leaving_nodes: map.leaving_node_ids.into_iter().map(node_id).collect::<Result<_, _>>()?,
     })
 }
 
@@ -97,6 +99,7 @@ pub fn node_to_pb(id: NodeId, node: &Node) -> pb::NodeInfo {
         node_id: id.get(),
         address: node.address.clone(),
         store_id: node.store_id.clone(),
+        start_id: node.start_id.clone(),
     }
 }
 
@@ -106,7 +109,8 @@ pub fn node_to_pb(id: NodeId, node: &Node) -> pb::NodeInfo {
 ///
 /// When its id is 0.
 pub fn node_from_pb(node: pb::NodeInfo) -> Result<(NodeId, Node), Malformed> {
-    Ok((node_id(node.node_id)?, Node { address: node.address, store_id: node.store_id }))
+    let pb::NodeInfo { node_id: id, address, store_id, start_id } = node;
+    Ok((node_id(id)?, Node { address, store_id, start_id }))
 }
 
 fn replica_to_pb(id: ReplicaId, replica: &Replica) -> pb::ReplicaInfo {
@@ -115,6 +119,7 @@ fn replica_to_pb(id: ReplicaId, replica: &Replica) -> pb::ReplicaInfo {
         ReplicaRole::Joining => pb::ReplicaRole::Joining,
         ReplicaRole::Voter => pb::ReplicaRole::Voter,
         ReplicaRole::Leaving => pb::ReplicaRole::Leaving,
+        ReplicaRole::Retiring => pb::ReplicaRole::Retiring,
     };
     pb::ReplicaInfo { replica_id: id.0, node_id: replica.node.get(), role: role.into() }
 }
@@ -125,9 +130,19 @@ fn replica_from_pb(replica: pb::ReplicaInfo) -> Result<(ReplicaId, Replica), Mal
         pb::ReplicaRole::Joining => ReplicaRole::Joining,
         pb::ReplicaRole::Voter => ReplicaRole::Voter,
         pb::ReplicaRole::Leaving => ReplicaRole::Leaving,
+        pb::ReplicaRole::Retiring => ReplicaRole::Retiring,
         pb::ReplicaRole::Unspecified => return Err(Malformed("replica role")),
     };
     Ok((ReplicaId(replica.replica_id), Replica { node: node_id(replica.node_id)?, role }))
+}
+
+/// Where the store of a node comes from that registers.
+pub fn origin(was_member: bool, replaces_store_id: String) -> Origin {
+    match (replaces_store_id.is_empty(), was_member) {
+        (false, _) => Origin::Replaces(replaces_store_id),
+        (true, true) => Origin::Member,
+        (true, false) => Origin::New,
+    }
 }
 
 /// A command for the meta shard as a message.
@@ -135,10 +150,21 @@ pub fn command_to_pb(command: &MetaCommand) -> pb::MetaCommand {
     use pb::meta_command::Command as Kind;
     let kind = match command {
         MetaCommand::Genesis(map) => Kind::Genesis(pb::Genesis { map: Some(map_to_pb(map)) }),
-        MetaCommand::RegisterNode { id, node, was_member } => {
-            let node = Some(node_to_pb(*id, node));
-            Kind::RegisterNode(pb::RegisterNode { node, was_member: *was_member })
+        MetaCommand::RegisterNode { id, node, starts, origin } => {
+            Kind::RegisterNode(pb::RegisterNode {
+                node: Some(node_to_pb(*id, node)),
+                known_start_ids: starts.clone(),
+                was_member: *origin == Origin::Member,
+                replaces_store_id: match origin {
+                    Origin::Replaces(store_id) => store_id.clone(),
+                    Origin::New | Origin::Member => String::new(),
+                },
+            })
         }
+        MetaCommand::RemoveNode { id, only_unused } => Kind::RemoveNode(pb::RemoveNode {
+            node_id: id.get(),
+            only_unused: *only_unused,
+        }),
         MetaCommand::ReplicaJoined { shard, replica, removed } => {
             Kind::ReplicaJoined(pb::ReplicaJoined {
                 shard_id: shard.get(),
@@ -163,8 +189,13 @@ pub fn command_from_pb(command: pb::MetaCommand) -> Result<MetaCommand, Malforme
         }
         Kind::RegisterNode(register) => {
             let (id, node) = node_from_pb(register.node.ok_or(Malformed("node"))?)?;
-            MetaCommand::RegisterNode { id, node, was_member: register.was_member }
+            let origin = origin(register.was_member, register.replaces_store_id);
+            MetaCommand::RegisterNode { id, node, starts: register.known_start_ids, origin }
         }
+        Kind::RemoveNode(remove) => MetaCommand::RemoveNode {
+            id: node_id(remove.node_id)?,
+            only_unused: remove.only_unused,
+        },
         Kind::ReplicaJoined(joined) => MetaCommand::ReplicaJoined {
             shard: shard_id(joined.shard_id)?,
             replica: ReplicaId(joined.replica_id),

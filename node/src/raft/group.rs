@@ -327,6 +327,15 @@ impl Group {
         }
     }
 
+    /// Whether the shard has a leader, as far as this replica knows: another one, or this one with a
+    /// quorum.
+    pub fn knows_leader(&self) -> bool {
+        match self.is_leader() {
+            true => !self.leads_without_quorum(),
+            false => self.leader_node().is_some(),
+        }
+    }
+
     /// Whether the replica leads.
     pub fn is_leader(&self) -> bool {
         self.raft.metrics().borrow_watched().state == ServerState::Leader

@@ -81,19 +81,42 @@ pub enum Lane {
 #[derive(Clone)]
 pub struct Peers {
     map: watch::Receiver<Arc<ShardMap>>,
+    /// Where nodes said they are that have started since, by the start that the map has of them.
+    announced: Arc<Mutex<HashMap<NodeId, (String, String)>>>,
     channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
 }
 
 impl Peers {
     /// Channels to the nodes of `map`, as it is and as it will be.
     pub fn new(map: watch::Receiver<Arc<ShardMap>>) -> Self {
-        Self { map, channels: Arc::default() }
+        Self { map, announced: Arc::default(), channels: Arc::default() }
+    }
+
+    /// Notes where a node is that has started, while the map still has an earlier start of it.
+    pub fn announced(&self, id: NodeId, address: String) {
+        if let Some(known) = self.map.borrow().nodes.get(&id) {
+            self.announced.lock().insert(id, (known.start_id.clone(), address));
+        }
+    }
+
+    /// Where a node of the map is: where it said, until the map has a later start of it.
+    fn address(&self, id: NodeId) -> Option<String> {
+        let map = self.map.borrow();
+        let known = map.nodes.get(&id)?;
+        let mut announced = self.announced.lock();
+        match announced.get(&id) {
+            Some((start_id, address)) if *start_id == known.start_id => {
+                return Some(address.clone());
+            }
+            Some(_) => drop(announced.remove(&id)),
+            None => {}
+        }
+        Some(known.address.clone())
     }
 
     /// The channel to a node; `None` when the map does not say where it is.
     pub fn channel(&self, node: NodeId, lane: Lane) -> Option<Channel> {
-        let address = self.map.borrow().nodes.get(&node)?.address.clone();
-        self.channel_to(address, lane)
+        self.channel_to(self.address(node)?, lane)
     }
 
     /// The channel to an address, made on first use and connected on first call.

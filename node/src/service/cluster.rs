@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::{GenesisSpec, MetaCommand, MetaRefusal, Node, NodeId, ShardMap};
+use coupon_cluster::{GenesisSpec, MetaCommand, Node, NodeId, ShardMap};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::cluster_service_server::ClusterService;
@@ -13,8 +13,9 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
+use super::registration;
 use super::status::{from_group, malformed};
-use crate::meta::propose::{self, ProposeError};
+use crate::meta::propose;
 use crate::meta::wire;
 use crate::node::Node as ThisNode;
 use crate::raft::group::Group;
@@ -32,9 +33,6 @@ const FORM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Marks a request to form a cluster that was passed on, and is not passed on again.
 const PASSED_ON: &str = "coupon-passed-on";
-
-/// How long a node may take to show that it is not gone before its place is given away.
-const ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Answers for a node.
 pub struct ClusterEndpoint {
@@ -99,16 +97,6 @@ impl ClusterEndpoint {
         tokio::time::timeout(FORM_TIMEOUT, asked).await.map_err(late)?.map(Response::into_inner)
     }
 
-    /// Whether the store that the map knows still answers where the map says it is.
-    async fn is_alive(&self, known: &Node) -> bool {
-        let channel = self.node.peers.channel_to(known.address.clone(), Lane::Control);
-        let Some(channel) = channel else { return false };
-        let mut client = ClusterServiceClient::new(channel);
-        let asked = client.identify(pb::IdentifyRequest {});
-        let answer = tokio::time::timeout(ALIVE_TIMEOUT, asked).await;
-        matches!(answer, Ok(Ok(answer)) if answer.get_ref().store_id == known.store_id)
-    }
-
     fn first_map(
         &self,
         request: &pb::InitClusterRequest,
@@ -118,7 +106,8 @@ impl ClusterEndpoint {
             .into_iter()
             .map(|answer| {
                 let id = wire::node_id(answer.node_id)?;
-                Ok((id, Node { address: answer.address, store_id: answer.store_id }))
+                let pb::IdentifyResponse { address, store_id, start_id, .. } = answer;
+                Ok((id, Node { address, store_id, start_id }))
             })
             .collect::<Result<Vec<(NodeId, Node)>, Malformed>>()
             .map_err(|error| malformed(&error))?;
@@ -137,21 +126,6 @@ impl ClusterEndpoint {
             code_secret: rand::random(),
         })
         .map_err(|error| Status::invalid_argument(error.to_string()))
-    }
-}
-
-fn refused(error: &ProposeError) -> Status {
-    match error {
-        // The first map is on its way.
-        ProposeError::Refused(MetaRefusal::NotFormed) => Status::unavailable(error.to_string()),
-        ProposeError::Refused(MetaRefusal::QuorumAtRisk { .. } | MetaRefusal::StoreReplaced(_)) => {
-            Status::failed_precondition(error.to_string())
-        }
-        // What another node's registration or address stands against may pass.
-        ProposeError::Refused(refusal) => Status::aborted(refusal.to_string()),
-        ProposeError::RefusedElsewhere(status) => status.clone(),
-        ProposeError::Group(error) => from_group(error),
-        ProposeError::Unreachable(_) => Status::unavailable(error.to_string()),
     }
 }
 
@@ -211,33 +185,28 @@ impl ClusterService for ClusterEndpoint {
         &self,
         request: Request<pb::RegisterNodeRequest>,
     ) -> Result<Response<pb::RegisterNodeResponse>, Status> {
-        let request = request.into_inner();
-        let map = self.node.known.get();
-        if !map.is_formed() {
-            return Err(Status::unavailable("this node is in no cluster yet"));
-        }
-        let info = request.node.ok_or_else(|| malformed(&Malformed("node")))?;
-        let (id, node) = wire::node_from_pb(info).map_err(|error| malformed(&error))?;
-        let was_member = !request.cluster_id.is_empty();
-        if was_member && request.cluster_id != map.cluster_id {
-            let why = format!("this is cluster {}, not {}", map.cluster_id, request.cluster_id);
-            return Err(Status::failed_precondition(why));
-        }
-        let known = map.nodes.get(&id).filter(|known| known.store_id != node.store_id);
-        if let Some(known) = known.filter(|_| !was_member)
-            && self.is_alive(known).await
-        {
-            let why = format!(
-                "node {id} runs at {} with another data directory: is the node id right?",
-                known.address
-            );
-            return Err(Status::failed_precondition(why));
-        }
-        let command = MetaCommand::RegisterNode { id, node, was_member };
+        let map = Some(registration::register(&self.node, request.into_inner()).await?);
+        Ok(Response::new(pb::RegisterNodeResponse { map }))
+    }
+
+    async fn announce(
+        &self,
+        request: Request<pb::AnnounceRequest>,
+    ) -> Result<Response<pb::AnnounceResponse>, Status> {
+        registration::announce(&self.node, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<pb::RemoveNodeRequest>,
+    ) -> Result<Response<pb::RemoveNodeResponse>, Status> {
+        let pb::RemoveNodeRequest { node_id, only_unused } = request.into_inner();
+        let id = wire::node_id(node_id).map_err(|error| malformed(&error))?;
+        let command = MetaCommand::RemoveNode { id, only_unused };
         let map = propose::propose(&self.node.registry, &self.node.peers, &command)
             .await
-            .map_err(|error| refused(&error))?;
-        Ok(Response::new(pb::RegisterNodeResponse { map: Some(wire::map_to_pb(&map)) }))
+            .map_err(|error| registration::refused(&error))?;
+        Ok(Response::new(pb::RemoveNodeResponse { map: Some(wire::map_to_pb(&map)) }))
     }
 
     type WatchShardMapStream =
@@ -263,7 +232,7 @@ impl ClusterService for ClusterEndpoint {
         let command = wire::command_from_pb(command).map_err(|error| malformed(&error))?;
         let map = propose::propose_here(&self.node.registry, &command)
             .await
-            .map_err(|error| refused(&error))?;
+            .map_err(|error| registration::refused(&error))?;
         Ok(Response::new(pb::ProposeMetaResponse { map: Some(wire::map_to_pb(&map)) }))
     }
 
@@ -293,6 +262,7 @@ impl ClusterService for ClusterEndpoint {
             clock_offset_micros: verdict.offset_micros,
             clock_trusted: self.node.clock.stamp_micros().is_some(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            waits_for: self.node.waits_for().unwrap_or_default(),
         }))
     }
 

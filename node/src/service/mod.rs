@@ -6,5 +6,6 @@ pub mod cluster;
 mod outside_log;
 pub mod raft;
 mod reader;
+mod registration;
 pub mod shard;
 mod status;

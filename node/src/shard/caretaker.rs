@@ -272,11 +272,16 @@ impl Caretaker {
         if ready.is_empty() {
             return Ok(());
         }
-        // Lost replicas go together with the arrival of what replaces them.
-        let replaced = |node| joining.iter().any(|(id, on)| *on == node && ready.contains(id));
+        // What is to go goes together with the arrival of what replaces it: on the same node, or on
+        // another one where the node leaves as well. Which one that is nobody needs to know.
+        let joins_on = |node| joining.iter().find(|(_, on)| *on == node).map(|(id, _)| id);
+        let replaced = |node| match joins_on(node) {
+            Some(successor) => ready.contains(successor),
+            None => ready.len() == joining.len(),
+        };
         let lost: Vec<ReplicaId> = wanted
             .iter()
-            .filter(|(_, replica)| replica.is_leaving() && replaced(replica.node))
+            .filter(|(_, replica)| replica.is_to_go() && replaced(replica.node))
             .map(|(id, _)| *id)
             .collect();
         let target: BTreeSet<u64> = voters

@@ -3,6 +3,9 @@
 //! A Raft replica that forgot what it voted for, or that answers under another's name, can break
 //! every promise. So a directory is stamped with a random store id when it is made, with the node's
 //! id, and with the cluster's id as soon as it joins one. A mismatch refuses to start.
+//!
+//! Each time the directory is opened it draws a start id, which the cluster registers. A copy of the
+//! directory, or an older state of it, does not remember the last start that was registered.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -14,10 +17,13 @@ use coupon_proto::internal::StoreIdentity;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
-use super::{Storage, StorageError, keys};
+use super::{Storage, StorageError, keys, renewal};
 
 /// The version of the directory's layout that this program reads and writes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// How many starts are remembered: the last one known to be registered, and later ones of which nobody
+/// knows whether they are. More follow each other only while no peer can be reached.
+const STARTS_MAX: usize = 32;
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +64,10 @@ pub enum IdentityError {
         found: &'static str,
     },
     /// The directory was written by a newer program, or by one from before the first release.
-    #[error("the data directory {} has layout version {found}; this program knows {VERSION}", dir.display())]
+    #[error(
+        "the data directory {} has layout version {found}, and this program knows only {VERSION}: run the \
+         program that wrote it, or start with an empty directory", dir.display()
+    )]
     OtherVersion {
         /// The directory.
         dir: PathBuf,
@@ -75,7 +84,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the identity of `dir`, or stamps a new directory.
+    /// Reads the identity of `dir`, or stamps a new directory, and notes that it is started; durable on
+    /// return.
     ///
     /// # Errors
     ///
@@ -88,26 +98,83 @@ impl Identity {
         let record = match std::fs::read(&path) {
             Ok(bytes) => unseal(&bytes)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let record = StoreIdentity {
+                StoreIdentity {
                     version: VERSION,
                     store_id: uuid::Uuid::new_v4().to_string(),
                     node_id: node.get(),
-                    cluster_id: String::new(),
-                };
-                store(dir, &record)?;
-                record
+                    ..StoreIdentity::default()
+                }
             }
             Err(error) => return Err(StorageError::io(&path)(error).into()),
         };
-        let dir = dir.to_owned();
         if record.version != VERSION {
+            let dir = dir.to_owned();
             return Err(IdentityError::OtherVersion { dir, found: record.version });
         }
         if record.node_id != node.get() {
-            let (found, wanted) = (record.node_id, node.get());
+            let (dir, found, wanted) = (dir.to_owned(), record.node_id, node.get());
             return Err(IdentityError::OtherNode { dir, found, wanted });
         }
-        Ok(Self { dir, record })
+        let mut record = renewal::complete(dir, &record)?.unwrap_or(record);
+        if record.start_ids.len() >= STARTS_MAX {
+            record.start_ids.remove(1);
+        }
+        record.start_ids.push(uuid::Uuid::new_v4().to_string());
+        store(dir, &record)?;
+        Ok(Self { dir: dir.to_owned(), record })
+    }
+
+    /// The start that runs, a UUID.
+    pub fn start_id(&self) -> &str {
+        self.record.start_ids.last().map_or("", String::as_str)
+    }
+
+    /// Earlier starts, the last one known to be registered among them.
+    pub fn known_starts(&self) -> &[String] {
+        self.record.start_ids.split_last().map_or(&[], |(_, earlier)| earlier)
+    }
+
+    /// Whether a start is one of this directory.
+    pub fn remembers(&self, start_id: &str) -> bool {
+        self.record.start_ids.iter().any(|known| known == start_id)
+    }
+
+    /// Forgets the starts before one that is registered; durable on return.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be written.
+    pub fn confirm(&mut self, start_id: &str) -> Result<(), StorageError> {
+        let place = self.record.start_ids.iter().position(|known| known == start_id);
+        match place {
+            Some(place) if place > 0 => {
+                let start_ids = self.record.start_ids[place..].to_vec();
+                self.replace(StoreIdentity { start_ids, ..self.record.clone() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Where nodes of the cluster were when the directory began anew.
+    pub fn peers(&self) -> &[String] {
+        &self.record.peers
+    }
+
+    /// The directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// All that is kept.
+    pub(super) fn record(&self) -> &StoreIdentity {
+        &self.record
+    }
+
+    /// Keeps something else from now on; durable on return.
+    pub(super) fn replace(&mut self, record: StoreIdentity) -> Result<(), StorageError> {
+        store(&self.dir, &record)?;
+        self.record = record;
+        Ok(())
     }
 
     /// Stamps a new database with the store id, durable on return, and refuses one that is not this
@@ -168,15 +235,17 @@ impl Identity {
         if self.cluster_id().is_some() {
             return Ok(());
         }
-        let record = StoreIdentity { cluster_id: cluster_id.to_owned(), ..self.record.clone() };
-        store(&self.dir, &record)?;
-        self.record = record;
-        Ok(())
+        let cluster_id = cluster_id.to_owned();
+        Ok(self.replace(StoreIdentity { cluster_id, ..self.record.clone() })?)
     }
 }
 
 /// Writes the identity so that a crash at any step leaves the old file or the new one.
-fn store(dir: &Path, record: &StoreIdentity) -> Result<(), StorageError> {
+///
+/// # Errors
+///
+/// When the file system fails.
+pub(super) fn store(dir: &Path, record: &StoreIdentity) -> Result<(), StorageError> {
     let temporary = dir.join("identity.tmp");
     let mut file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
     file.write_all(&seal(record)).map_err(StorageError::io(&temporary))?;
@@ -226,6 +295,33 @@ mod tests {
         let again = Identity::open(dir.path(), node(3)).unwrap();
         assert_eq!(first.store_id(), again.store_id());
         assert_eq!(again.cluster_id(), None);
+    }
+
+    #[test]
+    fn a_directory_remembers_its_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Identity::open(dir.path(), node(3)).unwrap().start_id().to_owned();
+        let mut second = Identity::open(dir.path(), node(3)).unwrap();
+        assert_ne!(second.start_id(), first);
+        assert_eq!(second.known_starts(), [first.clone()]);
+        let registered = second.start_id().to_owned();
+        second.confirm(&registered).unwrap();
+        assert!(second.known_starts().is_empty() && !second.remembers(&first));
+        for _ in 0..3 * STARTS_MAX {
+            let later = Identity::open(dir.path(), node(3)).unwrap();
+            assert!(later.remembers(&registered), "it is the last one that is registered");
+            assert!(later.known_starts().len() < STARTS_MAX);
+        }
+    }
+
+    #[test]
+    fn another_layout_is_refused_in_one_line_that_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut old = Identity::open(dir.path(), node(3)).unwrap();
+        old.replace(StoreIdentity { version: 2, ..old.record().clone() }).unwrap();
+        let error = Identity::open(dir.path(), node(3)).unwrap_err().to_string();
+        assert!(error.contains("layout version 2") && error.contains("an empty directory"), "{error}");
+        assert_eq!(error.lines().count(), 1);
     }
 
     #[test]

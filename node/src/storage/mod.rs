@@ -4,7 +4,8 @@
 //! - An append, a vote, a truncation and a purge are on disk before anybody is told of them
 //!   ([`flusher`]).
 //! - A replica's state and how far it has come are written in one batch ([`ledger`], [`keys`]).
-//! - A directory belongs to one node of one cluster ([`identity`]).
+//! - A directory belongs to one node of one cluster ([`identity`]). One that is short of what it
+//!   acknowledged is marked so ([`lost`]) and runs no replica again; its successor does ([`renewal`]).
 //! - A failed write or sync ends the process ([`fatal`]); it never becomes an answer.
 
 pub mod db;
@@ -14,7 +15,9 @@ pub mod flusher;
 pub mod identity;
 pub mod keys;
 pub mod ledger;
+pub mod lost;
 pub mod records;
+mod renewal;
 pub mod runs;
 pub mod snapshot;
 pub mod view;

@@ -1,0 +1,236 @@
+//! How a node gets the right to run its replicas, each time it starts.
+//!
+//! Two processes on copies of one directory would vote twice with one voice, and one on an older copy
+//! would vote as if it had promised nothing since. So a start is registered with the meta shard before
+//! any replica runs. Where the meta shard has no leader, since everything is just starting, the nodes
+//! that answer are asked whether anything they know speaks against this start ([`Answer`]); the meta
+//! shard decides as soon as it can.
+//!
+//! A limit: two copies that start at the same moment, while the meta shard has no leader, may both be
+//! let in by different nodes until it has one. It then refuses one of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use coupon_cluster::ShardMap;
+use coupon_proto::internal as pb;
+use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::meta::wire;
+use crate::node::{Node, Refused};
+use crate::raft::network::Lane;
+use crate::storage::fatal;
+
+/// The pause between two rounds.
+const ROUND_INTERVAL: Duration = Duration::from_millis(300);
+/// How long one node may take to register this one: it may have to find out that another one is gone.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one node may take to say whether anything speaks against this start.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the others are waited for once a majority agrees.
+const OBJECTION_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a majority of the nodes is waited for, when the meta shard has no leader. Shards that live on
+/// the others can be served without it.
+const MAJORITY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause before the same is logged again.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Why a start is refused: the reasons in `ErrorInfo`, domain `coupon.internal.v1`.
+pub mod reason {
+    /// The node asked belongs to another cluster.
+    pub const WRONG_CLUSTER: &str = "WRONG_CLUSTER";
+    /// Another process answers for the store.
+    pub const STORE_IN_USE: &str = "STORE_IN_USE";
+    /// The store does not remember its last start: it is a copy, or an older one.
+    pub const START_UNKNOWN: &str = "START_UNKNOWN";
+    /// The store was replaced by another one.
+    pub const STORE_REPLACED: &str = "STORE_REPLACED";
+    /// The node was removed.
+    pub const NODE_REMOVED: &str = "NODE_REMOVED";
+    /// A shard would lose its quorum.
+    pub const QUORUM_AT_RISK: &str = "QUORUM_AT_RISK";
+    /// The node has replicas.
+    pub const NODE_IN_USE: &str = "NODE_IN_USE";
+    /// No other node can take its replicas.
+    pub const NO_SPARE_NODE: &str = "NO_SPARE_NODE";
+}
+
+/// What came of asking one node.
+enum Answer<T> {
+    /// It agrees.
+    Yes(T),
+    /// It cannot say, or says what may pass.
+    NotYet(String),
+    /// This node must not run as it was started.
+    Never(Refused),
+}
+
+/// Says why a node waits, but not again and again.
+#[derive(Default)]
+struct Waiting {
+    logged: Option<Instant>,
+}
+
+impl Waiting {
+    fn say(&mut self, address: &str, why: &str) {
+        if self.logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+            self.logged = Some(Instant::now());
+            tracing::warn!(%address, why, "not registered yet: no replica runs here until it is");
+        }
+    }
+}
+
+impl Node {
+    /// Asks until this start is registered, or refused. Replicas may run from then on, or as soon as
+    /// those who answer agree while nobody can decide.
+    pub(crate) async fn register(self: Arc<Self>) {
+        let (began, mut waiting) = (Instant::now(), Waiting::default());
+        loop {
+            let map = self.known.get();
+            if self.is_registered(&map) {
+                return self.admit();
+            }
+            if !self.is_admitted() && !self.is_lost() && map.is_formed() {
+                self.announce_to_all(&map, began).await;
+            }
+            for address in self.addresses(&map) {
+                match self.register_at(&address).await {
+                    Answer::Yes(()) => break,
+                    Answer::NotYet(why) => {
+                        waiting.say(&address, &why);
+                        self.wait_for(format!("it is not registered yet: {address}: {why}"));
+                    }
+                    Answer::Never(refused) => return self.refuse(refused),
+                }
+            }
+            if !self.is_registered(&self.known.get()) {
+                tokio::time::sleep(ROUND_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Everywhere the cluster may be found; at this node itself last, where it may be all there is.
+    fn addresses(&self, map: &ShardMap) -> Vec<String> {
+        let known = map.nodes.values().map(|node| node.address.clone());
+        let mut all: Vec<String> = self.config.join.iter().cloned().chain(self.peers_kept()).collect();
+        all.extend(known);
+        let me = self.identify().address;
+        let mut seen = std::collections::BTreeSet::from([me.clone()]);
+        all.retain(|address| seen.insert(address.clone()));
+        all.extend(map.is_formed().then_some(me));
+        all
+    }
+
+    /// Has one node register this start with the meta shard.
+    async fn register_at(&self, address: &str) -> Answer<()> {
+        let not_yet = |why: &str| Answer::NotYet(why.to_owned());
+        let Some(channel) = self.peers.channel_to(address.to_owned(), Lane::Control) else {
+            return not_yet("this is no address");
+        };
+        let request = match self.registration() {
+            Ok(request) => request,
+            Err(fault) => fatal::abort("naming the successor of this store", &fault),
+        };
+        let mut client = ClusterServiceClient::new(channel);
+        let asked = client.register_node(request);
+        let answer = match tokio::time::timeout(REGISTER_TIMEOUT, asked).await {
+            Err(_) => return not_yet("no answer in time"),
+            Ok(Err(status)) => return self.refusal(&status),
+            Ok(Ok(answer)) => answer.into_inner(),
+        };
+        let Some(Ok(map)) = answer.map.map(wire::map_from_pb) else {
+            return not_yet("it answered with a malformed map");
+        };
+        if self.is_lost() {
+            return self.make_way(&map);
+        }
+        match self.adopt(&Arc::new(map)).await {
+            Ok(()) => Answer::Yes(()),
+            Err(error) => Answer::Never(error.into()),
+        }
+    }
+
+    /// The successor is registered: this store ends, and the directory begins anew.
+    fn make_way(&self, map: &ShardMap) -> Answer<()> {
+        let peers = map.nodes.values().map(|node| node.address.clone()).collect();
+        match self.give_up_store(peers) {
+            Ok(()) => Answer::Never(Refused::Renewed),
+            Err(fault) => fatal::abort("giving up this store", &fault),
+        }
+    }
+
+    /// What a refusal means.
+    fn refusal(&self, status: &Status) -> Answer<()> {
+        let why = status.message().to_owned();
+        if status.code() != Code::FailedPrecondition {
+            return Answer::NotYet(why);
+        }
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        match reason.as_str() {
+            // A store that is short may still be asked for by others, and the quorum may come back.
+            reason::QUORUM_AT_RISK if self.is_lost() => Answer::NotYet(why),
+            reason::START_UNKNOWN if !self.is_lost() => {
+                self.mark_lost(&why);
+                Answer::Never(Refused::Lost(why))
+            }
+            _ => Answer::Never(Refused::ByCluster(why)),
+        }
+    }
+
+    /// Asks all nodes of the map at once whether anything speaks against this start, and admits it if
+    /// nothing does and the meta shard cannot say.
+    async fn announce_to_all(&self, map: &ShardMap, began: Instant) {
+        let me = self.config.node_id;
+        let request = self.announcement();
+        let others = map.nodes.iter().filter(|(id, _)| **id != me);
+        let mut asked: FuturesUnordered<_> = others
+            .map(|(_, node)| self.announce_to(node.address.clone(), request.clone()))
+            .collect();
+        let majority = map.nodes.len() / 2 + 1;
+        let mut agreed = 1;
+        loop {
+            // Once most agree, the others get the chance to object, if they are there at all.
+            let patience = if agreed >= majority { OBJECTION_TIMEOUT } else { ANNOUNCE_TIMEOUT };
+            match tokio::time::timeout(patience, asked.next()).await {
+                Ok(Some(Answer::Yes(meta_is_led))) if meta_is_led => return,
+                Ok(Some(Answer::Yes(_))) => agreed += 1,
+                Ok(Some(Answer::NotYet(_))) => {}
+                Ok(Some(Answer::Never(refused))) => {
+                    return self.wait_for(format!("it is not registered yet: {refused}"));
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        if agreed >= majority || began.elapsed() >= MAJORITY_TIMEOUT {
+            tracing::info!(agreed, "replicas run before this start is registered: nobody can do that yet");
+            self.admit();
+        }
+    }
+
+    async fn announce_to(&self, address: String, request: pb::AnnounceRequest) -> Answer<bool> {
+        let Some(channel) = self.peers.channel_to(address, Lane::Control) else {
+            return Answer::NotYet("this is no address".to_owned());
+        };
+        let mut client = ClusterServiceClient::new(channel);
+        let asked = client.announce(request);
+        match tokio::time::timeout(ANNOUNCE_TIMEOUT, asked).await {
+            Ok(Ok(answer)) => Answer::Yes(answer.into_inner().meta_is_led),
+            Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
+                let reason = status.get_details_error_info().map(|info| info.reason);
+                match reason.as_deref() {
+                    // It is no node of this cluster, and knows nothing about it.
+                    Some(reason::WRONG_CLUSTER) => Answer::NotYet(status.message().to_owned()),
+                    Some(_) | None => {
+                        Answer::Never(Refused::ByCluster(status.message().to_owned()))
+                    }
+                }
+            }
+            Ok(Err(status)) => Answer::NotYet(status.message().to_owned()),
+            Err(_) => Answer::NotYet("no answer in time".to_owned()),
+        }
+    }
+}

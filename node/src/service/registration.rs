@@ -1,0 +1,170 @@
+//! Answering nodes that start: may this process act for the store it runs on?
+//!
+//! The meta shard decides, in its log ([`ShardMap::apply`](coupon_cluster::ShardMap::apply)). What it
+//! cannot see is who is alive: the node that is asked looks at that, before it proposes.
+
+use std::time::Duration;
+
+use coupon_cluster::{MetaCommand, MetaRefusal, Node, NodeId, Origin, ShardId};
+use coupon_proto::internal as pb;
+use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use tonic::{Code, Status};
+
+use super::status::{self, from_group, malformed};
+use crate::meta::propose::{self, ProposeError};
+use crate::meta::wire;
+use crate::node::Node as ThisNode;
+use crate::raft::network::Lane;
+use crate::raft::types::Malformed;
+use crate::registration::reason;
+
+/// How long a node may take to show that it is not gone before its place is given away.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Has the meta shard register a start. Returns the map with the node in it.
+///
+/// # Errors
+///
+/// `FAILED_PRECONDITION` with a [`reason`] when it must not run as it was started, any other code when
+/// it may ask again.
+pub(super) async fn register(
+    this: &ThisNode,
+    request: pb::RegisterNodeRequest,
+) -> Result<pb::ShardMap, Status> {
+    let map = this.known.get();
+    if !map.is_formed() {
+        return Err(Status::unavailable("this node is in no cluster yet"));
+    }
+    let was_member = !request.cluster_id.is_empty();
+    let info = request.node.ok_or_else(|| malformed(&Malformed("node")))?;
+    let (id, node) = wire::node_from_pb(info).map_err(|error| malformed(&error))?;
+    if was_member {
+        check_cluster(&map.cluster_id, &request.cluster_id)?;
+    }
+    let origin = wire::origin(was_member, request.replaces_store_id);
+    if let Some(known) = map.nodes.get(&id) {
+        check_alive(this, id, known, &node, &origin).await?;
+    }
+    let starts = request.known_start_ids;
+    let command = MetaCommand::RegisterNode { id, node, starts, origin };
+    let map = propose::propose(&this.registry, &this.peers, &command).await;
+    map.map(|map| wire::map_to_pb(&map)).map_err(|error| refused(&error))
+}
+
+/// Says whether anything that this node knows speaks against a start, and notes where the node is.
+///
+/// # Errors
+///
+/// `FAILED_PRECONDITION` with a [`reason`] when something does. That is no verdict: only the meta shard
+/// has the last word.
+pub(super) async fn announce(
+    this: &ThisNode,
+    request: pb::AnnounceRequest,
+) -> Result<pb::AnnounceResponse, Status> {
+    let map = this.known.get();
+    check_cluster(&map.cluster_id, &request.cluster_id)?;
+    let info = request.node.ok_or_else(|| malformed(&Malformed("node")))?;
+    let (id, node) = wire::node_from_pb(info).map_err(|error| malformed(&error))?;
+    let known = map.nodes.get(&id).ok_or_else(|| meta_refused(&MetaRefusal::NodeRemoved(id)))?;
+    if known.store_id != node.store_id {
+        return Err(meta_refused(&MetaRefusal::StoreReplaced(id)));
+    }
+    let remembers = known.start_id == node.start_id || request.known_start_ids.contains(&known.start_id);
+    if !remembers {
+        return Err(meta_refused(&MetaRefusal::StartUnknown(id)));
+    }
+    let me = this.identify();
+    if me.store_id == node.store_id && me.start_id != node.start_id {
+        return Err(in_use(&node.store_id, &me.address));
+    }
+    check_alive(this, id, known, &node, &Origin::Member).await?;
+    this.peers.announced(id, node.address);
+    // One that has just started leads nothing yet, whatever its peers have not noticed.
+    let meta = this.registry.get(ShardId::META).map(|replica| replica.group);
+    let meta_is_led =
+        meta.is_some_and(|meta| meta.knows_leader() && meta.leader_node() != Some(id));
+    Ok(pb::AnnounceResponse { meta_is_led })
+}
+
+fn check_cluster(ours: &str, theirs: &str) -> Result<(), Status> {
+    if ours == theirs {
+        return Ok(());
+    }
+    let why = format!("this is cluster {ours}, not {theirs}");
+    Err(status::refused(Code::FailedPrecondition, reason::WRONG_CLUSTER, why))
+}
+
+/// Refuses a start while the store that the map knows runs in another one, as far as can be seen.
+async fn check_alive(
+    this: &ThisNode,
+    id: NodeId,
+    known: &Node,
+    starting: &Node,
+    origin: &Origin,
+) -> Result<(), Status> {
+    // A member with another store was replaced, which the map says.
+    let may_run = known.store_id == starting.store_id || *origin != Origin::Member;
+    if !may_run || known.start_id == starting.start_id {
+        return Ok(());
+    }
+    let Some(answer) = identify(this, &known.address).await else { return Ok(()) };
+    let is_itself = answer.start_id == starting.start_id;
+    if is_itself || answer.store_id != known.store_id {
+        return Ok(());
+    }
+    if known.store_id == starting.store_id {
+        return Err(in_use(&known.store_id, &known.address));
+    }
+    let address = &known.address;
+    let why =
+        format!("node {id} runs at {address} with another data directory: is the node id right?");
+    Err(status::refused(Code::FailedPrecondition, reason::STORE_IN_USE, why))
+}
+
+/// Who answers at an address, if anyone does.
+async fn identify(this: &ThisNode, address: &str) -> Option<pb::IdentifyResponse> {
+    let channel = this.peers.channel_to(address.to_owned(), Lane::Control)?;
+    let mut client = ClusterServiceClient::new(channel);
+    let asked = client.identify(pb::IdentifyRequest {});
+    let answer = tokio::time::timeout(ALIVE_TIMEOUT, asked).await;
+    Some(answer.ok()?.ok()?.into_inner())
+}
+
+fn in_use(store_id: &str, address: &str) -> Status {
+    let why = format!("store {store_id} answers at {address} already: is this a copy of its directory?");
+    status::refused(Code::FailedPrecondition, reason::STORE_IN_USE, why)
+}
+
+/// Why the shard map was not changed, as a status.
+pub(super) fn refused(error: &ProposeError) -> Status {
+    match error {
+        ProposeError::Refused(refusal) => meta_refused(refusal),
+        ProposeError::RefusedElsewhere(status) => status.clone(),
+        ProposeError::Group(error) => from_group(error),
+        ProposeError::Unreachable(_) => Status::unavailable(error.to_string()),
+    }
+}
+
+fn meta_refused(refusal: &MetaRefusal) -> Status {
+    let reason = match refusal {
+        // The first map is on its way.
+        MetaRefusal::NotFormed => return Status::unavailable(refusal.to_string()),
+        MetaRefusal::StartUnknown(_) => reason::START_UNKNOWN,
+        MetaRefusal::QuorumAtRisk { .. } => reason::QUORUM_AT_RISK,
+        MetaRefusal::StoreReplaced(_) => reason::STORE_REPLACED,
+        MetaRefusal::NodeRemoved(_) => reason::NODE_REMOVED,
+        MetaRefusal::StoreTaken { .. } => reason::STORE_IN_USE,
+        MetaRefusal::NodeInUse { .. } => reason::NODE_IN_USE,
+        MetaRefusal::NoSpareNode { .. } => reason::NO_SPARE_NODE,
+        // A report that no longer fits is made anew from the map.
+        MetaRefusal::AlreadyFormed
+        | MetaRefusal::GenesisUnsound(_)
+        | MetaRefusal::GenesisNotFirst { .. }
+        | MetaRefusal::NodeIncomplete(_)
+        | MetaRefusal::ShardUnknown(_)
+        | MetaRefusal::ReplicaUnknown { .. }
+        | MetaRefusal::ReplicaLeaving { .. }
+        | MetaRefusal::ReplicaNotLeaving { .. } => return Status::aborted(refusal.to_string()),
+    };
+    status::refused(Code::FailedPrecondition, reason, refusal.to_string())
+}

@@ -1,0 +1,145 @@
+//! Who may act for a store: copies of a directory, nodes that moved, and nodes that leave.
+
+use coupon_checker::check;
+
+use crate::support::campaign::{create, read_back};
+use crate::support::cluster::Cluster;
+use crate::support::load::Load;
+use crate::support::process::run;
+use crate::support::status::Status;
+use crate::support::wait::until;
+
+/// More than is ever asked for.
+const QUOTA: u32 = 1_000_000;
+
+/// A process that must not run as it was started.
+const REFUSED: i32 = 3;
+
+/// Issues some coupons and shows that all replicas hold the same.
+async fn issue_and_compare(cluster: &Cluster, campaign: &str) {
+    create(cluster, campaign, QUOTA.into()).await;
+    let load = Load::start(cluster, campaign, 8);
+    load.grant(300);
+    let answers = load.finish().await;
+    let verdict = check(&answers.with(read_back(cluster, campaign, QUOTA.into()).await));
+    assert!(verdict.is_ok(), "{verdict}");
+    cluster.status("equal digests", true, Status::is_equal).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_refused_while_the_original_runs() {
+    let mut cluster = Cluster::start(&[]).await;
+    assert!(cluster.stop(3).await);
+    let copy = cluster.copy_data(3, "copy");
+    cluster.restart(3);
+    cluster.whole().await;
+    let original = cluster.addresses()[2].clone();
+    let (mut second, _) = cluster.start_beside(3, &copy);
+    let ended = until("the copy to be refused", async || second.try_wait()).await;
+    assert_eq!(ended.code(), Some(REFUSED), "{}", second.log());
+    let said = format!("answers at {original} already");
+    assert!(second.log().contains(&said), "{}", second.log());
+    issue_and_compare(&cluster, "copy-last").await;
+    assert_eq!(cluster.ended_by_itself(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_original_is_refused_while_a_copy_runs() {
+    let mut cluster = Cluster::start(&[]).await;
+    assert!(cluster.stop(3).await);
+    let copy = cluster.copy_data(3, "copy");
+    let (_second, address) = cluster.start_beside(3, &copy);
+    cluster.whole().await;
+    cluster.restart(3);
+    assert_eq!(cluster.exit_code_of(3).await, Some(REFUSED));
+    let said = format!("answers at {address} already");
+    assert!(cluster.log_of(3).contains(&said), "{}", cluster.log_of(3));
+    issue_and_compare(&cluster, "copy-first").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_copies_that_start_together_one_is_refused() {
+    let mut cluster = Cluster::start(&[]).await;
+    assert!(cluster.stop(3).await);
+    let copy = cluster.copy_data(3, "copy");
+    cluster.restart(3);
+    let (mut second, _) = cluster.start_beside(3, &copy);
+    let copy_lost = until("one of them to be refused", async || {
+        if let Some(ended) = second.try_wait() {
+            return Some((true, ended.code()));
+        }
+        cluster.ended_by_itself().map(|_| (false, None))
+    })
+    .await;
+    if copy_lost.0 {
+        assert_eq!(copy_lost.1, Some(REFUSED), "{}", second.log());
+    } else {
+        assert_eq!(cluster.exit_code_of(3).await, Some(REFUSED));
+    }
+    cluster.whole().await;
+    issue_and_compare(&cluster, "together").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_exchanged_their_addresses_come_back_by_themselves() {
+    let mut cluster = Cluster::start(&[]).await;
+    issue_and_compare(&cluster, "before").await;
+    // Without them there is no quorum that could register anybody.
+    assert!(cluster.stop(2).await);
+    cluster.stop(3).await;
+    cluster.exchange_addresses(2, 3);
+    cluster.restart(2);
+    cluster.restart(3);
+    let status = cluster.whole().await;
+    let addresses = cluster.addresses();
+    for node in &status.nodes {
+        let place = usize::try_from(node.node_id).expect("a small number") - 1;
+        assert_eq!(node.address, addresses[place], "the map has its new address");
+    }
+    issue_and_compare(&cluster, "after").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mistyped_id_is_forgotten_and_a_node_removed() {
+    let mut cluster = Cluster::start(&[]).await;
+    create(&cluster, "leave", QUOTA.into()).await;
+    let nodes = cluster.addresses().join(",");
+    let knows = |id: u64| move |status: &Status| status.nodes.iter().any(|node| node.node_id == id);
+    cluster.add(44);
+    cluster.status("node 44", false, knows(44)).await;
+    assert!(cluster.stop(44).await);
+    cluster.rename(44, 6);
+    cluster.restart(6);
+    cluster.status("node 6 at the same address", false, knows(6)).await;
+
+    let said = |args: &[&str]| {
+        let output = run(&[&["cluster"], args, &["--node", &nodes, "--timeout", "60s"]].concat());
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (done, text) = said(&["forget", "44"]);
+    assert!(done && text.contains("no longer"), "{text}");
+    let (done, text) = said(&["forget", "44"]);
+    assert!(!done && text.contains("has no node 44"), "{text}");
+    let (done, text) = said(&["forget", "3"]);
+    assert!(!done && text.contains("NODE_IN_USE"), "{text}");
+
+    // Node 6 takes over what node 3 had, while coupons are issued.
+    let load = Load::start(&cluster, "leave", 8);
+    load.grant(QUOTA as usize);
+    load.progress(200).await;
+    let (done, text) = said(&["remove-node", "3"]);
+    assert!(done, "{text}");
+    assert_eq!(cluster.exit_code_of(3).await, Some(REFUSED));
+    assert!(cluster.log_of(3).contains("was removed from the cluster"), "{}", cluster.log_of(3));
+    cluster.forget(3);
+    load.progress(500).await;
+    let answers = load.stop().await;
+    assert!(answers.failures.is_empty(), "{:?}", answers.failures);
+    let verdict = check(&answers.with(read_back(&cluster, "leave", QUOTA.into()).await));
+    assert!(verdict.is_ok(), "{verdict}");
+    let status = cluster.whole().await;
+    assert_eq!(status.nodes.len(), 3);
+    let (done, text) = said(&["remove-node", "6"]);
+    assert!(!done && text.contains("NO_SPARE_NODE"), "{text}");
+}
