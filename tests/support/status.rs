@@ -16,6 +16,8 @@ pub(crate) struct Status {
 /// A node.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Node {
+    pub(crate) node_id: u64,
+    pub(crate) store_id: String,
     pub(crate) reachable: bool,
     pub(crate) clock_trusted: Option<bool>,
 }
