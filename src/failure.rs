@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use coupon_loadtest::{code_name, may_have_happened};
+use coupon_node::NodeError;
+use coupon_node::storage::identity::IdentityError;
+use coupon_router::RouterError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -38,7 +41,26 @@ impl CallError {
 /// Prints a failure and says what to exit with.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {}", causes(error));
-    if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.is::<UsageError>() {
+        ExitCode::from(2)
+    } else if error.chain().any(must_not_run) {
+        ExitCode::from(3)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Whether a node or a router must not run as it was started, so that starting it again changes nothing:
+/// the cluster, the data directory or the identity is wrong.
+fn must_not_run(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let of_node = cause.downcast_ref::<NodeError>().is_some_and(|error| match error {
+        // A disk may be mended.
+        NodeError::Identity(IdentityError::Storage(_)) => false,
+        NodeError::Identity(_) | NodeError::Refused(_) => true,
+        NodeError::Listen { .. } | NodeError::Raft(_) => false,
+    });
+    let of_router = cause.downcast_ref::<RouterError>();
+    of_node || of_router.is_some_and(|error| matches!(error, RouterError::WrongCluster(_)))
 }
 
 /// An error and its causes. Some errors say what caused them themselves; that is not said again.
@@ -127,5 +149,16 @@ mod tests {
         assert_eq!(report(&usage), ExitCode::from(2));
         assert_eq!(report(&usage.context("while reading")), ExitCode::from(2));
         assert_eq!(report(&anyhow::anyhow!("no")), ExitCode::from(1));
+    }
+
+    #[test]
+    fn who_must_not_run_has_an_exit_code_of_its_own() {
+        let replaced = || NodeError::from(coupon_node::Refused::Replaced);
+        assert_eq!(report(&replaced().into()), ExitCode::from(3));
+        assert_eq!(report(&anyhow::Error::new(replaced()).context("node 1")), ExitCode::from(3));
+        let found = "n1:1 is node 1 of cluster b".to_owned();
+        let wrong = coupon_router::WrongCluster { cluster_id: "a".to_owned(), found };
+        assert_eq!(report(&RouterError::from(wrong).into()), ExitCode::from(3));
+        assert_eq!(report(&RouterError::NoNodes.into()), ExitCode::from(1));
     }
 }

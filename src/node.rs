@@ -27,10 +27,7 @@ pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<()> {
 }
 
 /// Runs the node until it is asked to stop, or finds that it must not run.
-async fn run_once(
-    config: NodeConfig,
-    signals: &mut runtime::StopSignals,
-) -> anyhow::Result<()> {
+async fn run_once(config: NodeConfig, signals: &mut runtime::StopSignals) -> anyhow::Result<()> {
     let id = config.node_id.get();
     let mut handle =
         coupon_node::start(config, Arc::new(SystemClock)).await.context("start the node")?;

@@ -13,7 +13,15 @@ pub(crate) fn run(args: &RouterArgs) -> anyhow::Result<()> {
         let mut signals = runtime::StopSignals::catch()?;
         let handle = coupon_router::start(config).await.context("start the router")?;
         output::line(format!("router listens on {}", handle.local_addr()))?;
-        signals.next().await;
+        tokio::select! {
+            () = signals.next() => {}
+            refused = handle.refused() => {
+                if let Err(error) = handle.halt().await {
+                    tracing::info!(%error, "requests under way were cut off");
+                }
+                return Err(refused.into());
+            }
+        }
         tracing::info!("stopping: requests under way are finished first");
         let stop = async { handle.shutdown().await.context("stop the router") };
         signals.unless_impatient(stop).await

@@ -1,14 +1,17 @@
 //! What a cluster looks like: its shard map, and what every node of the map says about itself.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use coupon_cluster::NodeId;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{
     GetNodeStatusRequest, GetNodeStatusResponse, IdentifyRequest, NodeInfo, ReplicaStatus,
     ShardMap, WatchShardMapRequest,
 };
+use coupon_transport::{Addressed, AddressedChannel, Addressee, Mismatch, NodeIdentity, Reason};
 use futures::future::join_all;
 use tokio::time::timeout;
 
@@ -54,7 +57,60 @@ pub(crate) struct NodeAnswer {
     /// The node.
     pub(crate) info: NodeInfo,
     /// Its answer, or why there is none.
-    pub(crate) answer: Result<GetNodeStatusResponse, String>,
+    pub(crate) answer: Result<GetNodeStatusResponse, NoAnswer>,
+}
+
+/// Why a node of the map did not say how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// Nobody answers there, or only with an error.
+    Unreachable(String),
+    /// It answers, and does not know of its cluster yet.
+    NotJoined,
+    /// A node of another cluster answers there.
+    Foreign(NodeIdentity),
+    /// Another node of the cluster, or this one with another data directory, answers there.
+    Exchanged(NodeIdentity),
+}
+
+impl NoAnswer {
+    /// What another node than the one of the map means.
+    fn of(mismatch: &Mismatch, meant: &NodeInfo) -> Self {
+        let Some(who) = mismatch.answerer.clone() else {
+            return Self::Unreachable(mismatch.to_string());
+        };
+        let is_same = who.node_id.get() == meant.node_id && who.store_id == meant.store_id;
+        if mismatch.foreign_cluster().is_some() {
+            Self::Foreign(who)
+        } else if is_same && mismatch.reason == Reason::WrongCluster {
+            Self::NotJoined
+        } else {
+            Self::Exchanged(who)
+        }
+    }
+
+    /// In a word or two, as a state.
+    pub(crate) fn state(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::NotJoined => "not joined",
+            Self::Foreign(_) => "foreign",
+            Self::Exchanged(_) => "other store",
+        }
+    }
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => f.write_str(why),
+            Self::NotJoined => f.write_str("it has not joined the cluster yet"),
+            Self::Foreign(NodeIdentity { cluster_id, node_id, .. }) => {
+                write!(f, "foreign: node {} of cluster {cluster_id} answers", node_id.get())
+            }
+            Self::Exchanged(who) => write!(f, "another store answers: {who}"),
+        }
+    }
 }
 
 impl NodeAnswer {
@@ -65,12 +121,15 @@ impl NodeAnswer {
     }
 }
 
-/// The shard map that a node knows.
+/// A client of the node at an address, as a member of its cluster.
 ///
 /// # Errors
 /// When the node does not answer or is in no cluster.
-pub(crate) async fn map_of(address: &str) -> anyhow::Result<ShardMap> {
-    let mut client = ClusterServiceClient::new(client::connect(address).await?);
+pub(crate) async fn member_at(
+    address: &str,
+) -> anyhow::Result<ClusterServiceClient<AddressedChannel>> {
+    let channel = client::connect(address).await?;
+    let mut client = ClusterServiceClient::new(channel.clone());
     let silent = || format!("the node at {address} does not answer");
     let identity = timeout(MAP_TIMEOUT, client.identify(IdentifyRequest {})).await;
     let identity = identity.with_context(silent)?.map_err(CallError::from)?.into_inner();
@@ -78,11 +137,23 @@ pub(crate) async fn map_of(address: &str) -> anyhow::Result<ShardMap> {
         let id = identity.node_id;
         bail!("node {id} at {address} is in no cluster yet: run coupon cluster init");
     }
+    let node_id = NodeId::new(identity.node_id).context("the node has no id")?;
+    let to = Addressee::new(&identity.cluster_id, node_id, &identity.store_id)?;
+    Ok(ClusterServiceClient::new(Addressed::new(channel, to)))
+}
+
+/// The shard map that a node knows.
+///
+/// # Errors
+/// As [`member_at`].
+pub(crate) async fn map_of(address: &str) -> anyhow::Result<ShardMap> {
+    let mut client = member_at(address).await?;
     let first = async {
         let answer = client.watch_shard_map(WatchShardMapRequest {}).await?;
         answer.into_inner().message().await
     };
-    let first = timeout(MAP_TIMEOUT, first).await.with_context(silent)?;
+    let first = timeout(MAP_TIMEOUT, first).await;
+    let first = first.with_context(|| format!("the node at {address} does not answer"))?;
     let map = first.map_err(CallError::from)?.and_then(|message| message.map);
     map.with_context(|| format!("the node at {address} sent no shard map"))
 }
@@ -91,7 +162,7 @@ impl Survey {
     /// Asks every node of the map.
     pub(crate) async fn take(map: ShardMap, question: Question) -> Self {
         let nodes = join_all(map.nodes.iter().map(|info| async {
-            let answer = ask(&info.address, question).await;
+            let answer = ask(&map.cluster_id, info, question).await;
             NodeAnswer { info: info.clone(), answer }
         }));
         Self { nodes: nodes.await, map }
@@ -134,15 +205,28 @@ impl Survey {
     }
 }
 
-async fn ask(address: &str, question: Question) -> Result<GetNodeStatusResponse, String> {
+async fn ask(
+    cluster_id: &str,
+    info: &NodeInfo,
+    question: Question,
+) -> Result<GetNodeStatusResponse, NoAnswer> {
     let asked = async {
-        let channel = client::connect(address).await.map_err(|error| format!("{error:#}"))?;
+        let unreachable = |error: anyhow::Error| NoAnswer::Unreachable(format!("{error:#}"));
+        let node_id = NodeId::new(info.node_id).map_err(|error| unreachable(error.into()))?;
+        let to = Addressee::new(cluster_id, node_id, &info.store_id)
+            .map_err(|error| unreachable(error.into()))?;
+        let channel = client::connect(&info.address).await.map_err(unreachable)?;
+        let mut client = ClusterServiceClient::new(Addressed::new(channel, to));
         let request = GetNodeStatusRequest { digests: question.digests };
-        let answer = ClusterServiceClient::new(channel).get_node_status(request).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| describe(&status))
+        let answer = client.get_node_status(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| match Mismatch::of(&status) {
+            Some(mismatch) => NoAnswer::of(&mismatch, info),
+            None => NoAnswer::Unreachable(describe(&status)),
+        })
     };
     timeout(question.timeout, asked).await.unwrap_or_else(|_| {
-        Err(format!("no answer within {}", humantime::format_duration(question.timeout)))
+        let limit = humantime::format_duration(question.timeout);
+        Err(NoAnswer::Unreachable(format!("no answer within {limit}")))
     })
 }
 
@@ -183,11 +267,34 @@ pub(crate) mod tests {
             info: NodeInfo { node_id, address: format!("n{node_id}:1"), ..NodeInfo::default() },
             answer: match state {
                 Some((state, term)) => Ok(answer(state, *term, node_id)),
-                None => Err("connection refused".to_owned()),
+                None => Err(NoAnswer::Unreachable("connection refused".to_owned())),
             },
         });
         let map = ShardMap { shards, ring_shards: vec![1], ..ShardMap::default() };
         Survey { map, nodes: nodes.collect() }
+    }
+
+    #[test]
+    fn another_node_than_the_one_of_the_map_is_told_as_what_it_is() {
+        let told = |reason, cluster_id: &str, node_id, store_id: &str| {
+            let node_id = NodeId::new(node_id).unwrap();
+            let (cluster_id, store_id) = (cluster_id.to_owned(), store_id.to_owned());
+            let answerer = Some(NodeIdentity { cluster_id, node_id, store_id });
+            let meant = NodeInfo { node_id: 3, store_id: "s".to_owned(), ..NodeInfo::default() };
+            let no_answer = NoAnswer::of(&Mismatch { reason, answerer }, &meant);
+            (no_answer.state(), no_answer.to_string())
+        };
+        let foreign = told(Reason::WrongCluster, "d", 1, "t");
+        assert_eq!(foreign, ("foreign", "foreign: node 1 of cluster d answers".to_owned()));
+        assert_eq!(told(Reason::WrongCluster, "", 3, "s").0, "not joined");
+        for exchanged in [
+            told(Reason::WrongCluster, "", 3, "t"),
+            told(Reason::WrongNode, "c", 2, "t"),
+            told(Reason::WrongStore, "c", 3, "t"),
+        ] {
+            assert_eq!(exchanged.0, "other store");
+            assert!(exchanged.1.starts_with("another store answers: node"), "{}", exchanged.1);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The architecture, as rules that fail a build.
 //!
-//! Imports run one way: cluster ← ledger ← node; proto ← node, router and loadtest; checker ← loadtest; the program and chaos on top. What is
+//! Imports run one way: cluster ← transport and ledger ← node; proto, transport ← node, router and loadtest; checker ← loadtest; the program and chaos on top. What is
 //! decided lives in pure crates, and their lists of dependencies prove that they are pure. Each rule
 //! is one test; its message says what to do about a violation.
 
@@ -28,18 +28,31 @@ const CRATES: &[(&str, Rules)] = &[
             others: Some(&["aes", "fpe", "hashring", "thiserror", "unicode-normalization"]),
         },
     ),
+    ("coupon-transport", Rules { ours: &["coupon-cluster"], others: None }),
     ("coupon-ledger", Rules { ours: &["coupon-cluster"], others: Some(&["thiserror"]) }),
     ("coupon-checker", Rules { ours: &[], others: Some(&["serde", "serde_json", "thiserror"]) }),
     (
         "coupon-node",
-        Rules { ours: &["coupon-cluster", "coupon-ledger", "coupon-proto"], others: None },
+        Rules {
+            ours: &["coupon-cluster", "coupon-ledger", "coupon-proto", "coupon-transport"],
+            others: None,
+        },
     ),
-    ("coupon-router", Rules { ours: &["coupon-cluster", "coupon-proto"], others: None }),
+    (
+        "coupon-router",
+        Rules { ours: &["coupon-cluster", "coupon-proto", "coupon-transport"], others: None },
+    ),
     ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-proto"], others: None }),
     (
         "coupon-chaos",
         Rules {
-            ours: &["coupon-checker", "coupon-cluster", "coupon-loadtest", "coupon-proto"],
+            ours: &[
+                "coupon-checker",
+                "coupon-cluster",
+                "coupon-loadtest",
+                "coupon-proto",
+                "coupon-transport",
+            ],
             others: None,
         },
     ),
@@ -54,6 +67,7 @@ const CRATES: &[(&str, Rules)] = &[
                 "coupon-node",
                 "coupon-proto",
                 "coupon-router",
+                "coupon-transport",
             ],
             others: None,
         },

@@ -10,13 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use coupon_cluster::NodeId;
 use coupon_loadtest::Clock;
-use coupon_proto::internal::GetNodeStatusRequest;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use coupon_proto::internal::{GetNodeStatusRequest, IdentifyRequest};
+use coupon_transport::{Addressed, AddressedChannel, Addressee};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use crate::cluster;
 use crate::nemesis::docker;
@@ -128,19 +130,24 @@ impl Watched {
         }
     }
 
-    async fn connect(&self) -> Option<ClusterServiceClient<Channel>> {
+    async fn connect(&self) -> Option<ClusterServiceClient<AddressedChannel>> {
         let (project, node) = (self.project.clone(), self.node);
         let address =
             tokio::task::spawn_blocking(move || address_of(&project, node)).await.ok()??;
         let endpoint = Endpoint::from_shared(format!("http://{address}:{PORT}")).ok()?;
         let channel = timeout(ANSWER_TIMEOUT, endpoint.connect()).await.ok()?.ok()?;
-        Some(ClusterServiceClient::new(channel))
+        let asked =
+            async { ClusterServiceClient::new(channel.clone()).identify(IdentifyRequest {}).await };
+        let who = timeout(ANSWER_TIMEOUT, asked).await.ok()?.ok()?.into_inner();
+        let node_id = NodeId::new(who.node_id).ok()?;
+        let to = Addressee::new(&who.cluster_id, node_id, &who.store_id).ok()?;
+        Some(ClusterServiceClient::new(Addressed::new(channel, to)))
     }
 
     /// Asks once. `None`: it did not answer.
     async fn ask(
         &self,
-        client: &mut ClusterServiceClient<Channel>,
+        client: &mut ClusterServiceClient<AddressedChannel>,
         seen: &Mutex<Sightings>,
     ) -> Option<()> {
         let asked = client.get_node_status(GetNodeStatusRequest { digests: false });

@@ -24,7 +24,7 @@ pub use code::{
 };
 pub use ids::{CampaignId, Epoch, IdError, KeyId, NodeId, ReplicaId, RequestId, ShardId};
 pub use map::{
-    GenesisError, GenesisSpec, MapFault, MetaCommand, MetaRefusal, Node, Origin, Replica, ReplicaRole,
-    ShardMap,
+    GenesisError, GenesisSpec, MapFault, MetaCommand, MetaRefusal, Node, Origin, Replica,
+    ReplicaRole, ShardMap,
 };
 pub use ring::{POINTS_PER_SHARD, Ring};

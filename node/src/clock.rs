@@ -152,9 +152,10 @@ pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
     }
 }
 
-/// How far a peer's clock is ahead of ours, in microseconds.
+/// How far a peer's clock is ahead of ours, in microseconds. A peer of the first map counts although it
+/// has not joined yet: without it, the meta shard would have no leader that lets it join.
 async fn ask(node: NodeId, clock: &dyn Clock, peers: &Peers) -> Option<i64> {
-    let mut client = ClusterServiceClient::new(peers.channel(node, Lane::Control)?);
+    let mut client = ClusterServiceClient::new(peers.channel_before_joining(node, Lane::Control)?);
     let sent = clock.now_micros();
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.identify(IdentifyRequest {}));
     let theirs = answer.await.ok()?.ok()?.into_inner().clock_micros;

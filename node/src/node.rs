@@ -7,6 +7,7 @@ use std::time::Duration;
 use coupon_cluster::{ReplicaId, ReplicaRole, ShardId, ShardMap};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use coupon_transport::{Answerer, NodeIdentity};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -81,6 +82,8 @@ pub struct Node {
     pub known: KnownMap,
     /// Its channels to other nodes.
     pub peers: Peers,
+    /// Who it is, for all that it serves: follows the identity below.
+    pub answerer: Answerer,
     /// Its replicas.
     pub registry: Registry,
     /// Held while a cluster is formed.
@@ -121,11 +124,19 @@ impl Node {
             identity.join(&map.cluster_id)?;
         }
         let waits_for = match &lost {
-            Some(why) => format!("it is short of what it acknowledged, and is to be replaced: {why}"),
+            Some(why) => {
+                format!("it is short of what it acknowledged, and is to be replaced: {why}")
+            }
             None if map.is_formed() => "it is not registered yet".to_owned(),
             None => "it is in no cluster yet".to_owned(),
         };
+        let answerer = Answerer::new(NodeIdentity {
+            cluster_id: identity.cluster_id().unwrap_or_default().to_owned(),
+            node_id: config.node_id,
+            store_id: identity.store_id().to_owned(),
+        });
         Ok(Self {
+            answerer: answerer.map_err(malformed)?,
             address: config.advertise.clone().unwrap_or_else(|| local_addr.to_string()),
             peers: Peers::new(known.subscribe()),
             registry: Registry::default(),
@@ -276,7 +287,8 @@ impl Node {
     }
 
     fn stamp(&self, cluster_id: &str) -> Result<(), IdentityError> {
-        self.identity.lock().join(cluster_id)
+        self.identity.lock().join(cluster_id)?;
+        self.answerer.join(cluster_id).map_err(malformed)
     }
 
     /// Refuses a start with a directory of another cluster than that of the nodes it is told to
@@ -506,4 +518,9 @@ impl Node {
             Err(error) => tracing::error!(%error, "the storage was not closed"),
         }
     }
+}
+
+/// An id that cannot be said to others is none that this program made.
+fn malformed(error: coupon_transport::IdentityError) -> IdentityError {
+    StorageError::corrupt("identity", error).into()
 }

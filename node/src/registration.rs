@@ -116,7 +116,8 @@ impl Node {
     /// Everywhere the cluster may be found; at this node itself last, where it may be all there is.
     fn addresses(&self, map: &ShardMap) -> Vec<String> {
         let known = map.nodes.values().map(|node| node.address.clone());
-        let mut all: Vec<String> = self.config.join.iter().cloned().chain(self.peers_kept()).collect();
+        let mut all: Vec<String> =
+            self.config.join.iter().cloned().chain(self.peers_kept()).collect();
         all.extend(known);
         let me = self.identify().address;
         let mut seen = std::collections::BTreeSet::from([me.clone()]);
@@ -206,7 +207,10 @@ impl Node {
             }
         }
         if agreed >= majority || began.elapsed() >= MAJORITY_TIMEOUT {
-            tracing::info!(agreed, "replicas run before this start is registered: nobody can do that yet");
+            tracing::info!(
+                agreed,
+                "replicas run before this start is registered: nobody can do that yet"
+            );
             self.admit();
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use coupon_proto::internal::cluster_service_server::ClusterServiceServer;
 use coupon_proto::internal::raft_service_server::RaftServiceServer;
 use coupon_proto::internal::shard_service_server::ShardServiceServer;
+use coupon_transport::AnswererLayer;
 use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -99,8 +100,8 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
     node.check_neighbours().await?;
 
     let (registry, storage) = (node.registry.clone(), node.storage.clone());
-    let (known, clock) = (node.known.clone(), node.clock.clone());
-    let raft = RaftEndpoint::new(registry.clone(), known, storage.clone(), node.stopping());
+    let clock = node.clock.clone();
+    let raft = RaftEndpoint::new(registry.clone(), storage.clone(), node.stopping());
     let shard = ShardEndpoint::new(registry, storage, clock, node.peers.clone(), node.stopping());
     let (health, health_service) = tonic_health::server::health_reporter();
     tokio::spawn(announce_health(health, node.watch_waiting()));
@@ -112,6 +113,7 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .layer(AnswererLayer::new(node.answerer.clone()))
         .add_service(health_service)
         .add_service(
             RaftServiceServer::new(raft)

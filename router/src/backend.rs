@@ -27,9 +27,15 @@ pub(crate) struct Backend {
 
 impl Backend {
     /// A backend that follows the map at the nodes configured.
-    pub(crate) fn new(nodes: Vec<String>, timing: Timing, clock: WallClock) -> Self {
+    /// The cluster is the one given, or else the one that the nodes agree on.
+    pub(crate) fn new(
+        nodes: Vec<String>,
+        cluster_id: Option<String>,
+        timing: Timing,
+        clock: WallClock,
+    ) -> Self {
         let pool = Arc::new(Pool::default());
-        let directory = Directory::follow(nodes, Arc::clone(&pool));
+        let directory = Directory::follow(nodes, cluster_id, Arc::clone(&pool));
         let context = StreamContext { router_id: rand::random(), directory, pool, timing };
         Self { context, shards: RwLock::default(), clock }
     }

@@ -11,13 +11,13 @@ use coupon_proto::internal::{
     CommandBatch, ProposeRequest, ProposeResponse, Reply, ReplyBatch, RouterHello, propose_request,
     propose_response,
 };
+use coupon_transport::AddressedChannel;
 use http::uri::PathAndQuery;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
-use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use crate::codec::ProposeCodec;
@@ -64,13 +64,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Opens a stream and waits for the node's hello. Bounded by the caller.
+    /// Opens a stream and waits for the node's hello. Bounded by the caller. The node that says hello is
+    /// the one that is meant, and no command is sent before.
     ///
     /// # Errors
-    /// The node's status when it does not lead the shard, or the transport's.
+    /// The node's status when it does not lead the shard or is not meant, or the transport's.
     pub(crate) async fn open(
         node: NodeId,
-        channel: Channel,
+        channel: AddressedChannel,
         hello: RouterHello,
     ) -> Result<Self, Status> {
         // Room for all that may be in flight, so that sending never waits.

@@ -1,23 +1,30 @@
-//! The watched shard map.
+//! The watched shard map, and whether the nodes that it names are still those of the router's cluster.
 //!
-//! One task follows the map at one node at a time: first those that were configured, then also those
-//! that the map names, so that a router outlives the nodes it was started with. Losing every node
-//! changes nothing about what is known; requests go on with the last map, and the shards themselves
-//! refuse what was routed by an old one.
+//! One task follows the map at one node at a time. It finds that node by asking all that it knows who
+//! they are: those that were configured, then also those that the map names, so that a router outlives
+//! the nodes it was started with. Losing every node changes nothing about what is known; requests go on
+//! with the last map, and the shards themselves refuse what was routed by an old one.
 //!
-//! Invariant: a map is replaced only by a newer map of the same cluster.
+//! Where no node of the cluster answers, but nodes of another one do, the cluster is not there any
+//! more: the router does not serve then, and stops when they are at most of the addresses.
+//!
+//! Invariants: the cluster is chosen once; a map is replaced only by a newer map of the same cluster.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::Epoch;
+use coupon_cluster::{Epoch, NodeId};
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{ShardMap, WatchShardMapRequest};
+use coupon_transport::{Addressed, Addressee, Mismatch, NodeIdentity};
+use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Status, Streaming};
 
+use crate::alarm::Alarms;
+use crate::census::{self, Census, Choice, Standing};
 use crate::pool::{Lane, Pool};
 use crate::retry;
 use crate::topology::Topology;
@@ -35,32 +42,89 @@ const LOST_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How much of a map is read at most: tens of thousands of replicas.
 const MAP_BYTES_MAX: usize = 16 << 20;
 
+/// The cluster of a router is gone, and others are in its place, or it was never there. To start the
+/// router again the same way changes nothing.
+#[derive(Debug, Clone, Error)]
+#[error(
+    "this router is of cluster {cluster_id}, and other clusters have most of its nodes' addresses: \
+     {found}. It serves nobody any more; start a router with the addresses of the cluster that it is \
+     to serve"
+)]
+pub struct WrongCluster {
+    /// The cluster that the router belongs to.
+    pub cluster_id: String,
+    /// Who listens where, for people.
+    pub found: String,
+}
+
+/// How the router stands.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Service {
+    /// No node of the cluster has answered yet, or others answer in their place.
+    #[default]
+    Unavailable,
+    /// A node of the cluster answered, and no other cluster took the place of all since.
+    Available,
+    /// Other clusters have most of the addresses. It stays so.
+    Over(Arc<WrongCluster>),
+}
+
 /// What is known of the cluster. A cheap clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Directory {
     topology: watch::Receiver<Option<Arc<Topology>>>,
+    service: watch::Receiver<Service>,
     outdated: Arc<Notify>,
+    alarms: Arc<Alarms>,
 }
 
 impl Directory {
-    /// Starts to follow the map. The task ends when the last clone of the directory is dropped.
-    pub(crate) fn follow(configured: Vec<String>, pool: Arc<Pool>) -> Self {
+    /// Starts to follow the map of a cluster: of the one named, or else of the one that the nodes
+    /// configured agree on. The task ends when the last clone of the directory is dropped.
+    pub(crate) fn follow(
+        configured: Vec<String>,
+        cluster_id: Option<String>,
+        pool: Arc<Pool>,
+    ) -> Self {
         let (sender, topology) = watch::channel(None);
+        let (standing, service) = watch::channel(Service::default());
         let outdated = Arc::new(Notify::new());
-        let follower = Follower { configured, pool, sender, outdated: Arc::clone(&outdated) };
-        tokio::spawn(follower.run());
-        Self { topology, outdated }
+        let alarms = Arc::new(Alarms::default());
+        let follower = Follower {
+            configured,
+            pool,
+            sender,
+            service: standing,
+            outdated: Arc::clone(&outdated),
+            alarms: Arc::clone(&alarms),
+        };
+        tokio::spawn(follower.run(cluster_id));
+        Self { topology, service, outdated, alarms }
+    }
+
+    /// How the router stands, now and whenever it changes.
+    pub(crate) fn service(&self) -> watch::Receiver<Service> {
+        self.service.clone()
+    }
+
+    /// Another node answered where the map has `node`. What it refused was surely not done.
+    pub(crate) fn met(&self, node: NodeId, mismatch: &Mismatch) {
+        match (mismatch.foreign_cluster(), &mismatch.answerer) {
+            (Some(_), Some(foreign)) => {
+                let topology = self.current();
+                if let Some(peer) = topology.as_ref().and_then(|topology| topology.peer(node)) {
+                    self.alarms.foreign(&peer.address, foreign);
+                }
+            }
+            // The node was replaced or has moved, and a newer map may say so.
+            _ if self.alarms.refresh_is_due() => self.outdated.notify_one(),
+            _ => {}
+        }
     }
 
     /// The newest map known, if any.
     pub(crate) fn current(&self) -> Option<Arc<Topology>> {
         self.topology.borrow().clone()
-    }
-
-    /// Waits for the first map, for ever.
-    pub(crate) async fn first(&self) {
-        // The follower outlives its directories, so that there is nothing to fail.
-        let _ = self.topology.clone().wait_for(Option::is_some).await;
     }
 
     /// The newest map known, waiting for the first one. `None` when there is none until `deadline`.
@@ -120,36 +184,131 @@ struct Follower {
     configured: Vec<String>,
     pool: Arc<Pool>,
     sender: watch::Sender<Option<Arc<Topology>>>,
+    service: watch::Sender<Service>,
     outdated: Arc<Notify>,
+    alarms: Arc<Alarms>,
 }
 
 impl Follower {
-    async fn run(self) {
+    async fn run(self, cluster_id: Option<String>) {
         let unused = self.sender.clone();
+        let follow = async {
+            let cluster_id = match cluster_id {
+                Some(cluster_id) => cluster_id,
+                None => self.choose().await,
+            };
+            let over = self.follow_in_turn(&cluster_id).await;
+            tracing::error!("{over}");
+            // Nothing is routed by the old map any more.
+            self.sender.send_replace(None);
+            self.service.send_replace(Service::Over(Arc::new(over)));
+        };
         tokio::select! {
             () = unused.closed() => {}
-            () = self.follow_in_turn() => {}
+            () = follow => {}
         }
     }
 
-    async fn follow_in_turn(&self) {
+    /// Finds out which cluster the nodes configured are of.
+    async fn choose(&self) -> String {
         let mut outage = Outage::default();
-        for turn in 0_usize.. {
-            let addresses = self.addresses();
-            let Some(address) = addresses.get(turn % addresses.len().max(1)) else { return };
-            match self.follow_one(address, &mut outage).await {
-                Ok(()) => {
-                    tracing::info!(%address, "leaving a node to follow the shard map elsewhere")
+        loop {
+            let census = census::first(&self.configured, &self.pool).await;
+            match census.choose() {
+                Choice::Cluster(cluster_id) => {
+                    let others = census.not_of(&cluster_id);
+                    if others.found.is_empty() {
+                        tracing::info!(%cluster_id, "serves this cluster from now on");
+                    } else {
+                        tracing::warn!(
+                            %cluster_id, %others,
+                            "serves the cluster of most nodes it was given; the others belong to \
+                             other clusters, and are not used",
+                        );
+                    }
+                    return cluster_id;
                 }
-                // The address tells an operator more than the status, which differs by the hour.
-                Err(status) if outage.is_due() => tracing::warn!(
-                    %address, code = ?status.code(), message = status.message(),
-                    "lost the shard map's source",
+                Choice::Undecided if outage.is_due() => tracing::error!(
+                    "the nodes this router was given belong to different clusters, and it serves \
+                     none of them: {census}; set cluster_id to the one that is meant, or name its \
+                     nodes alone",
                 ),
-                Err(_) => {}
+                Choice::Undecided | Choice::Nobody => {}
             }
             outage.misses += 1;
             tokio::time::sleep(retry::random_pause(outage.misses, false)).await;
+        }
+    }
+
+    /// Follows the map, and ends when the cluster is gone.
+    async fn follow_in_turn(&self, cluster_id: &str) -> WrongCluster {
+        let mut outage = Outage::default();
+        let mut left: Option<String> = None;
+        loop {
+            let addresses = self.addresses();
+            let (census, node) =
+                census::seek(&addresses, &self.pool, cluster_id, left.as_deref()).await;
+            for (address, foreign) in &census.not_of(cluster_id).found {
+                self.alarms.foreign(address, foreign);
+            }
+            match node {
+                Some((address, node)) => {
+                    match self.follow_one(&address, &node, &mut outage).await {
+                        Ok(()) => tracing::info!(
+                            %address, "leaving a node to follow the shard map elsewhere"
+                        ),
+                        // The address tells an operator more than the status, which differs by the
+                        // hour.
+                        Err(status) if outage.is_due() => tracing::warn!(
+                            %address, code = ?status.code(), message = status.message(),
+                            "lost the shard map's source",
+                        ),
+                        Err(_) => {}
+                    }
+                    left = Some(address);
+                }
+                None => {
+                    if let Some(over) = self.without_node(cluster_id, &census, &mut outage) {
+                        return over;
+                    }
+                }
+            }
+            outage.misses += 1;
+            tokio::time::sleep(retry::random_pause(outage.misses, false)).await;
+        }
+    }
+
+    /// No node of the cluster answers. Returns why the router must not go on, if so.
+    fn without_node(
+        &self,
+        cluster_id: &str,
+        census: &Census,
+        outage: &mut Outage,
+    ) -> Option<WrongCluster> {
+        match census.standing(cluster_id) {
+            Standing::Foreign { most } => {
+                let was_available = self.service.send_if_modified(|service| {
+                    let available = matches!(service, Service::Available);
+                    *service = Service::Unavailable;
+                    available
+                });
+                if was_available || outage.is_due() {
+                    tracing::error!(
+                        "no node of cluster {cluster_id} answers, and other clusters do at its \
+                         nodes' addresses: {census}; the router does not serve",
+                    );
+                }
+                most.then(|| WrongCluster {
+                    cluster_id: cluster_id.to_owned(),
+                    found: census.to_string(),
+                })
+            }
+            Standing::Nobody | Standing::Ours => {
+                if outage.is_due() {
+                    tracing::warn!(%cluster_id, "no node of the cluster answers");
+                }
+                None
+            }
         }
     }
 
@@ -164,12 +323,22 @@ impl Follower {
     }
 
     /// Follows the map at one node until it is lost, or until another node should be asked.
-    async fn follow_one(&self, address: &str, outage: &mut Outage) -> Result<(), Status> {
+    async fn follow_one(
+        &self,
+        address: &str,
+        node: &NodeIdentity,
+        outage: &mut Outage,
+    ) -> Result<(), Status> {
         let late = |_| Status::deadline_exceeded("no map in time");
         let since = Instant::now();
         let (first, mut maps) =
-            timeout(FIRST_MAP_TIMEOUT, self.watch(address)).await.map_err(late)??;
+            timeout(FIRST_MAP_TIMEOUT, self.watch(address, node)).await.map_err(late)??;
         self.adopt(&first)?;
+        self.service.send_if_modified(|service| {
+            let unavailable = matches!(service, Service::Unavailable);
+            *service = Service::Available;
+            unavailable
+        });
         if std::mem::take(outage).logged.is_some() {
             tracing::info!(%address, "follows the shard map again");
         }
@@ -191,12 +360,15 @@ impl Follower {
     async fn watch(
         &self,
         address: &str,
+        node: &NodeIdentity,
     ) -> Result<(ShardMap, Streaming<coupon_proto::internal::WatchShardMapResponse>), Status> {
         let malformed =
             |error: tonic::transport::Error| Status::invalid_argument(error.to_string());
         let channel = self.pool.channel(address, Lane::Calls).map_err(malformed)?;
-        let mut client =
-            ClusterServiceClient::new(channel).max_decoding_message_size(MAP_BYTES_MAX);
+        let to = Addressee::who_answered(node)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let mut client = ClusterServiceClient::new(Addressed::new(channel, to))
+            .max_decoding_message_size(MAP_BYTES_MAX);
         let mut maps = client.watch_shard_map(WatchShardMapRequest {}).await?.into_inner();
         let first = maps.message().await?.and_then(|response| response.map);
         first.map(|map| (map, maps)).ok_or_else(|| Status::unavailable("the stream ended"))
@@ -219,6 +391,7 @@ impl Follower {
         let mut in_use: BTreeSet<&str> = topology.addresses().collect();
         in_use.extend(self.configured.iter().map(String::as_str));
         self.pool.keep_only(&in_use);
+        self.alarms.keep_only(&in_use);
         self.sender.send_replace(Some(Arc::new(topology)));
         Ok(())
     }

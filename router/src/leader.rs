@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use coupon_cluster::NodeId;
+use coupon_transport::Mismatch;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -89,7 +90,8 @@ impl LeaderGuess {
             return false;
         }
         self.lost_at.get_or_insert(now);
-        if silent {
+        // Where another node answers, the one that was meant does not.
+        if silent || Mismatch::of(status).is_some() {
             self.silent(node, now);
             return false;
         }

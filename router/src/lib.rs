@@ -11,12 +11,16 @@
 //! - A command that may have been proposed and got no answer is reported as `OUTCOME_UNKNOWN`,
 //!   never as failed.
 //! - Every queue has a named bound and every wait ends at a deadline.
+//! - A router belongs to one cluster for life. Every call names the node that it means, so that nothing
+//!   is sent to, or taken from, a node of another cluster that listens at the address of one of ours.
 //!
 //! Deliberately absent: Raft, storage, and any decision about quota, window or recipient. Those are
 //! the ledger's; the router only carries its answers.
 
 mod admission;
+mod alarm;
 mod backend;
+mod census;
 mod clock;
 mod codec;
 mod connection;
@@ -38,5 +42,6 @@ mod validate;
 
 pub use admission::DEADLINE_MAX;
 pub use clock::WallClock;
+pub use directory::WrongCluster;
 pub use retry::Timing;
 pub use server::{RouterConfig, RouterError, RouterHandle, start};

@@ -8,10 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use coupon_transport::{Addressed, AddressedChannel};
 use parking_lot::Mutex;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::service::EXPORTS_MAX;
+use crate::topology::Peer;
 
 /// How long setting up a TCP connection may take: much longer than the way there and back, since the
 /// kernel answers. The address of a machine that is gone does not, and its shards wait meanwhile.
@@ -64,7 +66,19 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// The connection to an address for one purpose.
+    /// The connection to a node for one purpose: whoever else listens there does not answer.
+    ///
+    /// # Errors
+    /// When its address is not `host:port`.
+    pub(crate) fn addressed(
+        &self,
+        peer: &Peer,
+        lane: Lane,
+    ) -> Result<AddressedChannel, tonic::transport::Error> {
+        Ok(Addressed::new(self.channel(&peer.address, lane)?, peer.addressee.clone()))
+    }
+
+    /// The connection to whoever listens at an address, for one purpose.
     ///
     /// # Errors
     /// When the address is not `host:port`.

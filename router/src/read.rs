@@ -13,11 +13,11 @@ use coupon_proto::internal::{
     GetCampaignQuery, ReadRequest, ReadResponse, Refusal, StreamCouponsRequest,
     StreamCouponsResponse, read_request,
 };
+use coupon_transport::{AddressedChannel, Mismatch};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
-use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use crate::backend::Backend;
@@ -75,7 +75,7 @@ impl Backend {
         deadline: Instant,
     ) -> Result<Option<ReadResponse>, Fault> {
         let epoch = topology.epoch().get();
-        let ask = |mut client: ShardServiceClient<Channel>, forward| {
+        let ask = |mut client: ShardServiceClient<AddressedChannel>, forward| {
             let query = Some(query.clone());
             let question = ReadRequest { shard_id: shard.get(), epoch, query, forward };
             let question = self.bounded(question, deadline);
@@ -105,7 +105,7 @@ impl Backend {
                 campaign_id: campaign.to_string(),
                 forward: false,
             };
-            let ask = |mut client: ShardServiceClient<Channel>, forward| {
+            let ask = |mut client: ShardServiceClient<AddressedChannel>, forward| {
                 let question = StreamCouponsRequest { forward, ..question.clone() };
                 let open = async move {
                     let mut rest = client.stream_coupons(question).await?.into_inner();
@@ -130,7 +130,10 @@ impl Backend {
         topology: &Topology,
         lane: Lane,
         deadline: Instant,
-        ask: impl Fn(ShardServiceClient<Channel>, bool) -> BoxFuture<'static, Result<T, Status>>,
+        ask: impl Fn(
+            ShardServiceClient<AddressedChannel>,
+            bool,
+        ) -> BoxFuture<'static, Result<T, Status>>,
     ) -> Result<T, Fault>
     where
         T: Send + 'static,
@@ -166,7 +169,9 @@ impl Backend {
                     // It leads, and has as many exports under way as it takes on.
                     return Err(Fault::Unanswered(Unanswered::Overloaded));
                 }
-                if !retry::read_is_retriable(status.code()) {
+                if let Some(mismatch) = Mismatch::of(&status) {
+                    self.directory().met(node, &mismatch);
+                } else if !retry::read_is_retriable(status.code()) {
                     tracing::error!(
                         %shard, %node, code = ?status.code(), message = status.message(),
                         "a node refused a read",
@@ -214,9 +219,9 @@ impl Backend {
         node: NodeId,
         topology: &Topology,
         lane: Lane,
-    ) -> Result<ShardServiceClient<Channel>, Status> {
-        let address = topology.address(node).ok_or_else(|| Status::unavailable("no address"))?;
-        let channel = self.pool().channel(address, lane);
+    ) -> Result<ShardServiceClient<AddressedChannel>, Status> {
+        let peer = topology.peer(node).ok_or_else(|| Status::unavailable("no address"))?;
+        let channel = self.pool().addressed(peer, lane);
         let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(ShardServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
     }

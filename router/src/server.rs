@@ -10,7 +10,7 @@ use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
 use futures::StreamExt as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tonic::transport::Server;
@@ -21,7 +21,7 @@ use tonic_health::server::HealthReporter;
 use crate::admission::{AdmissionLayer, Places};
 use crate::backend::Backend;
 use crate::clock::WallClock;
-use crate::directory::Directory;
+use crate::directory::{Service, WrongCluster};
 use crate::malformed::{REQUEST_BYTES_MAX, SizedByMethod};
 use crate::pool::{self, Lane};
 use crate::retry::Timing;
@@ -48,6 +48,9 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 /// An idle connection is pinged so often, and closed when the ping goes unanswered as long.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// How long requests under way have when a router finds out that it must not run.
+const HALT_GRACE: Duration = Duration::from_secs(1);
+
 /// How a router runs.
 #[derive(Debug, Clone)]
 pub struct RouterConfig {
@@ -55,6 +58,9 @@ pub struct RouterConfig {
     pub listen: SocketAddr,
     /// Nodes of the cluster, `host:port`, at least one; the others are learned. Default: none.
     pub nodes: Vec<String>,
+    /// The cluster that the router serves, a UUID. Default: the one that the nodes agree on, or else most
+    /// of them name.
+    pub cluster_id: Option<String>,
     /// How many requests are worked on at a time; more are refused as OVERLOADED. A batch counts as
     /// many as it has requests, at most all. Default: 16,384, about 100 MB at their usual size.
     pub requests_max: usize,
@@ -74,6 +80,7 @@ impl Default for RouterConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7000)),
             nodes: Vec::new(),
+            cluster_id: None,
             requests_max: 16_384,
             default_deadline: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(10),
@@ -111,6 +118,9 @@ pub enum RouterError {
     /// The server failed while it ran.
     #[error("serve")]
     Serve(#[source] tonic::transport::Error),
+    /// The cluster is not there any more, and another one is.
+    #[error(transparent)]
+    WrongCluster(#[from] WrongCluster),
     /// Requests were still under way when the time to shut down was over.
     #[error("requests were cut off by the shutdown")]
     CutOff,
@@ -122,7 +132,6 @@ pub struct RouterHandle {
     local_addr: SocketAddr,
     shutdown_grace: Duration,
     backend: Arc<Backend>,
-    health: HealthReporter,
     stop: oneshot::Sender<()>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
 }
@@ -140,16 +149,43 @@ impl RouterHandle {
         self.backend.directory().known(Instant::now() + within).await.is_some()
     }
 
+    /// Waits for ever, unless the router finds out that it must not run: other clusters have taken the
+    /// addresses of its own. It answers nothing any more then, and is to be [halted](Self::halt).
+    pub async fn refused(&self) -> RouterError {
+        let mut service = self.backend.directory().service();
+        loop {
+            if let Service::Over(over) = &*service.borrow_and_update() {
+                return WrongCluster::clone(over).into();
+            }
+            if service.changed().await.is_err() {
+                // The follower ends after it has said so, or with the directory.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Takes no new requests, lets those under way finish, and stops.
     ///
     /// # Errors
     /// [`RouterError::CutOff`] when requests took longer than the grace, [`RouterError::Serve`] when
     /// the server had failed.
-    pub async fn shutdown(mut self) -> Result<(), RouterError> {
-        set_health(&self.health, ServingStatus::NotServing).await;
+    pub async fn shutdown(self) -> Result<(), RouterError> {
+        let grace = self.shutdown_grace;
+        self.stop_within(grace).await
+    }
+
+    /// Stops a router that can answer nothing any more: requests under way have a moment to learn it.
+    ///
+    /// # Errors
+    /// As [`RouterHandle::shutdown`].
+    pub async fn halt(self) -> Result<(), RouterError> {
+        self.stop_within(HALT_GRACE).await
+    }
+
+    async fn stop_within(mut self, grace: Duration) -> Result<(), RouterError> {
         // Nobody listens when the server has ended by itself.
         let _ = self.stop.send(());
-        match timeout(self.shutdown_grace, &mut self.server).await {
+        match timeout(grace, &mut self.server).await {
             Ok(Ok(served)) => served.map_err(RouterError::Serve),
             Ok(Err(_)) => Err(RouterError::CutOff),
             Err(_) => {
@@ -179,7 +215,8 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     let listener = TcpListener::bind(config.listen).await.map_err(refuse)?;
     let local_addr = listener.local_addr().map_err(refuse)?;
 
-    let backend = Arc::new(Backend::new(config.nodes, config.timing, config.clock));
+    let backend =
+        Arc::new(Backend::new(config.nodes, config.cluster_id, config.timing, config.clock));
     let campaigns = CampaignServiceServer::new(Campaigns::new(Arc::clone(&backend)))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let places = Places::new(config.requests_max);
@@ -188,6 +225,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     set_health(&health, ServingStatus::NotServing).await;
 
     let (stop, stopped) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
     let server = Server::builder()
         .tcp_nodelay(true)
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
@@ -205,11 +243,11 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
         .add_service(reflection().build_v1alpha()?)
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)).then(pause_when_refused),
-            // A dropped handle stops the server as well.
-            async { stopped.await.unwrap_or(()) },
+            // The announcement ends with the server.
+            async { ended.await.unwrap_or(()) },
         );
     tracing::info!(address = %local_addr, "router listens");
-    let announcement = announce(backend.directory().clone(), health.clone());
+    let announcement = announce(backend.directory().service(), health, stopped, end);
     let server = tokio::spawn(async {
         tokio::select! {
             served = server => served,
@@ -217,7 +255,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
         }
     });
     let shutdown_grace = config.shutdown_grace;
-    Ok(RouterHandle { local_addr, shutdown_grace, backend, health, stop, server })
+    Ok(RouterHandle { local_addr, shutdown_grace, backend, stop, server })
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -226,10 +264,33 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// Says SERVING once the cluster is known. Ends with the server that it speaks for.
-async fn announce(directory: Directory, health: HealthReporter) -> Infallible {
-    directory.first().await;
-    set_health(&health, ServingStatus::Serving).await;
+/// Says SERVING while the cluster is there, and NOT_SERVING from the moment on at which the router is
+/// `stopped`, or its handle dropped; then it lets the server `end`, for which it speaks.
+async fn announce(
+    mut service: watch::Receiver<Service>,
+    health: HealthReporter,
+    mut stopped: oneshot::Receiver<()>,
+    end: oneshot::Sender<()>,
+) -> Infallible {
+    loop {
+        let status = match *service.borrow_and_update() {
+            Service::Available => ServingStatus::Serving,
+            Service::Unavailable | Service::Over(_) => ServingStatus::NotServing,
+        };
+        set_health(&health, status).await;
+        let changed = async {
+            if service.changed().await.is_err() {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            _ = &mut stopped => break,
+            () = changed => {}
+        }
+    }
+    set_health(&health, ServingStatus::NotServing).await;
+    // Nobody listens when the server has ended by itself.
+    let _ = end.send(());
     std::future::pending().await
 }
 

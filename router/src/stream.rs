@@ -22,12 +22,12 @@ use coupon_cluster::{Epoch, NodeId, ShardId};
 use coupon_proto::internal::{
     Command, NotProposed, NotProposedReason, Outcome, ReplyBatch, RouterHello, outcome, reply,
 };
+use coupon_transport::{AddressedChannel, Mismatch};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, timeout};
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::connection::Connection;
 use crate::directory::Directory;
@@ -390,8 +390,8 @@ impl ShardStream {
         let StreamContext { directory, pool, .. } = &self.context;
         let candidate = directory.current().and_then(|topology| {
             let route = self.leader.lock().choose(topology.replicas(self.shard), now)?;
-            let address = topology.address(route.node)?;
-            Some((route, pool.channel(address, Lane::Calls)))
+            let peer = topology.peer(route.node)?;
+            Some((route, pool.addressed(peer, Lane::Calls)))
         });
         match candidate {
             Some((route, Ok(channel))) => self.link = Link::Opening(self.opening(route, channel)),
@@ -409,13 +409,13 @@ impl ShardStream {
         let node = self.leader.lock().beyond(connection.route());
         let StreamContext { directory, pool, .. } = &self.context;
         let candidate = directory.current().and_then(|topology| {
-            let channel = pool.channel(topology.address(node)?, Lane::Calls).ok()?;
+            let channel = pool.addressed(topology.peer(node)?, Lane::Calls).ok()?;
             Some((Route { node, forward: false }, channel))
         });
         self.direct = candidate.map(|(route, channel)| self.opening(route, channel));
     }
 
-    fn opening(&mut self, route: Route, channel: Channel) -> Opening {
+    fn opening(&mut self, route: Route, channel: AddressedChannel) -> Opening {
         self.streams_opened += 1;
         let hello = RouterHello {
             shard_id: self.shard.get(),
@@ -450,7 +450,12 @@ impl ShardStream {
                 }
                 self.opened(connection);
             }
-            Err(NotOpened { status, .. }) => self.leader.lock().direct_failed(&status),
+            Err(NotOpened { node, status, .. }) => {
+                if let Some(mismatch) = Mismatch::of(&status) {
+                    self.context.directory.met(node, &mismatch);
+                }
+                self.leader.lock().direct_failed(&status);
+            }
         }
     }
 
@@ -461,6 +466,9 @@ impl ShardStream {
             shard = %self.shard, %node, code = ?status.code(), message = status.message(),
             "no stream",
         );
+        if let Some(mismatch) = Mismatch::of(status) {
+            self.context.directory.met(node, &mismatch);
+        }
         let named = self.leader.lock().failed(node, status, asked_at, now);
         self.pause(named, now);
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coupon_cluster::{CampaignId, CodeCipher, CodeKey, Epoch, KeyId, NodeId, Ring, ShardId};
 use coupon_proto::internal::{ReplicaRole, ShardMap};
+use coupon_transport::Addressee;
 use thiserror::Error;
 
 /// Why a shard map cannot be used.
@@ -26,8 +27,17 @@ pub(crate) struct Topology {
     version: u64,
     ring: Ring,
     shards: BTreeMap<ShardId, Vec<NodeId>>,
-    addresses: BTreeMap<NodeId, String>,
+    nodes: BTreeMap<NodeId, Peer>,
     ciphers: BTreeMap<KeyId, CodeCipher>,
+}
+
+/// A node as the map names it.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Where it is called.
+    pub(crate) address: String,
+    /// Whom calls to it mean.
+    pub(crate) addressee: Addressee,
 }
 
 impl Topology {
@@ -58,9 +68,12 @@ impl Topology {
             shards.insert(shard_id(shard.shard_id)?, nodes);
         }
 
-        let mut addresses = BTreeMap::new();
+        let mut nodes = BTreeMap::new();
         for node in &map.nodes {
-            addresses.insert(node_id(node.node_id)?, node.address.clone());
+            let (id, address) = (node_id(node.node_id)?, node.address.clone());
+            let addressee = Addressee::new(&map.cluster_id, id, &node.store_id);
+            let addressee = addressee.map_err(|_| MapError::Malformed("store id"))?;
+            nodes.insert(id, Peer { address, addressee });
         }
 
         let mut ciphers = BTreeMap::new();
@@ -76,7 +89,7 @@ impl Topology {
             version: map.version,
             ring,
             shards,
-            addresses,
+            nodes,
             ciphers,
         })
     }
@@ -111,14 +124,14 @@ impl Topology {
         self.shards.get(&shard).map_or(&[], Vec::as_slice)
     }
 
-    /// Where a node is called.
-    pub(crate) fn address(&self, node: NodeId) -> Option<&str> {
-        self.addresses.get(&node).map(String::as_str)
+    /// A node as it is called; `None` when it is not in the map.
+    pub(crate) fn peer(&self, node: NodeId) -> Option<&Peer> {
+        self.nodes.get(&node)
     }
 
     /// Where all nodes are called.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
-        self.addresses.values().map(String::as_str)
+        self.nodes.values().map(|peer| peer.address.as_str())
     }
 
     /// The cipher of a key; `None` when the key is newer than the map.

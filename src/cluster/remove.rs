@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{RemoveNodeRequest, ReplicaRole, ShardMap};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::failure::CallError;
+use crate::output;
 use crate::settings::Span;
-use crate::survey::map_of;
-use crate::{client, output};
+use crate::survey::{map_of, member_at};
 
 /// The pause between two looks at how far the cluster is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -33,7 +32,9 @@ pub(crate) struct RemoveArgs {
 pub(super) async fn run(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
     let deadline = Instant::now() + args.timeout.get();
     let done = timeout_at(deadline, remove(args, only_unused)).await;
-    done.with_context(|| format!("not done within {}: it goes on, ask again to wait", args.timeout))?
+    done.with_context(|| {
+        format!("not done within {}: it goes on, ask again to wait", args.timeout)
+    })?
 }
 
 async fn remove(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
@@ -42,7 +43,7 @@ async fn remove(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
     if !map.nodes.iter().any(|node| node.node_id == id) {
         bail!("cluster {} has no node {id}", map.cluster_id);
     }
-    let mut client = ClusterServiceClient::new(client::connect(&address).await?);
+    let mut client = member_at(&address).await?;
     let request = RemoveNodeRequest { node_id: id, only_unused };
     let answer = client.remove_node(request).await.map_err(CallError::from)?;
     let mut map = answer.into_inner().map.context("the node sent no shard map")?;

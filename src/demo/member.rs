@@ -94,8 +94,10 @@ impl Member {
         let config = RouterConfig { listen, nodes, ..RouterConfig::default() };
         Self::start("router".to_owned(), |running| async {
             let handle = coupon_router::start(config).await?;
-            running.until_stop(handle.local_addr()).await;
-            Ok(handle.shutdown().await?)
+            tokio::select! {
+                () = running.until_stop(handle.local_addr()) => Ok(handle.shutdown().await?),
+                refused = handle.refused() => Err(refused.into()),
+            }
         })
         .await
     }

@@ -36,6 +36,11 @@ pub(crate) struct RouterArgs {
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     nodes: Vec<String>,
+    /// The cluster to serve, as coupon status shows it; nodes of other clusters are not used
+    /// [default: the one that the nodes agree on, or else most of them name]
+    #[arg(long, value_name = "UUID")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster_id: Option<String>,
     /// How many requests are worked on at a time, each of a batch counted; more are refused as
     /// OVERLOADED [default: 16384]
     #[arg(long, value_name = "N")]
@@ -62,6 +67,8 @@ pub(crate) struct RouterSettings {
     listen: SocketAddr,
     #[serde(deserialize_with = "text::addresses")]
     nodes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster_id: Option<String>,
     requests_max: usize,
     default_deadline: Span,
     shutdown_grace: Span,
@@ -74,6 +81,7 @@ impl Default for RouterSettings {
         Self {
             listen: config.listen,
             nodes: Vec::new(),
+            cluster_id: None,
             requests_max: config.requests_max,
             default_deadline: Span(config.default_deadline),
             shutdown_grace: Span(config.shutdown_grace),
@@ -110,15 +118,27 @@ impl RouterSettings {
             let most = Span(DEADLINE_MAX);
             return Err(UsageError(format!("default_deadline must not be more than {most}")));
         }
+        let cluster_id = self.cluster_id.map(|id| check_cluster_id(&id)).transpose()?;
         Ok(RouterConfig {
             listen: self.listen,
             nodes: self.nodes,
+            cluster_id,
             requests_max: self.requests_max,
             default_deadline: self.default_deadline.get(),
             shutdown_grace: self.shutdown_grace.get(),
             ..RouterConfig::default()
         })
     }
+}
+
+/// A cluster's id as the cluster writes it.
+///
+/// # Errors
+/// [`UsageError`] when it is none.
+fn check_cluster_id(id: &str) -> Result<String, UsageError> {
+    let wrong =
+        |error| UsageError(format!("cluster_id: {id:?} is not the id of a cluster: {error}"));
+    uuid::Uuid::parse_str(id).map(|id| id.to_string()).map_err(wrong)
 }
 
 #[cfg(test)]
@@ -145,6 +165,16 @@ mod tests {
         };
         refused(too_long, "default_deadline must not be more than 1m");
         refused(|settings| settings.nodes.push("a b".into()), "host:port");
+        refused(|settings| settings.cluster_id = Some("mine".into()), "not the id of a cluster");
+    }
+
+    #[test]
+    fn the_cluster_is_named_as_the_cluster_writes_it() {
+        let cluster_id = Some("A2F1C7F2-2B0E-4C41-A6F5-6D1C7D9F1E10".into());
+        let settings =
+            RouterSettings { nodes: vec!["a:1".into()], cluster_id, ..Default::default() };
+        let config = settings.config().unwrap();
+        assert_eq!(config.cluster_id.as_deref(), Some("a2f1c7f2-2b0e-4c41-a6f5-6d1c7d9f1e10"));
     }
 
     #[test]

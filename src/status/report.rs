@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coupon_proto::internal::{ReplicaInfo, ReplicaRole};
+use coupon_proto::internal::{NodeInfo, ReplicaInfo, ReplicaRole};
 use serde::Serialize;
 
-use crate::survey::{NodeAnswer, Survey};
+use crate::survey::{NoAnswer, NodeAnswer, Survey};
 
 /// A cluster as it is shown. The names of the fields are part of the interface.
 #[derive(Debug, Serialize)]
@@ -25,8 +25,11 @@ pub(crate) struct NodeReport {
     pub(crate) node_id: u64,
     pub(crate) address: String,
     pub(crate) store_id: String,
+    /// Whether it answers itself.
     pub(crate) reachable: bool,
-    /// Why it is not reachable.
+    /// In a word or two: up, clock off, unreachable, not joined, foreign or other store.
+    pub(crate) state: &'static str,
+    /// Why it does not answer, or who does in its place.
     pub(crate) error: Option<String>,
     pub(crate) version: Option<String>,
     /// How many shards it leads.
@@ -75,7 +78,7 @@ impl Report {
             .collect();
         let nodes: Vec<NodeReport> =
             survey.nodes.iter().map(|node| node_report(node, &shards)).collect();
-        let problems = problems(&nodes, &shards);
+        let problems = exchanged(survey).chain(problems(&nodes, &shards)).collect();
         let map = &survey.map;
         let cluster_id = map.cluster_id.clone();
         Self { cluster_id, map_version: map.version, epoch: map.epoch, nodes, shards, problems }
@@ -108,8 +111,11 @@ fn replica_report(
         .and_then(|node| node.replica(shard_id))
         // During a replacement the map may name the next replica while the node runs the last one.
         .filter(|status| status.replica_id == replica.replica_id);
-    let reachable = node.is_some_and(|node| node.answer.is_ok());
-    let missing = if reachable { "absent" } else { "unreachable" };
+    let missing = match node.map(|node| &node.answer) {
+        Some(Ok(_)) => "absent",
+        // Where another node answers, the replica is not to be reached either.
+        Some(Err(_)) | None => "unreachable",
+    };
     ReplicaReport {
         replica_id: replica.replica_id,
         node_id: replica.node_id,
@@ -139,13 +145,32 @@ fn node_report(node: &NodeAnswer, shards: &[ShardReport]) -> NodeReport {
         address: node.info.address.clone(),
         store_id: node.info.store_id.clone(),
         reachable: answer.is_some(),
-        error: node.answer.as_ref().err().cloned(),
+        state: match &node.answer {
+            Ok(answer) if !answer.waits_for.is_empty() => "waiting",
+            Ok(answer) if answer.clock_trusted => "up",
+            Ok(_) => "clock off",
+            Err(no_answer) => no_answer.state(),
+        },
+        error: node.answer.as_ref().err().map(ToString::to_string),
         version: answer.map(|answer| answer.version.clone()),
         leads: shards.iter().filter(|shard| shard.leader_node_id == Some(id)).count(),
         clock_offset_micros: answer.map(|answer| answer.clock_offset_micros),
         clock_trusted: answer.map(|answer| answer.clock_trusted),
         waits_for: answer.map(|answer| answer.waits_for.clone()).filter(|what| !what.is_empty()),
     }
+}
+
+/// Nodes in whose place others answer.
+fn exchanged(survey: &Survey) -> impl Iterator<Item = String> {
+    survey.nodes.iter().filter_map(|node| {
+        let NodeInfo { node_id, address, .. } = &node.info;
+        match &node.answer {
+            Err(other @ (NoAnswer::Foreign(_) | NoAnswer::Exchanged(_))) => {
+                Some(format!("node {node_id} at {address}: {other}"))
+            }
+            Ok(_) | Err(NoAnswer::Unreachable(_) | NoAnswer::NotJoined) => None,
+        }
+    })
 }
 
 fn problems(nodes: &[NodeReport], shards: &[ShardReport]) -> Vec<String> {
@@ -196,6 +221,21 @@ mod tests {
         assert_eq!(report.nodes[1].error.as_deref(), Some("connection refused"));
         assert_eq!(report.nodes.iter().map(|node| node.leads).collect::<Vec<_>>(), [0, 0, 1]);
         assert!(report.problems.is_empty());
+    }
+
+    #[test]
+    fn another_node_in_the_place_of_one_is_a_problem_and_not_up() {
+        let mut survey = survey(&[Some(("leader", 2)), Some(("follower", 2)), None]);
+        let foreign = coupon_transport::NodeIdentity {
+            cluster_id: "d".to_owned(),
+            node_id: coupon_cluster::NodeId::new(1).unwrap(),
+            store_id: "s".to_owned(),
+        };
+        survey.nodes[2].answer = Err(NoAnswer::Foreign(foreign));
+        let report = Report::of(&survey);
+        assert_eq!((report.nodes[2].reachable, report.nodes[2].state), (false, "foreign"));
+        let told = "node 3 at n3:1: foreign: node 1 of cluster d answers";
+        assert_eq!(report.problems, [told]);
     }
 
     #[test]

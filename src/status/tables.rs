@@ -18,7 +18,7 @@ pub(super) fn render(report: &Report) -> String {
     );
     for NodeReport { node_id, error, .. } in &report.nodes {
         if let Some(error) = error {
-            text.push_str(&format!("\n\nnode {node_id} is not reachable: {error}"));
+            text.push_str(&format!("\n\nnode {node_id} does not answer: {error}"));
         }
     }
     text
@@ -27,17 +27,11 @@ pub(super) fn render(report: &Report) -> String {
 fn nodes(nodes: &[NodeReport]) -> comfy_table::Table {
     let mut table = table(&["NODE", "ADDRESS", "STATE", "LEADS", "CLOCK OFFSET", "VERSION"]);
     for node in nodes {
-        let state = match (node.reachable, &node.waits_for, node.clock_trusted) {
-            (false, _, _) => "unreachable",
-            (true, Some(_), _) => "waiting",
-            (true, None, Some(false)) => "clock off",
-            (true, None, _) => "up",
-        };
         let offset = node.clock_offset_micros.map(|micros| format!("{} ms", micros / 1_000));
         table.add_row([
             node.node_id.to_string(),
             node.address.clone(),
-            state.to_owned(),
+            node.state.to_owned(),
             node.leads.to_string(),
             offset.unwrap_or_else(none),
             node.version.clone().unwrap_or_else(none),

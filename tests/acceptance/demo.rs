@@ -58,7 +58,7 @@ fn a_member_that_ends_by_itself_ends_the_demo() {
     std::fs::rename(&away, &node).unwrap();
     let refused = demo();
     let error = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert_eq!(refused.status.code(), Some(3), "{error}");
     assert!(error.contains("error: node 2: ") && error.contains("replaced by another"), "{error}");
 }
 

@@ -84,7 +84,7 @@ fn refused(cluster: &Cluster, node: u64, data: &str, join: &str, said: &str) {
     let args = ["node", "--node-id", &id, "--data", data, "--listen", &listen, "--join", join];
     let mut refused = Process::start(coupon(&args), &log);
     // A mistake to be mended by a person: neither a crash nor something to be tried again.
-    assert_eq!(refused.wait().code(), Some(1));
+    assert_eq!(refused.wait().code(), Some(3));
     assert!(refused.log().contains(said), "{}", refused.log());
     std::fs::remove_file(log).expect("it was just written");
 }

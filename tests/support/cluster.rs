@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use coupon_cluster::{CampaignId, Epoch, Ring, ShardId};
+use coupon_cluster::{CampaignId, Epoch, NodeId, Ring, ShardId};
+use coupon_transport::{Addressed, AddressedChannel, Addressee};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
@@ -102,9 +103,13 @@ impl Cluster {
         connect(&self.router)
     }
 
-    /// A connection to a node, a new one.
-    pub(crate) fn connect_to(&self, node_id: u64) -> Channel {
-        connect(&self.node(node_id).address)
+    /// A connection to a node as `status` names it, a new one.
+    pub(crate) fn connect_to(&self, node_id: u64, status: &Status) -> AddressedChannel {
+        let node = status.nodes.iter().find(|node| node.node_id == node_id);
+        let store_id = &node.expect("the node is in the map").store_id;
+        let id = NodeId::new(node_id).expect("node ids begin with 1");
+        let to = Addressee::new(&status.cluster_id, id, store_id).expect("these are UUIDs");
+        Addressed::new(connect(&self.node(node_id).address), to)
     }
 
     /// The addresses of all nodes.
@@ -231,8 +236,7 @@ impl Cluster {
         set(&mut args, "--data", &data.to_string_lossy());
         set(&mut args, "--listen", &address);
         let log = self.dir.path().join(format!("node-{node_id}.log"));
-        let mut node =
-            Node { id: node_id, args, mutant: None, data, log, address, process: None };
+        let mut node = Node { id: node_id, args, mutant: None, data, log, address, process: None };
         node.start();
         self.nodes.push(node);
     }

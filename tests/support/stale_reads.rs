@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use coupon_checker::{Call, History, Operation, Outcome};
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::{GetCampaignQuery, ReadRequest, read_request};
+use coupon_transport::AddressedChannel;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 
 use super::campaign::{create, read_back};
 use super::cluster::Cluster;
@@ -45,7 +45,8 @@ pub(crate) struct Asked {
 pub(crate) async fn ask_deposed_leaders(cluster: &mut Cluster) -> Asked {
     create(cluster, CAMPAIGN, QUOTA.into()).await;
     let shard_id = Cluster::shard_of(CAMPAIGN);
-    let epoch = cluster.whole().await.epoch;
+    let status = cluster.whole().await;
+    let epoch = status.epoch;
     let load = Arc::new(Load::start(cluster, CAMPAIGN, 8));
     load.grant(QUOTA as usize);
     let (mut reads, mut refused) = (Vec::new(), 0);
@@ -54,7 +55,7 @@ pub(crate) async fn ask_deposed_leaders(cluster: &mut Cluster) -> Asked {
         let old = cluster.leader_of(shard_id).await;
         let mut readers: Vec<Reader> = Vec::new();
         for _ in 0..CONNECTIONS {
-            let client = ShardServiceClient::new(cluster.connect_to(old));
+            let client = ShardServiceClient::new(cluster.connect_to(old, &status));
             let mut reader = Reader { client, shard_id, epoch, load: Arc::clone(&load) };
             assert!(reader.ask().await.is_some(), "the leader answers");
             readers.push(reader);
@@ -89,7 +90,7 @@ pub(crate) async fn ask_deposed_leaders(cluster: &mut Cluster) -> Asked {
 /// Asks one node, and no other.
 #[derive(Clone)]
 struct Reader {
-    client: ShardServiceClient<Channel>,
+    client: ShardServiceClient<AddressedChannel>,
     shard_id: u32,
     epoch: u64,
     load: Arc<Load>,

@@ -18,6 +18,7 @@ pub(crate) struct Status {
 pub(crate) struct Node {
     pub(crate) node_id: u64,
     pub(crate) address: String,
+    pub(crate) store_id: String,
     pub(crate) reachable: bool,
     pub(crate) clock_trusted: Option<bool>,
 }

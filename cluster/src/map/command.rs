@@ -113,7 +113,9 @@ pub enum MetaRefusal {
         shard: ShardId,
     },
     /// No node can take a replica's place.
-    #[error("no other node can take the replica of shard {shard} over from node {node}: add one first")]
+    #[error(
+        "no other node can take the replica of shard {shard} over from node {node}: add one first"
+    )]
     NoSpareNode {
         /// The node that is to leave.
         node: NodeId,

@@ -25,13 +25,12 @@ impl ShardMap {
         let mut led: BTreeMap<NodeId, u32> = BTreeMap::new();
         let mut leaders = BTreeMap::new();
         for (&shard, replicas) in &self.shards {
-            let least_busy = replicas
-                .iter()
-                .filter(|(_, replica)| replica.is_voter())
-                .min_by_key(|(id, replica)| {
+            let least_busy = replicas.iter().filter(|(_, replica)| replica.is_voter()).min_by_key(
+                |(id, replica)| {
                     let led = led.get(&replica.node).copied().unwrap_or(0);
                     (replica.is_to_go(), led, **id)
-                });
+                },
+            );
             if let Some((&id, replica)) = least_busy {
                 *led.entry(replica.node).or_default() += 1;
                 leaders.insert(shard, id);

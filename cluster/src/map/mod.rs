@@ -29,8 +29,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use check::MapFault;
 pub use command::{MetaCommand, MetaRefusal};
-pub use register::Origin;
 pub use genesis::{GenesisError, GenesisSpec};
+pub use register::Origin;
 
 use crate::code::CodeKey;
 use crate::ids::{Epoch, KeyId, NodeId, ReplicaId, ShardId};

@@ -41,7 +41,8 @@ impl ShardMap {
         if !node.is_complete() {
             return Err(MetaRefusal::NodeIncomplete(id));
         }
-        let holds = |(other, held): &(&NodeId, &Node)| **other != id && held.store_id == node.store_id;
+        let holds =
+            |(other, held): &(&NodeId, &Node)| **other != id && held.store_id == node.store_id;
         if let Some((&holder, _)) = self.nodes.iter().find(holds) {
             return Err(MetaRefusal::StoreTaken { holder });
         }
@@ -101,9 +102,8 @@ impl ShardMap {
             let fresh = self.take_replica_id();
             let replicas = self.shards.entry(shard).or_default();
             let leaving = Replica { node, role: ReplicaRole::Leaving };
-            let retired = replicas
-                .insert(lost, leaving)
-                .is_some_and(|old| old.role == ReplicaRole::Retiring);
+            let retired =
+                replicas.insert(lost, leaving).is_some_and(|old| old.role == ReplicaRole::Retiring);
             if !retired {
                 replicas.insert(fresh, Replica { node, role: ReplicaRole::Joining });
             }

@@ -60,7 +60,9 @@ impl ShardMap {
         let taken = self.owner_nodes(shard);
         let free = |node: &NodeId| !taken.contains(node) && !self.leaving_nodes.contains(node);
         let free = self.nodes.keys().copied().filter(free);
-        free.min_by_key(|node| (self.shards_on(*node, |replica| !replica.is_to_go()).count(), *node))
+        free.min_by_key(|node| {
+            (self.shards_on(*node, |replica| !replica.is_to_go()).count(), *node)
+        })
     }
 
     /// Has the replica of a shard on `node` go, and one on `successor` come. A voter stays one until
@@ -157,11 +159,8 @@ mod tests {
         let mut map = genesis_of(3, 1, 3);
         settle(&mut map);
         add(&mut map, 4);
-        let fresh = Node {
-            address: "n2:7000".into(),
-            store_id: "fresh".into(),
-            start_id: "start".into(),
-        };
+        let fresh =
+            Node { address: "n2:7000".into(), store_id: "fresh".into(), start_id: "start".into() };
         let (id, starts, origin) = (node(2), Vec::new(), Origin::New);
         map.apply(MetaCommand::RegisterNode { id, node: fresh, starts, origin }).unwrap();
         let at_risk = MetaRefusal::QuorumAtRisk { node: node(3), shard: ShardId::META };
@@ -174,11 +173,8 @@ mod tests {
         settle(&mut map);
         add(&mut map, 4);
         remove(&mut map, 3, false).unwrap();
-        let fresh = Node {
-            address: "n3:7000".into(),
-            store_id: "fresh".into(),
-            start_id: "start".into(),
-        };
+        let fresh =
+            Node { address: "n3:7000".into(), store_id: "fresh".into(), start_id: "start".into() };
         let (id, starts, origin) = (node(3), Vec::new(), Origin::New);
         map.apply(MetaCommand::RegisterNode { id, node: fresh, starts, origin }).unwrap();
         assert_eq!(map.replica_on(node(3), ShardId::META), None);

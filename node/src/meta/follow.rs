@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::ShardMap;
-use coupon_proto::internal::WatchShardMapRequest;
+use coupon_cluster::{NodeId, ShardMap};
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use coupon_proto::internal::{IdentifyRequest, WatchShardMapRequest};
+use coupon_transport::{Addressed, Addressee};
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
@@ -39,7 +40,8 @@ pub async fn follow_peers(me: u64, peers: Peers, known: KnownMap) {
             known.get().nodes.keys().copied().filter(|node| node.get() != me).collect();
         if !others.is_empty() {
             let peer = others[turn % others.len()];
-            if let Some(channel) = peers.channel(peer, Lane::Control) {
+            let address = known.get().nodes.get(&peer).map(|node| node.address.clone());
+            if let Some(channel) = address.and_then(|to| peers.channel_to(to, Lane::Control)) {
                 let watched = watch_peer(channel, &known);
                 // A peer that ends the stream or says nothing more is followed by the next one.
                 let _ = tokio::time::timeout(PEER_AGE_MAX, watched).await;
@@ -49,10 +51,21 @@ pub async fn follow_peers(me: u64, peers: Peers, known: KnownMap) {
     }
 }
 
+/// Follows the map of whichever node of the cluster listens there: after a long absence the map known
+/// may name stores that were all replaced since.
 async fn watch_peer(channel: Channel, known: &KnownMap) {
-    let mut client = ClusterServiceClient::new(channel);
-    let opening = client.watch_shard_map(WatchShardMapRequest {});
-    let Ok(Ok(answer)) = tokio::time::timeout(FIRST_MAP_TIMEOUT, opening).await else { return };
+    let opening = async {
+        let mut stranger = ClusterServiceClient::new(channel.clone());
+        let peer = stranger.identify(IdentifyRequest {}).await.ok()?.into_inner();
+        let to = Addressee::new(
+            &known.get().cluster_id,
+            NodeId::new(peer.node_id).ok()?,
+            &peer.store_id,
+        );
+        let mut client = ClusterServiceClient::new(Addressed::new(channel, to.ok()?));
+        client.watch_shard_map(WatchShardMapRequest {}).await.ok()
+    };
+    let Ok(Some(answer)) = tokio::time::timeout(FIRST_MAP_TIMEOUT, opening).await else { return };
     let mut maps = answer.into_inner();
     while let Ok(Some(message)) = maps.message().await {
         match message.map.map(wire::map_from_pb) {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use coupon_cluster::{MetaCommand, MetaRefusal, NodeId, ShardId, ShardMap};
 use coupon_proto::internal::ProposeMetaRequest;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use coupon_transport::Mismatch;
 use prost::Message as _;
 use tonic::{Code, Status};
 
@@ -106,7 +107,9 @@ async fn propose_there(
         .await
         .map_err(|_| no_answer("no answer in time"))?
         .map_err(|status| {
-            if matches!(status.code(), Code::FailedPrecondition | Code::Aborted) {
+            let refuses = matches!(status.code(), Code::FailedPrecondition | Code::Aborted);
+            // Another node than the one that was meant says nothing about the command.
+            if refuses && Mismatch::of(&status).is_none() {
                 Failure::Refused(status)
             } else {
                 no_answer(status.message())

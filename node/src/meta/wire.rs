@@ -161,10 +161,9 @@ pub fn command_to_pb(command: &MetaCommand) -> pb::MetaCommand {
                 },
             })
         }
-        MetaCommand::RemoveNode { id, only_unused } => Kind::RemoveNode(pb::RemoveNode {
-            node_id: id.get(),
-            only_unused: *only_unused,
-        }),
+        MetaCommand::RemoveNode { id, only_unused } => {
+            Kind::RemoveNode(pb::RemoveNode { node_id: id.get(), only_unused: *only_unused })
+        }
         MetaCommand::ReplicaJoined { shard, replica, removed } => {
             Kind::ReplicaJoined(pb::ReplicaJoined {
                 shard_id: shard.get(),

@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use coupon_cluster::{NodeId, ShardId, ShardMap};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::raft_service_client::RaftServiceClient;
+use coupon_transport::{Addressed, AddressedChannel, Addressee};
 use futures::{Stream, StreamExt as _, stream};
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
@@ -84,12 +85,20 @@ pub struct Peers {
     /// Where nodes said they are that have started since, by the start that the map has of them.
     announced: Arc<Mutex<HashMap<NodeId, (String, String)>>>,
     channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
+    addressed: Arc<Mutex<HashMap<(NodeId, Lane), Peer>>>,
+}
+
+/// A peer as the map had it when it was last called.
+struct Peer {
+    address: String,
+    channel: AddressedChannel,
 }
 
 impl Peers {
     /// Channels to the nodes of `map`, as it is and as it will be.
     pub fn new(map: watch::Receiver<Arc<ShardMap>>) -> Self {
-        Self { map, announced: Arc::default(), channels: Arc::default() }
+        let (announced, channels) = (Arc::default(), Arc::default());
+        Self { map, announced, channels, addressed: Arc::default() }
     }
 
     /// Notes where a node is that has started, while the map still has an earlier start of it.
@@ -114,12 +123,35 @@ impl Peers {
         Some(known.address.clone())
     }
 
-    /// The channel to a node; `None` when the map does not say where it is.
-    pub fn channel(&self, node: NodeId, lane: Lane) -> Option<Channel> {
-        self.channel_to(self.address(node)?, lane)
+    /// The channel to a node, as the map names it: whoever else listens there does not answer. `None`
+    /// when the map does not say where the node is.
+    pub fn channel(&self, node: NodeId, lane: Lane) -> Option<AddressedChannel> {
+        let map = self.map.borrow().clone();
+        let (known, address) = (map.nodes.get(&node)?, self.address(node)?);
+        let mut addressed = self.addressed.lock();
+        if let Some(peer) = addressed.get(&(node, lane))
+            && peer.address == address
+            && peer.channel.addressee().is(&map.cluster_id, node, &known.store_id)
+        {
+            return Some(peer.channel.clone());
+        }
+        let to = Addressee::new(&map.cluster_id, node, &known.store_id).ok()?;
+        let channel = Addressed::new(self.channel_to(address.clone(), lane)?, to);
+        addressed.insert((node, lane), Peer { address, channel: channel.clone() });
+        Some(channel)
     }
 
-    /// The channel to an address, made on first use and connected on first call.
+    /// The channel to the store of a node, which may not have joined the cluster yet and knows only its
+    /// own name then. For `Identify`.
+    pub fn channel_before_joining(&self, node: NodeId, lane: Lane) -> Option<AddressedChannel> {
+        let map = self.map.borrow().clone();
+        let known = map.nodes.get(&node)?;
+        let to = Addressee::before_joining(node, &known.store_id).ok()?;
+        Some(Addressed::new(self.channel_to(self.address(node)?, lane)?, to))
+    }
+
+    /// The channel to whoever listens at an address, made on first use and connected on first call. For
+    /// the calls that may name nobody.
     pub fn channel_to(&self, address: String, lane: Lane) -> Option<Channel> {
         let mut channels = self.channels.lock();
         if let Some(channel) = channels.get(&(address.clone(), lane)) {
@@ -204,7 +236,7 @@ type RpcError = RPCError<TypeConfig>;
 type AppendResult = Result<StreamAppendResult<TypeConfig>, RpcError>;
 
 impl Network {
-    fn client(&self, lane: Lane) -> Result<RaftServiceClient<Channel>, RpcError> {
+    fn client(&self, lane: Lane) -> Result<RaftServiceClient<AddressedChannel>, RpcError> {
         let channel = self.node.and_then(|node| self.peers.channel(node, lane));
         let channel = channel.ok_or_else(|| unreachable("the shard map has no address for it"))?;
         Ok(RaftServiceClient::new(channel)
@@ -213,11 +245,7 @@ impl Network {
     }
 
     fn envelope(&self) -> Option<pb::Envelope> {
-        Some(pb::Envelope {
-            cluster_id: self.peers.map().cluster_id.clone(),
-            shard_id: self.shard.get(),
-            to_replica_id: self.target,
-        })
+        Some(pb::Envelope { shard_id: self.shard.get(), to_replica_id: self.target })
     }
 
     /// A call by itself, for heartbeats: the stream would queue behind large batches.

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::malformed;
-use crate::meta::known::KnownMap;
 use crate::meta::wire;
 use crate::raft::group::Group;
 use crate::raft::state_machine::openraft_snapshot;
@@ -31,29 +30,20 @@ use crate::storage::{Storage, StorageError, fatal};
 #[derive(Clone)]
 pub struct RaftEndpoint {
     registry: Registry,
-    known: KnownMap,
     storage: Storage,
     stopping: CancellationToken,
 }
 
 impl RaftEndpoint {
     /// Serves the replicas in `registry`; ends its streams once `stopping` is cancelled.
-    pub fn new(
-        registry: Registry,
-        known: KnownMap,
-        storage: Storage,
-        stopping: CancellationToken,
-    ) -> Self {
-        Self { registry, known, storage, stopping }
+    pub fn new(registry: Registry, storage: Storage, stopping: CancellationToken) -> Self {
+        Self { registry, storage, stopping }
     }
 
     /// The replica a message is for.
     fn find(&self, envelope: Option<&pb::Envelope>) -> Result<Group, Status> {
         let envelope = envelope.ok_or_else(|| malformed(&Malformed("envelope")))?;
         let shard = wire::shard_id(envelope.shard_id).map_err(|error| malformed(&error))?;
-        if self.known.get().cluster_id != envelope.cluster_id {
-            return Err(Status::failed_precondition("this node belongs to another cluster"));
-        }
         self.registry
             .get_replica(shard, ReplicaId(envelope.to_replica_id))
             .map(|replica| replica.group)

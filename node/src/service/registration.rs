@@ -69,7 +69,8 @@ pub(super) async fn announce(
     if known.store_id != node.store_id {
         return Err(meta_refused(&MetaRefusal::StoreReplaced(id)));
     }
-    let remembers = known.start_id == node.start_id || request.known_start_ids.contains(&known.start_id);
+    let remembers =
+        known.start_id == node.start_id || request.known_start_ids.contains(&known.start_id);
     if !remembers {
         return Err(meta_refused(&MetaRefusal::StartUnknown(id)));
     }
@@ -131,7 +132,8 @@ async fn identify(this: &ThisNode, address: &str) -> Option<pb::IdentifyResponse
 }
 
 fn in_use(store_id: &str, address: &str) -> Status {
-    let why = format!("store {store_id} answers at {address} already: is this a copy of its directory?");
+    let why =
+        format!("store {store_id} answers at {address} already: is this a copy of its directory?");
     status::refused(Code::FailedPrecondition, reason::STORE_IN_USE, why)
 }
 

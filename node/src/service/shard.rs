@@ -9,12 +9,12 @@ use coupon_ledger::LogTime;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::shard_service_server::ShardService;
+use coupon_transport::{AddressedChannel, Mismatch};
 use futures::{Stream, StreamExt as _, stream};
 use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::reader::{ReadError, Reader, campaign_id};
@@ -71,7 +71,7 @@ enum Place {
     /// By this replica, if it leads.
     Here(Replica),
     /// By the leader, to whom it is passed on.
-    Leader(ShardServiceClient<Channel>),
+    Leader(ShardServiceClient<AddressedChannel>),
 }
 
 impl ShardEndpoint {
@@ -130,13 +130,18 @@ async fn confirm(replica: &Replica) -> Result<(), Status> {
     replica.group.read_index(READ_INDEX_TIMEOUT).await.map_err(|error| from_group(&error))
 }
 
-/// The answer of a leader to whom a call was passed on, or a refusal when it says nothing in time.
+/// The answer of a leader to whom a call was passed on, or a refusal when it says nothing in time or
+/// another node is in its place, of which the caller would think that it is this one.
 async fn within<T>(
     timeout: Duration,
     call: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, Status> {
     let silent = |_| super::status::not_leader(None);
-    Ok(tokio::time::timeout(timeout, call).await.map_err(silent)??.into_inner())
+    let answer = tokio::time::timeout(timeout, call).await.map_err(silent)?;
+    answer.map(Response::into_inner).map_err(|status| match Mismatch::of(&status) {
+        Some(_) => super::status::not_leader(None),
+        None => status,
+    })
 }
 
 /// The end of this node.

@@ -97,14 +97,12 @@ impl Identity {
         let path = dir.join("identity");
         let record = match std::fs::read(&path) {
             Ok(bytes) => unseal(&bytes)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                StoreIdentity {
-                    version: VERSION,
-                    store_id: uuid::Uuid::new_v4().to_string(),
-                    node_id: node.get(),
-                    ..StoreIdentity::default()
-                }
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => StoreIdentity {
+                version: VERSION,
+                store_id: uuid::Uuid::new_v4().to_string(),
+                node_id: node.get(),
+                ..StoreIdentity::default()
+            },
             Err(error) => return Err(StorageError::io(&path)(error).into()),
         };
         if record.version != VERSION {
@@ -320,7 +318,10 @@ mod tests {
         let mut old = Identity::open(dir.path(), node(3)).unwrap();
         old.replace(StoreIdentity { version: 2, ..old.record().clone() }).unwrap();
         let error = Identity::open(dir.path(), node(3)).unwrap_err().to_string();
-        assert!(error.contains("layout version 2") && error.contains("an empty directory"), "{error}");
+        assert!(
+            error.contains("layout version 2") && error.contains("an empty directory"),
+            "{error}"
+        );
         assert_eq!(error.lines().count(), 1);
     }
 

@@ -12,6 +12,7 @@ use coupon_node::{NodeConfig, NodeHandle, RaftOptions};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
+use coupon_transport::{Addressed, AddressedChannel, Addressee};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -99,7 +100,8 @@ impl TestCluster {
     pub(crate) async fn init(&self, id: u64) -> pb::InitClusterResponse {
         let addresses = self.nodes.values().map(|node| node.address.clone()).collect();
         let request = pb::InitClusterRequest { addresses, shard_count: 1, replication_factor: 3 };
-        self.cluster_client(id).await.init_cluster(request).await.unwrap().into_inner()
+        let mut client = ClusterServiceClient::new(self.channel(id).await);
+        client.init_cluster(request).await.unwrap().into_inner()
     }
 
     pub(crate) async fn stop(&mut self, id: u64) {
@@ -118,12 +120,25 @@ impl TestCluster {
         Channel::from_shared(address).unwrap().connect().await.unwrap()
     }
 
-    pub(crate) async fn cluster_client(&self, id: u64) -> ClusterServiceClient<Channel> {
-        ClusterServiceClient::new(self.channel(id).await)
+    /// The way to a node, once it is in a cluster.
+    async fn addressed(&self, id: u64) -> AddressedChannel {
+        let channel = self.channel(id).await;
+        let to = until("the node to join", async || {
+            let mut client = ClusterServiceClient::new(channel.clone());
+            let who = client.identify(pb::IdentifyRequest {}).await.ok()?.into_inner();
+            let node_id = NodeId::new(who.node_id).unwrap();
+            let joined = !who.cluster_id.is_empty();
+            joined.then(|| Addressee::new(&who.cluster_id, node_id, &who.store_id).unwrap())
+        });
+        Addressed::new(channel.clone(), to.await)
     }
 
-    pub(crate) async fn shard_client(&self, id: u64) -> ShardServiceClient<Channel> {
-        ShardServiceClient::new(self.channel(id).await)
+    pub(crate) async fn cluster_client(&self, id: u64) -> ClusterServiceClient<AddressedChannel> {
+        ClusterServiceClient::new(self.addressed(id).await)
+    }
+
+    pub(crate) async fn shard_client(&self, id: u64) -> ShardServiceClient<AddressedChannel> {
+        ShardServiceClient::new(self.addressed(id).await)
     }
 
     pub(crate) async fn status(&self, id: u64, digests: bool) -> pb::GetNodeStatusResponse {

@@ -3,7 +3,7 @@ use super::*;
 /// A stream of which no task runs, and whose nodes are nowhere.
 fn idle() -> ShardStream {
     let pool = Arc::new(Pool::default());
-    let directory = Directory::follow(vec!["127.0.0.1:1".to_owned()], Arc::clone(&pool));
+    let directory = Directory::follow(vec!["127.0.0.1:1".to_owned()], None, Arc::clone(&pool));
     let context = StreamContext { router_id: 1, directory, pool, timing: Timing::default() };
     let (_, queue) = mpsc::channel(1);
     ShardStream::new(ShardId::new(1).unwrap(), context, queue)

@@ -3,17 +3,20 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use coupon_cluster::NodeId;
 use coupon_proto::internal::cluster_service_server::{ClusterService, ClusterServiceServer};
 use coupon_proto::internal::shard_service_server::{ShardService, ShardServiceServer};
 use coupon_proto::internal::{
-    CodeKey, Command, CommandBatch, GetNodeStatusRequest, GetNodeStatusResponse, IdentifyRequest,
-    IdentifyResponse, InitClusterRequest, InitClusterResponse, NodeHello, NodeInfo, NotProposed,
-    NotProposedReason, ProposeMetaRequest, ProposeMetaResponse, ProposeRequest, ProposeResponse,
-    ReadRequest, ReadResponse, RegisterNodeRequest, RegisterNodeResponse, ReplicaInfo, Reply,
-    ReplyBatch, RouterHello, ShardInfo, ShardMap, StreamCouponsRequest, StreamCouponsResponse,
-    TransferLeadershipRequest, TransferLeadershipResponse, Unknown, WatchShardMapRequest,
-    WatchShardMapResponse, propose_request, propose_response, reply,
+    AnnounceRequest, AnnounceResponse, CodeKey, Command, CommandBatch, GetNodeStatusRequest,
+    GetNodeStatusResponse, IdentifyRequest, IdentifyResponse, InitClusterRequest,
+    InitClusterResponse, NodeHello, NodeInfo, NotProposed, NotProposedReason, ProposeMetaRequest,
+    ProposeMetaResponse, ProposeRequest, ProposeResponse, ReadRequest, ReadResponse,
+    RegisterNodeRequest, RegisterNodeResponse, RemoveNodeRequest, RemoveNodeResponse, ReplicaInfo,
+    Reply, ReplyBatch, RouterHello, ShardInfo, ShardMap, StreamCouponsRequest,
+    StreamCouponsResponse, TransferLeadershipRequest, TransferLeadershipResponse, Unknown,
+    WatchShardMapRequest, WatchShardMapResponse, propose_request, propose_response, reply,
 };
+use coupon_transport::{Answerer, AnswererLayer, NodeIdentity};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use parking_lot::Mutex;
@@ -27,6 +30,9 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::ledger::{Ledger, NOW_MICROS, refusal};
+
+/// The cluster of fake nodes, unless they are told another.
+pub const CLUSTER_ID: &str = "a2f1c7f2-2b0e-4c41-a6f5-6d1c7d9f1e10";
 
 /// How large one message of an export without an end is.
 const FLOOD_PART_BYTES: usize = 64 << 10;
@@ -77,6 +83,9 @@ type Shared = Arc<Mutex<State>>;
 pub struct FakeCluster {
     state: Shared,
     map: Arc<watch::Sender<ShardMap>>,
+    answerers: Vec<Answerer>,
+    /// Counts the times at which a node went to another cluster.
+    turns: Arc<watch::Sender<u64>>,
     servers: Vec<AbortHandle>,
 }
 
@@ -89,8 +98,15 @@ impl Drop for FakeCluster {
 impl FakeCluster {
     /// Nodes 1 to `nodes` with a replica of each shard; node 1 leads them all.
     pub async fn start(nodes: u64, shards: &[u32]) -> Self {
+        let addresses: Vec<_> = (0..nodes).map(|_| "127.0.0.1:0".to_owned()).collect();
+        Self::at(CLUSTER_ID, &addresses, shards).await
+    }
+
+    /// Nodes of a cluster, one at each address.
+    pub async fn at(cluster_id: &str, addresses: &[String], shards: &[u32]) -> Self {
+        let nodes = addresses.len() as u64;
         let mut map = ShardMap {
-            cluster_id: "a2f1c7f2-2b0e-4c41-a6f5-6d1c7d9f1e10".to_owned(),
+            cluster_id: cluster_id.to_owned(),
             version: 1,
             epoch: 1,
             ring_shards: shards.to_vec(),
@@ -117,22 +133,44 @@ impl FakeCluster {
             ledger: Ledger::at_epoch(1),
         }));
         let mut listeners = Vec::new();
-        for node_id in 1..=nodes {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
+        for (node_id, address) in (1..).zip(addresses) {
+            let listener = TcpListener::bind(address).await.expect("loopback has ports");
             let address = listener.local_addr().expect("it is bound").to_string();
-            map.nodes.push(NodeInfo { node_id, address, store_id: String::new() });
+            let store_id = format!("{cluster_id}-store-{node_id}");
+            map.nodes.push(NodeInfo { node_id, address, store_id, ..NodeInfo::default() });
             listeners.push((node_id, listener));
         }
         let map = Arc::new(watch::Sender::new(map));
+        let turns = Arc::new(watch::Sender::new(0));
+        let mut answerers = Vec::new();
         let servers = listeners.into_iter().map(|(node_id, listener)| {
-            let node = FakeNode { node_id, state: Arc::clone(&state), map: Arc::clone(&map) };
+            let identity = NodeIdentity {
+                cluster_id: cluster_id.to_owned(),
+                node_id: NodeId::new(node_id).expect("node ids begin with 1"),
+                store_id: format!("{cluster_id}-store-{node_id}"),
+            };
+            let answerer = Answerer::new(identity).expect("headers carry these ids");
+            let layer = AnswererLayer::new(answerer.clone());
+            answerers.push(answerer.clone());
+            let (state, map, turns) = (Arc::clone(&state), Arc::clone(&map), Arc::clone(&turns));
+            let node = FakeNode { node_id, answerer, state, map, turns };
             let server = Server::builder()
+                .layer(layer)
                 .add_service(ShardServiceServer::new(node.clone()))
                 .add_service(ClusterServiceServer::new(node))
                 .serve_with_incoming(TcpIncoming::from(listener));
             tokio::spawn(server).abort_handle()
         });
-        Self { servers: servers.collect(), state, map }
+        let servers = servers.collect();
+        Self { servers, state, map, answerers, turns }
+    }
+
+    /// Lets a node belong to another cluster from now on, as if a node of that one had taken its port:
+    /// what was open ends, and what comes is refused.
+    pub fn turn(&self, node_id: u64, cluster_id: &str) {
+        let index = usize::try_from(node_id - 1).expect("there are few nodes");
+        self.answerers[index].join(cluster_id).expect("headers carry it");
+        self.turns.send_modify(|turns| *turns += 1);
     }
 
     pub fn address(&self, node_id: u64) -> String {
@@ -224,11 +262,20 @@ impl FakeCluster {
 #[derive(Clone)]
 struct FakeNode {
     node_id: u64,
+    answerer: Answerer,
     state: Shared,
     map: Arc<watch::Sender<ShardMap>>,
+    turns: Arc<watch::Sender<u64>>,
 }
 
 impl FakeNode {
+    /// Ends when the node goes to another cluster.
+    async fn turned(self) {
+        let mut turns = self.turns.subscribe();
+        let mine = self.answerer.identity();
+        while self.answerer.identity() == mine && turns.changed().await.is_ok() {}
+    }
+
     /// Waits for ever while paused, and refuses where another node leads that it shall not pass the
     /// call on to.
     async fn lead_or_refuse(&self, forward: bool) -> Result<(), Status> {
@@ -346,7 +393,12 @@ impl ShardService for FakeNode {
         let (replies, stream) = mpsc::channel(64);
         let node = self.clone();
         tokio::spawn(async move {
-            if let Err(status) = node.serve_stream(request.into_inner(), &replies).await {
+            let served = node.serve_stream(request.into_inner(), &replies);
+            let status = tokio::select! {
+                served = served => served.err(),
+                () = node.clone().turned() => Some(Status::unavailable("the node is gone")),
+            };
+            if let Some(status) = status {
                 let _ = replies.send(Err(status)).await;
             }
         });
@@ -408,14 +460,17 @@ impl ClusterService for FakeNode {
         _: Request<WatchShardMapRequest>,
     ) -> Result<Response<Self::WatchShardMapStream>, Status> {
         let maps = WatchStream::new(self.map.subscribe());
-        Ok(Response::new(maps.map(|map| Ok(WatchShardMapResponse { map: Some(map) })).boxed()))
+        let maps = maps.map(|map| Ok(WatchShardMapResponse { map: Some(map) }));
+        Ok(Response::new(maps.take_until(self.clone().turned()).boxed()))
     }
 
     async fn identify(
         &self,
         _: Request<IdentifyRequest>,
     ) -> Result<Response<IdentifyResponse>, Status> {
-        Err(Status::unimplemented("no router asks"))
+        let NodeIdentity { cluster_id, node_id, store_id } = self.answerer.identity();
+        let node_id = node_id.get();
+        Ok(Response::new(IdentifyResponse { node_id, store_id, cluster_id, ..Default::default() }))
     }
 
     async fn init_cluster(
@@ -429,6 +484,20 @@ impl ClusterService for FakeNode {
         &self,
         _: Request<RegisterNodeRequest>,
     ) -> Result<Response<RegisterNodeResponse>, Status> {
+        Err(Status::unimplemented("no router asks"))
+    }
+
+    async fn announce(
+        &self,
+        _: Request<AnnounceRequest>,
+    ) -> Result<Response<AnnounceResponse>, Status> {
+        Err(Status::unimplemented("no router asks"))
+    }
+
+    async fn remove_node(
+        &self,
+        _: Request<RemoveNodeRequest>,
+    ) -> Result<Response<RemoveNodeResponse>, Status> {
         Err(Status::unimplemented("no router asks"))
     }
 

@@ -1,0 +1,154 @@
+//! A call that met another node than the one it meant, as a value and as a status.
+//!
+//! Nodes refuse such calls with it, and callers make the same of an answer by another node. Nothing
+//! was done by the node that refused.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use coupon_cluster::NodeId;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::identity::NodeIdentity;
+
+/// The domain of the reasons.
+const DOMAIN: &str = "coupon.internal.v1";
+
+/// The metadata that names who answers.
+const CLUSTER_ID: &str = "cluster_id";
+const NODE_ID: &str = "node_id";
+const STORE_ID: &str = "store_id";
+
+/// What did not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The answerer belongs to another cluster, or to none yet.
+    WrongCluster,
+    /// The answerer is another node of the cluster.
+    WrongNode,
+    /// The answerer runs on another data directory: the node was replaced, or is about to be.
+    WrongStore,
+    /// The call named nobody.
+    Unaddressed,
+    /// The answer named nobody.
+    Unnamed,
+}
+
+impl Reason {
+    const ALL: [Self; 5] =
+        [Self::WrongCluster, Self::WrongNode, Self::WrongStore, Self::Unaddressed, Self::Unnamed];
+
+    /// As `ErrorInfo` has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WrongCluster => "WRONG_CLUSTER",
+            Self::WrongNode => "WRONG_NODE",
+            Self::WrongStore => "WRONG_STORE",
+            Self::Unaddressed => "UNADDRESSED",
+            Self::Unnamed => "UNNAMED",
+        }
+    }
+}
+
+/// A call met another node than the one it meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Mismatch {
+    /// What did not fit.
+    pub reason: Reason,
+    /// Who answers; `None` when it did not say.
+    pub answerer: Option<NodeIdentity>,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.reason {
+            Reason::WrongCluster => "another cluster is meant",
+            Reason::WrongNode => "another node is meant",
+            Reason::WrongStore => "another store is meant",
+            Reason::Unaddressed => "the call names nobody",
+            Reason::Unnamed => "the answer names nobody",
+        };
+        match &self.answerer {
+            Some(answerer) => write!(f, "{what}: {answerer} answers"),
+            None => f.write_str(what),
+        }
+    }
+}
+
+impl Mismatch {
+    /// The cluster that answers, when it is another one than was meant. A node in no cluster yet is
+    /// of no other one.
+    pub fn foreign_cluster(&self) -> Option<&str> {
+        let answerer = self.answerer.as_ref().filter(|_| self.reason == Reason::WrongCluster)?;
+        Some(answerer.cluster_id.as_str()).filter(|id| !id.is_empty())
+    }
+
+    /// The mismatch that a status tells of, if it does.
+    pub fn of(status: &Status) -> Option<Self> {
+        // Most failures are something else, and their details cost nothing then.
+        if status.code() != Code::FailedPrecondition {
+            return None;
+        }
+        let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
+        let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == info.reason)?;
+        let answerer = || {
+            Some(NodeIdentity {
+                cluster_id: info.metadata.get(CLUSTER_ID)?.clone(),
+                node_id: NodeId::new(info.metadata.get(NODE_ID)?.parse().ok()?).ok()?,
+                store_id: info.metadata.get(STORE_ID)?.clone(),
+            })
+        };
+        Some(Self { reason, answerer: answerer() })
+    }
+}
+
+impl From<Mismatch> for Status {
+    fn from(mismatch: Mismatch) -> Self {
+        let message = mismatch.to_string();
+        let metadata: HashMap<String, String> = match mismatch.answerer {
+            Some(NodeIdentity { cluster_id, node_id, store_id }) => HashMap::from([
+                (CLUSTER_ID.to_owned(), cluster_id),
+                (NODE_ID.to_owned(), node_id.get().to_string()),
+                (STORE_ID.to_owned(), store_id),
+            ]),
+            None => HashMap::new(),
+        };
+        let details = ErrorDetails::with_error_info(mismatch.reason.as_str(), DOMAIN, metadata);
+        Self::with_error_details(Code::FailedPrecondition, message, details)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_tells_all_of_a_mismatch() {
+        let answerer = |cluster_id: &str| {
+            let (cluster_id, store_id) = (cluster_id.to_owned(), "s".to_owned());
+            Some(NodeIdentity { cluster_id, node_id: NodeId::new(3).unwrap(), store_id })
+        };
+        for reason in Reason::ALL {
+            for answerer in [answerer("c"), answerer(""), None] {
+                let mismatch = Mismatch { reason, answerer };
+                assert_eq!(Mismatch::of(&mismatch.clone().into()), Some(mismatch));
+            }
+        }
+        assert_eq!(Mismatch::of(&Status::failed_precondition("something else")), None);
+        assert_eq!(Mismatch::of(&Status::unavailable("gone")), None);
+    }
+
+    #[test]
+    fn only_another_cluster_is_foreign() {
+        let foreign = |reason, cluster_id: &str| {
+            let (cluster_id, store_id) = (cluster_id.to_owned(), String::new());
+            let node_id = NodeId::new(1).unwrap();
+            let answerer = Some(NodeIdentity { cluster_id, node_id, store_id });
+            Mismatch { reason, answerer }.foreign_cluster().map(str::to_owned)
+        };
+        assert_eq!(foreign(Reason::WrongCluster, "c"), Some("c".to_owned()));
+        assert_eq!(foreign(Reason::WrongCluster, ""), None);
+        assert_eq!(foreign(Reason::WrongStore, "c"), None);
+    }
+}
