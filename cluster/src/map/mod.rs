@@ -20,12 +20,14 @@ mod check;
 mod command;
 mod genesis;
 mod leaders;
+mod restore;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use check::MapFault;
 pub use command::{MetaCommand, MetaRefusal};
 pub use genesis::{GenesisError, GenesisSpec};
+pub use restore::RestoreSpec;
 
 use crate::code::CodeKey;
 use crate::ids::{Epoch, KeyId, NodeId, ReplicaId, ShardId};
@@ -50,7 +52,12 @@ pub struct ShardMap {
     pub code_keys: BTreeMap<KeyId, CodeKey>,
     /// The id that the next replica gets.
     pub next_replica_id: ReplicaId,
+    /// What the shards of a restored cluster began with; empty where the cluster began empty.
+    pub restored: BTreeMap<ShardId, StateDigest>,
 }
+
+/// SHA-256 over the rows of a shard's state.
+pub type StateDigest = [u8; 32];
 
 /// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
