@@ -2,7 +2,7 @@
 
 use coupon_cluster::{
     CodeKey, Epoch, KeyId, MetaCommand, Node, NodeId, Replica, ReplicaId, ReplicaRole, ShardId,
-    ShardMap,
+    ShardMap, StateDigest,
 };
 use coupon_proto::internal as pb;
 
@@ -51,6 +51,11 @@ pub fn map_to_pb(map: &ShardMap) -> pb::ShardMap {
             .map(|key| pb::CodeKey { key_id: key.id.0, secret: key.secret.to_vec() })
             .collect(),
         next_replica_id: map.next_replica_id.0,
+        restored_shards: map
+            .restored
+            .iter()
+            .map(|(shard, state)| restored_to_pb(*shard, state))
+            .collect(),
     }
 }
 
@@ -88,7 +93,29 @@ pub fn map_from_pb(map: pb::ShardMap) -> Result<ShardMap, Malformed> {
         ring_shards: map.ring_shards.into_iter().map(shard_id).collect::<Result<_, _>>()?,
         code_keys,
         next_replica_id: ReplicaId(map.next_replica_id),
+        restored: map
+            .restored_shards
+            .iter()
+            .map(restored_from_pb)
+            .collect::<Result<_, _>>()?,
     })
+}
+
+/// What a shard began with, as a message.
+pub fn restored_to_pb(shard: ShardId, state: &StateDigest) -> pb::RestoredShard {
+    pb::RestoredShard { shard_id: shard.get(), state_digest: state.to_vec() }
+}
+
+/// What a shard began with, from a message.
+///
+/// # Errors
+///
+/// When the shard id is out of range, or the digest has not 32 bytes.
+pub fn restored_from_pb(
+    restored: &pb::RestoredShard,
+) -> Result<(ShardId, StateDigest), Malformed> {
+    let state = restored.state_digest.as_slice().try_into();
+    Ok((shard_id(restored.shard_id)?, state.map_err(|_| Malformed("state digest"))?))
 }
 
 /// A node as a message.

@@ -7,16 +7,20 @@
 //! - A directory belongs to one node of one cluster ([`identity`]).
 //! - A failed write or sync ends the process ([`fatal`]); it never becomes an answer.
 
+pub mod backup;
 pub mod db;
 pub mod digest;
 pub mod fatal;
+mod frames;
 pub mod flusher;
 pub mod identity;
 pub mod keys;
 pub mod ledger;
 pub mod records;
+pub mod restore;
 pub mod runs;
 pub mod snapshot;
 pub mod view;
 
 pub use db::{Storage, StorageError};
+pub use frames::WriteError;
