@@ -4,6 +4,7 @@
 //! Exit codes are part of the interface: 0 is success, 1 a failure, 2 a mistake in the command line
 //! or the configuration.
 
+mod backup;
 mod campaign;
 mod check;
 mod client;
@@ -19,6 +20,7 @@ mod logging;
 mod mutants;
 mod node;
 mod output;
+mod restore;
 mod router;
 mod runtime;
 mod settings;
@@ -53,6 +55,8 @@ enum Command {
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     Status(status::StatusArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
     Issue(issue::IssueArgs),
@@ -72,6 +76,8 @@ impl Command {
             Self::Demo(_)
             | Self::Cluster(_)
             | Self::Status(_)
+            | Self::Backup(_)
+            | Self::Restore(_)
             | Self::Campaign(_)
             | Self::Issue(_)
             | Self::Loadtest(_)
@@ -89,6 +95,8 @@ impl Command {
             Self::Router(args) => router::run(&args),
             Self::Cluster(command) => cluster::run(command),
             Self::Status(args) => status::run(&args),
+            Self::Backup(args) => backup::run(args),
+            Self::Restore(args) => restore::run(args),
             Self::Campaign(command) => campaign::run(command),
             Self::Issue(args) => issue::run(args),
             Self::Loadtest(args) => loadtest::run(&args),

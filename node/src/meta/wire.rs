@@ -93,11 +93,7 @@ pub fn map_from_pb(map: pb::ShardMap) -> Result<ShardMap, Malformed> {
         ring_shards: map.ring_shards.into_iter().map(shard_id).collect::<Result<_, _>>()?,
         code_keys,
         next_replica_id: ReplicaId(map.next_replica_id),
-        restored: map
-            .restored_shards
-            .iter()
-            .map(restored_from_pb)
-            .collect::<Result<_, _>>()?,
+        restored: map.restored_shards.iter().map(restored_from_pb).collect::<Result<_, _>>()?,
     })
 }
 
@@ -111,9 +107,7 @@ pub fn restored_to_pb(shard: ShardId, state: &StateDigest) -> pb::RestoredShard 
 /// # Errors
 ///
 /// When the shard id is out of range, or the digest has not 32 bytes.
-pub fn restored_from_pb(
-    restored: &pb::RestoredShard,
-) -> Result<(ShardId, StateDigest), Malformed> {
+pub fn restored_from_pb(restored: &pb::RestoredShard) -> Result<(ShardId, StateDigest), Malformed> {
     let state = restored.state_digest.as_slice().try_into();
     Ok((shard_id(restored.shard_id)?, state.map_err(|_| Malformed("state digest"))?))
 }

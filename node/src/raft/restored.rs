@@ -1,5 +1,6 @@
 //! How a replica of a restored cluster begins.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use coupon_cluster::{ReplicaRole, ShardMap};
@@ -30,7 +31,7 @@ pub async fn begin(
         return Ok(());
     }
     let members = replicas.map(|(id, replica)| (id.0, Member { node_id: replica.node.get() }));
-    let members: std::collections::BTreeMap<u64, Member> = members.collect();
+    let members: BTreeMap<u64, Member> = members.collect();
     let voters = members.keys().copied().collect();
     let membership = Membership::new(vec![voters], members)
         .map_err(|_| StorageError::corrupt("shard map", Malformed("founders")))?;

@@ -103,7 +103,8 @@ impl BackupEndpoint {
             return Err(Status::failed_precondition(why));
         }
         if !who.cluster_id.is_empty() {
-            let why = format!("node {id} at {address} belongs to cluster {} already", who.cluster_id);
+            let why =
+                format!("node {id} at {address} belongs to cluster {} already", who.cluster_id);
             return Err(Status::failed_precondition(why));
         }
         let staged = staged.iter().map(wire::restored_from_pb);
@@ -113,7 +114,8 @@ impl BackupEndpoint {
         let mut needed = map.restored.iter().filter(|(shard, _)| hosted(shard));
         match needed.find(|(shard, state)| staged.get(shard) != Some(state)) {
             Some((shard, _)) => {
-                let why = format!("node {id} at {address} does not have the state of shard {shard}");
+                let why =
+                    format!("node {id} at {address} does not have the state of shard {shard}");
                 Err(Status::failed_precondition(why))
             }
             None => Ok(()),
@@ -155,9 +157,7 @@ impl BackupService for BackupEndpoint {
             match export(&storage, owner, BufWriter::with_capacity(PART_BYTES, out)) {
                 // A file without its end is seen to be none by who gets it.
                 Ok(()) | Err(WriteError::Out(_)) => {}
-                Err(WriteError::State(fault)) => {
-                    fatal::abort("reading state", &fault)
-                }
+                Err(WriteError::State(fault)) => fatal::abort("reading state", &fault),
             }
         });
         let stopping = self.node.stopping().cancelled_owned();
@@ -216,9 +216,8 @@ impl BackupService for BackupEndpoint {
         map.check().map_err(|fault| Status::invalid_argument(fault.to_string()))?;
         let me = self.node.config.node_id;
         let first = map.shards.get(&ShardId::META).and_then(BTreeMap::first_key_value);
-        let is_mine = first.is_some_and(|(_, one)| {
-            one.node == me && one.role == ReplicaRole::Founder
-        });
+        let is_mine =
+            first.is_some_and(|(_, one)| one.node == me && one.role == ReplicaRole::Founder);
         if map.version != 1 || !map.is_restored() || !is_mine {
             return Err(Status::invalid_argument("not the first map of a restored cluster here"));
         }
