@@ -9,7 +9,8 @@ use prost::Message as _;
 const PUBLIC: [&str; 2] = ["coupon/v1/campaign_service.proto", "coupon/v1/coupon_service.proto"];
 
 /// What nodes and routers say to each other, and what is kept on disk.
-const INTERNAL: [&str; 4] = [
+const INTERNAL: [&str; 5] = [
+    "coupon/internal/v1/backup.proto",
     "coupon/internal/v1/cluster.proto",
     "coupon/internal/v1/raft.proto",
     "coupon/internal/v1/shard.proto",
@@ -33,6 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Log payloads and snapshot parts are passed on without copying.
         .bytes(".coupon.internal.v1.LogEntry.normal")
         .bytes(".coupon.internal.v1.InstallSnapshotRequest.data")
+        .bytes(".coupon.internal.v1.ExportStateResponse.data")
+        .bytes(".coupon.internal.v1.StageStateRequest.data")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(all)?;
     Ok(())

@@ -5,6 +5,7 @@
 //! or the configuration, and 3 says that a node or a router must not run as it was started: the
 //! cluster, the data directory or the identity is the wrong one, and starting it again changes nothing.
 
+mod backup;
 mod campaign;
 mod check;
 mod client;
@@ -20,6 +21,7 @@ mod logging;
 mod mutants;
 mod node;
 mod output;
+mod restore;
 mod router;
 mod runtime;
 mod settings;
@@ -54,6 +56,8 @@ enum Command {
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     Status(status::StatusArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
     Issue(issue::IssueArgs),
@@ -73,6 +77,8 @@ impl Command {
             Self::Demo(_)
             | Self::Cluster(_)
             | Self::Status(_)
+            | Self::Backup(_)
+            | Self::Restore(_)
             | Self::Campaign(_)
             | Self::Issue(_)
             | Self::Loadtest(_)
@@ -90,6 +96,8 @@ impl Command {
             Self::Router(args) => router::run(&args),
             Self::Cluster(command) => cluster::run(command),
             Self::Status(args) => status::run(&args),
+            Self::Backup(args) => backup::run(args),
+            Self::Restore(args) => restore::run(args),
             Self::Campaign(command) => campaign::run(command),
             Self::Issue(args) => issue::run(args),
             Self::Loadtest(args) => loadtest::run(&args),

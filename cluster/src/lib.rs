@@ -25,6 +25,6 @@ pub use code::{
 pub use ids::{CampaignId, Epoch, IdError, KeyId, NodeId, ReplicaId, RequestId, ShardId};
 pub use map::{
     GenesisError, GenesisSpec, MapFault, MetaCommand, MetaRefusal, Node, Origin, Replica,
-    ReplicaRole, ShardMap,
+    ReplicaRole, RestoreSpec, ShardMap, StateDigest,
 };
 pub use ring::{POINTS_PER_SHARD, Ring};

@@ -19,11 +19,13 @@ use crate::meta::follow;
 use crate::meta::known::KnownMap;
 use crate::raft::group::Group;
 use crate::raft::network::{Lane, Peers};
+use crate::raft::restored;
 use crate::shard::caretaker::{self, Surroundings};
 use crate::shard::hand_over::hand_over;
 use crate::shard::proposer::Proposer;
 use crate::shard::registry::{Registry, Replica};
 use crate::storage::identity::{Identity, IdentityError};
+use crate::storage::restore::Staging;
 use crate::storage::snapshot::Owner;
 use crate::storage::{Storage, StorageError, fatal, lost};
 
@@ -379,6 +381,13 @@ impl Node {
                     }
                 }
             }
+            if may_run
+                && map.is_formed()
+                && let Err(fault) = Staging::new(&self.config.data_dir).clear()
+            {
+                // They are of no use any more, and nothing depends on them.
+                tracing::warn!(%fault, "the states that shards began with were not removed");
+            }
             tokio::select! {
                 () = self.stopped.cancelled() => return,
                 changed = maps.changed() => {
@@ -425,6 +434,7 @@ impl Node {
             applied
         });
         let owner = Owner { shard, replica };
+        restored::begin(&self.storage, self.config.data_dir.clone(), map, owner).await?;
         let options = &self.config.raft;
         let group = Group::start(&self.storage, &self.peers, owner, applied_map, options).await?;
         let founders = map.founders(shard);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coupon_proto::internal::backup_service_server::BackupServiceServer;
 use coupon_proto::internal::cluster_service_server::ClusterServiceServer;
 use coupon_proto::internal::raft_service_server::RaftServiceServer;
 use coupon_proto::internal::shard_service_server::ShardServiceServer;
@@ -22,6 +23,7 @@ use crate::config::NodeConfig;
 use crate::node::{Node, Refused};
 use crate::raft::group::BadTimes;
 use crate::raft::network::MESSAGE_BYTES_MAX;
+use crate::service::backup::BackupEndpoint;
 use crate::service::cluster::ClusterEndpoint;
 use crate::service::raft::RaftEndpoint;
 use crate::service::shard::{REQUEST_BYTES_MAX, ShardEndpoint};
@@ -125,7 +127,8 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
-        .add_service(ClusterServiceServer::new(ClusterEndpoint::new(node.clone())));
+        .add_service(ClusterServiceServer::new(ClusterEndpoint::new(node.clone())))
+        .add_service(BackupServiceServer::new(BackupEndpoint::new(node.clone())));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).then(pause_when_refused);
     let served = tokio::spawn(server.serve_with_incoming_shutdown(incoming, async {
         // A handle that was dropped stops the server as well.

@@ -1,6 +1,7 @@
 //! What the program promises, tried on real processes with real files: crashes, pauses, lost disks
 //! and mistakes. Whatever is issued is recorded, read back and judged by the checker.
 
+mod backup;
 mod command_line;
 mod crash;
 mod demo;

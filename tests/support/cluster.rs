@@ -1,6 +1,6 @@
 //! Three nodes and a router, each a process of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use coupon_cluster::{CampaignId, Epoch, NodeId, Ring, ShardId};
 use coupon_transport::{Addressed, AddressedChannel, Addressee};
@@ -63,6 +63,19 @@ impl Cluster {
 
     /// The same with a deliberate fault in every node.
     pub(crate) async fn start_with(mutant: Option<&str>, flags: &[&str]) -> Self {
+        let shards = SHARDS.to_string();
+        let init = ["cluster", "init", "--shards", &shards];
+        Self::form(mutant, flags, &init).await
+    }
+
+    /// A cluster that goes on from a backup.
+    pub(crate) async fn restored(backup: &Path) -> Self {
+        let backup = backup.to_string_lossy();
+        Self::form(None, &[], &["restore", "--from", &backup]).await
+    }
+
+    /// A cluster that a command forms of its nodes.
+    async fn form(mutant: Option<&str>, flags: &[&str], command: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("make a temporary directory");
         let addresses: Vec<String> =
             (0..NODES).map(|_| format!("127.0.0.1:{}", ports::free())).collect();
@@ -83,9 +96,8 @@ impl Cluster {
             node.start();
             nodes.push(node);
         }
-        let shards = SHARDS.to_string();
-        let init = run(&["cluster", "init", "--nodes", &join, "--shards", &shards]);
-        assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+        let formed = run(&[command, &["--nodes", &join]].concat());
+        assert!(formed.status.success(), "{}", String::from_utf8_lossy(&formed.stderr));
         let args = ["router", "--listen", "127.0.0.1:0", "--nodes", &join];
         let mut router = Process::start(coupon(&args), &dir.path().join("router.log"));
         let cluster = Self { nodes, router: router.address(), _router: router, dir };
@@ -94,7 +106,7 @@ impl Cluster {
     }
 
     /// Where files of the test may be kept.
-    pub(crate) fn dir(&self) -> &std::path::Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
@@ -174,7 +186,7 @@ impl Cluster {
     }
 
     /// A node's data directory.
-    pub(crate) fn data_of(&self, node_id: u64) -> &std::path::Path {
+    pub(crate) fn data_of(&self, node_id: u64) -> &Path {
         &self.node(node_id).data
     }
 

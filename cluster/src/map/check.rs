@@ -40,6 +40,9 @@ pub enum MapFault {
     /// The ring has the meta shard, or a shard that does not exist.
     #[error("shard {0} cannot be on the ring")]
     RingShard(ShardId),
+    /// A shard that does not exist, or the meta shard, began with the state of a backup.
+    #[error("shard {0} cannot have been restored")]
+    RestoredShard(ShardId),
     /// A replica is on a node that the map does not have.
     #[error("replica {replica} is on node {node}, which is not there")]
     NodeMissing {
@@ -119,8 +122,11 @@ impl ShardMap {
             return Err(MapFault::RingEmpty);
         }
         let stray = |shard: &&ShardId| **shard == ShardId::META || !self.shards.contains_key(shard);
-        match self.ring_shards.iter().find(stray) {
-            Some(&shard) => Err(MapFault::RingShard(shard)),
+        if let Some(&shard) = self.ring_shards.iter().find(stray) {
+            return Err(MapFault::RingShard(shard));
+        }
+        match self.restored.keys().find(stray) {
+            Some(&shard) => Err(MapFault::RestoredShard(shard)),
             None => Ok(()),
         }
     }
@@ -207,6 +213,8 @@ mod tests {
             let found = fault(|map| map.ring_shards.extend([stray]));
             assert_eq!(found, MapFault::RingShard(stray));
         }
+        let restored = fault(|map| drop(map.restored.insert(shard(77), [0; 32])));
+        assert_eq!(restored, MapFault::RestoredShard(shard(77)));
         assert_eq!(fault(|map| map.code_keys.clear()), MapFault::NoCodeKey);
         let misfiled = fault(|map| map.code_keys.get_mut(&KeyId(1)).unwrap().id = KeyId(2));
         assert_eq!(misfiled, MapFault::CodeKeyMisfiled { key: KeyId(2), filed: KeyId(1) });

@@ -174,7 +174,8 @@ impl ShardMap {
         }
         map.check().map_err(MetaRefusal::GenesisUnsound)?;
         let (version, epoch) = (map.version, map.epoch);
-        if (version, epoch) != (1, Epoch(1)) {
+        // A restored cluster goes on after the epoch of its backup.
+        if version != 1 || (epoch != Epoch(1) && map.restored.is_empty()) {
             return Err(MetaRefusal::GenesisNotFirst { version, epoch });
         }
         *self = map;

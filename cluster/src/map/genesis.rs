@@ -48,6 +48,12 @@ pub enum GenesisError {
     /// The nodes do not fit together.
     #[error(transparent)]
     Map(#[from] super::MapFault),
+    /// The state of a shard is not in the backup.
+    #[error("the state of shard {0} is missing")]
+    StateMissing(ShardId),
+    /// The backup is of no cluster.
+    #[error("there is no cluster in the backup")]
+    BackupEmpty,
 }
 
 impl ShardMap {
@@ -61,36 +67,53 @@ impl ShardMap {
     /// there are nodes: the fewer sets, the fewer ways in which several lost disks take a quorum
     /// with them.
     pub fn genesis(spec: GenesisSpec) -> Result<Self, GenesisError> {
-        spec.check()?;
-        let ring: Vec<NodeId> = spec.nodes.iter().map(|&(id, _)| id).collect();
+        if !(1..=ShardId::MAX).contains(&spec.shard_count) {
+            return Err(GenesisError::ShardCount(spec.shard_count));
+        }
+        let shards: Vec<ShardId> = (1..=spec.shard_count)
+            .map(|number| ShardId::new(number).expect("the number of shards was checked"))
+            .collect();
+        let (id, nodes) = (spec.cluster_id, spec.nodes);
+        let mut map = Self::first(id, nodes, &shards, spec.replication_factor)?;
+        let first = KeyId(1);
+        map.code_keys.insert(first, CodeKey { id: first, secret: spec.code_secret });
+        map.ring_shards.extend(shards);
+        map.check()?;
+        Ok(map)
+    }
 
+    /// A first map with the meta shard and `shards` in their places, and without a ring or keys.
+    pub(super) fn first(
+        cluster_id: String,
+        nodes: Vec<(NodeId, Node)>,
+        shards: &[ShardId],
+        replication_factor: u32,
+    ) -> Result<Self, GenesisError> {
+        if cluster_id.is_empty() {
+            return Err(GenesisError::ClusterIdEmpty);
+        }
+        check_nodes(&nodes, replication_factor)?;
+        let ring: Vec<NodeId> = nodes.iter().map(|&(id, _)| id).collect();
         let mut map = Self {
-            cluster_id: spec.cluster_id,
+            cluster_id,
             version: 1,
             epoch: Epoch(1),
-            nodes: spec.nodes.into_iter().collect(),
+            nodes: nodes.into_iter().collect(),
             next_replica_id: ReplicaId(1),
             ..Self::default()
         };
-        let first = KeyId(1);
-        map.code_keys.insert(first, CodeKey { id: first, secret: spec.code_secret });
-        for number in 0..=spec.shard_count {
-            let shard = ShardId::new(number).expect("the number of shards was checked");
+        let places = std::iter::once((ShardId::META, 0)).chain(shards.iter().copied().zip(0..));
+        for (shard, start) in places {
             let is_meta = shard == ShardId::META;
-            let start = if is_meta { 0 } else { number as usize - 1 };
             let mut replicas = BTreeMap::new();
-            for offset in 0..spec.replication_factor as usize {
+            for offset in 0..replication_factor as usize {
                 let role =
                     if is_meta && offset > 0 { ReplicaRole::Joining } else { ReplicaRole::Founder };
                 let node = ring[(start + offset) % ring.len()];
                 replicas.insert(map.take_replica_id(), Replica { node, role });
             }
             map.shards.insert(shard, replicas);
-            if !is_meta {
-                map.ring_shards.insert(shard);
-            }
         }
-        map.check()?;
         Ok(map)
     }
 
@@ -102,24 +125,15 @@ impl ShardMap {
     }
 }
 
-impl GenesisSpec {
-    fn check(&self) -> Result<(), GenesisError> {
-        if self.cluster_id.is_empty() {
-            return Err(GenesisError::ClusterIdEmpty);
-        }
-        let mut seen = BTreeSet::new();
-        if let Some((id, _)) = self.nodes.iter().find(|(id, _)| !seen.insert(id)) {
-            return Err(GenesisError::NodeRepeated(*id));
-        }
-        if !(1..=ShardId::MAX).contains(&self.shard_count) {
-            return Err(GenesisError::ShardCount(self.shard_count));
-        }
-        let (factor, nodes) = (self.replication_factor, self.nodes.len());
-        match factor {
-            1 | 3 | 5 if factor as usize <= nodes => Ok(()),
-            1 | 3 | 5 => Err(GenesisError::TooFewNodes { factor, nodes }),
-            _ => Err(GenesisError::ReplicationFactor(factor)),
-        }
+fn check_nodes(nodes: &[(NodeId, Node)], factor: u32) -> Result<(), GenesisError> {
+    let mut seen = BTreeSet::new();
+    if let Some((id, _)) = nodes.iter().find(|(id, _)| !seen.insert(id)) {
+        return Err(GenesisError::NodeRepeated(*id));
+    }
+    match factor {
+        1 | 3 | 5 if factor as usize <= nodes.len() => Ok(()),
+        1 | 3 | 5 => Err(GenesisError::TooFewNodes { factor, nodes: nodes.len() }),
+        _ => Err(GenesisError::ReplicationFactor(factor)),
     }
 }
 

@@ -24,6 +24,7 @@ mod genesis;
 mod leaders;
 mod register;
 mod remove;
+mod restore;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,7 @@ pub use check::MapFault;
 pub use command::{MetaCommand, MetaRefusal};
 pub use genesis::{GenesisError, GenesisSpec};
 pub use register::Origin;
+pub use restore::RestoreSpec;
 
 use crate::code::CodeKey;
 use crate::ids::{Epoch, KeyId, NodeId, ReplicaId, ShardId};
@@ -57,7 +59,12 @@ pub struct ShardMap {
     pub next_replica_id: ReplicaId,
     /// The nodes that are to leave the cluster: each goes when its last replica has.
     pub leaving_nodes: BTreeSet<NodeId>,
+    /// What the shards of a restored cluster began with; empty where the cluster began empty.
+    pub restored: BTreeMap<ShardId, StateDigest>,
 }
+
+/// SHA-256 over the rows of a shard's state.
+pub type StateDigest = [u8; 32];
 
 /// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,11 +19,14 @@ const INTERNAL: &str = "/coupon.internal.v1.";
 
 /// The calls that may name nobody: their callers do not know yet who listens, or are in no cluster
 /// themselves. What they do name is checked all the same.
-const MAY_NAME_NOBODY: [&str; 4] = [
+const MAY_NAME_NOBODY: [&str; 7] = [
     "/coupon.internal.v1.ClusterService/Identify",
     "/coupon.internal.v1.ClusterService/InitCluster",
     "/coupon.internal.v1.ClusterService/RegisterNode",
     "/coupon.internal.v1.ClusterService/Announce",
+    "/coupon.internal.v1.BackupService/StageState",
+    "/coupon.internal.v1.BackupService/ListStagedStates",
+    "/coupon.internal.v1.BackupService/RestoreCluster",
 ];
 
 /// Who answers: the identity of a node as it is now. Clones share it.

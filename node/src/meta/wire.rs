@@ -2,7 +2,7 @@
 
 use coupon_cluster::{
     CodeKey, Epoch, KeyId, MetaCommand, Node, NodeId, Origin, Replica, ReplicaId, ReplicaRole,
-    ShardId, ShardMap,
+    ShardId, ShardMap, StateDigest,
 };
 use coupon_proto::internal as pb;
 
@@ -52,6 +52,11 @@ pub fn map_to_pb(map: &ShardMap) -> pb::ShardMap {
             .collect(),
         next_replica_id: map.next_replica_id.0,
         leaving_node_ids: map.leaving_nodes.iter().map(|node| node.get()).collect(),
+        restored_shards: map
+            .restored
+            .iter()
+            .map(|(shard, state)| restored_to_pb(*shard, state))
+            .collect(),
     }
 }
 
@@ -90,7 +95,23 @@ pub fn map_from_pb(map: pb::ShardMap) -> Result<ShardMap, Malformed> {
         code_keys,
         next_replica_id: ReplicaId(map.next_replica_id),
         leaving_nodes: map.leaving_node_ids.into_iter().map(node_id).collect::<Result<_, _>>()?,
+        restored: map.restored_shards.iter().map(restored_from_pb).collect::<Result<_, _>>()?,
     })
+}
+
+/// What a shard began with, as a message.
+pub fn restored_to_pb(shard: ShardId, state: &StateDigest) -> pb::RestoredShard {
+    pb::RestoredShard { shard_id: shard.get(), state_digest: state.to_vec() }
+}
+
+/// What a shard began with, from a message.
+///
+/// # Errors
+///
+/// When the shard id is out of range, or the digest has not 32 bytes.
+pub fn restored_from_pb(restored: &pb::RestoredShard) -> Result<(ShardId, StateDigest), Malformed> {
+    let state = restored.state_digest.as_slice().try_into();
+    Ok((shard_id(restored.shard_id)?, state.map_err(|_| Malformed("state digest"))?))
 }
 
 /// A node as a message.

@@ -4,6 +4,7 @@
 //! - [`log_store`]: log, vote and purge mark in RocksDB, durable before reported.
 //! - [`state_machine`]: apply, snapshots.
 //! - [`reached`]: replicas compare what they hold.
+//! - [`restored`]: how a replica of a restored cluster begins.
 //! - [`network`]: the calling side of replication; [`crate::service::raft`] is the other side.
 //! - [`group`]: one running replica.
 
@@ -11,5 +12,6 @@ pub mod group;
 pub mod log_store;
 pub mod network;
 pub mod reached;
+pub mod restored;
 pub mod state_machine;
 pub mod types;

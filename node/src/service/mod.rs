@@ -1,6 +1,7 @@
 //! The gRPC a node serves: to routers ([`shard`]), to other nodes ([`raft`]) and to both and to
-//! administrators ([`cluster`]).
+//! administrators ([`cluster`]); and to administrators alone ([`backup`]).
 
+pub mod backup;
 pub mod cluster;
 #[cfg(feature = "mutants")]
 mod outside_log;

@@ -25,8 +25,8 @@ impl RowSum {
     }
 
     /// The number of rows, and the digest.
-    pub(super) fn finish(self) -> (u64, Vec<u8>) {
-        (self.count, self.sha.finalize().to_vec())
+    pub(super) fn finish(self) -> (u64, Digest) {
+        (self.count, self.sha.finalize().into())
     }
 }
 

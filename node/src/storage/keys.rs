@@ -37,15 +37,15 @@ const VOTE: u8 = b'V';
 const PURGED: u8 = b'P';
 const GENERATION: u8 = b'G';
 
-const APPLIED: u8 = b'A';
+pub(super) const APPLIED: u8 = b'A';
 const BLOCK: u8 = b'B';
 const CAMPAIGN: u8 = b'C';
 const COUPON: u8 = b'I';
 const SHARD_MAP: u8 = b'M';
-const COUNTERS: u8 = b'N';
+pub(super) const COUNTERS: u8 = b'N';
 const LIMITED_RECIPIENT: u8 = b'P';
 const REQUEST: u8 = b'Q';
-const SHARD: u8 = b'S';
+pub(super) const SHARD: u8 = b'S';
 const UNLIMITED_RECIPIENT: u8 = b'U';
 
 /// How many bytes of a state key are prefix.

@@ -8,18 +8,22 @@
 //!   acknowledged is marked so ([`lost`]) and runs no replica again; its successor does ([`renewal`]).
 //! - A failed write or sync ends the process ([`fatal`]); it never becomes an answer.
 
+pub mod backup;
 pub mod db;
 pub mod digest;
 pub mod fatal;
 pub mod flusher;
+mod frames;
 pub mod identity;
 pub mod keys;
 pub mod ledger;
 pub mod lost;
 pub mod records;
 mod renewal;
+pub mod restore;
 pub mod runs;
 pub mod snapshot;
 pub mod view;
 
 pub use db::{Storage, StorageError};
+pub use frames::WriteError;

@@ -1,8 +1,6 @@
 //! Snapshot files: a replica's whole state at one log index.
 //!
-//! A file is a magic number and frames: header, chunks of rows in key order, footer. Each frame has
-//! a length and a CRC-32; the footer has the number of rows and a SHA-256 over all of them. A file
-//! gets its name only after it is whole and synced. Keys stand without their prefix, so that a
+//! A file gets its name only after it is whole and synced. Keys stand without their prefix, so that a
 //! state is the same on every replica whatever its generation.
 //!
 //! Rows and `last_applied` come from one RocksDB snapshot: a file is never ahead of what it says.
@@ -11,38 +9,26 @@
 //! replica's generation in one synced write. A crash before leaves the old state, after the new.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use coupon_cluster::{ReplicaId, ShardId};
 use coupon_proto::internal as pb;
-use prost::Message as _;
 use rocksdb::{
     DB, Direction, IngestExternalFileOptions, IteratorMode, ReadOptions, SnapshotWithThreadMode,
     SstFileWriter, WriteBatch,
 };
 
 use super::digest::RowSum;
+use super::frames::{self, FrameReader, Row, VERSION, WriteError};
 use super::identity::sync_dir;
 use super::keys::{Generation, PREFIX_LEN, ReplicaKeys, StateKeys};
 use super::ledger::decode;
 use super::view::generation_from;
 use super::{Storage, StorageError, fatal};
 
-const MAGIC: &[u8; 8] = b"CPNSNAP\x01";
-const VERSION: u32 = 2;
-/// How many bytes of rows make a chunk: enough that framing costs nothing, little enough that
-/// memory stays flat.
-const CHUNK_BYTES: usize = 256 << 10;
-/// No frame is longer; anything that says it is comes from a damaged file.
-const FRAME_BYTES_MAX: u32 = 64 << 20;
-
 /// How the name of a whole snapshot ends.
 const SUFFIX: &str = "snapshot";
-
-const HEADER: u8 = b'H';
-const CHUNK: u8 = b'C';
-const FOOTER: u8 = b'F';
 
 /// A snapshot file that is whole and synced.
 #[derive(Clone, Debug)]
@@ -63,7 +49,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    fn file_prefix(self) -> String {
+    pub(super) fn file_prefix(self) -> String {
         format!("shard-{}-replica-{}-", self.shard, self.replica)
     }
 }
@@ -92,26 +78,12 @@ pub fn build(storage: &Storage, owner: Owner) -> Result<SnapshotFile, StorageErr
     let temporary = dir.join(name);
     let path = snapshot_path(storage, owner, &header);
     let file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
-    let mut frames = FrameWriter { file: BufWriter::new(file), path: &temporary };
-    frames.begin()?;
-    frames.write(HEADER, &header.encode_to_vec())?;
-    let mut chunk = pb::SnapshotChunk::default();
-    let mut chunk_bytes = 0;
-    let mut sum = RowSum::default();
-    for row in rows.iter() {
-        let (key, value) = row?;
-        sum.add(&key, &value);
-        chunk_bytes += key.len() + value.len();
-        chunk.entries.push(pb::KeyValue { key: key.into(), value: value.into() });
-        if chunk_bytes >= CHUNK_BYTES {
-            frames.write(CHUNK, &std::mem::take(&mut chunk).encode_to_vec())?;
-            chunk_bytes = 0;
-        }
-    }
-    frames.write(CHUNK, &chunk.encode_to_vec())?;
-    let (key_count, digest) = sum.finish();
-    frames.write(FOOTER, &pb::SnapshotFooter { key_count, digest }.encode_to_vec())?;
-    frames.finish()?;
+    let written = frames::write(BufWriter::new(file), &header, rows.iter());
+    let written = written.and_then(|out| Ok(out.into_inner().map_err(std::io::Error::from)?));
+    written.and_then(|file| Ok(file.sync_all()?)).map_err(|fault| match fault {
+        WriteError::State(fault) => fault,
+        WriteError::Out(fault) => StorageError::io(&temporary)(fault),
+    })?;
     storage.sync()?;
     std::fs::rename(&temporary, &path).map_err(StorageError::io(&path))?;
     sync_dir(dir)?;
@@ -240,7 +212,7 @@ pub fn install(
     writer.open(&sst)?;
     let mut frames = FrameReader::open(&file.path)?;
     frames.header()?;
-    let rows =
+    let (rows, _) =
         frames.for_each_row(|key, value| Ok(writer.put(new_keys.with_suffix(key), value)?))?;
     // RocksDB has no table without rows; a state without any is the snapshot of an empty log.
     if rows > 0 {
@@ -373,17 +345,20 @@ fn files(storage: &Storage, owner: Owner) -> Result<Vec<PathBuf>, StorageError> 
 }
 
 /// All rows of a replica's state at one moment.
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     storage: &'a Storage,
     snapshot: SnapshotWithThreadMode<'a, DB>,
     keys: StateKeys,
     owner: Owner,
 }
 
-type Row = (Box<[u8]>, Box<[u8]>);
-
 impl<'a> Rows<'a> {
-    fn of(storage: &'a Storage, owner: Owner) -> Result<Self, StorageError> {
+    /// The rows as they are now.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub(super) fn of(storage: &'a Storage, owner: Owner) -> Result<Self, StorageError> {
         let snapshot = storage.db().snapshot();
         let key = ReplicaKeys::new(owner.shard, owner.replica).generation();
         let generation = match snapshot.get_cf(storage.meta(), key)? {
@@ -398,7 +373,12 @@ impl<'a> Rows<'a> {
         bytes.map(|bytes| decode("applied record", &bytes)).transpose()
     }
 
-    fn header(&self) -> Result<pb::SnapshotHeader, StorageError> {
+    /// The header of a snapshot of them.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub(super) fn header(&self) -> Result<pb::SnapshotHeader, StorageError> {
         let applied = self.applied()?.unwrap_or_default();
         Ok(pb::SnapshotHeader {
             version: VERSION,
@@ -409,7 +389,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The rows in key order, keys without prefix.
-    fn iter(&self) -> impl Iterator<Item = Result<Row, StorageError>> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Result<Row, StorageError>> + '_ {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(self.keys.end().to_vec());
         // A scan of everything must not push the hot blocks out of the cache.
@@ -419,122 +399,5 @@ impl<'a> Rows<'a> {
             let (key, value) = row?;
             Ok((Box::from(&key[PREFIX_LEN..]), value))
         })
-    }
-}
-
-struct FrameWriter<'a> {
-    file: BufWriter<File>,
-    path: &'a Path,
-}
-
-impl FrameWriter<'_> {
-    fn begin(&mut self) -> Result<(), StorageError> {
-        self.file.write_all(MAGIC).map_err(StorageError::io(self.path))
-    }
-
-    fn write(&mut self, kind: u8, body: &[u8]) -> Result<(), StorageError> {
-        let length = u32::try_from(body.len())
-            .map_err(|_| StorageError::corrupt("snapshot", "a frame is too long"))?;
-        let sum = crc32fast::hash(body);
-        self.file
-            .write_all(&[kind])
-            .and_then(|()| self.file.write_all(&length.to_be_bytes()))
-            .and_then(|()| self.file.write_all(&sum.to_be_bytes()))
-            .and_then(|()| self.file.write_all(body))
-            .map_err(StorageError::io(self.path))
-    }
-
-    fn finish(self) -> Result<(), StorageError> {
-        let file =
-            self.file.into_inner().map_err(|error| StorageError::io(self.path)(error.into()))?;
-        file.sync_all().map_err(StorageError::io(self.path))
-    }
-}
-
-/// A fault of the file system, except that a file which ends too early is a damaged one.
-fn unless_short(path: &Path) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
-    move |error| {
-        if error.kind() == ErrorKind::UnexpectedEof {
-            StorageError::corrupt("snapshot", "it ends too early")
-        } else {
-            StorageError::io(path)(error)
-        }
-    }
-}
-
-struct FrameReader {
-    file: BufReader<File>,
-    path: PathBuf,
-}
-
-impl FrameReader {
-    fn open(path: &Path) -> Result<Self, StorageError> {
-        let file = File::open(path).map_err(StorageError::io(path))?;
-        let mut file = BufReader::new(file);
-        let mut magic = [0; MAGIC.len()];
-        file.read_exact(&mut magic).map_err(unless_short(path))?;
-        if magic != *MAGIC {
-            return Err(StorageError::corrupt("snapshot", "not a snapshot file"));
-        }
-        Ok(Self { file, path: path.to_owned() })
-    }
-
-    fn next(&mut self) -> Result<(u8, Vec<u8>), StorageError> {
-        let mut head = [0; 9];
-        self.file.read_exact(&mut head).map_err(unless_short(&self.path))?;
-        let [kind, l0, l1, l2, l3, s0, s1, s2, s3] = head;
-        let length = u32::from_be_bytes([l0, l1, l2, l3]);
-        if length > FRAME_BYTES_MAX {
-            return Err(StorageError::corrupt("snapshot", format!("a frame of {length} bytes")));
-        }
-        let mut body = vec![0; length as usize];
-        self.file.read_exact(&mut body).map_err(unless_short(&self.path))?;
-        if crc32fast::hash(&body) != u32::from_be_bytes([s0, s1, s2, s3]) {
-            return Err(StorageError::corrupt("snapshot", "checksum of a frame does not match"));
-        }
-        Ok((kind, body))
-    }
-
-    fn header(&mut self) -> Result<pb::SnapshotHeader, StorageError> {
-        let (kind, body) = self.next()?;
-        let header: pb::SnapshotHeader = decode("snapshot header", &body)?;
-        if kind != HEADER || header.version != VERSION {
-            let why = format!("version {} is not {VERSION}", header.version);
-            return Err(StorageError::corrupt("snapshot", why));
-        }
-        Ok(header)
-    }
-
-    /// Calls `row` with every key and value, checks at the end that it was all of them, and
-    /// returns how many there were.
-    fn for_each_row(
-        &mut self,
-        mut row: impl FnMut(&[u8], &[u8]) -> Result<(), StorageError>,
-    ) -> Result<u64, StorageError> {
-        let mut sum = RowSum::default();
-        loop {
-            let (kind, body) = self.next()?;
-            match kind {
-                CHUNK => {
-                    let chunk: pb::SnapshotChunk = decode("snapshot chunk", &body)?;
-                    for entry in &chunk.entries {
-                        sum.add(&entry.key, &entry.value);
-                        row(&entry.key, &entry.value)?;
-                    }
-                }
-                FOOTER => {
-                    let footer: pb::SnapshotFooter = decode("snapshot footer", &body)?;
-                    let (count, digest) = sum.finish();
-                    if (footer.key_count, footer.digest) != (count, digest) {
-                        return Err(StorageError::corrupt("snapshot", "digest does not match"));
-                    }
-                    return Ok(count);
-                }
-                other => {
-                    let why = format!("a frame of kind {other}");
-                    return Err(StorageError::corrupt("snapshot", why));
-                }
-            }
-        }
     }
 }

@@ -17,6 +17,19 @@ pub(crate) struct Entry {
     pub(crate) commands: Vec<Command>,
 }
 
+impl Entry {
+    /// The same so many epochs later.
+    pub(crate) fn later(mut self, epochs: u64) -> Self {
+        for command in &mut self.commands {
+            command.epoch.0 += epochs;
+            if let Action::AdoptRing { epoch, .. } = &mut command.action {
+                epoch.0 += epochs;
+            }
+        }
+        self
+    }
+}
+
 /// The shard whose ledger is tried.
 pub(crate) fn shard() -> ShardId {
     shard_id(1)

@@ -1,0 +1,74 @@
+//! Going on from a backup.
+//!
+//! What the cluster gave out after the backup was taken is not in it, and people hold those codes. A
+//! shard that goes on from a backup therefore leaves every counter out that could have been used since:
+//! campaigns give up the blocks they were using, and the next block is a long way further on.
+
+use coupon_cluster::COUNTER_LIMIT;
+
+use crate::{BLOCK_SIZE, CampaignCounters, ShardState};
+
+/// How many blocks of code counters a restored shard leaves out: 2^40 counters, more than a shard that
+/// issues 50,000 coupons a second uses in eight months. A shard has 16 times as many, so that a line of
+/// clusters, each restored from a backup of the one before, can be 15 restores long.
+pub const BLOCKS_SKIPPED: u64 = (1 << 40) / BLOCK_SIZE as u64;
+
+/// How many blocks a shard has.
+const BLOCKS_MAX: u64 = COUNTER_LIMIT / BLOCK_SIZE as u64;
+
+/// The shard has too few counters left to leave enough of them out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the next block of code counters is {next_block} of {BLOCKS_MAX}, and a restore leaves \
+     {BLOCKS_SKIPPED} blocks out: this shard cannot be restored once more"
+)]
+pub struct CountersExhausted {
+    /// The block that would have been the next one.
+    pub next_block: u64,
+}
+
+impl ShardState {
+    /// The state to go on from where this is the state in a backup. No counter that could have been used
+    /// since the backup will be used.
+    ///
+    /// # Errors
+    ///
+    /// When there are not enough counters left.
+    pub fn restored(self) -> Result<Self, CountersExhausted> {
+        let next_block = self.next_block.saturating_add(BLOCKS_SKIPPED);
+        if next_block >= BLOCKS_MAX {
+            return Err(CountersExhausted { next_block: self.next_block });
+        }
+        Ok(Self { next_block, ..self })
+    }
+}
+
+impl CampaignCounters {
+    /// The counters to go on from where these are those in a backup: the block in use is given up, since
+    /// the rest of it may have been used since.
+    ///
+    /// A code of that rest leads to a block of this campaign and to a sequence number that may belong to
+    /// another coupon now: whoever looks a code up has to compare the coupon's counter with the code's.
+    #[must_use]
+    pub fn restored(self) -> Self {
+        Self { next_counter: 0, block_left: 0, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_can_be_restored_fifteen_times_over() {
+        let mut state = ShardState { next_block: 70, ..ShardState::default() };
+        for times in 1..=15 {
+            state = state.restored().unwrap();
+            assert_eq!(state.next_block, 70 + times * BLOCKS_SKIPPED);
+        }
+        let next_block = state.next_block;
+        assert_eq!(state.restored(), Err(CountersExhausted { next_block }));
+        let last = ShardState { next_block: u64::MAX, ..ShardState::default() };
+        assert!(last.restored().is_err());
+    }
+}

@@ -1,0 +1,47 @@
+//! How a replica of a restored cluster begins.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use coupon_cluster::{ReplicaRole, ShardMap};
+
+use super::types::{Malformed, Member, Membership, membership_to_pb};
+use crate::storage::restore::{self, Staging};
+use crate::storage::snapshot::Owner;
+use crate::storage::{Storage, StorageError};
+
+/// Lets a founder begin with the state that the map says its shard was restored from; idempotent. Any
+/// other replica is left as it is: one that comes later gets its state from the others.
+///
+/// # Errors
+///
+/// When that state is missing or damaged here, or the disk fails. The replica must not be started then:
+/// it would found the shard without its coupons.
+pub async fn begin(
+    storage: &Storage,
+    data_dir: PathBuf,
+    map: &ShardMap,
+    owner: Owner,
+) -> Result<(), StorageError> {
+    let Some(state) = map.restored.get(&owner.shard).copied() else { return Ok(()) };
+    // The founders are known from a map in which none was replaced, as where a group begins empty.
+    let replicas = map.shards.get(&owner.shard).into_iter().flatten();
+    let is_first = replicas.clone().all(|(_, replica)| replica.role == ReplicaRole::Founder);
+    if !is_first || !replicas.clone().any(|(id, _)| *id == owner.replica) {
+        return Ok(());
+    }
+    let members = replicas.map(|(id, replica)| (id.0, Member { node_id: replica.node.get() }));
+    let members: BTreeMap<u64, Member> = members.collect();
+    let voters = members.keys().copied().collect();
+    let membership = Membership::new(vec![voters], members)
+        .map_err(|_| StorageError::corrupt("shard map", Malformed("founders")))?;
+    let storage = storage.clone();
+    let installed = tokio::task::spawn_blocking(move || {
+        let membership = membership_to_pb(&membership);
+        restore::install(&storage, &Staging::new(&data_dir), owner, &state, membership)
+    });
+    match installed.await {
+        Ok(installed) => installed,
+        Err(error) => Err(StorageError::corrupt("restored state", error)),
+    }
+}

@@ -1,0 +1,92 @@
+//! A shard's state on its way into a backup: a snapshot that is written elsewhere than to a file of this
+//! node, and what such a file holds.
+//!
+//! The snapshots that replication lives on are left alone: neither their files nor the log behind them
+//! depend on who takes a backup.
+
+use std::io::Write;
+use std::path::Path;
+
+use coupon_cluster::{ShardId, StateDigest};
+use coupon_ledger::{CountersExhausted, ShardState};
+use coupon_proto::internal as pb;
+
+use super::frames::{self, FrameReader, WriteError};
+use super::keys::{COUNTERS, SHARD};
+use super::ledger::decode;
+use super::snapshot::{Owner, Rows};
+use super::{Storage, StorageError, records};
+
+/// What a whole and undamaged snapshot file holds.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// The log index the state is at; 0: nothing applied.
+    pub applied_index: u64,
+    /// How many rows it has.
+    pub rows: u64,
+    /// SHA-256 over the rows.
+    pub state: StateDigest,
+    /// How many campaigns it has.
+    pub campaigns: u64,
+    /// How many coupons were issued.
+    pub coupons: u64,
+    /// What the ledger knows about its shard.
+    pub shard: ShardState,
+}
+
+impl Inspection {
+    /// Whether a shard can begin with the state.
+    ///
+    /// # Errors
+    ///
+    /// When it has too few code counters left.
+    pub fn check_restorable(&self) -> Result<(), CountersExhausted> {
+        self.shard.clone().restored().map(drop)
+    }
+}
+
+/// Writes a replica's state as a snapshot file. RocksDB keeps what is written until it is.
+///
+/// # Errors
+///
+/// When the disk fails or `out` does.
+pub fn export(storage: &Storage, owner: Owner, out: impl Write) -> Result<(), WriteError> {
+    let rows = Rows::of(storage, owner)?;
+    let mut out = frames::write(out, &rows.header()?, rows.iter())?;
+    Ok(out.flush()?)
+}
+
+/// Reads a snapshot file to its end, checks every frame, the number of rows and the digest, and tells
+/// what it holds.
+///
+/// # Errors
+///
+/// When the file is damaged, not whole, of another shard, or cannot be read.
+pub fn inspect(path: &Path, shard: ShardId) -> Result<Inspection, StorageError> {
+    let mut frames = FrameReader::open(path)?;
+    let header = frames.header()?;
+    if header.shard_id != shard.get() {
+        let why = format!("it is of shard {}", header.shard_id);
+        return Err(StorageError::corrupt("snapshot", why));
+    }
+    let (mut campaigns, mut coupons) = (0, 0_u64);
+    let mut state = ShardState::default();
+    let (rows, digest) = frames.for_each_row(|key, value| {
+        match key {
+            [COUNTERS, ..] => {
+                let counters: pb::CampaignCounters = decode("campaign counters", value)?;
+                campaigns += 1;
+                coupons = coupons.saturating_add(counters.issued);
+            }
+            [SHARD] => {
+                state = records::shard_from_pb(decode("shard record", value)?)
+                    .map_err(|error| StorageError::corrupt("shard record", error))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let applied = header.applied.and_then(|applied| applied.last_applied);
+    let applied_index = applied.map_or(0, |id| id.index);
+    Ok(Inspection { applied_index, rows, state: digest, campaigns, coupons, shard: state })
+}

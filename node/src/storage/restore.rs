@@ -1,0 +1,264 @@
+//! The state that a shard of a restored cluster begins with.
+//!
+//! It is left on the nodes of the new cluster before there is one, each in a file whose name says which
+//! shard and which state it holds. The first map of the cluster says the same, so that a replica begins
+//! with that state or not at all.
+//!
+//! Invariants:
+//! - A file is whole, checked and durable before it gets its name.
+//! - All founders of a shard begin with the same rows, the same running digest and the same membership,
+//!   at the same log id: the one that the first entry of a new group has. The log before it is gone, so
+//!   that a replica which joins later is sent a snapshot.
+//! - A crash at any step leaves a replica that has not begun and still has its file, or one that has.
+
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use coupon_cluster::{ShardId, StateDigest};
+use coupon_ledger::{CountersExhausted, ShardState};
+use coupon_proto::internal as pb;
+use prost::Message as _;
+use rocksdb::{IngestExternalFileOptions, SstFileWriter, WriteBatch};
+
+use super::backup::inspect;
+use super::digest::{Digest, RunningDigest};
+use super::frames::FrameReader;
+use super::identity::sync_dir;
+use super::keys::{APPLIED, COUNTERS, Generation, ReplicaKeys, SHARD, StateKeys};
+use super::ledger::decode;
+use super::snapshot::{Owner, clear_other_generations};
+use super::{Storage, StorageError, records};
+
+/// How the name of a state that was left here ends.
+const SUFFIX: &str = ".state";
+
+/// The generation of a restored state: the one after that of a replica which begins empty.
+const GENERATION: Generation = 1;
+
+/// Why a state was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The file is damaged, or the file system fails.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// It is whole and holds something else.
+    #[error("the file holds another state of shard {0} than it should")]
+    OtherState(ShardId),
+    /// No shard can begin with it.
+    #[error(transparent)]
+    Exhausted(#[from] CountersExhausted),
+}
+
+/// The states that were left on a node.
+#[derive(Clone, Debug)]
+pub struct Staging {
+    dir: PathBuf,
+}
+
+impl Staging {
+    /// Those in a data directory.
+    pub fn new(data_dir: &Path) -> Self {
+        Self { dir: data_dir.join("restore") }
+    }
+
+    /// A file of its own to receive a state into.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub fn incoming_path(&self) -> Result<PathBuf, StorageError> {
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(&self.dir).map_err(StorageError::io(&self.dir))?;
+        Ok(self.dir.join(format!("incoming-{}", uuid::Uuid::new_v4())))
+    }
+
+    /// Checks a file that was received and synced, and keeps it as the state that a shard is to begin
+    /// with. One kept before is removed.
+    ///
+    /// # Errors
+    ///
+    /// When it is damaged, holds another state, or cannot be gone on from.
+    pub fn keep(
+        &self,
+        received: &Path,
+        shard: ShardId,
+        state: &StateDigest,
+    ) -> Result<(), StageError> {
+        let found = inspect(received, shard)?;
+        if found.state != *state {
+            return Err(StageError::OtherState(shard));
+        }
+        found.check_restorable()?;
+        let path = self.path(shard, state);
+        std::fs::rename(received, &path).map_err(StorageError::io(&path))?;
+        for (kept, other) in self.list()? {
+            if kept == shard && other != *state {
+                let other = self.path(shard, &other);
+                std::fs::remove_file(&other).map_err(StorageError::io(&other))?;
+            }
+        }
+        Ok(sync_dir(&self.dir)?)
+    }
+
+    /// The states kept, by shard.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub fn list(&self) -> Result<Vec<(ShardId, StateDigest)>, StorageError> {
+        let entries = match std::fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StorageError::io(&self.dir)(error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(StorageError::io(&self.dir))?.file_name();
+            found.extend(name.to_str().and_then(parse_name));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Removes everything.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub fn clear(&self) -> Result<(), StorageError> {
+        match std::fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(StorageError::io(&self.dir)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn path(&self, shard: ShardId, state: &StateDigest) -> PathBuf {
+        let hex: String = state.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.dir.join(format!("{shard}-{hex}{SUFFIX}"))
+    }
+}
+
+/// The shard and the state in the name of a file.
+fn parse_name(name: &str) -> Option<(ShardId, StateDigest)> {
+    let (shard, hex) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+    let mut state = StateDigest::default();
+    if hex.len() != 2 * state.len() {
+        return None;
+    }
+    for (place, byte) in state.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some((ShardId::new(shard.parse().ok()?).ok()?, state))
+}
+
+/// Makes a state that was left here the one that a replica begins with, durable on return. A replica that
+/// has begun is left as it is.
+///
+/// # Errors
+///
+/// When the state is missing or damaged, or the disk fails. The replica must not run then.
+pub fn install(
+    storage: &Storage,
+    staging: &Staging,
+    owner: Owner,
+    state: &StateDigest,
+    membership: pb::Membership,
+) -> Result<(), StorageError> {
+    let replica = ReplicaKeys::new(owner.shard, owner.replica);
+    if storage.db().get_cf(storage.meta(), replica.generation())?.is_some() {
+        return Ok(());
+    }
+    // What a crash left of an attempt.
+    clear_other_generations(storage, owner.shard, 0)?;
+    let path = staging.path(owner.shard, state);
+    if !path.try_exists().map_err(StorageError::io(&path))? {
+        let why = format!(
+            "{} is not there: empty the data directories of all nodes and restore again",
+            path.display()
+        );
+        return Err(StorageError::corrupt("restored state", why));
+    }
+    // The entry that a new group begins with holds its members. Here it is applied and gone already.
+    let first = pb::LogId::default();
+    let applied = pb::AppliedRecord {
+        last_applied: Some(first),
+        membership: Some(pb::StoredMembership {
+            log_id: Some(first),
+            membership: Some(membership),
+        }),
+    };
+    let sst = storage.snapshot_dir().join(format!("{}restoring.sst", owner.file_prefix()));
+    write_table(storage, owner.shard, &path, state, &applied, &sst)?;
+    let mut ingest = IngestExternalFileOptions::default();
+    ingest.set_move_files(true);
+    storage.db().ingest_external_file_cf_opts(storage.state(), &ingest, vec![&sst])?;
+
+    let mut flip = WriteBatch::default();
+    flip.put_cf(storage.meta(), replica.purged(), first.encode_to_vec());
+    flip.put_cf(storage.meta(), replica.generation(), GENERATION.to_be_bytes());
+    storage.write_synced(flip)
+}
+
+/// Writes the rows of a backup as those to go on from.
+fn write_table(
+    storage: &Storage,
+    shard: ShardId,
+    from: &Path,
+    state: &StateDigest,
+    applied: &pb::AppliedRecord,
+    sst: &Path,
+) -> Result<(), StorageError> {
+    let keys = StateKeys::new(shard, GENERATION);
+    let options = storage.table_options();
+    let mut writer = SstFileWriter::create(&options);
+    writer.open(sst)?;
+    // The first key of all.
+    writer.put(keys.applied(), applied.encode_to_vec())?;
+    let mut frames = FrameReader::open(from)?;
+    frames.header()?;
+    let mut shard_seen = false;
+    let (_, found) = frames.for_each_row(|key, value| {
+        let key_here = keys.with_suffix(key);
+        match key {
+            [APPLIED] => {}
+            [COUNTERS, ..] => {
+                let counters = records::counters_from_pb(decode("campaign counters", value)?);
+                let counters = records::counters_to_pb(&counters.restored());
+                writer.put(key_here, counters.encode_to_vec())?;
+            }
+            [SHARD] => {
+                shard_seen = true;
+                let backup = records::shard_from_pb(decode("shard record", value)?)
+                    .map_err(|error| StorageError::corrupt("shard record", error))?;
+                writer.put(key_here, shard_record(backup, state)?)?;
+            }
+            _ => writer.put(key_here, value)?,
+        }
+        Ok(())
+    })?;
+    if found != *state {
+        return Err(StorageError::corrupt("restored state", "it is not the one of the shard map"));
+    }
+    // A shard that had done nothing yet when the backup was taken may have done much since.
+    if !shard_seen {
+        writer.put(keys.shard(), shard_record(ShardState::default(), state)?)?;
+    }
+    Ok(writer.finish()?)
+}
+
+/// The shard record to go on from. The running digest begins anew, with all that is in the backup.
+fn shard_record(backup: ShardState, state: &Digest) -> Result<Vec<u8>, StorageError> {
+    let restored =
+        backup.restored().map_err(|error| StorageError::corrupt("restored state", error))?;
+    let record = records::shard_to_pb(&restored);
+    let mut digest = RunningDigest::resume(*state);
+    digest.add(&[SHARD], &record.encode_to_vec());
+    digest.end_entry();
+    let running_digest = digest.value().to_vec();
+    Ok(pb::ShardRecord { running_digest, ..record }.encode_to_vec())
+}
