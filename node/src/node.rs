@@ -413,7 +413,11 @@ impl Node {
             return Err(Refused::Replaced);
         }
         if !identity.remembers(&mine.start_id) {
-            return Err(Refused::Superseded(mine.address.clone()));
+            // Before replicas run it is for the meta shard to say what that means.
+            return match self.is_admitted() {
+                true => Err(Refused::Superseded(mine.address.clone())),
+                false => Ok(()),
+            };
         }
         let confirmed = identity.confirm(&mine.start_id);
         if let Err(fault) = confirmed {

@@ -213,7 +213,9 @@ mod tests {
             let found = fault(|map| map.ring_shards.extend([stray]));
             assert_eq!(found, MapFault::RingShard(stray));
         }
-        let restored = fault(|map| drop(map.restored.insert(shard(77), [0; 32])));
+        let restored = fault(|map| {
+            map.restored.insert(shard(77), [0; 32]);
+        });
         assert_eq!(restored, MapFault::RestoredShard(shard(77)));
         assert_eq!(fault(|map| map.code_keys.clear()), MapFault::NoCodeKey);
         let misfiled = fault(|map| map.code_keys.get_mut(&KeyId(1)).unwrap().id = KeyId(2));

@@ -25,7 +25,8 @@ pub(crate) fn take_counter<S: Store>(
     campaign: &CampaignSpec,
     counters: &mut CampaignCounters,
 ) -> Result<Option<u64>, S::Error> {
-    if counters.block_left == 0 {
+    let is_given_up = counters.next_counter / u64::from(BLOCK_SIZE) < shard.first_block;
+    if counters.block_left == 0 || is_given_up {
         let block = shard.next_block;
         let Some(first) = first_counter(block) else { return Ok(None) };
         store.put_block(block, campaign.number, counters.issued.saturating_add(1))?;

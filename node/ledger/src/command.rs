@@ -30,6 +30,9 @@ pub enum Action {
         /// The members of the ring at that epoch.
         ring_shards: Vec<ShardId>,
     },
+    /// Leave out every code counter that a history could have used which was given up for this one. Comes
+    /// from whoever chose between the two.
+    SkipCounters,
 }
 
 /// Creates a campaign. The fields are those of [`CampaignSpec`](crate::CampaignSpec).

@@ -34,6 +34,13 @@ impl<'a, S: Store> Entry<'a, S> {
                 }
                 Ok(Outcome::RingAdopted { epoch: self.ledger.state.epoch })
             }
+            Action::SkipCounters => match self.ledger.state.clone().restored() {
+                Ok(skipped) => {
+                    self.ledger.state = skipped;
+                    Ok(Outcome::CountersSkipped)
+                }
+                Err(_) => Ok(Refusal::ShardFull.into()),
+            },
         }
     }
 

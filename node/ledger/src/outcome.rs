@@ -27,6 +27,8 @@ pub enum Outcome {
         /// The epoch in force after the command.
         epoch: Epoch,
     },
+    /// Counters were left out.
+    CountersSkipped,
     /// Nothing was changed.
     Refused(Refusal),
 }

@@ -1,12 +1,17 @@
-//! Going on from a backup.
+//! Going on from a backup, or from one of two histories.
 //!
-//! What the cluster gave out after the backup was taken is not in it, and people hold those codes. A
-//! shard that goes on from a backup therefore leaves every counter out that could have been used since:
-//! campaigns give up the blocks they were using, and the next block is a long way further on.
+//! What the cluster gave out after the backup was taken, or in the history that is given up, is not in
+//! what the shard goes on from, and people hold those codes. So the shard leaves every counter out that
+//! could have been used: campaigns give up the blocks they were using, and the next block is a long way
+//! further on.
+//!
+//! A code of the rest of such a block leads to the block's campaign and to a sequence number that may
+//! belong to another coupon now: whoever looks a code up has to compare the coupon's counter with the
+//! code's.
 
 use coupon_cluster::COUNTER_LIMIT;
 
-use crate::{BLOCK_SIZE, CampaignCounters, ShardState};
+use crate::{BLOCK_SIZE, ShardState};
 
 /// How many blocks of code counters a restored shard leaves out: 2^40 counters, more than a shard that
 /// issues 50,000 coupons a second uses in eight months. A shard has 16 times as many, so that a line of
@@ -28,8 +33,8 @@ pub struct CountersExhausted {
 }
 
 impl ShardState {
-    /// The state to go on from where this is the state in a backup. No counter that could have been used
-    /// since the backup will be used.
+    /// The state to go on from where this is the state in a backup, or of the history chosen. No counter
+    /// will be used that could have been used since the backup, or by the other history.
     ///
     /// # Errors
     ///
@@ -39,19 +44,7 @@ impl ShardState {
         if next_block >= BLOCKS_MAX {
             return Err(CountersExhausted { next_block: self.next_block });
         }
-        Ok(Self { next_block, ..self })
-    }
-}
-
-impl CampaignCounters {
-    /// The counters to go on from where these are those in a backup: the block in use is given up, since
-    /// the rest of it may have been used since.
-    ///
-    /// A code of that rest leads to a block of this campaign and to a sequence number that may belong to
-    /// another coupon now: whoever looks a code up has to compare the coupon's counter with the code's.
-    #[must_use]
-    pub fn restored(self) -> Self {
-        Self { next_counter: 0, block_left: 0, ..self }
+        Ok(Self { next_block, first_block: next_block, ..self })
     }
 }
 

@@ -158,6 +158,7 @@ pub fn shard_to_pb(state: &ShardState) -> pb::ShardRecord {
         ring_shards: state.ring_shards.iter().map(|shard| shard.get()).collect(),
         next_campaign_number: state.next_campaign_number,
         next_block: state.next_block,
+        first_block: state.first_block,
         log_time_micros: state.log_time.0,
         running_digest: Vec::new(),
     }
@@ -174,6 +175,7 @@ pub fn shard_from_pb(record: pb::ShardRecord) -> Result<ShardState, Malformed> {
         ring_shards: shard_ids(&record.ring_shards)?,
         next_campaign_number: record.next_campaign_number,
         next_block: record.next_block,
+        first_block: record.first_block,
         log_time: LogTime(record.log_time_micros),
     })
 }
@@ -197,7 +199,7 @@ pub fn check_command(command: &pb::Command) -> Result<(), Malformed> {
             request_id(&issue.request_id)?;
             Ok(())
         }
-        Kind::AdoptRing(_) => Err(Malformed("a router's command")),
+        Kind::AdoptRing(_) | Kind::SkipCounters(_) => Err(Malformed("a router's command")),
     }
 }
 
@@ -227,6 +229,7 @@ pub fn command_from_pb(command: pb::Command) -> Result<Command, Malformed> {
             request_id: request_id(&issue.request_id)?,
             metadata: issue.metadata,
         }),
+        Kind::SkipCounters(pb::SkipCountersCommand {}) => Action::SkipCounters,
         Kind::AdoptRing(adopt) => Action::AdoptRing {
             epoch: Epoch(adopt.epoch),
             ring_shards: shard_ids(&adopt.ring_shards)?,
@@ -258,7 +261,7 @@ pub fn outcome_to_pb(outcome: Outcome) -> Option<pb::Outcome> {
             Kind::CouponIssued(issued_to_pb(issued, replayed))
         }
         Outcome::Refused(refusal) => Kind::Refusal(refusal_to_pb(refusal)),
-        Outcome::RingAdopted { .. } => return None,
+        Outcome::RingAdopted { .. } | Outcome::CountersSkipped => return None,
     };
     Some(pb::Outcome { outcome: Some(kind) })
 }

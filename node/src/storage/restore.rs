@@ -26,7 +26,7 @@ use super::backup::inspect;
 use super::digest::{Digest, RunningDigest};
 use super::frames::FrameReader;
 use super::identity::sync_dir;
-use super::keys::{APPLIED, COUNTERS, Generation, ReplicaKeys, SHARD, StateKeys};
+use super::keys::{APPLIED, Generation, ReplicaKeys, SHARD, StateKeys};
 use super::ledger::decode;
 use super::snapshot::{Owner, clear_other_generations};
 use super::{Storage, StorageError, records};
@@ -226,11 +226,6 @@ fn write_table(
         let key_here = keys.with_suffix(key);
         match key {
             [APPLIED] => {}
-            [COUNTERS, ..] => {
-                let counters = records::counters_from_pb(decode("campaign counters", value)?);
-                let counters = records::counters_to_pb(&counters.restored());
-                writer.put(key_here, counters.encode_to_vec())?;
-            }
             [SHARD] => {
                 shard_seen = true;
                 let backup = records::shard_from_pb(decode("shard record", value)?)

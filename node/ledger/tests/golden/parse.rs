@@ -12,6 +12,7 @@ pub(crate) fn command(words: &[&str], epoch: Epoch) -> Command {
             epoch: Epoch(number(epoch)),
             ring_shards: shards.iter().map(|shard| shard_id(number(shard))).collect(),
         },
+        ["skip-counters"] => Action::SkipCounters,
         ["create", id, fields @ ..] => Action::CreateCampaign(create(id, &pairs(fields))),
         ["issue", id, recipient, request, metadata @ ..] => {
             issue(id, recipient, request_id(request), pairs(metadata))

@@ -15,6 +15,7 @@ pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
             format!("{verb} {}", coupon(issued))
         }
         Outcome::RingAdopted { epoch } => format!("at epoch {epoch}"),
+        Outcome::CountersSkipped => "counters left out".to_owned(),
         Outcome::Refused(refusal) => format!("refused: {}", reason(refusal)),
     }
 }

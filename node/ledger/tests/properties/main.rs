@@ -67,10 +67,6 @@ impl Run {
     /// A ledger that goes on from a backup of this one.
     fn restored(&self) -> Self {
         let mut store = self.store.clone();
-        let campaigns: Vec<_> = store.campaigns().cloned().collect();
-        for campaign in campaigns {
-            store.put_counters(&campaign.spec, campaign.counters.restored()).unwrap();
-        }
         let state = store.shard_state().unwrap().restored().unwrap();
         store.put_shard_state(&state).unwrap();
         let ledger = Ledger::open(shard(), &mut store).unwrap();
@@ -220,6 +216,7 @@ fn kind(outcome: &Outcome) -> &'static str {
         Outcome::CouponIssued { replayed: false, .. } => "issued",
         Outcome::CouponIssued { replayed: true, .. } => "issued again",
         Outcome::RingAdopted { .. } => "ring",
+        Outcome::CountersSkipped => "skipped",
         Outcome::Refused(refusal) => match refusal {
             Refusal::NotStarted { .. } => "not started",
             Refusal::Ended { .. } => "ended",

@@ -47,6 +47,7 @@ impl Model {
                 }
                 Ok(Outcome::RingAdopted { epoch: Epoch(self.epoch) })
             }
+            Action::SkipCounters => Ok(Outcome::CountersSkipped),
             Action::CreateCampaign(create) => self.create(command.epoch, create),
             Action::Issue(issue) => self.issue(command.epoch, issue),
         };
