@@ -21,6 +21,7 @@ use crate::meta::wire;
 use crate::raft::group::Group;
 use crate::raft::network::{Lane, Peers};
 use crate::shard::caretaker::{self, Surroundings};
+use crate::shard::divergence::Divergence;
 use crate::shard::hand_over::hand_over;
 use crate::shard::proposer::Proposer;
 use crate::shard::registry::{Registry, Replica};
@@ -283,7 +284,7 @@ impl Node {
                     return;
                 }
                 let wanted = map.replica_on(self.config.node_id, *shard);
-                let running = self.registry.get(*shard).map(|replica| replica.group.owner.replica);
+                let running = self.registry.occupant(*shard);
                 if running.is_some()
                     && running != wanted
                     && let Some(old) = self.registry.remove(*shard)
@@ -320,6 +321,9 @@ impl Node {
             applied
         });
         let owner = Owner { shard, replica };
+        if self.divergence().resume(owner)? {
+            return Ok(());
+        }
         let options = &self.config.raft;
         let group = Group::start(&self.storage, &self.peers, owner, applied_map, options).await?;
         let founders = map.founders(shard);
@@ -345,6 +349,12 @@ impl Node {
         self.registry.insert(replica.clone());
         self.spawn(caretaker::run(self.surroundings(), replica));
         Ok(())
+    }
+
+    /// What stops replicas of shards that have two histories.
+    pub fn divergence(&self) -> Divergence {
+        let (storage, peers) = (self.storage.clone(), self.peers.clone());
+        Divergence::new(storage, peers, self.registry.clone(), self.stopping())
     }
 
     fn surroundings(&self) -> Surroundings {

@@ -20,6 +20,7 @@ use crate::node::{Node, Refused};
 use crate::raft::group::BadTimes;
 use crate::raft::network::MESSAGE_BYTES_MAX;
 use crate::service::cluster::ClusterEndpoint;
+use crate::service::health;
 use crate::service::raft::RaftEndpoint;
 use crate::service::shard::{REQUEST_BYTES_MAX, ShardEndpoint};
 use crate::storage::identity::IdentityError;
@@ -90,10 +91,12 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
 
     let (registry, storage) = (node.registry.clone(), node.storage.clone());
     let (known, clock) = (node.known.clone(), node.clock.clone());
-    let raft = RaftEndpoint::new(registry.clone(), known, storage.clone(), node.stopping());
+    let divergence = node.divergence();
+    let raft =
+        RaftEndpoint::new(registry.clone(), known, storage.clone(), divergence, node.stopping());
     let shard = ShardEndpoint::new(registry, storage, clock, node.peers.clone(), node.stopping());
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    tokio::spawn(health::follow(health, node.registry.watch_diverged(), node.stopping()));
     let (stop, stopped) = oneshot::channel();
     let server = Server::builder()
         .tcp_nodelay(true)

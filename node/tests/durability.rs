@@ -179,7 +179,7 @@ fn commands(index: u64) -> Vec<u8> {
     };
     let command = pb::Command { epoch: 1, command: Some(kind), deadline_micros: 0 };
     let (log_time_micros, commands) = (index + 1, vec![command]);
-    pb::CommandEntry { log_time_micros, commands, reached: None }.encode_to_vec()
+    pb::CommandEntry { log_time_micros, commands, ..Default::default() }.encode_to_vec()
 }
 
 async fn apply(machine: &mut StateMachine, range: std::ops::Range<u64>) {

@@ -35,6 +35,7 @@ use super::state_machine::Snapshot;
 use super::types::{
     Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
 };
+use super::witness::Witness;
 use crate::storage::fatal;
 use crate::storage::snapshot::{self, SnapshotFile};
 
@@ -138,17 +139,19 @@ impl Peers {
 pub struct NetworkFactory {
     peers: Peers,
     shard: ShardId,
+    witness: Witness,
 }
 
 impl NetworkFactory {
-    /// Clients for a replica of `shard`.
-    pub fn new(peers: Peers, shard: ShardId) -> Self {
-        Self { peers, shard }
+    /// Clients for a replica of `shard`, which is the one that `witness` belongs to.
+    pub fn new(peers: Peers, shard: ShardId, witness: Witness) -> Self {
+        Self { peers, shard, witness }
     }
 
     fn client(&self, target: u64, member: &Member, lane: Lane) -> Network {
         let node = NodeId::new(member.node_id).ok();
-        Network { peers: self.peers.clone(), shard: self.shard, target, node, lane }
+        let (peers, witness) = (self.peers.clone(), self.witness.clone());
+        Network { peers, shard: self.shard, target, node, lane, witness }
     }
 }
 
@@ -175,6 +178,7 @@ pub struct Network {
     target: u64,
     node: Option<NodeId>,
     lane: Lane,
+    witness: Witness,
 }
 
 type RpcError = RPCError<TypeConfig>;
@@ -194,6 +198,7 @@ impl Network {
             cluster_id: self.peers.map().cluster_id.clone(),
             shard_id: self.shard.get(),
             to_replica_id: self.target,
+            acknowledged_index: self.witness.acknowledged_by(self.target),
         })
     }
 
@@ -228,6 +233,8 @@ impl Network {
         call.set_timeout(option.soft_ttl());
         let mut client = self.client(Lane::Control)?;
         let answer = client.request_vote(call).await.map_err(unreachable)?.into_inner();
+        // Before the vote counts.
+        self.witness.must_hold(answer.acknowledged_index);
         let vote = answer.vote.as_ref().map(vote_from_pb).ok_or_else(|| unreachable("no vote"))?;
         let last = answer.last_log_id.as_ref().map(log_id_from_pb);
         Ok(VoteResponse::new(vote, last, answer.granted))

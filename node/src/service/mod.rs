@@ -2,6 +2,7 @@
 //! administrators ([`cluster`]).
 
 pub mod cluster;
+pub(crate) mod health;
 #[cfg(feature = "mutants")]
 mod outside_log;
 pub mod raft;

@@ -4,16 +4,19 @@
 //! - An append, a vote, a truncation and a purge are on disk before anybody is told of them
 //!   ([`flusher`]).
 //! - A replica's state and how far it has come are written in one batch ([`ledger`], [`keys`]).
+//! - A store that is short of what it acknowledged never runs again ([`floor`], [`lost`]).
 //! - A directory belongs to one node of one cluster ([`identity`]).
 //! - A failed write or sync ends the process ([`fatal`]); it never becomes an answer.
 
 pub mod db;
 pub mod digest;
 pub mod fatal;
+pub mod floor;
 pub mod flusher;
 pub mod identity;
 pub mod keys;
 pub mod ledger;
+pub mod lost;
 pub mod records;
 pub mod runs;
 pub mod snapshot;

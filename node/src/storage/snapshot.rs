@@ -18,8 +18,7 @@ use coupon_cluster::{ReplicaId, ShardId};
 use coupon_proto::internal as pb;
 use prost::Message as _;
 use rocksdb::{
-    DB, Direction, IngestExternalFileOptions, IteratorMode, ReadOptions, SnapshotWithThreadMode,
-    SstFileWriter, WriteBatch,
+    DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode, SstFileWriter, WriteBatch,
 };
 
 use super::digest::RowSum;
@@ -54,7 +53,7 @@ pub struct SnapshotFile {
 }
 
 /// Which replica a snapshot is of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The shard.
     pub shard: ShardId,
@@ -245,9 +244,7 @@ pub fn install(
     // RocksDB has no table without rows; a state without any is the snapshot of an empty log.
     if rows > 0 {
         writer.finish()?;
-        let mut ingest = IngestExternalFileOptions::default();
-        ingest.set_move_files(true);
-        storage.db().ingest_external_file_cf_opts(storage.state(), &ingest, vec![&sst])?;
+        storage.take_in(&sst)?;
     }
 
     // A crash after the flip must not leave a file of the state before: it would be taken for the
