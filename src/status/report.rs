@@ -264,7 +264,8 @@ mod tests {
         let mut survey = survey(&[Some(("leader", 1)), Some(("follower", 1)), None]);
         let mut plant = |node: usize, marks: &[(u64, u8)]| {
             let replica = &mut survey.nodes[node].answer.as_mut().unwrap().replicas[0];
-            let mark = |(index, digest): &(u64, u8)| StateMark { index: *index, digest: vec![*digest] };
+            let mark =
+                |(index, digest): &(u64, u8)| StateMark { index: *index, digest: vec![*digest] };
             replica.marks = marks.iter().map(mark).collect();
             Report::of(&survey).problems
         };
@@ -283,7 +284,10 @@ mod tests {
         survey.nodes[1].answer.as_mut().unwrap().replicas[0].applied_index = 312;
         let problems = Report::of(&survey).problems;
         assert_eq!(problems.len(), 1);
-        assert!(problems[0].contains("has applied index 312, and its log ends at 20"), "{problems:?}");
+        assert!(
+            problems[0].contains("has applied index 312, and its log ends at 20"),
+            "{problems:?}"
+        );
     }
 
     #[test]

@@ -37,12 +37,13 @@ async fn tell() {
     let mut cluster = Cluster::start(&[]).await;
     let shard = Cluster::shard_of("twice");
     create(&cluster, "twice", QUOTA.into()).await;
-    acknowledge(&cluster, 50).await;
+    let load = Load::start(&cluster, "twice", 4);
+    acknowledge(&load, 50).await;
     cluster.whole().await;
     let older = cluster.dir().join("older");
     copy(cluster.data_of(1), &older);
     cluster.kill(3);
-    acknowledge(&cluster, 300).await;
+    acknowledge(&load, 300).await;
     for node in [1, 2] {
         cluster.stop(node).await;
     }
@@ -52,7 +53,8 @@ async fn tell() {
     cluster.restart(1);
     cluster.restart(3);
     cluster.leader_of(shard).await;
-    acknowledge(&cluster, 50).await;
+    acknowledge(&load, 50).await;
+    load.finish().await;
 
     cluster.restart(2);
     let stopped_everywhere = |status: &Status| {
@@ -72,11 +74,10 @@ async fn tell() {
     assert_stopped(&mut cluster, "after a restart").await;
 }
 
-/// Issues coupons until so many more are acknowledged.
-async fn acknowledge(cluster: &Cluster, coupons: usize) {
-    let load = Load::start(cluster, "twice", 4);
-    load.grant(coupons);
-    load.finish().await;
+/// Issues coupons until `coupons` more are acknowledged.
+async fn acknowledge(load: &Load, coupons: u32) {
+    load.grant(coupons as usize);
+    load.progress(coupons.into()).await;
 }
 
 async fn assert_stopped(cluster: &mut Cluster, when: &str) {

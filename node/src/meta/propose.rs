@@ -50,8 +50,7 @@ pub async fn propose_here(
     let unknown = GroupError::NotLeader { shard: ShardId::META, leader: None };
     let group = registry.get(ShardId::META).ok_or(unknown)?.group;
     let pb::LogHeader { committed_index, acknowledged } = group.log_header();
-    let command =
-        pb::MetaCommand { committed_index, acknowledged, ..wire::command_to_pb(command) };
+    let command = pb::MetaCommand { committed_index, acknowledged, ..wire::command_to_pb(command) };
     let proposal = Proposal(Bytes::from(command.encode_to_vec()));
     match group.propose_and_wait(proposal).await? {
         Applied::Meta(Ok(map)) => Ok(map),

@@ -161,8 +161,7 @@ impl Group {
             .map_err(|fault| StorageError::corrupt("Raft state", fault))?;
         let answer_age_max = ANSWERS_MISSED_MAX * options.heartbeat_interval;
         let quorum_age_max = QUORUM_MISSED_MAX * options.election_timeout;
-        let group =
-            Self { owner, raft, log, reached, witness, answer_age_max, quorum_age_max };
+        let group = Self { owner, raft, log, reached, witness, answer_age_max, quorum_age_max };
         group.watch();
         Ok(group)
     }

@@ -34,7 +34,9 @@ pub fn conflict(
     sent: impl IntoIterator<Item = LogId>,
 ) -> Result<Option<Conflict>, StorageError> {
     let committed = log.acknowledged().committed();
-    let mut touched = sent.into_iter().filter(|theirs| theirs.index <= committed).peekable();
+    // Every founder writes the first entry itself, under an id of its own; what it holds is the same.
+    let touched = |theirs: &LogId| (1..=committed).contains(&theirs.index);
+    let mut touched = sent.into_iter().filter(touched).peekable();
     if touched.peek().is_none() || log.vote().is_some_and(|own| *vote < own) {
         return Ok(None);
     }
@@ -65,7 +67,7 @@ pub fn snapshot_conflict(
     if let Some(conflict) = conflict(log, vote, [last])? {
         return Ok(Some(conflict));
     }
-    if last.index <= committed || log.vote().is_some_and(|own| *vote < own) {
+    if last.index <= committed || committed == 0 || log.vote().is_some_and(|own| *vote < own) {
         return Ok(None);
     }
     let ours = log.log_id_at(committed)?;

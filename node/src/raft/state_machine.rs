@@ -365,7 +365,8 @@ mod tests {
         let adopt = pb::AdoptRingCommand { epoch, ring_shards: vec![1] };
         let command = Some(pb::command::Command::AdoptRing(adopt));
         let commands = vec![pb::Command { epoch, command, deadline_micros: 0 }];
-        let entry = pb::CommandEntry { log_time_micros: 1, commands, reached, ..Default::default() };
+        let entry =
+            pb::CommandEntry { log_time_micros: 1, commands, reached, ..Default::default() };
         let proposal = Proposal(Bytes::from(entry.encode_to_vec()));
         let log_id = LogId::new(LeaderId { term: 1, node_id: 1 }, index);
         let entry = Entry::new(log_id, EntryPayload::Normal(proposal));

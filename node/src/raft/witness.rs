@@ -33,7 +33,8 @@ impl Witness {
     /// Marks the store as lost and ends the process if this replica once had the entry at `index` on
     /// disk, as another one says, and has it no more.
     pub fn must_hold(&self, index: u64) {
-        let last = self.log.last_index();
+        // A snapshot may have brought what the log does not hold.
+        let last = self.log.last_index().max(self.known.applied());
         if index > last {
             self.forgot(&format!(
                 "its replica {} of shard {} once acknowledged the entry at index {index}, and its log \

@@ -11,7 +11,7 @@ use tonic_health::server::HealthReporter;
 use crate::shard::divergence::Diverged;
 
 /// Reports the health of a node until it stops.
-pub async fn follow(
+pub(crate) async fn follow(
     health: HealthReporter,
     mut diverged: watch::Receiver<BTreeMap<ShardId, Diverged>>,
     stopping: CancellationToken,

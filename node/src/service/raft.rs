@@ -22,7 +22,8 @@ use crate::raft::group::Group;
 use crate::raft::history::Conflict;
 use crate::raft::state_machine::openraft_snapshot;
 use crate::raft::types::{
-    Malformed, TypeConfig, Vote, entry_from_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
+    Malformed, TypeConfig, Vote, entry_from_pb, log_id_from_pb, log_id_to_pb, vote_from_pb,
+    vote_to_pb,
 };
 use crate::shard::divergence::Divergence;
 use crate::shard::registry::Registry;

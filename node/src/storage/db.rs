@@ -7,8 +7,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel, LruCacheOptions, Options, WriteBatch,
-    WriteOptions,
+    DBCompressionType, DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel,
+    LruCacheOptions, Options, WriteBatch, WriteOptions,
 };
 
 use super::floor::Floor;
@@ -170,7 +170,9 @@ impl Storage {
         // Only now, when RocksDB's lock says that nobody else uses the directory.
         let floor = match Floor::open(dir) {
             Ok(Some(floor)) => floor,
-            Ok(None) => return Err(lose(dir, "the file floor, which says what it must hold, is missing")),
+            Ok(None) => {
+                return Err(lose(dir, "the file floor, which says what it must hold, is missing"));
+            }
             Err(StorageError::Corrupt { .. }) => {
                 return Err(lose(dir, "the file floor, which says what it must hold, is damaged"));
             }
