@@ -29,6 +29,9 @@ const OVERLOADED: &str = "OVERLOADED";
 /// The reason of a router that finds nobody who leads the shard.
 const NO_LEADER: &str = "NO_LEADER";
 
+/// The reason of a router whose shard has two histories and is stopped.
+const SHARD_DIVERGED: &str = "SHARD_DIVERGED";
+
 /// Refusals that a campaign is expected to give. All others are errors.
 const EXPECTED: [&str; 4] = [SOLD_OUT, NOT_STARTED, "ENDED", "RECIPIENT_LIMIT_REACHED"];
 
@@ -95,6 +98,7 @@ fn answer(code: Code, info: Option<ErrorInfo>, pause: impl FnOnce() -> Option<Du
         SOLD_OUT => refused(Outcome::SoldOut),
         NOT_STARTED => Answer::NotStarted { starts_in: starts_in(&info) },
         "ENDED" => refused(Outcome::Ended),
+        SHARD_DIVERGED => refused(Outcome::Refused),
         "RECIPIENT_LIMIT_REACHED" => {
             let codes = info.metadata.get("codes").map_or("", String::as_str);
             let codes = codes.split(',').filter(|code| !code.is_empty()).map(Into::into);
@@ -167,7 +171,7 @@ fn starts_in(info: &ErrorInfo) -> Option<Duration> {
 
 /// A reason, without an allocation if it is one of the API's.
 fn known(reason: &str) -> Reason {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 15] = [
         "CAMPAIGN_NOT_FOUND",
         "ENDED",
         "FIELD_VIOLATIONS",
@@ -181,6 +185,7 @@ fn known(reason: &str) -> Reason {
         NOT_STARTED,
         NO_LEADER,
         OVERLOADED,
+        SHARD_DIVERGED,
         SOLD_OUT,
     ];
     match KNOWN.iter().find(|known| **known == reason) {

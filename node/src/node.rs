@@ -21,6 +21,7 @@ use crate::raft::group::Group;
 use crate::raft::network::{Lane, Peers};
 use crate::raft::restored;
 use crate::shard::caretaker::{self, Surroundings};
+use crate::shard::divergence::Divergence;
 use crate::shard::hand_over::hand_over;
 use crate::shard::proposer::Proposer;
 use crate::shard::registry::{Registry, Replica};
@@ -53,13 +54,10 @@ pub enum Refused {
     /// The node was taken out of the cluster.
     #[error("this node was removed from the cluster")]
     Removed,
-    /// The store is short of what it acknowledged, and is marked so. Started again, the node has itself
-    /// replaced.
+    /// The store is short of what it acknowledged, and is marked so. Started again, the node has a fresh
+    /// one take its place.
     #[error("this node's data directory is short of what it acknowledged: {0}")]
     Lost(String),
-    /// The store was short and has been written off. Started again, the node begins anew.
-    #[error("this node's data directory was written off, and begins anew")]
-    Renewed,
     /// The cluster that took it in is not the directory's.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -68,7 +66,7 @@ pub enum Refused {
 impl Refused {
     /// Whether the node is to be started again at once, with the same settings.
     pub fn starts_again(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Renewed)
+        matches!(self, Self::Lost(_))
     }
 }
 
@@ -91,8 +89,6 @@ pub struct Node {
     /// Held while a cluster is formed.
     pub forming: tokio::sync::Mutex<()>,
     identity: Mutex<Identity>,
-    /// Why the store is short of what it acknowledged, if it is: no replica runs then.
-    lost: Option<String>,
     /// What keeps replicas from running; `None` once they may.
     waits_for: watch::Sender<Option<String>>,
     stopped: CancellationToken,
@@ -116,8 +112,14 @@ impl Node {
         refused: mpsc::Sender<Refused>,
     ) -> Result<Self, IdentityError> {
         let mut identity = Identity::open(&config.data_dir, config.node_id)?;
-        let lost = lost::read(&config.data_dir)?;
-        let storage = Storage::open(&config.data_dir)?;
+        let storage = match Storage::open(&config.data_dir) {
+            // It was marked just now, and makes way for a fresh one.
+            Err(StorageError::Lost { .. }) => {
+                identity = Identity::open(&config.data_dir, config.node_id)?;
+                Storage::open(&config.data_dir)?
+            }
+            opened => opened?,
+        };
         identity.check_database(&storage)?;
         let known = KnownMap::open(storage.clone())?;
         let map = known.get();
@@ -125,12 +127,9 @@ impl Node {
             // A crash may have come between the two steps of joining.
             identity.join(&map.cluster_id)?;
         }
-        let waits_for = match &lost {
-            Some(why) => {
-                format!("it is short of what it acknowledged, and is to be replaced: {why}")
-            }
-            None if map.is_formed() => "it is not registered yet".to_owned(),
-            None => "it is in no cluster yet".to_owned(),
+        let waits_for = match map.is_formed() {
+            true => "it is not registered yet".to_owned(),
+            false => "it is in no cluster yet".to_owned(),
         };
         let answerer = Answerer::new(NodeIdentity {
             cluster_id: identity.cluster_id().unwrap_or_default().to_owned(),
@@ -144,7 +143,6 @@ impl Node {
             registry: Registry::default(),
             forming: tokio::sync::Mutex::new(()),
             identity: Mutex::new(identity),
-            lost,
             waits_for: watch::Sender::new(Some(waits_for)),
             stopped: CancellationToken::new(),
             refused,
@@ -181,22 +179,23 @@ impl Node {
 
     /// Waits for something, unless replicas run already.
     pub(crate) fn wait_for(&self, what: String) {
-        if self.lost.is_none() {
-            self.waits_for.send_if_modified(|waits| match waits {
-                Some(known) if *known != what => {
-                    *known = what;
-                    true
-                }
-                Some(_) | None => false,
-            });
-        }
+        let why = self.identity.lock().why_replaced();
+        let what = match why {
+            Some(why) => format!("{what}; it takes the place of a store that is short: {why}"),
+            None => what,
+        };
+        self.waits_for.send_if_modified(|waits| match waits {
+            Some(known) if *known != what => {
+                *known = what;
+                true
+            }
+            Some(_) | None => false,
+        });
     }
 
     /// Lets the replicas run.
     pub(crate) fn admit(&self) {
-        if self.lost.is_none() {
-            self.waits_for.send_replace(None);
-        }
+        self.waits_for.send_replace(None);
     }
 
     /// Whether replicas may run.
@@ -204,9 +203,10 @@ impl Node {
         self.waits_for.borrow().is_none()
     }
 
-    /// Whether the store is short of what it acknowledged.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.lost.is_some()
+    /// Whether the store is to take the place of one that is short of what it acknowledged.
+    pub(crate) fn is_successor(&self) -> bool {
+        let identity = self.identity.lock();
+        identity.cluster_id().is_none() && identity.replaces().is_some()
     }
 
     /// Marks the store as short of what it acknowledged. A disk that fails ends the process.
@@ -216,12 +216,7 @@ impl Node {
         }
     }
 
-    /// Gives the directory up for the store's successor.
-    pub(crate) fn give_up_store(&self, peers: Vec<String>) -> Result<(), StorageError> {
-        self.identity.lock().make_way(peers)
-    }
-
-    /// Where nodes of the cluster were when this directory began anew.
+    /// Where nodes of the cluster were last known to be.
     pub(crate) fn peers_kept(&self) -> Vec<String> {
         self.identity.lock().peers().to_vec()
     }
@@ -236,26 +231,26 @@ impl Node {
         })
     }
 
-    /// What the meta shard is asked to register: this store, or its successor if it is short.
-    pub(crate) fn registration(&self) -> Result<pb::RegisterNodeRequest, StorageError> {
+    /// What the meta shard is asked to register.
+    pub(crate) fn registration(&self) -> pb::RegisterNodeRequest {
         let me = self.identify();
-        let mut identity = self.identity.lock();
-        let known_start_ids = identity.known_starts().to_vec();
-        let (store_id, replaces_store_id) = match self.lost {
-            Some(_) => (identity.successor()?, me.store_id),
-            None => (me.store_id, String::new()),
+        let identity = self.identity.lock();
+        let replaced = identity.replaces().filter(|_| me.cluster_id.is_empty());
+        let (replaces_store_id, cluster_id) = match replaced {
+            Some((store_id, cluster_id)) => (store_id.to_owned(), cluster_id.to_owned()),
+            None => (String::new(), me.cluster_id),
         };
-        Ok(pb::RegisterNodeRequest {
-            cluster_id: me.cluster_id,
+        pb::RegisterNodeRequest {
+            cluster_id,
             node: Some(pb::NodeInfo {
                 node_id: me.node_id,
                 address: me.address,
-                store_id,
+                store_id: me.store_id,
                 start_id: me.start_id,
             }),
-            known_start_ids,
+            known_start_ids: identity.known_starts().to_vec(),
             replaces_store_id,
-        })
+        }
     }
 
     /// What the other nodes are told while nobody can register this start.
@@ -367,7 +362,7 @@ impl Node {
                     return;
                 }
                 let wanted = map.replica_on(self.config.node_id, *shard);
-                let running = self.registry.get(*shard).map(|replica| replica.group.owner.replica);
+                let running = self.registry.occupant(*shard);
                 if running.is_some()
                     && running != wanted
                     && let Some(old) = self.registry.remove(*shard)
@@ -404,8 +399,8 @@ impl Node {
     /// Whether a map still has a place for this process.
     fn check_place(&self, map: &ShardMap) -> Result<(), Refused> {
         let mut identity = self.identity.lock();
-        // A store that is short goes by its own way, and one that is in no cluster has no place yet.
-        if self.is_lost() || identity.cluster_id() != Some(&map.cluster_id) {
+        // A store that is in no cluster has no place yet.
+        if identity.cluster_id() != Some(&map.cluster_id) {
             return Ok(());
         }
         let mine = map.nodes.get(&self.config.node_id).ok_or(Refused::Removed)?;
@@ -419,8 +414,9 @@ impl Node {
                 false => Ok(()),
             };
         }
-        let confirmed = identity.confirm(&mine.start_id);
-        if let Err(fault) = confirmed {
+        let peers: Vec<String> = map.nodes.values().map(|node| node.address.clone()).collect();
+        let noted = identity.confirm(&mine.start_id).and_then(|()| identity.note_peers(&peers));
+        if let Err(fault) = noted {
             fatal::abort("noting that this start is registered", &fault);
         }
         Ok(())
@@ -438,6 +434,9 @@ impl Node {
             applied
         });
         let owner = Owner { shard, replica };
+        if self.divergence().resume(owner)? {
+            return Ok(());
+        }
         restored::begin(&self.storage, self.config.data_dir.clone(), map, owner).await?;
         let options = &self.config.raft;
         let group = Group::start(&self.storage, &self.peers, owner, applied_map, options).await?;
@@ -464,6 +463,12 @@ impl Node {
         self.registry.insert(replica.clone());
         self.spawn(caretaker::run(self.surroundings(), replica));
         Ok(())
+    }
+
+    /// What stops replicas of shards that have two histories.
+    pub fn divergence(&self) -> Divergence {
+        let (storage, peers) = (self.storage.clone(), self.peers.clone());
+        Divergence::new(storage, peers, self.registry.clone(), self.stopping())
     }
 
     fn surroundings(&self) -> Surroundings {

@@ -23,7 +23,6 @@ use tonic_types::StatusExt as _;
 use crate::meta::wire;
 use crate::node::{Node, Refused};
 use crate::raft::network::Lane;
-use crate::storage::fatal;
 
 /// The pause between two rounds.
 const ROUND_INTERVAL: Duration = Duration::from_millis(300);
@@ -94,7 +93,7 @@ impl Node {
             if self.is_registered(&map) {
                 return self.admit();
             }
-            if !self.is_admitted() && !self.is_lost() && map.is_formed() {
+            if !self.is_admitted() && map.is_formed() {
                 self.announce_to_all(&map, began).await;
             }
             for address in self.addresses(&map) {
@@ -132,12 +131,8 @@ impl Node {
         let Some(channel) = self.peers.channel_to(address.to_owned(), Lane::Control) else {
             return not_yet("this is no address");
         };
-        let request = match self.registration() {
-            Ok(request) => request,
-            Err(fault) => fatal::abort("naming the successor of this store", &fault),
-        };
         let mut client = ClusterServiceClient::new(channel);
-        let asked = client.register_node(request);
+        let asked = client.register_node(self.registration());
         let answer = match tokio::time::timeout(REGISTER_TIMEOUT, asked).await {
             Err(_) => return not_yet("no answer in time"),
             Ok(Err(status)) => return self.refusal(&status),
@@ -146,21 +141,9 @@ impl Node {
         let Some(Ok(map)) = answer.map.map(wire::map_from_pb) else {
             return not_yet("it answered with a malformed map");
         };
-        if self.is_lost() {
-            return self.make_way(&map);
-        }
         match self.adopt(&Arc::new(map)).await {
             Ok(()) => Answer::Yes(()),
             Err(error) => Answer::Never(error.into()),
-        }
-    }
-
-    /// The successor is registered: this store ends, and the directory begins anew.
-    fn make_way(&self, map: &ShardMap) -> Answer<()> {
-        let peers = map.nodes.values().map(|node| node.address.clone()).collect();
-        match self.give_up_store(peers) {
-            Ok(()) => Answer::Never(Refused::Renewed),
-            Err(fault) => fatal::abort("giving up this store", &fault),
         }
     }
 
@@ -172,9 +155,9 @@ impl Node {
         }
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         match reason.as_str() {
-            // A store that is short may still be asked for by others, and the quorum may come back.
-            reason::QUORUM_AT_RISK if self.is_lost() => Answer::NotYet(why),
-            reason::START_UNKNOWN if !self.is_lost() => {
+            // The quorum may come back, or others may be replaced first.
+            reason::QUORUM_AT_RISK if self.is_successor() => Answer::NotYet(why),
+            reason::START_UNKNOWN => {
                 self.mark_lost(&why);
                 Answer::Never(Refused::Lost(why))
             }

@@ -11,12 +11,10 @@ use coupon_proto::internal::shard_service_server::ShardServiceServer;
 use coupon_transport::AnswererLayer;
 use futures::StreamExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
 
 use crate::clock::Clock;
 use crate::config::NodeConfig;
@@ -25,6 +23,7 @@ use crate::raft::group::BadTimes;
 use crate::raft::network::MESSAGE_BYTES_MAX;
 use crate::service::backup::BackupEndpoint;
 use crate::service::cluster::ClusterEndpoint;
+use crate::service::health;
 use crate::service::raft::RaftEndpoint;
 use crate::service::shard::{REQUEST_BYTES_MAX, ShardEndpoint};
 use crate::storage::identity::IdentityError;
@@ -103,10 +102,12 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
 
     let (registry, storage) = (node.registry.clone(), node.storage.clone());
     let clock = node.clock.clone();
-    let raft = RaftEndpoint::new(registry.clone(), storage.clone(), node.stopping());
+    let raft =
+        RaftEndpoint::new(registry.clone(), storage.clone(), node.divergence(), node.stopping());
     let shard = ShardEndpoint::new(registry, storage, clock, node.peers.clone(), node.stopping());
     let (health, health_service) = tonic_health::server::health_reporter();
-    tokio::spawn(announce_health(health, node.watch_waiting()));
+    let diverged = node.registry.watch_diverged();
+    tokio::spawn(health::follow(health, node.watch_waiting(), diverged, node.stopping()));
     let (stop, stopped) = oneshot::channel();
     let server = Server::builder()
         .tcp_nodelay(true)
@@ -136,18 +137,6 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
     }));
     node.run();
     Ok(NodeHandle { node, local_addr, stop, served, refused })
-}
-
-/// Says SERVING while the node may run its replicas, until it is dropped.
-async fn announce_health(health: HealthReporter, mut waiting: watch::Receiver<Option<String>>) {
-    loop {
-        let serves = waiting.borrow_and_update().is_none();
-        let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
-        health.set_service_status("", status).await;
-        if waiting.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Passes on what was accepted. A connection that cannot be, above all for want of file descriptors, is

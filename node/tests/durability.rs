@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use coupon_cluster::{ReplicaId, ShardId};
+use coupon_node::raft::history;
 use coupon_node::raft::log_store::LogStore;
 use coupon_node::raft::state_machine::StateMachine;
 use coupon_node::raft::types::{Entry, LogId, Proposal, Vote};
-use coupon_node::storage::Storage;
 use coupon_node::storage::keys::ReplicaKeys;
 use coupon_node::storage::snapshot::{self, Owner};
 use coupon_node::storage::view::LedgerView;
+use coupon_node::storage::{Storage, StorageError, lost};
 use coupon_proto::internal as pb;
 use futures::stream;
 use openraft::EntryPayload;
@@ -96,6 +97,7 @@ async fn what_nobody_was_told_of_may_be_lost_but_only_as_a_tail() {
     let mut log = open_log(&storage);
     log.blocking_append((0..10).map(|i| entry(i, vec![1; 100]))).await.unwrap();
     let durable_bytes = std::fs::metadata(wal(&live)).unwrap().len();
+    let floor = std::fs::read(live.join("floor")).unwrap();
     log.append((10..20).map(|i| entry(i, vec![2; 100])), IOFlushed::noop()).await.unwrap();
     log.append((20..30).map(|i| entry(i, vec![3; 100])), IOFlushed::noop()).await.unwrap();
     storage.flusher().durable().await;
@@ -108,12 +110,142 @@ async fn what_nobody_was_told_of_may_be_lost_but_only_as_a_tail() {
         copy(&live, &torn);
         let file = std::fs::OpenOptions::new().write(true).open(wal(&torn)).unwrap();
         file.set_len(length).unwrap();
+        // A sync that has not returned has not raised the floor.
+        std::fs::write(torn.join("floor"), &floor).unwrap();
         let cut = Storage::open(&torn).unwrap();
         let mut log = open_log(&cut);
         let found = log.try_get_log_entries(0..1_000).await.unwrap();
         let indexes: Vec<u64> = found.iter().map(|entry| entry.index()).collect();
         assert_eq!(indexes, (0..indexes.len() as u64).collect::<Vec<_>>(), "a hole");
         assert!([10, 20, 30].contains(&indexes.len()), "half a write: {}", indexes.len());
+    }
+}
+
+/// A store that has synced some entries, and a copy of it.
+async fn store_and_copy(dir: &Path) -> PathBuf {
+    let (live, copied) = (dir.join("live"), dir.join("copied"));
+    let storage = Storage::open(&live).unwrap();
+    let mut log = open_log(&storage);
+    for index in 0..20 {
+        log.blocking_append([entry(index, vec![9; 500])]).await.unwrap();
+    }
+    copy(&live, &copied);
+    copied
+}
+
+/// It is lost, and stays so.
+fn assert_lost(dir: &Path, said: &str) {
+    for _ in 0..2 {
+        let error = Storage::open(dir).map(|_| ()).unwrap_err();
+        assert!(matches!(error, StorageError::Lost { .. }), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    assert!(lost::read(dir).unwrap().unwrap().contains(said));
+}
+
+#[tokio::test]
+async fn a_store_that_lacks_what_was_synced_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let copied = store_and_copy(dir.path()).await;
+    let log = wal(&copied);
+    let length = std::fs::metadata(&log).unwrap().len();
+    let cut = dir.path().join("cut");
+    for missing in [1, 600, length / 2, length] {
+        copy(&copied, &cut);
+        let file = std::fs::OpenOptions::new().write(true).open(wal(&cut)).unwrap();
+        file.set_len(length - missing).unwrap();
+        assert_lost(&cut, "were on disk");
+        std::fs::remove_dir_all(&cut).unwrap();
+    }
+    // Without the whole log, and without the whole database.
+    copy(&copied, &cut);
+    std::fs::remove_file(wal(&cut)).unwrap();
+    assert_lost(&cut, "were on disk");
+    std::fs::remove_dir_all(&cut).unwrap();
+    copy(&copied, &cut);
+    std::fs::remove_dir_all(cut.join("db")).unwrap();
+    assert_lost(&cut, "were on disk");
+    // The copy itself is whole.
+    Storage::open(&copied).unwrap().close().unwrap();
+    Storage::open(&copied).unwrap();
+}
+
+#[tokio::test]
+async fn a_store_without_its_floor_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let copied = store_and_copy(dir.path()).await;
+    let missing = dir.path().join("missing");
+    copy(&copied, &missing);
+    std::fs::remove_file(missing.join("floor")).unwrap();
+    assert_lost(&missing, "is missing");
+    std::fs::write(copied.join("floor"), [1; 528]).unwrap();
+    assert_lost(&copied, "is damaged");
+}
+
+/// The floor counts what a snapshot brings, and no more than is there after a crash.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_whole_after_a_snapshot_was_installed() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::open(&dir.path().join("leader")).unwrap();
+    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    apply(&mut machine, 0..100).await;
+    let live = dir.path().join("live");
+    let follower = Storage::open(&live).unwrap();
+    let mut other = StateMachine::open_ledger(follower.clone(), owner()).unwrap();
+    apply(&mut other, 0..50).await;
+    for round in 0..3 {
+        let file = snapshot::build(&storage, owner()).unwrap();
+        let received = snapshot::incoming_path(&follower, owner());
+        std::fs::copy(&file.path, &received).unwrap();
+        let file = snapshot::check(&received, owner().shard).unwrap();
+        // A view of the state makes RocksDB give the table a sequence number of its own.
+        let _view = LedgerView::new(&follower, owner().shard, owner().replica).unwrap();
+        snapshot::install(&follower, owner(), &file).unwrap();
+        follower.sync().unwrap();
+        let cut = dir.path().join(format!("cut-{round}"));
+        copy(&live, &cut);
+        Storage::open(&cut).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn committed_entries_of_another_history_are_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::open(dir.path()).unwrap();
+    let mut log = open_log(&storage);
+    log.save_vote(&Vote::new_committed(1, 7)).await.unwrap();
+    let header = |committed| {
+        let acknowledged = vec![pb::AcknowledgedIndex { replica_id: 8, index: committed }];
+        let entry = pb::CommandEntry {
+            log_time_micros: 1,
+            committed_index: committed,
+            acknowledged,
+            ..Default::default()
+        };
+        entry.encode_to_vec()
+    };
+    log.blocking_append((0..=20).map(|i| entry(i, header(i.saturating_sub(5))))).await.unwrap();
+    log.purge(log_id(3)).await.unwrap();
+    // What is in memory, and what was read again.
+    for log in [log, open_log(&storage)] {
+        assert_eq!(log.acknowledged().committed(), 15);
+        assert_eq!((log.acknowledged().of(8), log.acknowledged().of(7)), (15, 0));
+        let (vote, deposed) = (Vote::new_committed(2, 9), Vote::new_committed(1, 6));
+        let other = |index| LogId::new(LeaderId { term: 2, node_id: 9 }, index);
+        let found = |vote: &Vote, sent: &[LogId]| {
+            history::conflict(&log, vote, sent.iter().copied()).unwrap().map(|found| found.theirs)
+        };
+        assert_eq!(found(&vote, &[log_id(3), log_id(10), log_id(15), log_id(20)]), None);
+        assert_eq!(found(&vote, &[log_id(15), other(16), other(17)]), None, "not committed");
+        assert_eq!(found(&vote, &[log_id(9), other(10), other(11)]), Some(other(10)));
+        assert_eq!(found(&vote, &[other(3)]), Some(other(3)), "where the log was purged to");
+        assert_eq!(found(&vote, &[other(2)]), None, "not known any more");
+        assert_eq!(found(&vote, &[other(0)]), None, "each founder's own");
+        assert_eq!(found(&deposed, &[other(10)]), None, "nobody listens to it");
+        let snapshot = |last| history::snapshot_conflict(&log, &vote, last).unwrap().is_some();
+        assert!(snapshot(other(12)) && !snapshot(log_id(12)) && !snapshot(other(30)));
+        let earlier = LogId::new(LeaderId { term: 0, node_id: 9 }, 30);
+        assert!(snapshot(earlier), "an earlier term cannot end later");
     }
 }
 
@@ -179,7 +311,7 @@ fn commands(index: u64) -> Vec<u8> {
     };
     let command = pb::Command { epoch: 1, command: Some(kind), deadline_micros: 0 };
     let (log_time_micros, commands) = (index + 1, vec![command]);
-    pb::CommandEntry { log_time_micros, commands, reached: None }.encode_to_vec()
+    pb::CommandEntry { log_time_micros, commands, ..Default::default() }.encode_to_vec()
 }
 
 async fn apply(machine: &mut StateMachine, range: std::ops::Range<u64>) {

@@ -150,6 +150,7 @@ impl Fault {
             Self::Unanswered(unanswered) => match unanswered {
                 Unanswered::NoLeader => no_leader(),
                 Unanswered::Overloaded => overloaded(),
+                Unanswered::ShardDiverged => shard_diverged(),
                 Unanswered::OutcomeUnknown => outcome_unknown(),
             },
             Self::Overloaded => overloaded(),
@@ -250,6 +251,15 @@ fn no_leader() -> Report {
         "the campaign's shard has no leader at the moment; nothing was changed",
     )
     .retry_after(NO_LEADER_RETRY)
+}
+
+fn shard_diverged() -> Report {
+    Report::new(
+        Code::DataLoss,
+        "SHARD_DIVERGED",
+        "the campaign's shard has two histories and is stopped until an operator recovers it; nothing \
+         was changed",
+    )
 }
 
 fn overloaded() -> Report {

@@ -20,6 +20,10 @@ const SILENT_FOR: Duration = Duration::from_secs(1);
 /// The `ErrorInfo` reason of a node that does not lead the shard it was asked about.
 const NOT_LEADER: &str = "NOT_LEADER";
 
+/// The `ErrorInfo` reason of a node whose replica of the shard is stopped, since the shard has two
+/// histories.
+const SHARD_DIVERGED: &str = "SHARD_DIVERGED";
+
 /// The `ErrorInfo` metadata that names the leader.
 const LEADER_NODE_ID: &str = "leader_node_id";
 
@@ -168,6 +172,12 @@ fn leader_named_by(status: &Status) -> Option<NodeId> {
     let info = status.get_details_error_info().filter(|info| info.reason == NOT_LEADER)?;
     let id = info.metadata.get(LEADER_NODE_ID)?.parse().ok()?;
     NodeId::new(id).ok()
+}
+
+/// Whether a node says that the shard has two histories: no other node will answer.
+pub(crate) fn says_diverged(status: &Status) -> bool {
+    let info = status.get_details_error_info();
+    info.is_some_and(|info| info.reason == SHARD_DIVERGED)
 }
 
 /// Whether a failure means that nothing at all came from the node. Asking again costs as long as

@@ -22,7 +22,7 @@ use tonic::{Request, Status, Streaming};
 
 use crate::backend::Backend;
 use crate::error::Fault;
-use crate::leader::{LeaderGuess, Route};
+use crate::leader::{self, LeaderGuess, Route};
 use crate::pool::Lane;
 use crate::retry::{self, Unanswered};
 use crate::topology::Topology;
@@ -138,11 +138,11 @@ impl Backend {
     where
         T: Send + 'static,
     {
-        let leader = self.shard(shard).leader;
+        let guess = self.shard(shard).leader;
         for misses in 1.. {
             let now = Instant::now();
             let mut named = false;
-            let candidate = leader.lock().choose(topology.replicas(shard), now);
+            let candidate = guess.lock().choose(topology.replicas(shard), now);
             if let Some(route) = candidate {
                 let node = route.node;
                 let until = (now + self.timing().read_attempt).min(deadline);
@@ -152,14 +152,14 @@ impl Backend {
                 let status = match timeout_at(until, attempt).await.unwrap_or_else(|_| late()) {
                     Ok(answer) => {
                         let direct = {
-                            let (mut leader, now) = (leader.lock(), Instant::now());
-                            leader.confirmed(route, now);
-                            leader.direct(now)
+                            let (mut guess, now) = (guess.lock(), Instant::now());
+                            guess.confirmed(route, now);
+                            guess.direct(now)
                         };
                         let direct = direct
                             .and_then(|node| Some((node, self.client(node, topology, lane).ok()?)));
                         if let Some((node, client)) = direct {
-                            self.try_directly(node, ask(client, false), &leader);
+                            self.try_directly(node, ask(client, false), &guess);
                         }
                         return Ok(answer);
                     }
@@ -168,6 +168,9 @@ impl Backend {
                 if status.code() == tonic::Code::ResourceExhausted {
                     // It leads, and has as many exports under way as it takes on.
                     return Err(Fault::Unanswered(Unanswered::Overloaded));
+                }
+                if leader::says_diverged(&status) {
+                    return Err(Fault::Unanswered(Unanswered::ShardDiverged));
                 }
                 if let Some(mismatch) = Mismatch::of(&status) {
                     self.directory().met(node, &mismatch);
@@ -180,7 +183,7 @@ impl Backend {
                 }
                 // A slow answer at the very end says more about the deadline than about the node.
                 if until < deadline || status.code() != tonic::Code::DeadlineExceeded {
-                    named = leader.lock().failed(node, &status, now, Instant::now());
+                    named = guess.lock().failed(node, &status, now, Instant::now());
                 }
             }
             let resume = Instant::now() + retry::random_pause(misses, named);

@@ -66,6 +66,8 @@ pub(crate) enum Unanswered {
     NoLeader,
     /// The shard, or the router in front of it, had too much to do; surely nothing happened.
     Overloaded,
+    /// The shard has two histories and is stopped; surely nothing happened.
+    ShardDiverged,
     /// It may have happened.
     OutcomeUnknown,
 }
@@ -97,6 +99,11 @@ impl Attempts {
                 if allowed { None } else { Some(Unanswered::Overloaded) }
             }
         }
+    }
+
+    /// What to say when the shard is stopped for good.
+    pub(crate) fn diverged(self) -> Unanswered {
+        if self.maybe_proposed { Unanswered::OutcomeUnknown } else { Unanswered::ShardDiverged }
     }
 
     /// What to say when time is up, or when no further attempt is wanted.

@@ -31,7 +31,7 @@ use tonic::Status;
 
 use crate::connection::Connection;
 use crate::directory::Directory;
-use crate::leader::{DIRECT_INTERVAL, LeaderGuess, Route};
+use crate::leader::{self, DIRECT_INTERVAL, LeaderGuess, Route};
 use crate::pool::{Lane, Pool};
 use crate::retry::{self, Attempts, Miss, RetryBudget, Timing, Unanswered};
 
@@ -470,7 +470,18 @@ impl ShardStream {
             self.context.directory.met(node, &mismatch);
         }
         let named = self.leader.lock().failed(node, status, asked_at, now);
+        if leader::says_diverged(status) {
+            self.give_all_up();
+        }
         self.pause(named, now);
+    }
+
+    /// Answers everything that waits at once: the shard is stopped for good.
+    fn give_all_up(&mut self) {
+        for Submission { waiter, .. } in self.backlog.drain(..) {
+            let diverged = waiter.attempts.diverged();
+            waiter.answer(Answer::Unanswered(diverged));
+        }
     }
 
     /// There is no stream any more; what was in flight may have been proposed.

@@ -22,7 +22,9 @@ use tonic_types::StatusExt as _;
 fn request_ids(seen: &[Seen]) -> Vec<Vec<u8>> {
     let ids = seen.iter().filter_map(|seen| match seen.command.command.as_ref()? {
         command::Command::Issue(issue) => Some(issue.request_id.clone()),
-        command::Command::CreateCampaign(_) | command::Command::AdoptRing(_) => None,
+        command::Command::CreateCampaign(_)
+        | command::Command::AdoptRing(_)
+        | command::Command::SkipCounters(_) => None,
     });
     ids.collect()
 }

@@ -247,7 +247,9 @@ impl Export<'_> {
         let found = found.map_err(|error| Failure::Final(error.into()))?;
         let found = found.map_err(|error| match error {
             StorageError::Corrupt { .. } => broken_off(error.to_string()),
-            StorageError::Io { .. } | StorageError::RocksDb(_) => Failure::Final(error.into()),
+            StorageError::Io { .. } | StorageError::RocksDb(_) | StorageError::Lost { .. } => {
+                Failure::Final(error.into())
+            }
         })?;
         keep(&partial, &path).map_err(Failure::Final)?;
         Ok(ShardEntry {

@@ -1,6 +1,6 @@
 //! A survey as it is shown: every replica next to what the shard map says about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use coupon_proto::internal::{NodeInfo, ReplicaInfo, ReplicaRole};
 use serde::Serialize;
@@ -61,10 +61,15 @@ pub(crate) struct ReplicaReport {
     pub(crate) last_log_index: Option<u64>,
     pub(crate) applied_index: Option<u64>,
     pub(crate) snapshot_index: Option<u64>,
-    /// How many entries of the leader's log it has not applied.
+    /// How many entries of the leader's log it has not applied; not known without a leader.
     pub(crate) lag: Option<u64>,
     /// The digest of its state at applied_index, if asked for.
     pub(crate) digest: Option<String>,
+    /// Why it is stopped for good, if it is.
+    pub(crate) fault: Option<String>,
+    /// What it held at the latest indexes that it applied, to be compared.
+    #[serde(skip)]
+    marks: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Report {
@@ -111,6 +116,8 @@ fn replica_report(
         .and_then(|node| node.replica(shard_id))
         // During a replacement the map may name the next replica while the node runs the last one.
         .filter(|status| status.replica_id == replica.replica_id);
+    // One that is stopped says nothing else of itself.
+    let running = status.filter(|status| status.fault.is_empty());
     let missing = match node.map(|node| &node.answer) {
         Some(Ok(_)) => "absent",
         // Where another node answers, the replica is not to be reached either.
@@ -128,12 +135,18 @@ fn replica_report(
             ReplicaRole::Retiring => "retiring",
         },
         state: status.map_or(missing, |status| &status.state).to_owned(),
-        term: status.map(|status| status.term),
-        last_log_index: status.map(|status| status.last_log_index),
-        applied_index: status.map(|status| status.applied_index),
-        snapshot_index: status.map(|status| status.snapshot_index),
-        lag: status.zip(end).map(|(status, end)| end.saturating_sub(status.applied_index)),
-        digest: status.map(|status| status.digest.clone()).filter(|digest| !digest.is_empty()),
+        term: running.map(|status| status.term),
+        last_log_index: running.map(|status| status.last_log_index),
+        applied_index: running.map(|status| status.applied_index),
+        snapshot_index: running.map(|status| status.snapshot_index),
+        lag: running.zip(end).map(|(status, end)| end.saturating_sub(status.applied_index)),
+        digest: running.map(|status| status.digest.clone()).filter(|digest| !digest.is_empty()),
+        fault: status.map(|status| status.fault.clone()).filter(|fault| !fault.is_empty()),
+        marks: status
+            .into_iter()
+            .flat_map(|status| &status.marks)
+            .map(|mark| (mark.index, mark.digest.clone()))
+            .collect(),
     }
 }
 
@@ -180,31 +193,69 @@ fn problems(nodes: &[NodeReport], shards: &[ShardReport]) -> Vec<String> {
             problems.push(format!("node {} runs no replica: {what}", node.node_id));
         }
     }
+    let stopped = |shard: &ShardReport| shard.replicas.iter().any(|one| one.fault.is_some());
     let leaderless: Vec<String> = shards
         .iter()
-        .filter(|shard| shard.leader_node_id.is_none())
+        .filter(|shard| shard.leader_node_id.is_none() && !stopped(shard))
         .map(|shard| shard.shard_id.to_string())
         .collect();
     if !leaderless.is_empty() {
         problems.push(format!("no leader of shard {}", leaderless.join(", ")));
     }
     for shard in shards {
-        let mut digests: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
-        for replica in &shard.replicas {
-            if let (Some(index), Some(digest)) = (replica.applied_index, &replica.digest) {
-                digests.entry(index).or_default().insert(digest);
-            }
-        }
-        if let Some((index, _)) = digests.iter().find(|(_, found)| found.len() > 1) {
-            let shard = shard.shard_id;
-            problems.push(format!("the replicas of shard {shard} differ at index {index}"));
-        }
+        problems.extend(problems_of(shard));
     }
     problems
 }
 
+/// What is wrong with a shard that may have a leader all the same.
+fn problems_of(shard: &ShardReport) -> Vec<String> {
+    let id = shard.shard_id;
+    let mut problems = Vec::new();
+    // All replicas of a shard stop for the same reason.
+    if let Some(fault) = shard.replicas.iter().find_map(|replica| replica.fault.as_ref()) {
+        problems.push(format!("shard {id}: {fault}"));
+    }
+    for replica in &shard.replicas {
+        if let (Some(applied), Some(last)) = (replica.applied_index, replica.last_log_index)
+            && applied > last
+            && replica.fault.is_none()
+        {
+            problems.push(format!(
+                "the replica of shard {id} on node {} has applied index {applied}, and its log ends at \
+                 {last}: it has lost entries",
+                replica.node_id
+            ));
+        }
+    }
+    if let Some(index) = different_at(&shard.replicas) {
+        problems.push(format!("the replicas of shard {id} differ at index {index}"));
+    }
+    problems
+}
+
+/// An index at which two replicas hold different states: by the digests of their whole states, where
+/// these were asked for, or else the greatest index that both remember.
+fn different_at(replicas: &[ReplicaReport]) -> Option<u64> {
+    let pairs = replicas
+        .iter()
+        .enumerate()
+        .flat_map(|(place, one)| replicas.iter().skip(place + 1).map(move |other| (one, other)));
+    pairs.into_iter().find_map(|(one, other)| {
+        let whole = one.applied_index == other.applied_index
+            && one.digest.is_some()
+            && other.digest.is_some()
+            && one.digest != other.digest;
+        let common = one.marks.keys().rev().find(|index| other.marks.contains_key(index));
+        let running = common.filter(|index| one.marks.get(index) != other.marks.get(index));
+        if whole { one.applied_index } else { running.copied() }
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use coupon_proto::internal::StateMark;
+
     use super::*;
     use crate::survey::tests::survey;
 
@@ -256,5 +307,48 @@ mod tests {
         assert!(plant(1, 6, "bb").is_empty());
         assert_eq!(plant(1, 7, "bb"), ["the replicas of shard 1 differ at index 7"]);
         assert!(plant(1, 7, "aa").is_empty());
+    }
+
+    #[test]
+    fn running_digests_are_compared_at_the_highest_common_index() {
+        let mut survey = survey(&[Some(("leader", 1)), Some(("follower", 1)), None]);
+        let mut plant = |node: usize, marks: &[(u64, u8)]| {
+            let replica = &mut survey.nodes[node].answer.as_mut().unwrap().replicas[0];
+            let mark =
+                |(index, digest): &(u64, u8)| StateMark { index: *index, digest: vec![*digest] };
+            replica.marks = marks.iter().map(mark).collect();
+            Report::of(&survey).problems
+        };
+        assert!(plant(0, &[(5, 5), (6, 6), (7, 7)]).is_empty());
+        assert!(plant(1, &[(3, 3), (4, 4)]).is_empty(), "nothing in common");
+        assert!(plant(1, &[(4, 4), (5, 5), (6, 6)]).is_empty());
+        assert_eq!(
+            plant(1, &[(4, 4), (5, 5), (6, 9)]),
+            ["the replicas of shard 1 differ at index 6"]
+        );
+    }
+
+    #[test]
+    fn a_replica_that_has_applied_more_than_its_log_holds_is_a_problem() {
+        let mut survey = survey(&[Some(("leader", 1)), Some(("follower", 1))]);
+        survey.nodes[1].answer.as_mut().unwrap().replicas[0].applied_index = 312;
+        let problems = Report::of(&survey).problems;
+        assert_eq!(problems.len(), 1);
+        assert!(
+            problems[0].contains("has applied index 312, and its log ends at 20"),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn a_shard_with_two_histories_is_a_problem_of_its_own() {
+        let mut survey = survey(&[Some(("diverged", 0)), Some(("diverged", 0)), None]);
+        for node in &mut survey.nodes[..2] {
+            let replica = &mut node.answer.as_mut().unwrap().replicas[0];
+            replica.fault = "the shard has two histories".to_owned();
+        }
+        let report = Report::of(&survey);
+        assert_eq!(report.problems, ["shard 1: the shard has two histories"]);
+        assert!(report.shards[0].replicas.iter().all(|replica| replica.lag.is_none()));
     }
 }

@@ -15,5 +15,6 @@ mod restart;
 mod stale_leader;
 #[path = "../support/mod.rs"]
 mod support;
+mod two_histories;
 mod unanswered;
 mod wiped_node;

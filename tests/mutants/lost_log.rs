@@ -15,6 +15,9 @@ const CAMPAIGN: &str = "crash-1";
 /// and long before the next sync, however late the crash is.
 const ENTRIES_UNSYNCED: RangeInclusive<u64> = ENTRIES_PER_SYNC / 8..=ENTRIES_PER_SYNC / 2;
 
+/// What a node says that another one reminds of what it acknowledged.
+const NOTICED: &str = "has lost entries that it acknowledged";
+
 /// Whether a replica of the campaign's shard is as far as that.
 fn is_between_syncs(status: &Status) -> bool {
     let replicas = &status.shard(Cluster::shard_of(CAMPAIGN)).replicas;
@@ -22,7 +25,8 @@ fn is_between_syncs(status: &Status) -> bool {
     applied.is_some_and(|index| ENTRIES_UNSYNCED.contains(&(index % ENTRIES_PER_SYNC)))
 }
 
-async fn kill_all(mutant: Option<&str>) -> Report {
+/// What the load test says, and whether a node says that it has lost what it acknowledged.
+async fn kill_all(mutant: Option<&str>) -> (Report, bool) {
     let mut cluster = Cluster::start_with(mutant, &[]).await;
     let router = cluster.router.clone();
     // So slow that the moment between two syncs lasts for several looks.
@@ -35,15 +39,22 @@ async fn kill_all(mutant: Option<&str>) -> Report {
         }
     };
     let (report, ()) = tokio::join!(load, crash);
-    report
+    let noticed = (1..=3).any(|node| cluster.log_of(node).contains(NOTICED));
+    (report, noticed)
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_before_it_was_synced_is_lost() {
-    kill_all(Some("acknowledged-before-sync")).await.assert_violated("lost");
+    let (report, noticed) = kill_all(Some("acknowledged-before-sync")).await;
+    // Where one node has kept more than another one, it tells that one what it acknowledged.
+    if !noticed {
+        report.assert_violated("lost");
+    }
 }
 
 #[tokio::test]
 async fn a_crash_of_all_nodes_is_fine() {
-    kill_all(None).await.assert_ok();
+    let (report, noticed) = kill_all(None).await;
+    report.assert_ok();
+    assert!(!noticed);
 }

@@ -7,4 +7,5 @@ pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod stale_reads;
 pub(crate) mod status;
+pub(crate) mod store;
 pub(crate) mod wait;

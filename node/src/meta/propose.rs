@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coupon_cluster::{MetaCommand, MetaRefusal, NodeId, ShardId, ShardMap};
+use coupon_proto::internal as pb;
 use coupon_proto::internal::ProposeMetaRequest;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_transport::Mismatch;
@@ -49,7 +50,9 @@ pub async fn propose_here(
 ) -> Result<Arc<ShardMap>, ProposeError> {
     let unknown = GroupError::NotLeader { shard: ShardId::META, leader: None };
     let group = registry.get(ShardId::META).ok_or(unknown)?.group;
-    let proposal = Proposal(Bytes::from(wire::command_to_pb(command).encode_to_vec()));
+    let pb::LogHeader { committed_index, acknowledged } = group.log_header();
+    let command = pb::MetaCommand { committed_index, acknowledged, ..wire::command_to_pb(command) };
+    let proposal = Proposal(Bytes::from(command.encode_to_vec()));
     match group.propose_and_wait(proposal).await? {
         Applied::Meta(Ok(map)) => Ok(map),
         Applied::Meta(Err(refusal)) => Err(refusal.into()),

@@ -193,7 +193,7 @@ pub fn command_to_pb(command: &MetaCommand) -> pb::MetaCommand {
             })
         }
     };
-    pb::MetaCommand { command: Some(kind) }
+    pb::MetaCommand { command: Some(kind), ..Default::default() }
 }
 
 /// A command for the meta shard from a message.

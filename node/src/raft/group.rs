@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use coupon_cluster::{NodeId, ReplicaId, ShardId, ShardMap};
 use coupon_ledger::mutants::{self, Mutant};
+use coupon_proto::internal as pb;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::impls::ProgressResponder;
@@ -17,11 +18,13 @@ use openraft::{
 };
 use tokio::sync::{oneshot, watch};
 
+use super::history::{self, Conflict};
 use super::log_store::LogStore;
 use super::network::{NetworkFactory, Peers};
 use super::reached::Reached;
 use super::state_machine::StateMachine;
-use super::types::{Applied, Member, Proposal, TypeConfig};
+use super::types::{Applied, LogId, Member, Proposal, TypeConfig, Vote};
+use super::witness::Witness;
 use crate::config::RaftOptions;
 use crate::storage::snapshot::Owner;
 use crate::storage::{Storage, StorageError, fatal};
@@ -82,6 +85,8 @@ pub struct Group {
     log: LogStore,
     /// What the replica has applied, as it goes on.
     pub reached: Reached,
+    /// What it, and others, must have on disk.
+    pub witness: Witness,
     answer_age_max: Duration,
     quorum_age_max: Duration,
 }
@@ -140,12 +145,14 @@ impl Group {
         options: &RaftOptions,
     ) -> Result<Self, StorageError> {
         let log = LogStore::open(storage.clone(), owner.shard, owner.replica)?;
-        let machine = match map {
+        let mut machine = match map {
             Some(map) => StateMachine::open_meta(storage.clone(), owner.replica, map)?,
             None => StateMachine::open_ledger(storage.clone(), owner)?,
         };
+        machine.tell(log.acknowledged().clone());
         let reached = machine.reached();
-        let network = NetworkFactory::new(peers.clone(), owner.shard);
+        let witness = Witness::new(storage.clone(), owner, log.clone());
+        let network = NetworkFactory::new(peers.clone(), owner.shard, witness.clone());
         let config = raft_config(owner.shard, options)
             .map_err(|fault| StorageError::corrupt("Raft settings", fault))?;
         let config = Arc::new(config);
@@ -154,7 +161,7 @@ impl Group {
             .map_err(|fault| StorageError::corrupt("Raft state", fault))?;
         let answer_age_max = ANSWERS_MISSED_MAX * options.heartbeat_interval;
         let quorum_age_max = QUORUM_MISSED_MAX * options.election_timeout;
-        let group = Self { owner, raft, log, reached, answer_age_max, quorum_age_max };
+        let group = Self { owner, raft, log, reached, witness, answer_age_max, quorum_age_max };
         group.watch();
         Ok(group)
     }
@@ -221,6 +228,53 @@ impl Group {
             applied_index: metrics.last_applied.map_or(0, |id| id.index),
             snapshot_index: metrics.snapshot.map_or(0, |id| id.index),
         }
+    }
+
+    /// Notes what this leader knows of its members' disks, so that it is said in the messages to them
+    /// and known after it leads no more. Nothing to note for other replicas.
+    pub fn note_acknowledged(&self) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if let (Some(matched), Some(committed)) = (&metrics.replication, &metrics.local_committed) {
+            let members = matched.iter().filter_map(|(id, matched)| Some((*id, (*matched)?.index)));
+            self.log.acknowledged().note(committed.index, members);
+        }
+    }
+
+    /// What this leader says in its next entry about its members' disks.
+    pub fn log_header(&self) -> pb::LogHeader {
+        self.note_acknowledged();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.nodes().map(|(id, _)| *id);
+        self.log.acknowledged().header(members)
+    }
+
+    /// Looks for a conflict between what a leader sends and what is committed here; see
+    /// [`history::conflict`].
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn conflict(
+        &self,
+        vote: &Vote,
+        sent: impl IntoIterator<Item = LogId>,
+    ) -> Result<Option<Conflict>, StorageError> {
+        history::conflict(&self.log, vote, sent)
+    }
+
+    /// The same for a snapshot; see [`history::snapshot_conflict`].
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn snapshot_conflict(
+        &self,
+        vote: &Vote,
+        last: LogId,
+    ) -> Result<Option<Conflict>, StorageError> {
+        history::snapshot_conflict(&self.log, vote, last)
     }
 
     /// How many bytes of entries were appended since the replica started.

@@ -16,17 +16,18 @@ use coupon_ledger::mutants::{self, Mutant};
 use coupon_proto::internal as pb;
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use openraft::{OptionalSend, RaftTypeConfig};
+use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
 use parking_lot::Mutex;
 use prost::Message as _;
 use rocksdb::{IteratorMode, ReadOptions, WriteBatch};
 
+use super::acknowledged::Acknowledged;
 use super::types::{
     Entry, LogId, TypeConfig, Vote, entry_bytes, entry_from_pb, entry_to_pb, log_id_from_pb,
     log_id_to_pb, vote_from_pb, vote_to_pb,
 };
 use crate::storage::keys::ReplicaKeys;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Storage, StorageError, fatal};
 
 /// How much of the log's tail is kept in memory for each replica. A follower that is further
 /// behind is fed from disk.
@@ -34,6 +35,9 @@ const TAIL_BYTES_MAX: usize = 4 << 20;
 /// How many bytes of entries one read returns at most (always at least one entry), which bounds
 /// what replication holds for a follower.
 const READ_BYTES_MAX: usize = 1 << 20;
+/// Maximum number of entries read on opening to find one that says what the members acknowledged. Only
+/// blank entries, membership changes and the first entries of a group do not.
+const HEADER_SEARCH_MAX: usize = 256;
 
 /// The log of one replica. Clones are readers of the same log.
 #[derive(Clone)]
@@ -41,6 +45,7 @@ pub struct LogStore {
     storage: Storage,
     keys: ReplicaKeys,
     shared: Arc<Mutex<Shared>>,
+    acknowledged: Acknowledged,
 }
 
 #[derive(Default)]
@@ -81,6 +86,12 @@ impl Shared {
                 self.tail_bytes -= entry_bytes(&oldest);
             }
         }
+    }
+
+    /// The entry at an index, if memory has it.
+    fn get(&self, index: u64) -> Option<&Entry> {
+        let first = self.tail.front()?.log_id.index;
+        self.tail.get(usize::try_from(index.checked_sub(first)?).ok()?)
     }
 
     /// The entries of `start..end`, if memory has the first of them; cut at `bytes_max`.
@@ -132,8 +143,67 @@ impl LogStore {
             .map(|(_, value)| decode_entry(&value))
             .transpose()?;
         let last = last_entry.map(|entry| entry.log_id).max(purged);
-        let shared = Shared { last, purged, vote, ..Shared::default() };
-        Ok(Self { storage, keys, shared: Arc::new(Mutex::new(shared)) })
+        let shared = Arc::new(Mutex::new(Shared { last, purged, vote, ..Shared::default() }));
+        let log = Self { storage, keys, shared, acknowledged: Acknowledged::default() };
+        log.remember()?;
+        Ok(log)
+    }
+
+    /// Learns what the newest entry says that says anything.
+    fn remember(&self) -> Result<(), StorageError> {
+        let end = self.keys.entry(u64::MAX);
+        let newest_first = IteratorMode::From(&end, rocksdb::Direction::Reverse);
+        let rows = self.storage.db().iterator_cf(self.storage.log(), newest_first);
+        for row in rows.take(HEADER_SEARCH_MAX) {
+            let (key, value) = row?;
+            if self.keys.index_of(&key).is_none() || self.learn(&decode_entry(&value)?) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Learns from an entry. Returns whether it says anything.
+    fn learn(&self, entry: &Entry) -> bool {
+        match &entry.payload {
+            EntryPayload::Normal(proposal) => self.acknowledged.learn(&proposal.0),
+            EntryPayload::Blank | EntryPayload::Membership(_) => false,
+        }
+    }
+
+    /// What is known to be committed, and to be on the disks of the members.
+    pub fn acknowledged(&self) -> &Acknowledged {
+        &self.acknowledged
+    }
+
+    /// The last index in the log; 0: none.
+    pub fn last_index(&self) -> u64 {
+        self.shared.lock().last.map_or(0, |id| id.index)
+    }
+
+    /// The last vote on disk.
+    pub fn vote(&self) -> Option<Vote> {
+        self.shared.lock().vote
+    }
+
+    /// The id of the entry at an index; `None` when there is none, or it was purged.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn log_id_at(&self, index: u64) -> Result<Option<LogId>, StorageError> {
+        {
+            let shared = self.shared.lock();
+            let ends = [shared.last, shared.purged];
+            if let Some(end) = ends.into_iter().flatten().find(|end| end.index == index) {
+                return Ok(Some(end));
+            }
+            if let Some(entry) = shared.get(index) {
+                return Ok(Some(entry.log_id));
+            }
+        }
+        let found = self.storage.db().get_pinned_cf(self.storage.log(), self.keys.entry(index))?;
+        found.map(|bytes| Ok(decode_entry(&bytes)?.log_id)).transpose()
     }
 
     /// How many bytes of entries were appended since the log was opened.
@@ -271,6 +341,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let entries: Vec<Entry> = entries.into_iter().collect();
         let mut batch = WriteBatch::default();
         for entry in &entries {
+            self.learn(entry);
             batch.put_cf(
                 self.storage.log(),
                 self.keys.entry(entry.index()),
@@ -294,6 +365,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let keep = last_log_id.map(|id| id.index);
+        let (end, applied) = (keep.unwrap_or(0), self.acknowledged.applied());
+        if end < applied {
+            // Looked for before already (see `history`): here it is the last moment to notice.
+            let why = format!(
+                "a leader would have entries cut off after index {end}, and this replica has applied \
+                 them up to {applied}: the shard has two histories"
+            );
+            fatal::abort("the log of a replica", &why);
+        }
         let mut batch = WriteBatch::default();
         self.delete(&mut batch, keep.map_or(0, |index| index + 1), u64::MAX);
         {

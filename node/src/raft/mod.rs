@@ -6,12 +6,17 @@
 //! - [`reached`]: replicas compare what they hold.
 //! - [`restored`]: how a replica of a restored cluster begins.
 //! - [`network`]: the calling side of replication; [`crate::service::raft`] is the other side.
+//! - [`acknowledged`], [`witness`]: a replica that forgot what it acknowledged never goes on.
+//! - [`history`]: committed entries are never replaced by others.
 //! - [`group`]: one running replica.
 
+pub mod acknowledged;
 pub mod group;
+pub mod history;
 pub mod log_store;
 pub mod network;
 pub mod reached;
 pub mod restored;
 pub mod state_machine;
 pub mod types;
+pub mod witness;

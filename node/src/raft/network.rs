@@ -36,6 +36,7 @@ use super::state_machine::Snapshot;
 use super::types::{
     Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
 };
+use super::witness::Witness;
 use crate::storage::fatal;
 use crate::storage::snapshot::{self, SnapshotFile};
 
@@ -193,17 +194,19 @@ impl Peers {
 pub struct NetworkFactory {
     peers: Peers,
     shard: ShardId,
+    witness: Witness,
 }
 
 impl NetworkFactory {
-    /// Clients for a replica of `shard`.
-    pub fn new(peers: Peers, shard: ShardId) -> Self {
-        Self { peers, shard }
+    /// Clients for a replica of `shard`, which is the one that `witness` belongs to.
+    pub fn new(peers: Peers, shard: ShardId, witness: Witness) -> Self {
+        Self { peers, shard, witness }
     }
 
     fn client(&self, target: u64, member: &Member, lane: Lane) -> Network {
         let node = NodeId::new(member.node_id).ok();
-        Network { peers: self.peers.clone(), shard: self.shard, target, node, lane }
+        let (peers, witness) = (self.peers.clone(), self.witness.clone());
+        Network { peers, shard: self.shard, target, node, lane, witness }
     }
 }
 
@@ -230,6 +233,7 @@ pub struct Network {
     target: u64,
     node: Option<NodeId>,
     lane: Lane,
+    witness: Witness,
 }
 
 type RpcError = RPCError<TypeConfig>;
@@ -245,7 +249,11 @@ impl Network {
     }
 
     fn envelope(&self) -> Option<pb::Envelope> {
-        Some(pb::Envelope { shard_id: self.shard.get(), to_replica_id: self.target })
+        Some(pb::Envelope {
+            shard_id: self.shard.get(),
+            to_replica_id: self.target,
+            acknowledged_index: self.witness.acknowledged_by(self.target),
+        })
     }
 
     /// A call by itself, for heartbeats: the stream would queue behind large batches.
@@ -279,6 +287,8 @@ impl Network {
         call.set_timeout(option.soft_ttl());
         let mut client = self.client(Lane::Control)?;
         let answer = client.request_vote(call).await.map_err(unreachable)?.into_inner();
+        // Before the vote counts.
+        self.witness.must_hold(answer.acknowledged_index);
         let vote = answer.vote.as_ref().map(vote_from_pb).ok_or_else(|| unreachable("no vote"))?;
         let last = answer.last_log_id.as_ref().map(log_id_from_pb);
         Ok(VoteResponse::new(vote, last, answer.granted))

@@ -52,6 +52,15 @@ impl Reached {
         Some(pb::StateMark { index: *index, digest: digest.to_vec() })
     }
 
+    /// The latest indexes applied, `count` at most, ascending, with the first `digest_bytes` of their
+    /// digests.
+    pub fn latest(&self, count: usize, digest_bytes: usize) -> Vec<pb::StateMark> {
+        let marks = self.0.lock();
+        let shown = marks.iter().skip(marks.len().saturating_sub(count));
+        let cut = |digest: &Digest| digest.iter().copied().take(digest_bytes).collect();
+        shown.map(|(index, digest)| pb::StateMark { index: *index, digest: cut(digest) }).collect()
+    }
+
     /// Compares what a leader said in an entry.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ use prost::Message as _;
 use rocksdb::WriteBatch;
 use tokio::sync::watch;
 
+use super::acknowledged::Acknowledged;
 use super::reached::{Diverged, Reached};
 use super::types::{
     Applied, LogId, Malformed, Proposal, SnapshotMeta, StoredMembership, TypeConfig,
@@ -47,6 +48,7 @@ pub struct StateMachine {
     /// Of the ledger's state; the meta shard has none.
     digest: Digest,
     reached: Reached,
+    acknowledged: Acknowledged,
     machine: Machine,
 }
 
@@ -103,10 +105,17 @@ impl StateMachine {
             membership: StoredMembership::default(),
             digest: Digest::default(),
             reached: Reached::default(),
+            acknowledged: Acknowledged::default(),
             machine,
         };
         this.load()?;
         Ok(this)
+    }
+
+    /// Says in `acknowledged` what it has applied, which is committed, now and as it goes on.
+    pub fn tell(&mut self, acknowledged: Acknowledged) {
+        self.acknowledged = acknowledged;
+        self.acknowledged.note_applied(self.applied.map_or(0, |id| id.index));
     }
 
     /// What is applied, as it goes on.
@@ -204,6 +213,7 @@ impl StateMachine {
             batch.put_cf(self.storage.state(), self.keys.shard_map(), value);
         }
         self.storage.write(batch)?;
+        self.acknowledged.note_applied(self.applied.map_or(0, |id| id.index));
         if let (Machine::Meta(current), Some(map)) = (&self.machine, map)
             && map != **current.borrow()
         {
@@ -285,6 +295,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let (storage, owner) = (self.storage.clone(), self.owner);
         blocking(move || snapshot::install(&storage, owner, &file)).await?;
         self.load()?;
+        self.acknowledged.note_applied(self.applied.map_or(0, |id| id.index));
         Ok(())
     }
 
@@ -354,7 +365,8 @@ mod tests {
         let adopt = pb::AdoptRingCommand { epoch, ring_shards: vec![1] };
         let command = Some(pb::command::Command::AdoptRing(adopt));
         let commands = vec![pb::Command { epoch, command, deadline_micros: 0 }];
-        let entry = pb::CommandEntry { log_time_micros: 1, commands, reached };
+        let entry =
+            pb::CommandEntry { log_time_micros: 1, commands, reached, ..Default::default() };
         let proposal = Proposal(Bytes::from(entry.encode_to_vec()));
         let log_id = LogId::new(LeaderId { term: 1, node_id: 1 }, index);
         let entry = Entry::new(log_id, EntryPayload::Normal(proposal));

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::{GenesisSpec, MetaCommand, Node, NodeId, ShardMap};
+use coupon_cluster::{GenesisSpec, MetaCommand, Node, NodeId, ShardId, ShardMap};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::cluster_service_server::ClusterService;
@@ -21,6 +21,7 @@ use crate::node::Node as ThisNode;
 use crate::raft::group::Group;
 use crate::raft::network::Lane;
 use crate::raft::types::Malformed;
+use crate::shard::divergence::Diverged;
 use crate::shard::hand_over::hand_over;
 use crate::storage::{fatal, snapshot};
 
@@ -33,6 +34,13 @@ const FORM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Marks a request to form a cluster that was passed on, and is not passed on again.
 const PASSED_ON: &str = "coupon-passed-on";
+
+/// Maximum number of indexes whose digests a replica names: replicas that are at work are compared at the
+/// highest one that they have in common.
+const MARKS_SHOWN: usize = 64;
+/// How much of these digests is said: enough to see a difference, and little enough for the status of a
+/// node with a thousand replicas.
+const MARK_DIGEST_BYTES: usize = 8;
 
 /// Answers for a node.
 pub struct ClusterEndpoint {
@@ -255,6 +263,7 @@ impl ClusterService for ClusterEndpoint {
             }
             replicas.push(status);
         }
+        replicas.extend(self.node.registry.watch_diverged().borrow().values().map(stopped_status));
         let verdict = self.node.clock.verdict();
         Ok(Response::new(pb::GetNodeStatusResponse {
             node: Some(self.node.identify()),
@@ -296,6 +305,10 @@ impl ClusterService for ClusterEndpoint {
 
 fn replica_status(group: &Group) -> pb::ReplicaStatus {
     let progress = group.progress();
+    // The meta shard keeps no digest.
+    let has_digests = group.owner.shard != ShardId::META;
+    let marks_shown = if has_digests { MARKS_SHOWN } else { 0 };
+    let marks = group.reached.latest(marks_shown, MARK_DIGEST_BYTES);
     pb::ReplicaStatus {
         shard_id: group.owner.shard.get(),
         replica_id: group.owner.replica.0,
@@ -306,5 +319,18 @@ fn replica_status(group: &Group) -> pb::ReplicaStatus {
         applied_index: progress.applied_index,
         snapshot_index: progress.snapshot_index,
         digest: String::new(),
+        fault: String::new(),
+        marks,
+    }
+}
+
+/// What is said of a replica that is stopped for good.
+fn stopped_status(diverged: &Diverged) -> pb::ReplicaStatus {
+    pb::ReplicaStatus {
+        shard_id: diverged.owner.shard.get(),
+        replica_id: diverged.owner.replica.0,
+        state: "diverged".to_owned(),
+        fault: diverged.reason(),
+        ..Default::default()
     }
 }

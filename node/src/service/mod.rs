@@ -3,6 +3,7 @@
 
 pub mod backup;
 pub mod cluster;
+pub(crate) mod health;
 #[cfg(feature = "mutants")]
 mod outside_log;
 pub mod raft;

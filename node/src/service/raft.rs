@@ -15,13 +15,16 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::status::malformed;
+use super::status::{malformed, shard_diverged};
 use crate::meta::wire;
 use crate::raft::group::Group;
+use crate::raft::history::Conflict;
 use crate::raft::state_machine::openraft_snapshot;
 use crate::raft::types::{
-    Malformed, TypeConfig, entry_from_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
+    Malformed, TypeConfig, Vote, entry_from_pb, log_id_from_pb, log_id_to_pb, vote_from_pb,
+    vote_to_pb,
 };
+use crate::shard::divergence::Divergence;
 use crate::shard::registry::Registry;
 use crate::storage::snapshot::{self, SnapshotFile};
 use crate::storage::{Storage, StorageError, fatal};
@@ -31,23 +34,64 @@ use crate::storage::{Storage, StorageError, fatal};
 pub struct RaftEndpoint {
     registry: Registry,
     storage: Storage,
+    divergence: Divergence,
     stopping: CancellationToken,
 }
 
 impl RaftEndpoint {
     /// Serves the replicas in `registry`; ends its streams once `stopping` is cancelled.
-    pub fn new(registry: Registry, storage: Storage, stopping: CancellationToken) -> Self {
-        Self { registry, storage, stopping }
+    pub fn new(
+        registry: Registry,
+        storage: Storage,
+        divergence: Divergence,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { registry, storage, divergence, stopping }
     }
 
-    /// The replica a message is for.
+    /// The replica a message is for. Ends the process if the sender knows that it has forgotten what it
+    /// acknowledged: before it votes, answers or counts anything.
     fn find(&self, envelope: Option<&pb::Envelope>) -> Result<Group, Status> {
         let envelope = envelope.ok_or_else(|| malformed(&Malformed("envelope")))?;
         let shard = wire::shard_id(envelope.shard_id).map_err(|error| malformed(&error))?;
-        self.registry
+        let group = self
+            .registry
             .get_replica(shard, ReplicaId(envelope.to_replica_id))
             .map(|replica| replica.group)
-            .ok_or_else(|| Status::unavailable("the replica does not run here"))
+            .ok_or_else(|| Status::unavailable("the replica does not run here"))?;
+        group.witness.must_hold(envelope.acknowledged_index);
+        Ok(group)
+    }
+
+    /// Stops the replica if what a leader sends contradicts what is committed here; openraft must not
+    /// see it then.
+    fn check_append(
+        &self,
+        group: &Group,
+        rpc: &AppendEntriesRequest<TypeConfig>,
+    ) -> Result<(), Status> {
+        let entries = rpc.entries.iter().map(|entry| entry.log_id);
+        let found = group.conflict(&rpc.vote, rpc.prev_log_id.into_iter().chain(entries));
+        self.check(group, &rpc.vote, found)
+    }
+
+    fn check(
+        &self,
+        group: &Group,
+        vote: &Vote,
+        found: Result<Option<Conflict>, StorageError>,
+    ) -> Result<(), Status> {
+        match found {
+            Ok(None) => Ok(()),
+            Ok(Some(conflict)) => {
+                let leader = ReplicaId(vote.leader_id().node_id);
+                self.divergence.found(group, leader, conflict);
+                Err(shard_diverged())
+            }
+            Err(fault) => {
+                fatal::abort(&format!("reading the log of shard {}", group.owner.shard), &fault)
+            }
+        }
     }
 }
 
@@ -104,15 +148,19 @@ impl RaftService for RaftEndpoint {
         let message = request.into_inner();
         let group = self.find(message.envelope.as_ref())?;
         let rpc = append_from_pb(message).map_err(|error| malformed(&error))?;
+        self.check_append(&group, &rpc)?;
         let prev = rpc.prev_log_id;
         let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
         let answer = group.raft().append_entries(rpc).await.map_err(stopped)?;
         let result = answer.into_stream_result(prev, last);
         // The leader of this term names the last entry that this replica has told it to be durable.
-        if prev.is_some() && matches!(result, Err(StreamAppendError::Conflict(_))) {
-            let lost = "this replica has lost entries that it acknowledged: replace the node, with an \
-                        empty directory";
-            fatal::abort(&format!("the log of shard {}", group.owner.shard), &lost);
+        if let (Some(prev), Err(StreamAppendError::Conflict(_))) = (prev, &result) {
+            let (shard, replica) = (group.owner.shard, group.owner.replica);
+            group.witness.forgot(&format!(
+                "its replica {replica} of shard {shard} told the leader that it has the entry at index \
+                 {}, and has not",
+                prev.index
+            ));
         }
         Ok(Response::new(append_to_pb(result)))
     }
@@ -137,6 +185,7 @@ impl RaftService for RaftEndpoint {
             vote: Some(vote_to_pb(&answer.vote)),
             granted: answer.vote_granted,
             last_log_id: answer.last_log_id.as_ref().map(log_id_to_pb),
+            acknowledged_index: group.witness.acknowledged_by(vote.replica_id),
         }))
     }
 
@@ -152,6 +201,9 @@ impl RaftService for RaftEndpoint {
         let vote = vote_from_pb(vote);
         let (left_over, file) = self.receive(&group, messages).await?;
         let snapshot = openraft_snapshot(file).map_err(stopped)?;
+        if let Some(last) = snapshot.meta.last_log_id {
+            self.check(&group, &vote, group.snapshot_conflict(&vote, last))?;
+        }
         // A caller that goes away must not take the file from under an installation.
         let installed = tokio::spawn(async move {
             let answer = group.raft().install_full_snapshot(vote, snapshot).await;
@@ -177,9 +229,42 @@ impl RaftService for RaftEndpoint {
         let answer = group.raft().handle_transfer_leader(rpc).await.map_err(stopped)?;
         Ok(Response::new(pb::TransferLeaderResponse { accepted: answer.is_ok() }))
     }
+
+    async fn report_divergence(
+        &self,
+        request: Request<pb::ReportDivergenceRequest>,
+    ) -> Result<Response<pb::ReportDivergenceResponse>, Status> {
+        let message = request.into_inner();
+        let record = message.record.ok_or_else(|| malformed(&Malformed("record")))?;
+        let envelope = message.envelope.as_ref();
+        let owner = match self.find(envelope) {
+            Ok(group) => group.owner,
+            Err(refused) => return self.stopped_before(envelope).ok_or(refused),
+        };
+        let from = ReplicaId(message.from_replica_id);
+        if from == owner.replica || !self.divergence.is_member(owner.shard, from) {
+            return Err(Status::failed_precondition("the reporter is no member of the shard"));
+        }
+        // A caller that goes away must not leave a replica that is half stopped.
+        let divergence = self.divergence.clone();
+        let stopping = tokio::spawn(async move { divergence.stop(owner, record).await });
+        stopping.await.map_err(stopped)?;
+        Ok(Response::new(pb::ReportDivergenceResponse {}))
+    }
 }
 
 impl RaftEndpoint {
+    /// The answer to a report about a replica that is stopped for good already.
+    fn stopped_before(
+        &self,
+        envelope: Option<&pb::Envelope>,
+    ) -> Option<Response<pb::ReportDivergenceResponse>> {
+        let envelope = envelope?;
+        let diverged = self.registry.diverged(wire::shard_id(envelope.shard_id).ok()?)?;
+        (diverged.owner.replica.0 == envelope.to_replica_id)
+            .then(|| Response::new(pb::ReportDivergenceResponse {}))
+    }
+
     /// Reads the first message of a stream, which says which replica it is for, and hands the
     /// stream over to it.
     async fn replicate(
@@ -193,7 +278,15 @@ impl RaftEndpoint {
         // begin again where this replica is.
         let requests = stream::iter([Ok(first)])
             .chain(messages)
-            .map(|message: Result<pb::AppendRequest, Status>| append_from_pb(message.ok()?).ok())
+            .map({
+                let group = group.clone();
+                move |message: Result<pb::AppendRequest, Status>| {
+                    let request = append_from_pb(message.ok()?).ok()?;
+                    // One that contradicts what is committed ends the input as well.
+                    self.check_append(&group, &request).ok()?;
+                    Some(request)
+                }
+            })
             .take_while(|request| std::future::ready(request.is_some()))
             .filter_map(std::future::ready);
         let results: BoxStream<'static, _> = Box::pin(group.raft().stream_append(requests));

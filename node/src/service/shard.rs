@@ -121,7 +121,10 @@ impl ShardEndpoint {
         if shard == ShardId::META {
             return Err(Status::invalid_argument("the meta shard has no campaigns"));
         }
-        self.registry.get(shard).ok_or_else(|| super::status::not_leader(None))
+        self.registry.get(shard).ok_or_else(|| match self.registry.diverged(shard) {
+            Some(_) => super::status::shard_diverged(),
+            None => super::status::not_leader(None),
+        })
     }
 }
 

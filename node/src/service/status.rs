@@ -20,6 +20,13 @@ pub(super) fn not_leader(leader: Option<NodeId>) -> Status {
     Status::with_error_details(Code::Unavailable, "this node does not lead the shard", details)
 }
 
+/// "The shard has two histories": nothing is proposed or read any more.
+pub(super) fn shard_diverged() -> Status {
+    let details = ErrorDetails::with_error_info("SHARD_DIVERGED", DOMAIN, HashMap::new());
+    let message = "the shard has two histories and is stopped";
+    Status::with_error_details(Code::DataLoss, message, details)
+}
+
 /// A fault of a group as a status.
 pub(super) fn from_group(error: &GroupError) -> Status {
     match error {

@@ -140,6 +140,7 @@ impl Caretaker {
             self.without_quorum = false;
             return Ok(());
         }
+        self.group.note_acknowledged();
         let without_quorum = self.group.leads_without_quorum();
         if without_quorum != self.without_quorum {
             self.without_quorum = without_quorum;
@@ -224,7 +225,10 @@ impl Caretaker {
             deadline_micros: 0,
         };
         let reached = self.group.reached.last();
-        let entry = pb::CommandEntry { log_time_micros, commands: vec![command], reached };
+        let pb::LogHeader { committed_index, acknowledged } = self.group.log_header();
+        let commands = vec![command];
+        let entry =
+            pb::CommandEntry { log_time_micros, commands, reached, committed_index, acknowledged };
         self.group.propose_and_wait(Proposal(Bytes::from(entry.encode_to_vec()))).await?;
         Ok(())
     }

@@ -148,7 +148,10 @@ async fn run(
         };
         log_time_micros = now.max(log_time_micros);
         let reached = group.reached.last();
-        let mut entry = pb::CommandEntry { log_time_micros, commands: Vec::new(), reached };
+        let pb::LogHeader { committed_index, acknowledged } = group.log_header();
+        let commands = Vec::new();
+        let mut entry =
+            pb::CommandEntry { log_time_micros, commands, reached, committed_index, acknowledged };
         let mut parts = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);

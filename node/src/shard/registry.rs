@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use coupon_cluster::{ReplicaId, ShardId};
 use coupon_proto::internal::RouterHello;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
+use super::divergence::Diverged;
 use super::proposer::{Proposer, Submission};
 use crate::raft::group::Group;
 
@@ -112,10 +114,12 @@ impl Streams {
     }
 }
 
-/// The running replicas, one for each shard at most. Clones share it.
+/// The replicas of a node, one for each shard at most: the running ones, and those that were stopped for
+/// good. Clones share it.
 #[derive(Clone, Default)]
 pub struct Registry {
     replicas: Arc<RwLock<BTreeMap<ShardId, Replica>>>,
+    diverged: watch::Sender<BTreeMap<ShardId, Diverged>>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -150,8 +154,35 @@ impl Registry {
         self.replicas.write().insert(replica.group.owner.shard, replica);
     }
 
-    /// Takes a replica out.
+    /// Takes a replica out, running or stopped for good. Returns it if it runs.
     pub fn remove(&self, shard: ShardId) -> Option<Replica> {
+        self.diverged.send_if_modified(|diverged| diverged.remove(&shard).is_some());
         self.replicas.write().remove(&shard)
+    }
+
+    /// Notes that the replica of a shard is stopped for good. Returns it if it runs until now; the
+    /// caller stops it.
+    pub fn set_diverged(&self, diverged: Diverged) -> Option<Replica> {
+        let shard = diverged.owner.shard;
+        self.diverged.send_modify(|all| {
+            all.entry(shard).or_insert(diverged);
+        });
+        self.replicas.write().remove(&shard)
+    }
+
+    /// Why the replica of a shard is stopped for good, if it is.
+    pub fn diverged(&self, shard: ShardId) -> Option<Diverged> {
+        self.diverged.borrow().get(&shard).cloned()
+    }
+
+    /// All replicas that are stopped for good, now and whenever that changes.
+    pub fn watch_diverged(&self) -> watch::Receiver<BTreeMap<ShardId, Diverged>> {
+        self.diverged.subscribe()
+    }
+
+    /// The replica of a shard that this node has, running or stopped for good.
+    pub fn occupant(&self, shard: ShardId) -> Option<ReplicaId> {
+        let running = self.get(shard).map(|replica| replica.group.owner.replica);
+        running.or_else(|| self.diverged(shard).map(|diverged| diverged.owner.replica))
     }
 }

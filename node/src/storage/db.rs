@@ -4,13 +4,16 @@ use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, DBRecoveryMode, LogLevel, LruCacheOptions, Options, WriteBatch,
-    WriteOptions,
+    DBCompressionType, DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel,
+    LruCacheOptions, Options, WriteBatch, WriteOptions,
 };
 
+use super::floor::Floor;
 use super::flusher::Flusher;
+use super::lost;
 
 const LOG: &str = "log";
 const META: &str = "meta";
@@ -58,6 +61,18 @@ pub enum StorageError {
         /// How that shows.
         why: String,
     },
+    /// The store is short of writes that it acknowledged, and is marked so.
+    #[error(
+        "the store in {} has lost writes that it had acknowledged: {why}. It never votes, leads or \
+         answers again; the node has to be replaced by one with an empty data directory",
+        dir.display()
+    )]
+    Lost {
+        /// The data directory.
+        dir: PathBuf,
+        /// How that shows.
+        why: String,
+    },
 }
 
 impl StorageError {
@@ -86,10 +101,30 @@ pub struct Storage {
 }
 
 struct Shared {
-    db: Arc<DB>,
+    wal: Arc<Wal>,
     flusher: Flusher,
     cache: Cache,
+    dir: PathBuf,
     snapshots: PathBuf,
+}
+
+/// The database with its write-ahead log, and what is said about it beside it.
+struct Wal {
+    db: Arc<DB>,
+    floor: Mutex<Floor>,
+    /// Held while tables are taken in: RocksDB counts their sequence numbers a moment before they are
+    /// durable.
+    taking_in: Mutex<()>,
+}
+
+impl Wal {
+    /// Makes everything durable that was written before, and says how far that is.
+    fn sync(&self) -> Result<(), StorageError> {
+        let written = self.taking_in.try_lock().map(|_idle| self.db.latest_sequence_number());
+        self.db.flush_wal(true)?;
+        // While tables are taken in the floor stays where it is, which only demands less.
+        written.map_or(Ok(()), |written| self.floor.lock().raise(written))
+    }
 }
 
 impl Drop for Shared {
@@ -105,26 +140,72 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// When the directory cannot be used, is in use by another process, or when a synced part of
-    /// the write-ahead log is damaged. A torn last record is what a power cut leaves of a write
-    /// that nobody was told of; it is dropped.
+    /// When the directory cannot be used or is in use by another process; [`StorageError::Lost`] when
+    /// it is marked as lost, or when the database is damaged or lacks writes that were durable, after
+    /// which it is marked. A torn last record is what a power cut leaves of a write that nobody was told
+    /// of; it is dropped.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
+        if let Some(why) = lost::read(dir)? {
+            return Err(StorageError::Lost { dir: dir.to_owned(), why });
+        }
         let snapshots = dir.join("snapshots");
         std::fs::create_dir_all(&snapshots).map_err(StorageError::io(&snapshots))?;
+        let path = dir.join("db");
+        let current = path.join("CURRENT");
+        let is_new = !current.try_exists().map_err(StorageError::io(&current))?;
+        // Before the database, so that no crash leaves one without a floor.
+        if is_new && Floor::open(dir).is_ok_and(|floor| floor.is_none()) {
+            Floor::create(dir)?;
+        }
         let cache = block_cache();
         let families = [LOG, META, STATE]
             .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
-        let db = Arc::new(DB::open_cf_descriptors(&db_options(), dir.join("db"), families)?);
+        let db = match DB::open_cf_descriptors(&db_options(), &path, families) {
+            Ok(db) => Arc::new(db),
+            Err(fault) if fault.kind() == ErrorKind::Corruption => {
+                return Err(lose(dir, &format!("its database is damaged: {fault}")));
+            }
+            Err(fault) => return Err(fault.into()),
+        };
         // Only now, when RocksDB's lock says that nobody else uses the directory.
+        let floor = match Floor::open(dir) {
+            Ok(Some(floor)) => floor,
+            Ok(None) => {
+                return Err(lose(dir, "the file floor, which says what it must hold, is missing"));
+            }
+            Err(StorageError::Corrupt { .. }) => {
+                return Err(lose(dir, "the file floor, which says what it must hold, is damaged"));
+            }
+            Err(fault) => return Err(fault),
+        };
+        let (found, durable) = (db.latest_sequence_number(), floor.sequence());
+        if found < durable {
+            let why = format!(
+                "its database ends with write {found}, and writes up to {durable} were on disk: the end \
+                 of the write-ahead log, or all of it, is gone"
+            );
+            return Err(lose(dir, &why));
+        }
         super::snapshot::sweep(&snapshots)?;
-        let synced = db.clone();
-        let flusher = Flusher::start(move || synced.flush_wal(true));
-        Ok(Self { shared: Arc::new(Shared { db, flusher, cache, snapshots }) })
+        let wal = Arc::new(Wal { db, floor: Mutex::new(floor), taking_in: Mutex::new(()) });
+        let synced = wal.clone();
+        let flusher = Flusher::start(move || synced.sync());
+        let dir = dir.to_owned();
+        Ok(Self { shared: Arc::new(Shared { wal, flusher, cache, dir, snapshots }) })
     }
 
     /// The database itself.
     pub fn db(&self) -> &Arc<DB> {
-        &self.shared.db
+        &self.shared.wal.db
+    }
+
+    /// Marks the store as lost, durable on return: it never runs again. The caller ends the process.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub fn mark_lost(&self, why: &str) -> Result<(), StorageError> {
+        lost::mark(&self.shared.dir, why)
     }
 
     /// Who makes writes durable.
@@ -153,7 +234,7 @@ impl Storage {
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
-        self.shared.db.cf_handle(name).expect("the family was opened with the database")
+        self.db().cf_handle(name).expect("the family was opened with the database")
     }
 
     /// Writes a batch. It is atomic now, and durable once the [`Flusher`] says so.
@@ -162,7 +243,7 @@ impl Storage {
     ///
     /// When RocksDB fails.
     pub fn write(&self, batch: WriteBatch) -> Result<(), StorageError> {
-        Ok(self.shared.db.write_opt(batch, &WriteOptions::default())?)
+        Ok(self.db().write_opt(batch, &WriteOptions::default())?)
     }
 
     /// Writes a batch and waits until it is durable, on the caller's thread.
@@ -181,7 +262,20 @@ impl Storage {
     ///
     /// When RocksDB fails.
     pub fn sync(&self) -> Result<(), StorageError> {
-        Ok(self.shared.db.flush_wal(true)?)
+        self.shared.wal.sync()
+    }
+
+    /// Takes a table that was made outside of the database into the family of applied state, durable on
+    /// return. The file is moved.
+    ///
+    /// # Errors
+    ///
+    /// When RocksDB fails.
+    pub fn take_in(&self, table: &Path) -> Result<(), StorageError> {
+        let _taking_in = self.shared.wal.taking_in.lock();
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        Ok(self.db().ingest_external_file_cf_opts(self.state(), &options, vec![table])?)
     }
 
     /// How tables are laid out, for those that are made outside of the database and then taken in.
@@ -198,8 +292,17 @@ impl Storage {
     pub fn close(&self) -> Result<(), StorageError> {
         self.shared.flusher.stop();
         self.sync()?;
-        self.shared.db.cancel_all_background_work(true);
+        self.shared.wal.floor.lock().sync()?;
+        self.db().cancel_all_background_work(true);
         Ok(())
+    }
+}
+
+/// Marks the store in `dir` as lost.
+fn lose(dir: &Path, why: &str) -> StorageError {
+    match lost::mark(dir, why) {
+        Ok(()) => StorageError::Lost { dir: dir.to_owned(), why: why.to_owned() },
+        Err(fault) => fault,
     }
 }
 
@@ -213,6 +316,8 @@ fn db_options() -> Options {
     // The tail of the log may be torn, the middle may not: better no replica than a wrong one.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_paranoid_checks(true);
+    // A log that was closed must be there as a whole, also where a newer one hides that it is not.
+    options.set_track_and_verify_wals_in_manifest(true);
     // A node writes from one thread, for which the memtable has a cheaper way in.
     options.set_allow_concurrent_memtable_write(false);
     options.set_max_total_wal_size(WAL_BYTES);

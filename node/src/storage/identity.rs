@@ -17,7 +17,7 @@ use coupon_proto::internal::StoreIdentity;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
-use super::{Storage, StorageError, keys, renewal};
+use super::{Storage, StorageError, keys, lost, renewal};
 
 /// The version of the directory's layout that this program reads and writes.
 const VERSION: u32 = 3;
@@ -113,7 +113,7 @@ impl Identity {
             let (dir, found, wanted) = (dir.to_owned(), record.node_id, node.get());
             return Err(IdentityError::OtherNode { dir, found, wanted });
         }
-        let mut record = renewal::complete(dir, &record)?.unwrap_or(record);
+        let mut record = renewal::renew(dir, record)?;
         if record.start_ids.len() >= STARTS_MAX {
             record.start_ids.remove(1);
         }
@@ -153,23 +153,43 @@ impl Identity {
         }
     }
 
-    /// Where nodes of the cluster were when the directory began anew.
+    /// The store whose place this one is to take, and its cluster; `None` if it takes none.
+    pub fn replaces(&self) -> Option<(&str, &str)> {
+        let StoreIdentity { replaces_store_id, replaces_cluster_id, .. } = &self.record;
+        (!replaces_store_id.is_empty()).then_some((replaces_store_id, replaces_cluster_id))
+    }
+
+    /// Why the store whose place this one is to take is short, as far as is known.
+    pub fn why_replaced(&self) -> Option<String> {
+        let folder = renewal::folder(&self.dir, self.replaces()?.0);
+        lost::read(&folder).ok().flatten()
+    }
+
+    /// Where nodes of the cluster were last known to be.
     pub fn peers(&self) -> &[String] {
         &self.record.peers
     }
 
-    /// The directory.
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
+    /// Notes where the nodes of the cluster are; durable on return.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be written.
+    pub fn note_peers(&mut self, peers: &[String]) -> Result<(), StorageError> {
+        if self.record.peers == peers {
+            return Ok(());
+        }
+        self.replace(StoreIdentity { peers: peers.to_vec(), ..self.record.clone() })
     }
 
     /// All that is kept.
+    #[cfg(test)]
     pub(super) fn record(&self) -> &StoreIdentity {
         &self.record
     }
 
     /// Keeps something else from now on; durable on return.
-    pub(super) fn replace(&mut self, record: StoreIdentity) -> Result<(), StorageError> {
+    fn replace(&mut self, record: StoreIdentity) -> Result<(), StorageError> {
         store(&self.dir, &record)?;
         self.record = record;
         Ok(())

@@ -6,6 +6,7 @@
 //! | `meta` | shard `u32`, replica `u64`, `V` | `Vote` |
 //! | `meta` | shard `u32`, replica `u64`, `P` | `LogId` of the last purged entry |
 //! | `meta` | shard `u32`, replica `u64`, `G` | generation of the state, `u32` |
+//! | `meta` | shard `u32`, replica `u64`, `D` | `DivergedRecord`: the replica was stopped for good |
 //! | `meta` | `MAP` | the newest `ShardMap` the node knows |
 //! | `meta` | `STORE` | the store id of the directory, a UUID as text |
 //! | `state` | *prefix* `A` | `AppliedRecord` |
@@ -36,13 +37,14 @@ pub const STORE_ID: &[u8] = b"STORE";
 const VOTE: u8 = b'V';
 const PURGED: u8 = b'P';
 const GENERATION: u8 = b'G';
+const DIVERGED: u8 = b'D';
 
 pub(super) const APPLIED: u8 = b'A';
 const BLOCK: u8 = b'B';
 const CAMPAIGN: u8 = b'C';
 const COUPON: u8 = b'I';
 const SHARD_MAP: u8 = b'M';
-const COUNTERS: u8 = b'N';
+pub(super) const COUNTERS: u8 = b'N';
 const LIMITED_RECIPIENT: u8 = b'P';
 const REQUEST: u8 = b'Q';
 pub(super) const SHARD: u8 = b'S';
@@ -93,6 +95,11 @@ impl ReplicaKeys {
     /// The key of the last purged log id.
     pub fn purged(&self) -> [u8; 13] {
         self.meta(PURGED)
+    }
+
+    /// The key of the reason why the replica was stopped for good.
+    pub fn diverged(&self) -> [u8; 13] {
+        self.meta(DIVERGED)
     }
 
     /// The key of the generation of the state.

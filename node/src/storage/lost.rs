@@ -1,4 +1,8 @@
 //! The durable mark of a store that is short of what it acknowledged.
+//!
+//! A replica that forgot what it acknowledged must never vote, lead or answer again: with its vote a
+//! quorum could decide without what an earlier quorum decided. What it forgot it cannot know, so that
+//! nothing brings it back; its node is replaced by one with a fresh store.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
@@ -7,10 +11,10 @@ use std::path::Path;
 use super::StorageError;
 use super::identity::sync_dir;
 
-/// The name of the mark in the data directory.
+/// The name of the mark in the data directory. The file holds the reason as text.
 pub(super) const FILE: &str = "lost";
 
-/// Marks the store in `dir`, durable on return. The first reason stays.
+/// Marks the store in `dir` as lost, durable on return. The first reason stays.
 ///
 /// # Errors
 ///
@@ -19,15 +23,16 @@ pub fn mark(dir: &Path, why: &str) -> Result<(), StorageError> {
     if read(dir)?.is_some() {
         return Ok(());
     }
-    let (temporary, path) = (dir.join("lost.tmp"), dir.join(FILE));
+    let temporary = dir.join("lost.tmp");
     let mut file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
     file.write_all(why.as_bytes()).map_err(StorageError::io(&temporary))?;
     file.sync_all().map_err(StorageError::io(&temporary))?;
+    let path = dir.join(FILE);
     std::fs::rename(&temporary, &path).map_err(StorageError::io(&path))?;
     sync_dir(dir)
 }
 
-/// Why the store in `dir` is marked; `None` if it is not.
+/// Why the store in `dir` is lost; `None` when it is not marked.
 ///
 /// # Errors
 ///
@@ -38,5 +43,19 @@ pub fn read(dir: &Path) -> Result<Option<String>, StorageError> {
         Ok(why) => Ok(Some(String::from_utf8_lossy(&why).into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StorageError::io(&path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(dir.path()).unwrap(), None);
+        mark(dir.path(), "first").unwrap();
+        mark(dir.path(), "second").unwrap();
+        assert_eq!(read(dir.path()).unwrap().as_deref(), Some("first"));
     }
 }

@@ -4,14 +4,16 @@
 //! - An append, a vote, a truncation and a purge are on disk before anybody is told of them
 //!   ([`flusher`]).
 //! - A replica's state and how far it has come are written in one batch ([`ledger`], [`keys`]).
-//! - A directory belongs to one node of one cluster ([`identity`]). One that is short of what it
-//!   acknowledged is marked so ([`lost`]) and runs no replica again; its successor does ([`renewal`]).
+//! - A directory belongs to one node of one cluster ([`identity`]).
+//! - A store that is short of what it acknowledged ([`floor`]) is marked so ([`lost`]) and runs no
+//!   replica again; its successor does ([`renewal`]).
 //! - A failed write or sync ends the process ([`fatal`]); it never becomes an answer.
 
 pub mod backup;
 pub mod db;
 pub mod digest;
 pub mod fatal;
+pub mod floor;
 pub mod flusher;
 mod frames;
 pub mod identity;

@@ -1,102 +1,84 @@
-//! A store that is short of what it acknowledged makes room for a fresh one.
+//! A store that is short of what it acknowledged makes way for a fresh one.
 //!
-//! The short store must never vote again, but it may hold what nobody else does. So nothing of it is
-//! deleted: once the cluster has written it off in favour of its successor, it is moved into a folder of
-//! its own inside the data directory, and the directory becomes the successor's.
+//! The short store must never vote again, but it may hold what no other replica does. So nothing of it is
+//! deleted: it is moved into a folder of its own inside the data directory, `lost-` and its store id, and
+//! the directory becomes that of its successor. The successor asks the cluster to be taken in its place,
+//! and runs no replica until it is.
 //!
-//! That folder is made first, and while it is there without the move being complete, whoever opens the
-//! directory completes it: every step may be repeated.
+//! The folder is made first. While it is there and the old identity still is, whoever opens the directory
+//! completes the move: every step may be repeated.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use coupon_proto::internal::StoreIdentity;
 
-use super::identity::{Identity, store, sync_dir};
+use super::identity::{store, sync_dir};
 use super::{StorageError, lost};
 
-/// What a store consists of, the mark last: with it gone, the move is complete.
+/// What a store consists of, besides its identity; the mark last.
 const PARTS: [&str; 4] = ["db", "snapshots", "floor", lost::FILE];
 
-impl Identity {
-    /// The id of the store that is to take this one's place; drawn when first asked for, durable on
-    /// return.
-    ///
-    /// # Errors
-    ///
-    /// When the directory cannot be written.
-    pub fn successor(&mut self) -> Result<String, StorageError> {
-        if self.record().successor_store_id.is_empty() {
-            let successor_store_id = uuid::Uuid::new_v4().to_string();
-            self.replace(StoreIdentity { successor_store_id, ..self.record().clone() })?;
-        }
-        Ok(self.record().successor_store_id.clone())
-    }
-
-    /// Gives the directory up for the successor, which finds the cluster at `peers`. The directory may
-    /// be in use until it is opened again; that completes the step.
-    ///
-    /// # Errors
-    ///
-    /// When the directory cannot be written.
-    pub fn make_way(&mut self, peers: Vec<String>) -> Result<(), StorageError> {
-        self.successor()?;
-        self.replace(StoreIdentity { peers, ..self.record().clone() })?;
-        let folder = folder(self.dir(), self.record());
-        std::fs::create_dir_all(&folder).map_err(StorageError::io(&folder))?;
-        sync_dir(self.dir())
-    }
+/// Where a store is kept that made way.
+pub(super) fn folder(dir: &Path, store_id: &str) -> PathBuf {
+    dir.join(format!("lost-{store_id}"))
 }
 
-/// Where a store is kept that was replaced.
-fn folder(dir: &Path, record: &StoreIdentity) -> PathBuf {
-    dir.join(format!("lost-{}", record.store_id))
-}
-
-/// Completes what [`Identity::make_way`] began, if it did: returns the successor's identity then.
+/// Lets a store that is marked as short make way, or completes that. Returns the identity of the
+/// directory, the successor's if there is one.
 ///
 /// # Errors
 ///
 /// When the file system fails.
-pub(super) fn complete(
-    dir: &Path,
-    record: &StoreIdentity,
-) -> Result<Option<StoreIdentity>, StorageError> {
-    let folder = folder(dir, record);
-    if record.successor_store_id.is_empty() || !folder.is_dir() {
-        return Ok(None);
+pub(super) fn renew(dir: &Path, mut old: StoreIdentity) -> Result<StoreIdentity, StorageError> {
+    let folder = folder(dir, &old.store_id);
+    if lost::read(dir)?.is_some() {
+        if old.successor_store_id.is_empty() {
+            old.successor_store_id = uuid::Uuid::new_v4().to_string();
+            store(dir, &old)?;
+        }
+        std::fs::create_dir_all(&folder).map_err(StorageError::io(&folder))?;
+        sync_dir(dir)?;
     }
+    if old.successor_store_id.is_empty() || !folder.is_dir() {
+        return Ok(old);
+    }
+    store(&folder, &old)?;
     for part in PARTS {
         let (from, to) = (dir.join(part), folder.join(part));
         match std::fs::rename(&from, &to) {
-            // Moved before a crash.
+            // Moved before a crash, or never there.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             moved => moved.map_err(StorageError::io(&from))?,
         }
-        sync_dir(&folder)?;
-        sync_dir(dir)?;
     }
-    store(&folder, record)?;
+    sync_dir(&folder)?;
+    sync_dir(dir)?;
+    // A store that was in no cluster takes no place.
+    let was_member = !old.cluster_id.is_empty();
+    let replaced = |id: &String| if was_member { id.clone() } else { String::new() };
     let successor = StoreIdentity {
-        store_id: record.successor_store_id.clone(),
-        successor_store_id: String::new(),
-        // The cluster knows the successor by the start that asked for it.
-        start_ids: record.start_ids.last().cloned().into_iter().collect(),
-        cluster_id: String::new(),
-        ..record.clone()
+        version: old.version,
+        store_id: old.successor_store_id.clone(),
+        node_id: old.node_id,
+        peers: old.peers.clone(),
+        replaces_store_id: replaced(&old.store_id),
+        replaces_cluster_id: replaced(&old.cluster_id),
+        ..StoreIdentity::default()
     };
     store(dir, &successor)?;
     tracing::warn!(
-        old = record.store_id, new = successor.store_id, kept = %folder.display(),
-        "the data directory begins anew; what it held is kept"
+        old = old.store_id, new = successor.store_id, kept = %folder.display(),
+        "the store is short of what it acknowledged: it is kept aside, and a fresh one takes its place"
     );
-    Ok(Some(successor))
+    Ok(successor)
 }
 
 #[cfg(test)]
 mod tests {
     use coupon_cluster::NodeId;
 
+    use super::super::identity::Identity;
     use super::*;
 
     #[test]
@@ -106,27 +88,42 @@ mod tests {
             let node = NodeId::new(3).unwrap();
             let mut old = Identity::open(dir.path(), node).unwrap();
             old.join("c").unwrap();
+            old.note_peers(&["peer:1".to_owned()]).unwrap();
             for part in PARTS {
                 std::fs::write(dir.path().join(part), part).unwrap();
             }
-            let successor = old.successor().unwrap();
-            assert_eq!(old.successor().unwrap(), successor);
-            old.make_way(vec!["peer:1".to_owned()]).unwrap();
-            let kept = dir.path().join(format!("lost-{}", old.store_id()));
+            // A crash after some of the parts were moved.
+            let successor = "the-successor".to_owned();
+            let record = StoreIdentity { successor_store_id: successor, ..old.record().clone() };
+            store(dir.path(), &record).unwrap();
+            let kept = folder(dir.path(), old.store_id());
+            std::fs::create_dir(&kept).unwrap();
             for part in &PARTS[..crash_after] {
                 std::fs::rename(dir.path().join(part), kept.join(part)).unwrap();
             }
 
             let new = Identity::open(dir.path(), node).unwrap();
-            assert_eq!(new.store_id(), successor);
-            assert_eq!((new.cluster_id(), new.peers()), (None, &["peer:1".to_owned()][..]));
-            assert!(new.known_starts().contains(&old.start_id().to_owned()));
+            assert_eq!((new.store_id(), new.cluster_id()), ("the-successor", None));
+            assert_eq!(new.replaces(), Some((old.store_id(), "c")));
+            assert_eq!(new.peers(), ["peer:1"]);
             for part in PARTS {
                 assert!(!dir.path().join(part).exists(), "{part} is still there");
                 assert_eq!(std::fs::read(kept.join(part)).unwrap(), part.as_bytes());
             }
             let again = Identity::open(dir.path(), node).unwrap();
-            assert_eq!(again.store_id(), successor);
+            assert_eq!(again.store_id(), "the-successor");
         }
+    }
+
+    #[test]
+    fn a_store_without_a_mark_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = NodeId::new(3).unwrap();
+        let first = Identity::open(dir.path(), node).unwrap();
+        assert_eq!(Identity::open(dir.path(), node).unwrap().store_id(), first.store_id());
+        lost::mark(dir.path(), "it forgot").unwrap();
+        let fresh = Identity::open(dir.path(), node).unwrap();
+        assert_ne!(fresh.store_id(), first.store_id());
+        assert_eq!(fresh.replaces(), None, "it was in no cluster");
     }
 }

@@ -15,8 +15,7 @@ use std::path::{Path, PathBuf};
 use coupon_cluster::{ReplicaId, ShardId};
 use coupon_proto::internal as pb;
 use rocksdb::{
-    DB, Direction, IngestExternalFileOptions, IteratorMode, ReadOptions, SnapshotWithThreadMode,
-    SstFileWriter, WriteBatch,
+    DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode, SstFileWriter, WriteBatch,
 };
 
 use super::digest::RowSum;
@@ -40,7 +39,7 @@ pub struct SnapshotFile {
 }
 
 /// Which replica a snapshot is of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The shard.
     pub shard: ShardId,
@@ -217,9 +216,7 @@ pub fn install(
     // RocksDB has no table without rows; a state without any is the snapshot of an empty log.
     if rows > 0 {
         writer.finish()?;
-        let mut ingest = IngestExternalFileOptions::default();
-        ingest.set_move_files(true);
-        storage.db().ingest_external_file_cf_opts(storage.state(), &ingest, vec![&sst])?;
+        storage.take_in(&sst)?;
     }
 
     // A crash after the flip must not leave a file of the state before: it would be taken for the

@@ -31,7 +31,9 @@ impl Ledger {
             match command.command.as_ref().expect("the router sends commands") {
                 command::Command::CreateCampaign(create) => self.create(shard, create),
                 command::Command::Issue(issue) => self.issue(shard, issue),
-                command::Command::AdoptRing(_) => panic!("a router adopts no ring"),
+                command::Command::AdoptRing(_) | command::Command::SkipCounters(_) => {
+                    panic!("no router sends this")
+                }
             }
         } else {
             outcome::Outcome::Refusal(self.stale())

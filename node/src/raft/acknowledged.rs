@@ -1,0 +1,143 @@
+//! What the members of a group once had on disk, as the log itself says.
+//!
+//! The leader says in every entry how far the log was committed when it made the entry, and how much of
+//! that each member had on disk. Such a statement is about what has happened, and stays true whatever
+//! becomes of the entry and of the leader: a replica that has less in its log has forgotten it. So no
+//! term has to be compared, and everybody who ever received the entry can tell that replica, also after
+//! the whole cluster was restarted.
+//!
+//! Caveat: the last few entries before a silence are covered only as far as the leader knew when it made
+//! the last one of them. While it leads it knows more, and says so as well.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use coupon_proto::internal as pb;
+use parking_lot::Mutex;
+use prost::Message as _;
+
+/// Maximum number of replicas remembered. A group has a handful of members; more are those of former
+/// times, and the oldest of them, which have the least ids, are forgotten.
+const REPLICAS_MAX: usize = 64;
+
+/// What is known of one group. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Acknowledged(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    committed: AtomicU64,
+    applied: AtomicU64,
+    replicas: Mutex<BTreeMap<u64, u64>>,
+}
+
+impl Acknowledged {
+    /// The greatest index that is known to be committed; 0: none.
+    pub fn committed(&self) -> u64 {
+        self.0.committed.load(Ordering::Acquire)
+    }
+
+    /// Notes that everything up to `index` is committed.
+    pub fn note_committed(&self, index: u64) {
+        self.0.committed.fetch_max(index, Ordering::AcqRel);
+    }
+
+    /// The greatest index that this replica has applied; 0: none.
+    pub fn applied(&self) -> u64 {
+        self.0.applied.load(Ordering::Acquire)
+    }
+
+    /// Notes that this replica has applied everything up to `index`, so that it is committed.
+    pub fn note_applied(&self, index: u64) {
+        self.0.applied.fetch_max(index, Ordering::AcqRel);
+        self.note_committed(index);
+    }
+
+    /// The greatest committed index that a replica is known to have had on disk; 0: none.
+    pub fn of(&self, replica: u64) -> u64 {
+        self.0.replicas.lock().get(&replica).copied().unwrap_or(0)
+    }
+
+    /// Notes what a leader knew: its committed index, and what each member had on disk.
+    pub fn note(&self, committed: u64, members: impl IntoIterator<Item = (u64, u64)>) {
+        self.note_committed(committed);
+        let mut replicas = self.0.replicas.lock();
+        for (replica, index) in members {
+            // No more than what is committed: the rest may be cut off.
+            let index = index.min(committed);
+            let known = replicas.entry(replica).or_default();
+            *known = index.max(*known);
+        }
+        while replicas.len() > REPLICAS_MAX {
+            replicas.pop_first();
+        }
+    }
+
+    /// Learns from the payload of an entry. Returns whether it says anything. One that cannot be read
+    /// does not; applying it is what fails then.
+    pub fn learn(&self, payload: &[u8]) -> bool {
+        let header = pb::LogHeader::decode(payload).unwrap_or_default();
+        let members = header.acknowledged.iter().map(|one| (one.replica_id, one.index));
+        self.note(header.committed_index, members);
+        header.committed_index > 0
+    }
+
+    /// What is to be said in the next entry about these members.
+    pub fn header(&self, members: impl IntoIterator<Item = u64>) -> pb::LogHeader {
+        let replicas = self.0.replicas.lock();
+        let known = |replica_id| {
+            let index = *replicas.get(&replica_id)?;
+            (index > 0).then_some(pb::AcknowledgedIndex { replica_id, index })
+        };
+        let acknowledged = members.into_iter().filter_map(known).collect();
+        pb::LogHeader { committed_index: self.committed(), acknowledged }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_only_grows_and_is_bounded_by_what_is_committed() {
+        let known = Acknowledged::default();
+        assert_eq!((known.committed(), known.of(1)), (0, 0));
+        known.note(10, [(1, 10), (2, 12), (3, 4)]);
+        assert_eq!([1, 2, 3].map(|id| known.of(id)), [10, 10, 4]);
+        known.note(9, [(1, 9), (3, 9)]);
+        assert_eq!((known.committed(), known.of(1), known.of(3)), (10, 10, 9));
+    }
+
+    #[test]
+    fn it_travels_in_the_entries_of_both_kinds_of_shards() {
+        let leader = Acknowledged::default();
+        leader.note(7, [(1, 7), (2, 5), (9, 3)]);
+        let pb::LogHeader { committed_index, acknowledged } = leader.header([1, 2, 4]);
+        let commands = vec![pb::Command { epoch: 3, command: None, deadline_micros: 7 }];
+        let entry = pb::CommandEntry {
+            log_time_micros: 5,
+            commands,
+            committed_index,
+            acknowledged: acknowledged.clone(),
+            ..Default::default()
+        };
+        let meta = pb::MetaCommand { committed_index, acknowledged, ..Default::default() };
+        for payload in [entry.encode_to_vec(), meta.encode_to_vec()] {
+            let follower = Acknowledged::default();
+            assert!(follower.learn(&payload));
+            assert_eq!(follower.committed(), 7);
+            assert_eq!([1, 2, 4, 9].map(|id| follower.of(id)), [7, 5, 0, 0]);
+        }
+        let silent = pb::CommandEntry { log_time_micros: 5, ..Default::default() };
+        assert!(!Acknowledged::default().learn(&silent.encode_to_vec()));
+    }
+
+    #[test]
+    fn it_does_not_grow_without_end() {
+        let known = Acknowledged::default();
+        known.note(1, (1..=1_000).map(|id| (id, 1)));
+        assert_eq!((known.of(1_000), known.of(1)), (1, 0));
+        assert_eq!(known.0.replicas.lock().len(), REPLICAS_MAX);
+    }
+}

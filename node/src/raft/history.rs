@@ -1,0 +1,76 @@
+//! Noticing that a shard has two histories.
+//!
+//! What is committed is the same on all replicas for ever (Raft paper §5.4: state machine safety), as long
+//! as no voter forgets. Where one did, a leader may hold other entries where this replica has committed
+//! ones. openraft takes it for granted that committed entries match, and would go on with a mixture of
+//! both. So what a leader sends is compared before openraft sees it, wherever it touches what this
+//! replica knows to be committed.
+//!
+//! A message of a leader that was deposed says nothing: openraft refuses it. What is known to be
+//! committed is read before the vote, so that it cannot come from a later leader than the vote does.
+
+use super::log_store::LogStore;
+use super::types::{LogId, Vote};
+use crate::storage::StorageError;
+
+/// Two different entries at one index, both committed or claimed to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The committed entry of this replica.
+    pub ours: LogId,
+    /// The entry of the leader.
+    pub theirs: LogId,
+}
+
+/// Looks for a conflict between what a leader with this vote sends and what this replica knows to be
+/// committed. `sent` are ids of entries that the leader has.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn conflict(
+    log: &LogStore,
+    vote: &Vote,
+    sent: impl IntoIterator<Item = LogId>,
+) -> Result<Option<Conflict>, StorageError> {
+    let committed = log.acknowledged().committed();
+    // Every founder writes the first entry itself, under an id of its own; what it holds is the same.
+    let touched = |theirs: &LogId| (1..=committed).contains(&theirs.index);
+    let mut touched = sent.into_iter().filter(touched).peekable();
+    if touched.peek().is_none() || log.vote().is_some_and(|own| *vote < own) {
+        return Ok(None);
+    }
+    for theirs in touched {
+        // What was purged is not known any more.
+        if let Some(ours) = log.log_id_at(theirs.index)?
+            && ours != theirs
+        {
+            return Ok(Some(Conflict { ours, theirs }));
+        }
+    }
+    Ok(None)
+}
+
+/// Looks for a conflict between a snapshot that ends with `last`, sent by a leader with this vote, and
+/// what this replica knows to be committed. Ids of entries never decrease in a history, so that a snapshot
+/// that ends later in an earlier term is of another one.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn snapshot_conflict(
+    log: &LogStore,
+    vote: &Vote,
+    last: LogId,
+) -> Result<Option<Conflict>, StorageError> {
+    let committed = log.acknowledged().committed();
+    if let Some(conflict) = conflict(log, vote, [last])? {
+        return Ok(Some(conflict));
+    }
+    if last.index <= committed || committed == 0 || log.vote().is_some_and(|own| *vote < own) {
+        return Ok(None);
+    }
+    let ours = log.log_id_at(committed)?;
+    let contradicts = |ours: &LogId| ours.leader_id > last.leader_id;
+    Ok(ours.filter(contradicts).map(|ours| Conflict { ours, theirs: last }))
+}

@@ -1,0 +1,59 @@
+//! Noticing that this replica has forgotten what it acknowledged.
+//!
+//! Whoever sends it a message says what it must have, as far as the sender knows, and a voter that answers
+//! it says so too. So it is noticed whichever of the two was restarted, and before the replica votes,
+//! answers or counts anything.
+
+use super::acknowledged::Acknowledged;
+use super::log_store::LogStore;
+use crate::storage::snapshot::Owner;
+use crate::storage::{Storage, fatal};
+
+/// What one replica knows of itself and of the others. Clones share it.
+#[derive(Clone)]
+pub struct Witness {
+    storage: Storage,
+    owner: Owner,
+    log: LogStore,
+    known: Acknowledged,
+}
+
+impl Witness {
+    /// For the replica that has this log.
+    pub fn new(storage: Storage, owner: Owner, log: LogStore) -> Self {
+        let known = log.acknowledged().clone();
+        Self { storage, owner, log, known }
+    }
+
+    /// The committed entries that another replica once had on disk; 0: not known.
+    pub fn acknowledged_by(&self, replica: u64) -> u64 {
+        self.known.of(replica)
+    }
+
+    /// Marks the store as lost and ends the process if this replica once had the entry at `index` on
+    /// disk, as another one says, and has it no more.
+    pub fn must_hold(&self, index: u64) {
+        // A snapshot may have brought what the log does not hold.
+        let last = self.log.last_index().max(self.known.applied());
+        if index > last {
+            self.forgot(&format!(
+                "its replica {} of shard {} once acknowledged the entry at index {index}, and its log \
+                 ends at {last}",
+                self.owner.replica, self.owner.shard
+            ));
+        }
+    }
+
+    /// Marks the store as lost and ends the process.
+    pub fn forgot(&self, why: &str) -> ! {
+        let context = format!("the log of shard {}", self.owner.shard);
+        if let Err(fault) = self.storage.mark_lost(why) {
+            tracing::error!(%fault, "the store could not be marked as lost");
+        }
+        let lost = format!(
+            "this store has lost entries that it acknowledged: {why}; it never runs again, and the node \
+             has to be replaced"
+        );
+        fatal::abort(&context, &lost)
+    }
+}

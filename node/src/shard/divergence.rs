@@ -1,0 +1,213 @@
+//! What becomes of a shard that has two histories.
+//!
+//! Two histories come of a voter that forgot, for example since an older copy of its directory was
+//! brought back: a quorum with it decided again what another quorum had decided. Which of the two is to be
+//! kept no program can know. So the replica that notices stops for good, durably, and tells all other
+//! members, which do so too; both histories stay on disk as they are. The rest of the node goes on.
+//!
+//! A mark is never taken back here. A replica that the shard map replaces by another one takes its mark
+//! with it.
+
+use std::time::Duration;
+
+use coupon_cluster::{NodeId, ReplicaId, ShardId};
+use coupon_proto::internal as pb;
+use coupon_proto::internal::raft_service_client::RaftServiceClient;
+use prost::Message as _;
+use rocksdb::WriteBatch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::registry::Registry;
+use crate::raft::group::Group;
+use crate::raft::history::Conflict;
+use crate::raft::network::{Lane, Peers};
+use crate::raft::types::log_id_to_pb;
+use crate::storage::keys::ReplicaKeys;
+use crate::storage::ledger::decode;
+use crate::storage::snapshot::Owner;
+use crate::storage::{Storage, StorageError, fatal};
+
+/// How long a member may take to answer a report.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause between two rounds of reports while a member has not answered.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause once all have: a member may have been brought back without its mark.
+const QUIET_INTERVAL: Duration = Duration::from_secs(10);
+/// The pause between two lines in the log about the same shard.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A replica that is stopped for good.
+#[derive(Clone, Debug)]
+pub struct Diverged {
+    /// The shard and the replica.
+    pub owner: Owner,
+    /// What is known.
+    pub record: pb::DivergedRecord,
+}
+
+impl Diverged {
+    /// What is wrong, for people.
+    pub fn reason(&self) -> String {
+        let pb::DivergedRecord { index, ours, theirs, .. } = &self.record;
+        let entry = |id: &Option<pb::LogId>| match id {
+            Some(id) => format!("{}-{}-{}", id.term, id.leader_replica_id, id.index),
+            None => "unknown".to_owned(),
+        };
+        format!(
+            "the shard has two histories: at index {index} replica {} has committed entry {}, replica {} \
+             has {}; all its replicas are stopped and nothing is deleted",
+            self.record.noticed_by_replica_id,
+            entry(ours),
+            self.record.differs_from_replica_id,
+            entry(theirs),
+        )
+    }
+}
+
+/// Stops replicas of a node for good. Clones do the same.
+#[derive(Clone)]
+pub struct Divergence {
+    storage: Storage,
+    peers: Peers,
+    registry: Registry,
+    stopping: CancellationToken,
+}
+
+impl Divergence {
+    /// For the replicas in `registry`; ends its reports once `stopping` is cancelled.
+    pub fn new(
+        storage: Storage,
+        peers: Peers,
+        registry: Registry,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { storage, peers, registry, stopping }
+    }
+
+    /// Looks whether a replica that is about to start was stopped for good. If so it is registered as
+    /// such, and the other members are told again.
+    ///
+    /// # Errors
+    ///
+    /// When the mark cannot be read.
+    pub fn resume(&self, owner: Owner) -> Result<bool, StorageError> {
+        let key = ReplicaKeys::new(owner.shard, owner.replica).diverged();
+        let Some(bytes) = self.storage.db().get_cf(self.storage.meta(), key)? else {
+            return Ok(false);
+        };
+        let record = decode("divergence mark", &bytes)?;
+        self.registry.set_diverged(Diverged { owner, record });
+        tokio::spawn(self.clone().report(owner));
+        Ok(true)
+    }
+
+    /// A replica found entries of `from` that contradict its own. Returns at once; the replica stops.
+    pub fn found(&self, group: &Group, from: ReplicaId, conflict: Conflict) {
+        let owner = group.owner;
+        let record = pb::DivergedRecord {
+            index: conflict.ours.index,
+            ours: Some(log_id_to_pb(&conflict.ours)),
+            theirs: Some(log_id_to_pb(&conflict.theirs)),
+            noticed_by_replica_id: owner.replica.0,
+            differs_from_replica_id: from.0,
+        };
+        let this = self.clone();
+        // The caller may go away, and the replica must stop all the same.
+        tokio::spawn(async move { this.stop(owner, record).await });
+    }
+
+    /// Stops a replica for good: durably, then for everybody who uses it. Returns when it has stopped.
+    pub async fn stop(&self, owner: Owner, record: pb::DivergedRecord) {
+        if self.registry.occupant(owner.shard) != Some(owner.replica)
+            || self.registry.diverged(owner.shard).is_some()
+        {
+            return;
+        }
+        if let Err(fault) = self.mark(owner, &record).await {
+            fatal::abort(&format!("stopping the replica of shard {}", owner.shard), &fault);
+        }
+        // Another task may have come first.
+        let running = self.registry.set_diverged(Diverged { owner, record });
+        let Some(running) = running else { return };
+        tokio::spawn(self.clone().report(owner));
+        running.group.stop().await;
+    }
+
+    async fn mark(&self, owner: Owner, record: &pb::DivergedRecord) -> Result<(), StorageError> {
+        let key = ReplicaKeys::new(owner.shard, owner.replica).diverged();
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.storage.meta(), key, record.encode_to_vec());
+        self.storage.write(batch)?;
+        self.storage.flusher().durable().await;
+        Ok(())
+    }
+
+    /// Tells the other members, again and again, and the log, until the node stops or has another
+    /// replica of the shard.
+    async fn report(self, owner: Owner) {
+        let stopping = self.stopping.clone();
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = self.repeat_report(owner) => {}
+        }
+    }
+
+    async fn repeat_report(&self, owner: Owner) {
+        let mut logged: Option<Instant> = None;
+        loop {
+            let diverged = self.registry.diverged(owner.shard);
+            let Some(diverged) = diverged.filter(|found| found.owner == owner) else { return };
+            if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+                logged = Some(Instant::now());
+                tracing::error!(shard = %owner.shard, "SHARD_DIVERGED: {}", diverged.reason());
+            }
+            let told = self.tell_all(owner, &diverged.record).await;
+            tokio::time::sleep(if told { QUIET_INTERVAL } else { REPORT_INTERVAL }).await;
+        }
+    }
+
+    /// Tells every other member once. Returns whether all have stopped.
+    async fn tell_all(&self, owner: Owner, record: &pb::DivergedRecord) -> bool {
+        let map = self.peers.map();
+        let members = map.shards.get(&owner.shard).into_iter().flatten();
+        let others: Vec<(ReplicaId, NodeId)> = members
+            .filter(|(id, member)| **id != owner.replica && !member.is_leaving())
+            .map(|(id, member)| (*id, member.node))
+            .collect();
+        let mut all = true;
+        for (replica, node) in others {
+            all &= self.tell(owner, replica, node, record).await.is_some();
+        }
+        all
+    }
+
+    async fn tell(
+        &self,
+        owner: Owner,
+        replica: ReplicaId,
+        node: NodeId,
+        record: &pb::DivergedRecord,
+    ) -> Option<()> {
+        let channel = self.peers.channel(node, Lane::Control)?;
+        let request = pb::ReportDivergenceRequest {
+            envelope: Some(pb::Envelope {
+                shard_id: owner.shard.get(),
+                to_replica_id: replica.0,
+                acknowledged_index: 0,
+            }),
+            from_replica_id: owner.replica.0,
+            record: Some(record.clone()),
+        };
+        let mut client = RaftServiceClient::new(channel);
+        let told = tokio::time::timeout(REPORT_TIMEOUT, client.report_divergence(request)).await;
+        told.ok()?.ok().map(|_| ())
+    }
+
+    /// Whether a report of a replica counts: the shard map lists it as a member.
+    pub fn is_member(&self, shard: ShardId, replica: ReplicaId) -> bool {
+        let map = self.peers.map();
+        let member = map.shards.get(&shard).and_then(|members| members.get(&replica));
+        member.is_some_and(|member| !member.is_leaving())
+    }
+}

@@ -1,0 +1,103 @@
+//! A node comes back with an older copy of its directory, and decides anew together with a node that was
+//! away what it has decided before with another one. No program can tell which of the two histories is to be
+//! kept: the shard stops, loudly, and both stay on disk.
+
+use std::time::{Duration, Instant};
+
+use coupon_proto::v1::coupon_service_client::CouponServiceClient;
+use tonic::Code;
+
+use crate::support::campaign::{create, issue, reason, request};
+use crate::support::cluster::Cluster;
+use crate::support::load::Load;
+use crate::support::process::run;
+use crate::support::status::Status;
+use crate::support::store::copy;
+use crate::support::wait::until;
+
+/// More than is ever asked for.
+const QUOTA: u32 = 1_000_000;
+
+/// How long a stopped shard may take to refuse a call: at once, on a busy machine.
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How many times the story is told, where another number is wanted than one.
+const RUNS: &str = "TWO_HISTORIES_RUNS";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_with_two_histories_stops() {
+    let runs = std::env::var(RUNS).ok().map_or(1, |runs| runs.parse().expect("a number"));
+    for run in 1..=runs {
+        tell().await;
+        eprintln!("{run} of {runs}");
+    }
+}
+
+async fn tell() {
+    let mut cluster = Cluster::start(&[]).await;
+    let shard = Cluster::shard_of("twice");
+    create(&cluster, "twice", QUOTA.into()).await;
+    let load = Load::start(&cluster, "twice", 4);
+    acknowledge(&load, 50).await;
+    cluster.whole().await;
+    let older = cluster.dir().join("older");
+    copy(cluster.data_of(1), &older);
+    cluster.kill(3);
+    acknowledge(&load, 300).await;
+    for node in [1, 2] {
+        cluster.stop(node).await;
+    }
+
+    cluster.wipe(1);
+    std::fs::rename(&older, cluster.data_of(1)).expect("bring the older copy back");
+    cluster.restart(1);
+    cluster.restart(3);
+    cluster.leader_of(shard).await;
+    acknowledge(&load, 50).await;
+    load.finish().await;
+
+    cluster.restart(2);
+    let stopped_everywhere = |status: &Status| {
+        status.shard(shard).replicas.iter().all(|replica| replica.state == "diverged")
+    };
+    cluster.status("the shard to stop", false, stopped_everywhere).await;
+    assert_stopped(&mut cluster, "at once").await;
+    let log = cluster.log_of(2);
+    assert!(log.contains("SHARD_DIVERGED"), "{log}");
+
+    // The mark is durable: no restart brings the shard back.
+    for node in 1..=3 {
+        assert!(cluster.stop(node).await, "node {node} did not stop in order");
+    }
+    (1..=3).for_each(|node| cluster.restart(node));
+    cluster.status("the shard to be stopped still", false, stopped_everywhere).await;
+    assert_stopped(&mut cluster, "after a restart").await;
+}
+
+/// Issues coupons until `coupons` more are acknowledged.
+async fn acknowledge(load: &Load, coupons: u32) {
+    load.grant(coupons as usize);
+    load.progress(coupons.into()).await;
+}
+
+async fn assert_stopped(cluster: &mut Cluster, when: &str) {
+    let nodes = cluster.addresses().join(",");
+    let status = run(&["status", "--node", &nodes]);
+    let said = String::from_utf8_lossy(&status.stderr).into_owned();
+    assert_eq!(status.status.code(), Some(1), "{when}: {said}");
+    assert!(said.contains("has two histories"), "{when}: {said}");
+    let mut client = CouponServiceClient::new(cluster.connect());
+    // A router that is still on its way to the shard says so.
+    let refused = until("the shard to refuse", async || {
+        let asked = Instant::now();
+        let status = issue(&mut client, request("twice", "latecomer")).await.expect_err("stopped");
+        (status.code() == Code::DataLoss).then(|| (status, asked.elapsed()))
+    });
+    let (status, took) = refused.await;
+    assert_eq!(reason(&status), "SHARD_DIVERGED", "{when}");
+    assert!(took < REFUSED_WITHIN, "{when}: refused after {took:?}");
+    for node in cluster.addresses() {
+        assert!(!run(&["health", &node]).status.success(), "{when}: {node} says it is healthy");
+    }
+    assert_eq!(cluster.ended_by_itself(), None, "{when}");
+}
