@@ -17,6 +17,7 @@ pub mod config;
 pub mod meta;
 pub mod node;
 pub mod raft;
+pub mod recovery;
 pub mod registration;
 pub mod server;
 pub mod service;

@@ -145,7 +145,21 @@ impl Storage {
     /// which it is marked. A torn last record is what a power cut leaves of a write that nobody was told
     /// of; it is dropped.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
-        if let Some(why) = lost::read(dir)? {
+        Self::open_checked(dir, true)
+    }
+
+    /// Opens the storage in `dir` whatever it lacks, for recovery by hand; it is marked as lost if it
+    /// lacks anything. No node may run on it.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be used, is in use by another process, or the database is damaged.
+    pub(crate) fn open_as_found(dir: &Path) -> Result<Self, StorageError> {
+        Self::open_checked(dir, false)
+    }
+
+    fn open_checked(dir: &Path, is_to_run: bool) -> Result<Self, StorageError> {
+        if is_to_run && let Some(why) = lost::read(dir)? {
             return Err(StorageError::Lost { dir: dir.to_owned(), why });
         }
         let snapshots = dir.join("snapshots");
@@ -153,6 +167,9 @@ impl Storage {
         let path = dir.join("db");
         let current = path.join("CURRENT");
         let is_new = !current.try_exists().map_err(StorageError::io(&current))?;
+        if is_new && !is_to_run {
+            return Err(StorageError::corrupt("store", "there is no database"));
+        }
         // Before the database, so that no crash leaves one without a floor.
         if is_new && Floor::open(dir).is_ok_and(|floor| floor.is_none()) {
             Floor::create(dir)?;
@@ -162,19 +179,26 @@ impl Storage {
             .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
         let db = match DB::open_cf_descriptors(&db_options(), &path, families) {
             Ok(db) => Arc::new(db),
-            Err(fault) if fault.kind() == ErrorKind::Corruption => {
+            Err(fault) if fault.kind() == ErrorKind::Corruption && is_to_run => {
                 return Err(lose(dir, &format!("its database is damaged: {fault}")));
             }
             Err(fault) => return Err(fault.into()),
         };
         // Only now, when RocksDB's lock says that nobody else uses the directory.
+        let short = |why: &str| match is_to_run {
+            true => Err(lose(dir, why)),
+            // A node that starts must find it marked, whoever has looked at it before.
+            false => lost::mark(dir, why),
+        };
         let floor = match Floor::open(dir) {
             Ok(Some(floor)) => floor,
             Ok(None) => {
-                return Err(lose(dir, "the file floor, which says what it must hold, is missing"));
+                short("the file floor, which says what it must hold, is missing")?;
+                Floor::create(dir)?
             }
             Err(StorageError::Corrupt { .. }) => {
-                return Err(lose(dir, "the file floor, which says what it must hold, is damaged"));
+                short("the file floor, which says what it must hold, is damaged")?;
+                Floor::create(dir)?
             }
             Err(fault) => return Err(fault),
         };
@@ -184,7 +208,7 @@ impl Storage {
                 "its database ends with write {found}, and writes up to {durable} were on disk: the end \
                  of the write-ahead log, or all of it, is gone"
             );
-            return Err(lose(dir, &why));
+            short(&why)?;
         }
         super::snapshot::sweep(&snapshots)?;
         let wal = Arc::new(Wal { db, floor: Mutex::new(floor), taking_in: Mutex::new(()) });

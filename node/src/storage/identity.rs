@@ -76,6 +76,58 @@ pub enum IdentityError {
     },
 }
 
+/// What the identity file of a directory says, for whoever does not start a node on it.
+#[derive(Clone, Debug)]
+pub struct Stamp(StoreIdentity);
+
+impl Stamp {
+    /// Reads the identity file in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it is damaged or of another layout.
+    pub fn read(dir: &Path) -> Result<Self, IdentityError> {
+        let path = dir.join("identity");
+        let record = unseal(&std::fs::read(&path).map_err(StorageError::io(&path))?)?;
+        if record.version != VERSION {
+            let dir = dir.to_owned();
+            return Err(IdentityError::OtherVersion { dir, found: record.version });
+        }
+        Ok(Self(record))
+    }
+
+    /// Whether the store belongs to a cluster.
+    pub fn is_member(&self) -> bool {
+        !self.0.cluster_id.is_empty()
+    }
+
+    /// The store's id.
+    pub fn store_id(&self) -> &str {
+        &self.0.store_id
+    }
+
+    /// The node.
+    ///
+    /// # Errors
+    ///
+    /// When it names none.
+    pub fn node(&self) -> Result<NodeId, StorageError> {
+        NodeId::new(self.0.node_id).map_err(|error| StorageError::corrupt("identity file", error))
+    }
+
+    /// Where the store is kept that is to be replaced by this one, which is still empty then; `None`
+    /// otherwise.
+    pub fn folder_of_replaced(&self, dir: &Path) -> Option<PathBuf> {
+        let waits = !self.is_member() && !self.0.replaces_store_id.is_empty();
+        waits.then(|| renewal::folder(dir, &self.0.replaces_store_id))
+    }
+
+    /// All that is kept.
+    pub(super) fn record(&self) -> &StoreIdentity {
+        &self.0
+    }
+}
+
 /// The identity file of a data directory.
 #[derive(Debug)]
 pub struct Identity {

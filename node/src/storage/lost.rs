@@ -32,6 +32,22 @@ pub fn mark(dir: &Path, why: &str) -> Result<(), StorageError> {
     sync_dir(dir)
 }
 
+/// Takes the mark back, durable on return: somebody has decided that what the store holds is what counts.
+///
+/// # Errors
+///
+/// When the file system fails.
+pub(crate) fn clear(dir: &Path) -> Result<(), StorageError> {
+    let path = dir.join(FILE);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => {
+            removed.map_err(StorageError::io(&path))?;
+            sync_dir(dir)
+        }
+    }
+}
+
 /// Why the store in `dir` is lost; `None` when it is not marked.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ pub mod keys;
 pub mod ledger;
 pub mod lost;
 pub mod records;
-mod renewal;
+pub(crate) mod renewal;
 pub mod restore;
 pub mod runs;
 pub mod snapshot;

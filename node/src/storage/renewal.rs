@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use coupon_proto::internal::StoreIdentity;
 
-use super::identity::{store, sync_dir};
+use super::identity::{IdentityError, Stamp, store, sync_dir};
 use super::{StorageError, lost};
 
 /// What a store consists of, besides its identity; the mark last.
@@ -22,6 +22,41 @@ const PARTS: [&str; 4] = ["db", "snapshots", "floor", lost::FILE];
 /// Where a store is kept that made way.
 pub(super) fn folder(dir: &Path, store_id: &str) -> PathBuf {
     dir.join(format!("lost-{store_id}"))
+}
+
+/// Brings a store back that had made way, since its history was chosen after all. The one that was to
+/// take its place has never been in a cluster; what there is of it is kept aside. May be repeated.
+///
+/// # Errors
+///
+/// When the file system fails.
+pub(crate) fn reinstate(dir: &Path, store_id: &str) -> Result<(), StorageError> {
+    let folder = folder(dir, store_id);
+    let fault = |error: IdentityError| StorageError::corrupt("identity file", error);
+    let fresh = Stamp::read(dir).map_err(fault)?;
+    if fresh.store_id() != store_id {
+        let old = Stamp::read(&folder).map_err(fault)?;
+        let old = StoreIdentity { successor_store_id: String::new(), ..old.record().clone() };
+        // First: with it and without a database, no node starts.
+        store(dir, &old)?;
+    }
+    let aside = folder.join("unused");
+    std::fs::create_dir_all(&aside).map_err(StorageError::io(&aside))?;
+    for part in PARTS.into_iter().filter(|part| folder.join(part).exists()) {
+        let (from, to) = (folder.join(part), dir.join(part));
+        if to.exists() {
+            let aside = aside.join(part);
+            std::fs::rename(&to, &aside).map_err(StorageError::io(&aside))?;
+        }
+        std::fs::rename(&from, &to).map_err(StorageError::io(&from))?;
+    }
+    sync_dir(&folder)?;
+    sync_dir(dir)
+}
+
+/// Whether [`reinstate`] was interrupted in `dir`.
+pub(crate) fn is_half_reinstated(dir: &Path, stamp: &Stamp) -> bool {
+    stamp.is_member() && folder(dir, stamp.store_id()).join(PARTS[0]).exists()
 }
 
 /// Lets a store that is marked as short make way, or completes that. Returns the identity of the

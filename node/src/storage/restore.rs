@@ -20,7 +20,7 @@ use coupon_cluster::{ShardId, StateDigest};
 use coupon_ledger::{CountersExhausted, ShardState};
 use coupon_proto::internal as pb;
 use prost::Message as _;
-use rocksdb::{IngestExternalFileOptions, SstFileWriter, WriteBatch};
+use rocksdb::{SstFileWriter, WriteBatch};
 
 use super::backup::inspect;
 use super::digest::{Digest, RunningDigest};
@@ -194,9 +194,7 @@ pub fn install(
     };
     let sst = storage.snapshot_dir().join(format!("{}restoring.sst", owner.file_prefix()));
     write_table(storage, owner.shard, &path, state, &applied, &sst)?;
-    let mut ingest = IngestExternalFileOptions::default();
-    ingest.set_move_files(true);
-    storage.db().ingest_external_file_cf_opts(storage.state(), &ingest, vec![&sst])?;
+    storage.take_in(&sst)?;
 
     let mut flip = WriteBatch::default();
     flip.put_cf(storage.meta(), replica.purged(), first.encode_to_vec());

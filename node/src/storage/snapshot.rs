@@ -299,6 +299,19 @@ pub fn clear_other_generations(
     Ok(())
 }
 
+/// How far the state of a replica has come; `None` when nothing was applied.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn applied(
+    storage: &Storage,
+    shard: ShardId,
+    replica: ReplicaId,
+) -> Result<Option<pb::AppliedRecord>, StorageError> {
+    Rows::of(storage, Owner { shard, replica })?.applied()
+}
+
 /// The digest of a replica's state: equal on all replicas of a shard at the same index.
 ///
 /// # Errors

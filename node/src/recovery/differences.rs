@@ -1,0 +1,44 @@
+//! What is lost by going on with one history instead of another.
+
+use coupon_cluster::CampaignId;
+use coupon_ledger::{Campaign, IssuedCoupon};
+
+use super::History;
+use crate::storage::StorageError;
+
+/// Something that one history holds and the other one does not.
+#[derive(Debug)]
+pub enum Lost<'a> {
+    /// A campaign, with all of its coupons, which follow.
+    Campaign(&'a Campaign),
+    /// A coupon. The other history has none under its sequence number, or another one.
+    Coupon(&'a CampaignId, &'a IssuedCoupon),
+}
+
+/// Tells `lost` everything that `given_up` holds and `kept` does not. Both are of one shard. Memory stays
+/// flat, whatever the number of coupons.
+///
+/// # Errors
+///
+/// When the disk fails, or `lost` does.
+pub fn differences<E: From<StorageError>>(
+    kept: &History<'_>,
+    given_up: &History<'_>,
+    mut lost: impl FnMut(Lost<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    for (id, campaign) in given_up.campaigns() {
+        let same = kept.campaigns().get(id).filter(|same| same.spec == campaign.spec);
+        if same.is_none() {
+            lost(Lost::Campaign(campaign))?;
+        }
+        // Sequence numbers begin at 1 and have no gaps, so that both stand side by side.
+        let mut others = same.map(|same| kept.coupons(same)).into_iter().flatten();
+        for coupon in given_up.coupons(campaign) {
+            let (coupon, other) = (coupon?, others.next().transpose()?);
+            if other.as_ref() != Some(&coupon) {
+                lost(Lost::Coupon(id, &coupon))?;
+            }
+        }
+    }
+    Ok(())
+}

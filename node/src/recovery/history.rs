@@ -1,0 +1,111 @@
+//! What a replica would hold if its history were gone on with: its state, and all of its log.
+
+use std::collections::BTreeMap;
+
+use coupon_cluster::{CampaignId, ShardId};
+use coupon_ledger::{Action, Campaign, Command, IssuedCoupon, Ledger, LogTime, Outcome};
+use coupon_proto::internal as pb;
+use coupon_proto::internal::log_entry::Payload;
+use prost::Message as _;
+
+use super::{Directory, RecoveryError, ReplicaFound};
+use crate::storage::keys::{ReplicaKeys, StateKeys};
+use crate::storage::ledger::{LedgerBatch, running_digest};
+use crate::storage::view::LedgerView;
+use crate::storage::{StorageError, records, snapshot};
+
+/// The history of a replica of a data shard. What is in its log and not applied yet is applied here,
+/// without being written.
+pub struct History<'a> {
+    shard: ShardId,
+    view: LedgerView<'a>,
+    campaigns: BTreeMap<CampaignId, Campaign>,
+    unapplied: BTreeMap<CampaignId, Vec<IssuedCoupon>>,
+}
+
+impl<'a> History<'a> {
+    /// Reads the history of a replica.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails, or the log cannot be applied.
+    pub fn read(directory: &'a Directory, found: &ReplicaFound) -> Result<Self, RecoveryError> {
+        let (storage, shard) = (directory.storage(), found.shard);
+        let view = LedgerView::new(storage, shard, found.replica)?;
+        let mut campaigns = BTreeMap::new();
+        for campaign in view.campaigns_after("") {
+            let campaign = campaign?;
+            campaigns.insert(campaign.spec.id.clone(), campaign);
+        }
+        let mut history = Self { shard, view, campaigns, unapplied: BTreeMap::new() };
+        let replica_keys = ReplicaKeys::new(shard, found.replica);
+        let keys = StateKeys::new(shard, snapshot::generation(storage, &replica_keys)?);
+        let mut rows = LedgerBatch::new(storage, keys, running_digest(storage, &keys)?);
+        let mut ledger = Ledger::open(shard, &mut rows)?;
+        for entry in directory.log_after(replica_keys, found.applied_index) {
+            if let Some(Payload::Normal(bytes)) = entry?.payload {
+                history.apply(&mut ledger, &mut rows, &bytes)?;
+            }
+        }
+        Ok(history)
+    }
+
+    fn apply(
+        &mut self,
+        ledger: &mut Ledger,
+        rows: &mut LedgerBatch<'_>,
+        bytes: &[u8],
+    ) -> Result<(), RecoveryError> {
+        let shard = self.shard;
+        let unreadable = |why: String| RecoveryError::Unreadable { shard, why };
+        let entry =
+            pb::CommandEntry::decode(bytes).map_err(|error| unreadable(error.to_string()))?;
+        let commands = entry.commands.into_iter().map(records::command_from_pb);
+        let commands = commands.collect::<Result<Vec<_>, _>>();
+        let commands = commands.map_err(|error| unreadable(error.to_string()))?;
+        let issued_from = |command: &Command| match &command.action {
+            Action::Issue(issue) => Some(issue.campaign.clone()),
+            Action::CreateCampaign(_) | Action::AdoptRing { .. } | Action::SkipCounters => None,
+        };
+        let ids: Vec<Option<CampaignId>> = commands.iter().map(issued_from).collect();
+        let outcomes = ledger.apply(rows, LogTime(entry.log_time_micros), commands)?;
+        for (id, outcome) in ids.into_iter().zip(outcomes) {
+            match (outcome, id) {
+                (Outcome::CampaignCreated { campaign, replayed: false }, _) => {
+                    self.campaigns.insert(campaign.spec.id.clone(), campaign);
+                }
+                (Outcome::CouponIssued { issued, replayed: false }, Some(id)) => {
+                    self.unapplied.entry(id).or_default().push(issued);
+                }
+                (
+                    Outcome::CampaignCreated { .. }
+                    | Outcome::CouponIssued { .. }
+                    | Outcome::RingAdopted { .. }
+                    | Outcome::CountersSkipped
+                    | Outcome::Refused(_),
+                    _,
+                ) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// Its campaigns, by id.
+    pub fn campaigns(&self) -> &BTreeMap<CampaignId, Campaign> {
+        &self.campaigns
+    }
+
+    /// The coupons of one of its campaigns, by sequence number from 1.
+    pub fn coupons(
+        &'a self,
+        campaign: &'a Campaign,
+    ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + 'a {
+        let unapplied = self.unapplied.get(&campaign.spec.id).into_iter().flatten();
+        self.view.coupons_after(campaign, 0).chain(unapplied.cloned().map(Ok))
+    }
+}

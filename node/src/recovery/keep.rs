@@ -1,0 +1,146 @@
+//! Carrying out a choice.
+//!
+//! The history kept becomes one that its replica can go on with: where too few of a shard's voters are
+//! left, those that were given up are struck off in a last entry of its log, and the replica leads as soon
+//! as it starts. All of its log counts, also what was not known to be committed: whoever waited for it may
+//! have been answered. Code counters that another history could have used are left out, by a command in
+//! the log as well, so that all replicas that come later do the same.
+//!
+//! A store that is given up is marked as short. When its node starts, it is kept aside, and a fresh one
+//! asks to take its place, fed by the history that was kept.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use coupon_cluster::{NodeId, ShardId};
+use coupon_proto::internal as pb;
+use coupon_proto::internal::command::Command as Kind;
+use coupon_proto::internal::log_entry::Payload;
+use prost::Message as _;
+use rocksdb::WriteBatch;
+
+use super::{Directory, RecoveryError, ReplicaFound};
+use crate::storage::floor::Floor;
+use crate::storage::identity::Stamp;
+use crate::storage::keys::ReplicaKeys;
+use crate::storage::{lost, renewal, snapshot};
+
+/// What was done to a replica that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It goes on with the voters that are left.
+    WithTheOthers,
+    /// It goes on with so many voters, and the others are struck off.
+    WithVoters(usize),
+}
+
+/// Lets a node go on with what its directory holds, without the nodes that were given up. Returns what was
+/// done to each of its replicas; durable on return. May be repeated.
+///
+/// # Errors
+///
+/// When one of its replicas is no voter, or the disk fails. What was done to other replicas stays, and
+/// does no harm.
+pub fn keep(
+    dir: &Path,
+    given_up: &BTreeSet<NodeId>,
+) -> Result<Vec<(ShardId, Kept)>, RecoveryError> {
+    let stamp = Stamp::read(dir)?;
+    if renewal::is_half_reinstated(dir, &stamp) {
+        renewal::reinstate(dir, stamp.store_id())?;
+    }
+    let directory = Directory::open(dir)?;
+    let mut done = Vec::new();
+    for found in directory.replicas()? {
+        let kept = strike_off(&directory, &found, given_up)?;
+        done.push((found.shard, kept));
+    }
+    let (path, store_id) = (directory.path.clone(), directory.store_id.clone());
+    directory.close()?;
+    // Last, so that a store that is marked does not run before all of its replicas can.
+    Floor::create(&path)?;
+    lost::clear(&path)?;
+    if path != dir {
+        renewal::reinstate(dir, &store_id)?;
+    }
+    Ok(done)
+}
+
+/// Marks the store in a directory as short, so that a fresh one takes its place when its node starts.
+/// Durable on return. One that has made way already stays aside.
+///
+/// # Errors
+///
+/// When the directory is none of a node, or cannot be written.
+pub fn give_up(dir: &Path) -> Result<(), RecoveryError> {
+    let stamp = Stamp::read(dir)?;
+    if stamp.is_member() {
+        lost::mark(dir, "it was given up for the history that another node holds")?;
+    }
+    Ok(())
+}
+
+/// Takes the voters that were given up out of a shard, if too few others are left or it has two histories.
+fn strike_off(
+    directory: &Directory,
+    found: &ReplicaFound,
+    given_up: &BTreeSet<NodeId>,
+) -> Result<Kept, RecoveryError> {
+    let (storage, keys) = (directory.storage(), ReplicaKeys::new(found.shard, found.replica));
+    let not_a_voter = RecoveryError::NotAVoter { node: directory.node, shard: found.shard };
+    let applied = snapshot::applied(storage, found.shard, found.replica)?.unwrap_or_default();
+    let mut membership = applied.membership.and_then(|stored| stored.membership);
+    for entry in directory.log_after(keys, 0) {
+        if let Some(Payload::Membership(newer)) = entry?.payload {
+            membership = Some(newer);
+        }
+    }
+    let Some(mut membership) = membership else { return Err(not_a_voter) };
+    let is_given_up = |replica: &u64| {
+        let member = membership.members.iter().find(|member| member.replica_id == *replica);
+        let node = member.and_then(|member| NodeId::new(member.node_id).ok());
+        node.is_none_or(|node| given_up.contains(&node))
+    };
+    let voters: BTreeSet<u64> =
+        membership.configs.iter().flat_map(|config| &config.replica_ids).copied().collect();
+    let left: BTreeSet<u64> = voters.iter().copied().filter(|id| !is_given_up(id)).collect();
+    let has_quorum = membership.configs.iter().all(|config| {
+        let left = config.replica_ids.iter().filter(|id| !is_given_up(id)).count();
+        left * 2 > config.replica_ids.len()
+    });
+    let was_stopped = found.diverged_index.is_some() || directory.lost.is_some();
+    if has_quorum && !was_stopped {
+        return Ok(Kept::WithTheOthers);
+    }
+    if !left.contains(&found.replica.0) {
+        return Err(not_a_voter);
+    }
+    let struck: BTreeSet<u64> = voters.difference(&left).copied().collect();
+    membership.members.retain(|member| !struck.contains(&member.replica_id));
+    membership.configs = vec![pb::VoterSet { replica_ids: left.iter().copied().collect() }];
+
+    let last = directory.last_log_id(&keys)?.unwrap_or_default();
+    let term = found.term.max(last.term) + 1;
+    let entry = |index: u64, payload| pb::LogEntry {
+        log_id: Some(pb::LogId { term, leader_replica_id: found.replica.0, index }),
+        payload: Some(payload),
+    };
+    let mut entries = vec![entry(last.index + 1, Payload::Membership(membership))];
+    if found.shard != ShardId::META {
+        let skip = Kind::SkipCounters(pb::SkipCountersCommand {});
+        let command = pb::Command { command: Some(skip), ..pb::Command::default() };
+        let command = pb::CommandEntry { commands: vec![command], ..pb::CommandEntry::default() };
+        let payload = Payload::Normal(command.encode_to_vec().into());
+        entries.push(entry(last.index + 2, payload));
+    }
+    let mut batch = WriteBatch::default();
+    for entry in &entries {
+        let index = entry.log_id.as_ref().map_or(0, |id| id.index);
+        batch.put_cf(storage.log(), keys.entry(index), entry.encode_to_vec());
+    }
+    let vote = pb::Vote { term, replica_id: found.replica.0, committed: false };
+    batch.put_cf(storage.meta(), keys.vote(), vote.encode_to_vec());
+    batch.delete_cf(storage.meta(), keys.diverged());
+    storage.write_synced(batch)?;
+    Ok(Kept::WithVoters(left.len()))
+}
