@@ -21,6 +21,7 @@ mod logging;
 mod mutants;
 mod node;
 mod output;
+mod recover;
 mod restore;
 mod router;
 mod runtime;
@@ -63,6 +64,7 @@ enum Command {
     Issue(issue::IssueArgs),
     Loadtest(Box<loadtest::LoadtestArgs>),
     Check(check::CheckArgs),
+    Recover(recover::RecoverArgs),
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Health(health::HealthArgs),
@@ -83,6 +85,7 @@ impl Command {
             | Self::Issue(_)
             | Self::Loadtest(_)
             | Self::Check(_)
+            | Self::Recover(_)
             | Self::Config(_)
             | Self::Health(_)
             | Self::Version => logging::Level::Warn,
@@ -102,6 +105,7 @@ impl Command {
             Self::Issue(args) => issue::run(args),
             Self::Loadtest(args) => loadtest::run(&args),
             Self::Check(args) => check::run(&args),
+            Self::Recover(args) => recover::run(&args),
             Self::Config(command) => config::run(&command),
             Self::Health(args) => health::run(&args),
             Self::Version => output::line(concat!("coupon ", env!("CARGO_PKG_VERSION"))),

@@ -154,6 +154,9 @@ pub(crate) async fn map_of(address: &str) -> anyhow::Result<ShardMap> {
     };
     let first = timeout(MAP_TIMEOUT, first).await;
     let first = first.with_context(|| format!("the node at {address} does not answer"))?;
+    if first.as_ref().is_err_and(|status| Mismatch::of(status).is_some()) {
+        bail!("the node at {address} is not registered with its cluster yet: its log says why");
+    }
     let map = first.map_err(CallError::from)?.and_then(|message| message.map);
     map.with_context(|| format!("the node at {address} sent no shard map"))
 }

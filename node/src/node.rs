@@ -56,7 +56,7 @@ pub enum Refused {
     Removed,
     /// The store is short of what it acknowledged, and is marked so. Started again, the node has a fresh
     /// one take its place.
-    #[error("this node's data directory is short of what it acknowledged: {0}")]
+    #[error("this node's store has lost what it acknowledged: {0}")]
     Lost(String),
     /// The cluster that took it in is not the directory's.
     #[error(transparent)]
@@ -114,7 +114,8 @@ impl Node {
         let mut identity = Identity::open(&config.data_dir, config.node_id)?;
         let storage = match Storage::open(&config.data_dir) {
             // It was marked just now, and makes way for a fresh one.
-            Err(StorageError::Lost { .. }) => {
+            Err(lost @ StorageError::Lost { .. }) => {
+                tracing::error!(%lost, "the store never runs again");
                 identity = Identity::open(&config.data_dir, config.node_id)?;
                 Storage::open(&config.data_dir)?
             }
@@ -157,11 +158,14 @@ impl Node {
     /// Who this node is.
     pub fn identify(&self) -> pb::IdentifyResponse {
         let identity = self.identity.lock();
+        // One that is to take a lost store's place is that cluster's, and must not be in another one.
+        let replaced = || identity.replaces().map(|(_, cluster_id)| cluster_id);
+        let cluster_id = identity.cluster_id().or_else(replaced);
         pb::IdentifyResponse {
             node_id: self.config.node_id.get(),
             address: self.address.clone(),
             store_id: identity.store_id().to_owned(),
-            cluster_id: identity.cluster_id().unwrap_or_default().to_owned(),
+            cluster_id: cluster_id.unwrap_or_default().to_owned(),
             clock_micros: self.clock.now_micros(),
             start_id: identity.start_id().to_owned(),
         }
@@ -235,13 +239,10 @@ impl Node {
     pub(crate) fn registration(&self) -> pb::RegisterNodeRequest {
         let me = self.identify();
         let identity = self.identity.lock();
-        let replaced = identity.replaces().filter(|_| me.cluster_id.is_empty());
-        let (replaces_store_id, cluster_id) = match replaced {
-            Some((store_id, cluster_id)) => (store_id.to_owned(), cluster_id.to_owned()),
-            None => (String::new(), me.cluster_id),
-        };
+        let replaced = identity.replaces().filter(|_| identity.cluster_id().is_none());
+        let replaces_store_id = replaced.map_or("", |(store_id, _)| store_id).to_owned();
         pb::RegisterNodeRequest {
-            cluster_id,
+            cluster_id: me.cluster_id,
             node: Some(pb::NodeInfo {
                 node_id: me.node_id,
                 address: me.address,

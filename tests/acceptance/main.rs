@@ -10,6 +10,7 @@ mod loadtest;
 mod lost_tail;
 mod quick_restart;
 mod quorum;
+mod recovery;
 mod registration;
 mod restart;
 mod stale_leader;

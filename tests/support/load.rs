@@ -193,6 +193,14 @@ impl Failure {
 }
 
 impl Answers {
+    /// These and later ones.
+    pub(crate) fn and(mut self, later: Self) -> Self {
+        self.operations.extend(later.operations);
+        self.acknowledged.extend(later.acknowledged);
+        self.failures.extend(later.failures);
+        self
+    }
+
     /// Adds what was recorded to a campaign that was read back.
     pub(crate) fn with(&self, read_back: Campaign) -> History {
         // Every request was repeated until it was answered.

@@ -1,0 +1,274 @@
+//! `coupon recover`: choosing by hand, offline, which history a cluster goes on with.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use coupon_cluster::{CodeCipher, KeyId, NodeId, ShardId, ShardMap};
+use coupon_node::recovery::{self, Directory, History, Kept, Lost, ReplicaFound, differences};
+
+use serde::Serialize;
+
+use crate::failure::UsageError;
+use crate::output;
+
+/// Says what the data directories of stopped nodes hold and what going on with one of them loses; with
+/// --keep it does so.
+///
+/// For a cluster that cannot go on by itself: a shard is stopped as SHARD_DIVERGED, or too many stores are
+/// short of what they acknowledged, or gone for good. Stop all nodes first. Without --keep nothing is
+/// changed. With it the node of that directory goes on with what it holds, alone where the others were
+/// given up; start it first, then the others: fresh stores take the place of theirs and are fed by it.
+/// Nothing is deleted: what is given up stays beside them in folders named lost-*.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coupon recover --data /data/1 --data /data/2 --data /data/3 --report lost.jsonl
+  coupon recover --data /data/1 --data /data/2 --data /data/3 --report lost.jsonl --keep /data/2
+  coupon recover --data /data/1 --gone 2,3 --report lost.jsonl --keep /data/1")]
+pub(crate) struct RecoverArgs {
+    /// The data directory of a stopped node; once for each that there is
+    #[arg(long, value_name = "DIR", required = true)]
+    data: Vec<PathBuf>,
+    /// Nodes whose data directories are gone for good
+    #[arg(long, value_name = "NODE_ID", value_delimiter = ',')]
+    gone: Vec<u64>,
+    /// Where to write which coupons each choice loses, one JSON object a line. It holds codes and
+    /// recipients
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Go on with what this one of the directories holds; the others are given up
+    #[arg(long, value_name = "DIR", requires = "report")]
+    keep: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
+    if let Some(keep) = args.keep.as_ref().filter(|keep| !args.data.contains(keep)) {
+        let why = format!("--keep {} is none of the directories of --data", keep.display());
+        return Err(UsageError(why).into());
+    }
+    let mut given_up = args.gone.iter().map(|id| NodeId::new(*id)).collect::<Result<Vec<_>, _>>();
+    let given_up = given_up.as_mut().map_err(|error| UsageError(format!("--gone: {error}")))?;
+    let directories = open_all(&args.data)?;
+    output::line(table(&directories)?)?;
+    let mut report = args.report.as_deref().map(Report::create).transpose()?;
+    for kept in &directories {
+        let losses = losses(kept, &directories, report.as_mut())?;
+        output::line(format!("\nkeeping {} (node {}) {losses}", kept.name, kept.open.node))?;
+    }
+    if let Some(report) = report {
+        report.finish()?;
+    }
+    let Some(keep) = &args.keep else { return Ok(()) };
+    for directory in directories {
+        if directory.name != keep.display().to_string() {
+            given_up.push(directory.open.node);
+        }
+        directory.open.close()?;
+    }
+    let given_up: BTreeSet<NodeId> = given_up.iter().copied().collect();
+    carry_out(keep, &args.data, &given_up)
+}
+
+/// A directory and what it is called.
+struct Named {
+    name: String,
+    open: Directory,
+    replicas: Vec<ReplicaFound>,
+}
+
+fn open_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Named>> {
+    let mut all: Vec<Named> = Vec::new();
+    for path in paths {
+        let name = path.display().to_string();
+        let open = Directory::open(path).with_context(|| name.clone())?;
+        let replicas = open.replicas().with_context(|| name.clone())?;
+        if let Some(other) = all.first()
+            && other.open.map.cluster_id != open.map.cluster_id
+        {
+            bail!("{} and {name} belong to different clusters", other.name);
+        }
+        if let Some(twin) = all.iter().find(|other| other.open.node == open.node) {
+            bail!("{} and {name} are both of node {}", twin.name, open.node);
+        }
+        all.push(Named { name, open, replicas });
+    }
+    Ok(all)
+}
+
+fn table(directories: &[Named]) -> anyhow::Result<String> {
+    let header = ["DIRECTORY", "NODE", "SHARD", "STATE", "TERM", "LAST", "APPLIED"];
+    let mut table = output::table(&header);
+    for Named { name, open, replicas } in directories {
+        for found in replicas {
+            let state = match (found.diverged_index, &open.lost) {
+                (Some(index), _) => format!("diverged at {index}"),
+                (None, Some(_)) => "short".to_owned(),
+                (None, None) => "-".to_owned(),
+            };
+            let shard = match found.shard {
+                ShardId::META => "meta".to_owned(),
+                shard => shard.to_string(),
+            };
+            table.add_row([
+                name.clone(),
+                open.node.to_string(),
+                shard,
+                state,
+                found.term.to_string(),
+                found.last_log_index.to_string(),
+                found.applied_index.to_string(),
+            ]);
+        }
+    }
+    let mut text = table.to_string();
+    for Named { name, open, .. } in directories {
+        if let Some(why) = &open.lost {
+            text.push_str(&format!("\n\n{name} is short of what it acknowledged: {why}"));
+        }
+    }
+    Ok(text)
+}
+
+/// What keeping a directory loses of what the others hold, in a sentence.
+fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyhow::Result<String> {
+    let (mut coupons, mut campaigns) = (0_u64, 0_u64);
+    let mut not_kept = BTreeSet::new();
+    for found in kept.replicas.iter().filter(|found| found.shard != ShardId::META) {
+        let ours = History::read(&kept.open, found).with_context(|| kept.name.clone())?;
+        for other in all.iter().filter(|other| other.open.node != kept.open.node) {
+            let Some(theirs) = other.replicas.iter().find(|theirs| theirs.shard == found.shard)
+            else {
+                continue;
+            };
+            let theirs = History::read(&other.open, theirs).with_context(|| other.name.clone())?;
+            differences(&ours, &theirs, |lost| {
+                match lost {
+                    Lost::Campaign(_) => campaigns += 1,
+                    Lost::Coupon(..) => coupons += 1,
+                }
+                match report.as_deref_mut() {
+                    Some(report) => report.add(kept, other, found.shard, &lost),
+                    None => Ok(()),
+                }
+            })?;
+        }
+    }
+    for other in all {
+        let shards = other.replicas.iter().map(|found| found.shard);
+        not_kept.extend(shards.filter(|shard| kept.replicas.iter().all(|own| own.shard != *shard)));
+    }
+    let mut text =
+        format!("loses {coupons} coupons and {campaigns} campaigns that another directory holds");
+    if !not_kept.is_empty() {
+        let shards: Vec<String> = not_kept.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("; it has no replica of shard {}", shards.join(", ")));
+    }
+    Ok(text)
+}
+
+fn carry_out(keep: &Path, all: &[PathBuf], given_up: &BTreeSet<NodeId>) -> anyhow::Result<()> {
+    let done = recovery::keep(keep, given_up).with_context(|| keep.display().to_string())?;
+    for path in all.iter().filter(|path| *path != keep) {
+        recovery::give_up(path).with_context(|| path.display().to_string())?;
+    }
+    let alone: Vec<String> = done
+        .iter()
+        .filter(|(_, kept)| matches!(kept, Kept::WithVoters(_)))
+        .map(|(shard, _)| shard.to_string())
+        .collect();
+    output::line(format!(
+        "\n{} is kept. Voters that were given up are struck off shards {}. Start its node first, then the \
+         others.",
+        keep.display(),
+        if alone.is_empty() { "none".to_owned() } else { alone.join(", ") },
+    ))
+}
+
+/// The file that says which coupons each choice loses.
+struct Report {
+    path: PathBuf,
+    file: BufWriter<std::fs::File>,
+}
+
+/// One line of the report.
+#[derive(Serialize)]
+struct Line<'a> {
+    keeping: &'a str,
+    loses_from: &'a str,
+    shard_id: u32,
+    campaign_id: &'a str,
+    /// 0: the campaign itself.
+    sequence: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipient: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issue_time: Option<String>,
+}
+
+impl Report {
+    fn create(path: &Path) -> anyhow::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(path);
+        let file = file.with_context(|| path.display().to_string())?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
+    }
+
+    fn add(
+        &mut self,
+        kept: &Named,
+        other: &Named,
+        shard: ShardId,
+        lost: &Lost<'_>,
+    ) -> anyhow::Result<()> {
+        let line = Line {
+            keeping: &kept.name,
+            loses_from: &other.name,
+            shard_id: shard.get(),
+            campaign_id: "",
+            sequence: 0,
+            code: None,
+            recipient: None,
+            request_id: None,
+            issue_time: None,
+        };
+        let line = match lost {
+            Lost::Campaign(campaign) => Line { campaign_id: campaign.spec.id.as_str(), ..line },
+            Lost::Coupon(campaign, issued) => {
+                let coupon = &issued.coupon;
+                let at = UNIX_EPOCH + Duration::from_micros(coupon.issued_at.0);
+                Line {
+                    campaign_id: campaign.as_str(),
+                    sequence: issued.sequence,
+                    code: code(&other.open.map, issued.code_key, issued.code_shard, coupon.counter),
+                    recipient: Some(&coupon.recipient),
+                    request_id: Some(coupon.request_id.to_string()),
+                    issue_time: Some(humantime::format_rfc3339_micros(at).to_string()),
+                    ..line
+                }
+            }
+        };
+        serde_json::to_writer(&mut self.file, &line)?;
+        self.file.write_all(b"\n").with_context(|| self.path.display().to_string())
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        written.with_context(|| self.path.display().to_string())
+    }
+}
+
+/// The code that people hold; `None` where the map does not have its key.
+fn code(map: &ShardMap, key: KeyId, shard: ShardId, counter: u64) -> Option<String> {
+    let cipher = CodeCipher::new(map.code_keys.get(&key)?);
+    cipher.encode(shard, counter).ok().map(|code| code.to_string())
+}
