@@ -1,6 +1,6 @@
 //! Three nodes and a router, each a process of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use coupon_cluster::{CampaignId, Epoch, NodeId, Ring, ShardId};
 use coupon_transport::{Addressed, AddressedChannel, Addressee};
@@ -27,7 +27,7 @@ pub(crate) struct Cluster {
     nodes: Vec<Node>,
     /// The router's address.
     pub(crate) router: String,
-    _router: Process,
+    router_process: Process,
     // Dropped last, when nobody writes to it any more.
     dir: TempDir,
 }
@@ -84,17 +84,31 @@ impl Cluster {
             nodes.push(node);
         }
         let shards = SHARDS.to_string();
-        let init = run(&["cluster", "init", "--nodes", &join, "--shards", &shards]);
-        assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
-        let args = ["router", "--listen", "127.0.0.1:0", "--nodes", &join];
-        let mut router = Process::start(coupon(&args), &dir.path().join("router.log"));
-        let cluster = Self { nodes, router: router.address(), _router: router, dir };
+        init(&join, &shards);
+        let (router, router_process) = start_router(&join, &dir.path().join("router.log"));
+        let cluster = Self { nodes, router, router_process, dir };
         cluster.whole().await;
         cluster
     }
 
+    /// Forms a cluster of the same nodes anew, which have lost their data and run.
+    pub(crate) async fn init_again(&self) {
+        init(&self.addresses().join(","), &SHARDS.to_string());
+        self.whole().await;
+    }
+
+    /// Starts another router. Returns where it listens as well.
+    pub(crate) fn another_router(&self) -> (String, Process) {
+        start_router(&self.addresses().join(","), &self.dir.path().join("another-router.log"))
+    }
+
+    /// The router's process.
+    pub(crate) fn router_process(&mut self) -> &mut Process {
+        &mut self.router_process
+    }
+
     /// Where files of the test may be kept.
-    pub(crate) fn dir(&self) -> &std::path::Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
@@ -174,7 +188,7 @@ impl Cluster {
     }
 
     /// A node's data directory.
-    pub(crate) fn data_of(&self, node_id: u64) -> &std::path::Path {
+    pub(crate) fn data_of(&self, node_id: u64) -> &Path {
         &self.node(node_id).data
     }
 
@@ -227,7 +241,19 @@ impl Cluster {
     }
 }
 
-fn connect(address: &str) -> Channel {
+fn init(nodes: &str, shards: &str) {
+    let init = run(&["cluster", "init", "--nodes", nodes, "--shards", shards]);
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+}
+
+fn start_router(nodes: &str, log: &Path) -> (String, Process) {
+    let args = ["router", "--listen", "127.0.0.1:0", "--nodes", nodes];
+    let mut router = Process::start(coupon(&args), log);
+    (router.address(), router)
+}
+
+/// A connection to an address, a new one.
+pub(crate) fn connect(address: &str) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     endpoint.tcp_nodelay(true).connect_lazy()
 }

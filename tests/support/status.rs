@@ -19,6 +19,7 @@ pub(crate) struct Node {
     pub(crate) node_id: u64,
     pub(crate) store_id: String,
     pub(crate) reachable: bool,
+    pub(crate) state: String,
     pub(crate) clock_trusted: Option<bool>,
 }
 
