@@ -43,7 +43,7 @@ impl Default for Question {
 }
 
 /// A cluster at one moment, more or less: the nodes answer at the same time, not at the same instant.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Survey {
     /// The shard map.
     pub(crate) map: ShardMap,
@@ -52,7 +52,7 @@ pub(crate) struct Survey {
 }
 
 /// What a node answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NodeAnswer {
     /// The node.
     pub(crate) info: NodeInfo,
@@ -169,6 +169,22 @@ impl Survey {
             NodeAnswer { info: info.clone(), answer }
         }));
         Self { nodes: nodes.await, map }
+    }
+
+    /// The newest map of its cluster. Where another store answers than the map says, the node was replaced
+    /// since, and the nodes are asked for a newer one.
+    pub(crate) async fn newest_map(&self) -> ShardMap {
+        let exchanged = |node: &NodeAnswer| matches!(node.answer, Err(NoAnswer::Exchanged(_)));
+        let mut newest = self.map.clone();
+        if self.nodes.iter().any(exchanged) {
+            let maps = join_all(self.nodes.iter().map(|node| map_of(&node.info.address))).await;
+            for map in maps.into_iter().flatten() {
+                if map.cluster_id == newest.cluster_id && map.version > newest.version {
+                    newest = map;
+                }
+            }
+        }
+        newest
     }
 
     /// The shards that own campaigns, and the meta shard.

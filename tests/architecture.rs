@@ -1,8 +1,9 @@
 //! The architecture, as rules that fail a build.
 //!
-//! Imports run one way: cluster ← transport and ledger ← node; proto, transport ← node, router and loadtest; checker ← loadtest; the program and chaos on top. What is
-//! decided lives in pure crates, and their lists of dependencies prove that they are pure. Each rule
-//! is one test; its message says what to do about a violation.
+//! Imports run one way: cluster ← transport and ledger ← node; proto, transport ← node and router;
+//! proto and checker ← loadtest; the program and chaos on top. What is decided lives in pure crates, and
+//! their lists of dependencies prove that they are pure. Each rule is one test; its message says what to
+//! do about a violation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

@@ -285,7 +285,9 @@ impl Node {
     }
 
     fn stamp(&self, cluster_id: &str) -> Result<(), IdentityError> {
-        self.identity.lock().join(cluster_id)?;
+        let mut identity = self.identity.lock();
+        identity.join(cluster_id)?;
+        // Under the lock: whoever has heard that this node is a member may call it as one.
         self.answerer.join(cluster_id).map_err(malformed)
     }
 

@@ -204,6 +204,7 @@ fn is_silent(silent: Option<(NodeId, Instant)>, node: NodeId, now: Instant) -> b
 
 #[cfg(test)]
 mod tests {
+    use coupon_transport::Reason;
     use tonic_types::ErrorDetails;
 
     use super::*;
@@ -270,6 +271,7 @@ mod tests {
             io(io::ErrorKind::TimedOut),
             io(io::ErrorKind::HostUnreachable),
             Status::deadline_exceeded("no hello"),
+            Mismatch { reason: Reason::WrongStore, answerer: None }.into(),
         ] {
             assert_eq!(turns_after(&silence), [B, C, B], "{silence:?}");
         }

@@ -27,6 +27,7 @@ mod connection;
 mod convert;
 mod directory;
 mod error;
+mod follower;
 mod leader;
 mod malformed;
 mod page;

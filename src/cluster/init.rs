@@ -47,17 +47,18 @@ pub(crate) async fn form(formation: &Formation, tell: impl Fn(&str)) -> anyhow::
         replication_factor: formation.replication,
     };
     let answer = client.init_cluster(request).await.map_err(CallError::from)?.into_inner();
-    let map = answer.map.context("the node sent no shard map")?;
+    let mut map = answer.map.context("the node sent no shard map")?;
     if answer.existed {
         formation.check_existing(&map)?;
     }
 
     tell("waiting for a leader of every shard");
     loop {
-        let survey = Survey::take(map.clone(), Question::default()).await;
+        let survey = Survey::take(map, Question::default()).await;
         if survey.leaderless().is_empty() {
             return Ok(Formed { existed: answer.existed, survey });
         }
+        map = survey.newest_map().await;
         tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }

@@ -188,8 +188,9 @@ impl Demo {
     async fn settle(&mut self) -> anyhow::Result<()> {
         while !self.survey.is_settled() {
             tokio::time::sleep(LOOK_INTERVAL).await;
-            let map = self.survey.map.clone();
-            let look = async { Ok(Survey::take(map, Question::default()).await) };
+            let before = self.survey.clone();
+            let look =
+                async { Ok(Survey::take(before.newest_map().await, Question::default()).await) };
             self.survey = while_all_run(self.members(), look).await?;
         }
         Ok(())

@@ -15,7 +15,8 @@ const PREFIX: &str = "COUPON_ROUTER_";
 /// Runs a router: what clients call.
 ///
 /// Routers keep nothing; any number of them serve the same cluster. SIGTERM stops a router after it
-/// has answered the requests under way. Every flag can stand in a TOML file (`requests_max = 1000`)
+/// has answered the requests under way. It exits with 3 when other clusters have most of its nodes'
+/// addresses and no node of its own answers: starting it again changes nothing. Every flag can stand in a TOML file (`requests_max = 1000`)
 /// or in the environment (COUPON_ROUTER_REQUESTS_MAX) as well; flags go before the environment, and
 /// that before the file.
 #[derive(Debug, Default, clap::Args, Serialize)]

@@ -8,6 +8,7 @@ mod demo;
 mod failover;
 mod loadtest;
 mod lost_tail;
+mod other_cluster;
 mod quick_restart;
 mod quorum;
 mod recovery;

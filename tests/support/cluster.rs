@@ -11,6 +11,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::ports;
 use super::process::{Process, coupon, run};
 use super::status::Status;
+use super::store;
 use super::wait::until;
 
 /// How many nodes a cluster has.
@@ -27,7 +28,7 @@ pub(crate) struct Cluster {
     nodes: Vec<Node>,
     /// The router's address.
     pub(crate) router: String,
-    _router: Process,
+    router_process: Process,
     // Dropped last, when nobody writes to it any more.
     dir: TempDir,
 }
@@ -98,11 +99,26 @@ impl Cluster {
         }
         let formed = run(&[command, &["--nodes", &join]].concat());
         assert!(formed.status.success(), "{}", String::from_utf8_lossy(&formed.stderr));
-        let args = ["router", "--listen", "127.0.0.1:0", "--nodes", &join];
-        let mut router = Process::start(coupon(&args), &dir.path().join("router.log"));
-        let cluster = Self { nodes, router: router.address(), _router: router, dir };
+        let (router, router_process) = start_router(&join, &dir.path().join("router.log"));
+        let cluster = Self { nodes, router, router_process, dir };
         cluster.whole().await;
         cluster
+    }
+
+    /// Forms a cluster of the same nodes anew, which have lost their data and run.
+    pub(crate) async fn init_again(&self) {
+        init(&self.addresses().join(","), &SHARDS.to_string());
+        self.whole().await;
+    }
+
+    /// Starts another router. Returns where it listens as well.
+    pub(crate) fn another_router(&self) -> (String, Process) {
+        start_router(&self.addresses().join(","), &self.dir.path().join("another-router.log"))
+    }
+
+    /// The router's process.
+    pub(crate) fn router_process(&mut self) -> &mut Process {
+        &mut self.router_process
     }
 
     /// Where files of the test may be kept.
@@ -223,7 +239,7 @@ impl Cluster {
         let copy = self.dir.path().join(name);
         let node = self.node(node_id);
         assert!(node.process.is_none(), "the node still runs");
-        copy_dir(&node.data, &copy);
+        store::copy(&node.data, &copy);
         copy
     }
 
@@ -315,20 +331,19 @@ fn set(args: &mut [String], flag: &str, value: &str) {
     args[place + 1] = value.to_owned();
 }
 
-fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).expect("make the copy");
-    for entry in std::fs::read_dir(from).expect("list the data") {
-        let entry = entry.expect("list the data");
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if source.is_dir() {
-            copy_dir(&source, &target);
-        } else {
-            std::fs::copy(&source, &target).expect("copy the data");
-        }
-    }
+fn init(nodes: &str, shards: &str) {
+    let init = run(&["cluster", "init", "--nodes", nodes, "--shards", shards]);
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
 }
 
-fn connect(address: &str) -> Channel {
+fn start_router(nodes: &str, log: &Path) -> (String, Process) {
+    let args = ["router", "--listen", "127.0.0.1:0", "--nodes", nodes];
+    let mut router = Process::start(coupon(&args), log);
+    (router.address(), router)
+}
+
+/// A connection to an address, a new one.
+pub(crate) fn connect(address: &str) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     endpoint.tcp_nodelay(true).connect_lazy()
 }

@@ -20,6 +20,7 @@ pub(crate) struct Node {
     pub(crate) address: String,
     pub(crate) store_id: String,
     pub(crate) reachable: bool,
+    pub(crate) state: String,
     pub(crate) clock_trusted: Option<bool>,
 }
 

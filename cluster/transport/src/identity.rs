@@ -52,6 +52,7 @@ pub struct Addressee(Arc<Meant>);
 struct Meant {
     /// `None`: the store alone says enough.
     cluster: Option<HeaderValue>,
+    node_id: NodeId,
     node: HeaderValue,
     store: HeaderValue,
 }
@@ -89,20 +90,20 @@ impl Addressee {
     ) -> Result<Self, IdentityError> {
         let cluster = cluster_id.map(|id| value(id, "cluster")).transpose()?;
         let (node, store) = (node_value(node_id), value(store_id, "store")?);
-        Ok(Self(Arc::new(Meant { cluster, node, store })))
+        Ok(Self(Arc::new(Meant { cluster, node_id, node, store })))
     }
 
     /// Whether this is that store of that node of that cluster.
     pub fn is(&self, cluster_id: &str, node_id: NodeId, store_id: &str) -> bool {
-        let Meant { cluster, node, store } = &*self.0;
-        cluster.as_ref().is_some_and(|cluster| cluster == cluster_id)
-            && *node == node_value(node_id)
-            && store == store_id
+        let meant = &*self.0;
+        meant.cluster.as_ref().is_some_and(|cluster| cluster == cluster_id)
+            && meant.node_id == node_id
+            && meant.store == store_id
     }
 
     /// Names it in the headers of a request.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
-        let Meant { cluster, node, store } = &*self.0;
+        let Meant { cluster, node, store, .. } = &*self.0;
         if let Some(cluster) = cluster {
             headers.insert(TO_CLUSTER, cluster.clone());
         }
@@ -115,7 +116,7 @@ impl Addressee {
     /// # Errors
     /// The mismatch, when they name another node or nobody.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Mismatch> {
-        let Meant { cluster, node, store } = &*self.0;
+        let Meant { cluster, node, store, .. } = &*self.0;
         let differs = |name: HeaderName, meant: &HeaderValue| headers.get(name) != Some(meant);
         let reason = if cluster.as_ref().is_some_and(|cluster| differs(CLUSTER, cluster)) {
             Reason::WrongCluster

@@ -1,11 +1,12 @@
 //! Following the shard map: from the meta replica of this node, if it has one, and from peers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coupon_cluster::{NodeId, ShardMap};
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
-use coupon_proto::internal::{IdentifyRequest, WatchShardMapRequest};
+use coupon_proto::internal::{IdentifyRequest, IdentifyResponse, WatchShardMapRequest};
 use coupon_transport::{Addressed, Addressee};
 use tokio::sync::watch;
 use tonic::transport::Channel;
@@ -19,6 +20,8 @@ use crate::storage::fatal;
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a peer may take to send its first map.
 const FIRST_MAP_TIMEOUT: Duration = Duration::from_secs(2);
+/// The shortest interval between two lines about a peer in whose place another cluster answers.
+const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 /// A peer may itself be behind, so another one is asked now and then.
 const PEER_AGE_MAX: Duration = Duration::from_secs(30);
 
@@ -35,6 +38,7 @@ pub async fn follow_own_replica(mut applied: watch::Receiver<Arc<ShardMap>>, kno
 
 /// Takes over the maps of peers, one after another.
 pub async fn follow_peers(me: u64, peers: Peers, known: KnownMap) {
+    let mut said: BTreeMap<NodeId, Instant> = BTreeMap::new();
     for turn in 0_usize.. {
         let others: Vec<_> =
             known.get().nodes.keys().copied().filter(|node| node.get() != me).collect();
@@ -44,7 +48,18 @@ pub async fn follow_peers(me: u64, peers: Peers, known: KnownMap) {
             if let Some(channel) = address.and_then(|to| peers.channel_to(to, Lane::Control)) {
                 let watched = watch_peer(channel, &known);
                 // A peer that ends the stream or says nothing more is followed by the next one.
-                let _ = tokio::time::timeout(PEER_AGE_MAX, watched).await;
+                let watched = tokio::time::timeout(PEER_AGE_MAX, watched).await;
+                if let Ok(Err(foreign)) = watched
+                    && said.get(&peer).is_none_or(|at| at.elapsed() >= ALARM_INTERVAL)
+                {
+                    said.insert(peer, Instant::now());
+                    tracing::warn!(
+                        peer = peer.get(),
+                        node = foreign.node_id,
+                        cluster_id = foreign.cluster_id,
+                        "ANOTHER CLUSTER answers at the address of a peer: nothing it says is used",
+                    );
+                }
             }
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
@@ -53,10 +68,19 @@ pub async fn follow_peers(me: u64, peers: Peers, known: KnownMap) {
 
 /// Follows the map of whichever node of the cluster listens there: after a long absence the map known
 /// may name stores that were all replaced since.
-async fn watch_peer(channel: Channel, known: &KnownMap) {
+///
+/// # Errors
+/// The node that answers, when it is of another cluster.
+async fn watch_peer(channel: Channel, known: &KnownMap) -> Result<(), IdentifyResponse> {
+    let mut stranger = ClusterServiceClient::new(channel.clone());
+    let asked = stranger.identify(IdentifyRequest {});
+    let Ok(Ok(peer)) = tokio::time::timeout(FIRST_MAP_TIMEOUT, asked).await else { return Ok(()) };
+    let peer = peer.into_inner();
+    if peer.cluster_id != known.get().cluster_id {
+        // One that is in no cluster yet is on its way into this one.
+        return if peer.cluster_id.is_empty() { Ok(()) } else { Err(peer) };
+    }
     let opening = async {
-        let mut stranger = ClusterServiceClient::new(channel.clone());
-        let peer = stranger.identify(IdentifyRequest {}).await.ok()?.into_inner();
         let to = Addressee::new(
             &known.get().cluster_id,
             NodeId::new(peer.node_id).ok()?,
@@ -65,7 +89,9 @@ async fn watch_peer(channel: Channel, known: &KnownMap) {
         let mut client = ClusterServiceClient::new(Addressed::new(channel, to.ok()?));
         client.watch_shard_map(WatchShardMapRequest {}).await.ok()
     };
-    let Ok(Some(answer)) = tokio::time::timeout(FIRST_MAP_TIMEOUT, opening).await else { return };
+    let Ok(Some(answer)) = tokio::time::timeout(FIRST_MAP_TIMEOUT, opening).await else {
+        return Ok(());
+    };
     let mut maps = answer.into_inner();
     while let Ok(Some(message)) = maps.message().await {
         match message.map.map(wire::map_from_pb) {
@@ -74,6 +100,7 @@ async fn watch_peer(channel: Channel, known: &KnownMap) {
             None => {}
         }
     }
+    Ok(())
 }
 
 async fn learn(known: &KnownMap, map: &Arc<ShardMap>) {
