@@ -197,7 +197,7 @@ impl Divergence {
                 acknowledged_index: 0,
             }),
             from_replica_id: owner.replica.0,
-            record: Some(record.clone()),
+            record: Some(*record),
         };
         let mut client = RaftServiceClient::new(channel);
         let told = tokio::time::timeout(REPORT_TIMEOUT, client.report_divergence(request)).await;

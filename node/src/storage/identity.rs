@@ -428,14 +428,19 @@ mod tests {
             storage.close()?;
             Ok::<_, IdentityError>(())
         };
+        // Without what is said about the database beside it: see `floor`.
+        let lose = |dir: &Path| {
+            std::fs::remove_dir_all(dir.join("db")).unwrap();
+            std::fs::remove_file(dir.join("floor")).unwrap();
+        };
         open(one.path(), None).unwrap();
         // Lost before it held anything.
-        std::fs::remove_dir_all(one.path().join("db")).unwrap();
+        lose(one.path());
         open(one.path(), Some("c")).unwrap();
         open(one.path(), Some("c")).unwrap();
         open(two.path(), Some("c")).unwrap();
 
-        std::fs::remove_dir_all(one.path().join("db")).unwrap();
+        lose(one.path());
         let lost = open(one.path(), None).unwrap_err().to_string();
         assert!(lost.contains("is new"), "{lost}");
         std::fs::remove_dir_all(one.path().join("db")).unwrap();
