@@ -460,6 +460,8 @@ impl Node {
         {
             tracing::warn!(%shard, %error, "a group was not founded");
         }
+        let (divergence, watched) = (self.divergence(), group.clone());
+        self.spawn(async move { divergence.watch(&watched).await });
         let disk = self.storage.flusher().clone();
         let proposer = Proposer::start(group.clone(), self.clock.clone(), disk);
         let replica = Replica::new(group, proposer);

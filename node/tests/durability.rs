@@ -13,6 +13,7 @@ use coupon_cluster::{ReplicaId, ShardId};
 use coupon_node::raft::history;
 use coupon_node::raft::log_store::LogStore;
 use coupon_node::raft::state_machine::StateMachine;
+use coupon_node::raft::terms::Terms;
 use coupon_node::raft::types::{Entry, LogId, Proposal, Vote};
 use coupon_node::storage::keys::ReplicaKeys;
 use coupon_node::storage::snapshot::{self, Owner};
@@ -242,10 +243,21 @@ async fn committed_entries_of_another_history_are_noticed() {
         assert_eq!(found(&vote, &[other(2)]), None, "not known any more");
         assert_eq!(found(&vote, &[other(0)]), None, "each founder's own");
         assert_eq!(found(&deposed, &[other(10)]), None, "nobody listens to it");
-        let snapshot = |last| history::snapshot_conflict(&log, &vote, last).unwrap().is_some();
-        assert!(snapshot(other(12)) && !snapshot(log_id(12)) && !snapshot(other(30)));
+        let written = |firsts: &[LogId]| {
+            let mut terms = Terms::default();
+            firsts.iter().for_each(|first| assert!(terms.note(first)));
+            terms
+        };
+        let snapshot = |last, firsts: &[LogId]| {
+            history::snapshot_conflict(&log, &vote, last, &written(firsts)).unwrap().is_some()
+        };
+        assert!(
+            snapshot(other(12), &[]) && !snapshot(log_id(12), &[]) && !snapshot(other(30), &[])
+        );
         let earlier = LogId::new(LeaderId { term: 0, node_id: 9 }, 30);
-        assert!(snapshot(earlier), "an earlier term cannot end later");
+        assert!(snapshot(earlier, &[]), "an earlier term cannot end later");
+        assert!(!snapshot(other(30), &[log_id(1), other(16)]), "it goes on where this log is");
+        assert!(snapshot(other(30), &[log_id(1), other(15)]), "another leader wrote entry 15");
     }
 }
 

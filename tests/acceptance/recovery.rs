@@ -52,12 +52,15 @@ fn text(path: &Path) -> String {
 async fn of_two_histories_the_one_that_is_kept_goes_on() {
     let mut cluster = Cluster::start(&[]).await;
     create(&cluster, "chosen", QUOTA.into()).await;
-    let first = issue(&cluster, "chosen", 50).await;
+    let load = Load::start(&cluster, "chosen", 4);
+    load.grant(50);
+    load.progress(50).await;
     cluster.whole().await;
     let older = cluster.dir().join("older");
     copy(cluster.data_of(1), &older);
     cluster.kill(3);
-    let kept = issue(&cluster, "chosen", 300).await;
+    load.grant(300);
+    let kept = load.finish().await;
     for node in [1, 2] {
         cluster.stop(node).await;
     }
@@ -90,11 +93,10 @@ async fn of_two_histories_the_one_that_is_kept_goes_on() {
         cluster.restart(node);
     }
     cluster.whole().await;
-    let answers = first.and(kept);
-    let verdict = check(&answers.with(read_back(&cluster, "chosen", QUOTA.into()).await));
+    let verdict = check(&kept.with(read_back(&cluster, "chosen", QUOTA.into()).await));
     assert!(verdict.is_ok(), "{verdict}");
     let fresh = codes(&issue(&cluster, "chosen", 100).await);
-    assert!(fresh.is_disjoint(&codes(&answers)) && fresh.is_disjoint(&codes(&given_up)));
+    assert!(fresh.is_disjoint(&codes(&kept)) && fresh.is_disjoint(&codes(&given_up)));
     cluster.status("equal digests", true, Status::is_equal).await;
 }
 

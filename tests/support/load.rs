@@ -33,6 +33,8 @@ struct Shared {
     began: Instant,
     /// One permit for each coupon that may be asked for.
     grants: Semaphore,
+    /// Makes the recipients of this load its own.
+    name: String,
     /// How many clients' requests were begun; makes recipients.
     begun: AtomicU64,
     acknowledged: AtomicU64,
@@ -67,6 +69,7 @@ impl Load {
             campaign_id: campaign_id.to_owned(),
             began: Instant::now(),
             grants: Semaphore::new(0),
+            name: uuid::Uuid::new_v4().simple().to_string(),
             begun: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
         });
@@ -134,7 +137,8 @@ impl Shared {
         while let Ok(permit) = self.grants.acquire().await {
             permit.forget();
             let number = self.begun.fetch_add(1, Ordering::SeqCst);
-            let request = request(&self.campaign_id, &format!("recipient-{number}"));
+            let recipient = format!("recipient-{}-{number}", self.name);
+            let request = request(&self.campaign_id, &recipient);
             let invoked = self.now();
             loop {
                 let sent = Instant::now();
@@ -193,14 +197,6 @@ impl Failure {
 }
 
 impl Answers {
-    /// These and later ones.
-    pub(crate) fn and(mut self, later: Self) -> Self {
-        self.operations.extend(later.operations);
-        self.acknowledged.extend(later.acknowledged);
-        self.failures.extend(later.failures);
-        self
-    }
-
     /// Adds what was recorded to a campaign that was read back.
     pub(crate) fn with(&self, read_back: Campaign) -> History {
         // Every request was repeated until it was answered.

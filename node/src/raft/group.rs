@@ -23,6 +23,7 @@ use super::log_store::LogStore;
 use super::network::{NetworkFactory, Peers};
 use super::reached::Reached;
 use super::state_machine::StateMachine;
+use super::terms::Terms;
 use super::types::{Applied, LogId, Member, Proposal, TypeConfig, Vote};
 use super::witness::Witness;
 use crate::config::RaftOptions;
@@ -273,8 +274,9 @@ impl Group {
         &self,
         vote: &Vote,
         last: LogId,
+        terms: &Terms,
     ) -> Result<Option<Conflict>, StorageError> {
-        history::snapshot_conflict(&self.log, vote, last)
+        history::snapshot_conflict(&self.log, vote, last, terms)
     }
 
     /// How many bytes of entries were appended since the replica started.
@@ -313,6 +315,11 @@ impl Group {
     /// "Another replica leads", with a hint which.
     pub fn not_leader(&self) -> GroupError {
         GroupError::NotLeader { shard: self.owner.shard, leader: self.leader_node() }
+    }
+
+    /// The leader this replica knows, itself included.
+    pub fn leader_replica(&self) -> Option<ReplicaId> {
+        self.raft.metrics().borrow_watched().current_leader.map(ReplicaId)
     }
 
     /// The node of the leader this replica knows, if it is another one.

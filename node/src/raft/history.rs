@@ -10,6 +10,7 @@
 //! committed is read before the vote, so that it cannot come from a later leader than the vote does.
 
 use super::log_store::LogStore;
+use super::terms::Terms;
 use super::types::{LogId, Vote};
 use crate::storage::StorageError;
 
@@ -52,8 +53,7 @@ pub fn conflict(
 }
 
 /// Looks for a conflict between a snapshot that ends with `last`, sent by a leader with this vote, and
-/// what this replica knows to be committed. Ids of entries never decrease in a history, so that a snapshot
-/// that ends later in an earlier term is of another one.
+/// what this replica knows to be committed. `terms` says who wrote the history behind the snapshot.
 ///
 /// # Errors
 ///
@@ -62,6 +62,7 @@ pub fn snapshot_conflict(
     log: &LogStore,
     vote: &Vote,
     last: LogId,
+    terms: &Terms,
 ) -> Result<Option<Conflict>, StorageError> {
     let committed = log.acknowledged().committed();
     if let Some(conflict) = conflict(log, vote, [last])? {
@@ -71,6 +72,7 @@ pub fn snapshot_conflict(
         return Ok(None);
     }
     let ours = log.log_id_at(committed)?;
-    let contradicts = |ours: &LogId| ours.leader_id > last.leader_id;
+    // Ids of entries never decrease in a history.
+    let contradicts = |ours: &LogId| ours.leader_id > last.leader_id || terms.contradicts(ours);
     Ok(ours.filter(contradicts).map(|ours| Conflict { ours, theirs: last }))
 }

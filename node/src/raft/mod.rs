@@ -18,5 +18,6 @@ pub mod network;
 pub mod reached;
 pub mod restored;
 pub mod state_machine;
+pub mod terms;
 pub mod types;
 pub mod witness;

@@ -142,13 +142,10 @@ impl Peers {
         Some(channel)
     }
 
-    /// The channel to the store of a node, which may not have joined the cluster yet and knows only its
-    /// own name then. For `Identify`.
-    pub fn channel_before_joining(&self, node: NodeId, lane: Lane) -> Option<AddressedChannel> {
-        let map = self.map.borrow().clone();
-        let known = map.nodes.get(&node)?;
-        let to = Addressee::before_joining(node, &known.store_id).ok()?;
-        Some(Addressed::new(self.channel_to(self.address(node)?, lane)?, to))
+    /// The channel to whoever listens where a node is; `None` when the map does not say where that is. For
+    /// `Identify`, whose answer says who it was.
+    pub fn channel_unnamed(&self, node: NodeId, lane: Lane) -> Option<Channel> {
+        self.channel_to(self.address(node)?, lane)
     }
 
     /// The channel to whoever listens at an address, made on first use and connected on first call. For

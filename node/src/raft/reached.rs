@@ -2,8 +2,10 @@
 //!
 //! The leader of a data shard says in every entry of commands what it held at the last index it had
 //! applied, and whoever applies the entry compares that with what it held there itself. Replicas apply
-//! the same entries to the same state, so a difference means that one of them has gone wrong, and nobody
-//! knows which: the one that notices must not go on.
+//! the same entries to the same state, so a difference means that one of them has gone wrong, or that the
+//! shard has two histories whose entries happen to have the same ids. Nobody knows which: the one that
+//! notices applies nothing any more, and the shard is stopped
+//! ([`Divergence`](crate::shard::divergence::Divergence)).
 //!
 //! What was reached long ago, or before a snapshot was installed or the process started, is not kept. It
 //! needs no comparing either, since a digest that once differs differs for ever.
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 use coupon_proto::internal as pb;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::storage::digest::Digest;
 
@@ -23,22 +26,36 @@ const MARKS_MAX: usize = 256;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at index {index} this replica held something else than the leader: one of them is wrong")]
 pub struct Diverged {
-    index: u64,
+    /// Where.
+    pub index: u64,
 }
 
 /// The latest indexes that a replica applied, and its digests there. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Reached(Arc<Mutex<VecDeque<(u64, Digest)>>>);
+pub struct Reached {
+    marks: Arc<Mutex<VecDeque<(u64, Digest)>>>,
+    difference: watch::Sender<Option<u64>>,
+}
 
 impl Reached {
+    /// Says where a difference was found.
+    pub fn differs_at(&self, index: u64) {
+        self.difference.send_replace(Some(index));
+    }
+
+    /// Where a difference was found, if one was; now and whenever that changes.
+    pub fn difference(&self) -> watch::Receiver<Option<u64>> {
+        self.difference.subscribe()
+    }
+
     /// Begins anew at an index.
     pub fn restart(&self, index: u64, digest: Digest) {
-        *self.0.lock() = VecDeque::from([(index, digest)]);
+        *self.marks.lock() = VecDeque::from([(index, digest)]);
     }
 
     /// An index was applied: the one after the last.
     pub fn push(&self, index: u64, digest: Digest) {
-        let mut marks = self.0.lock();
+        let mut marks = self.marks.lock();
         if marks.len() == MARKS_MAX {
             marks.pop_front();
         }
@@ -47,7 +64,7 @@ impl Reached {
 
     /// The last index applied, as it is said in an entry; `None` before there is one.
     pub fn last(&self) -> Option<pb::StateMark> {
-        let marks = self.0.lock();
+        let marks = self.marks.lock();
         let (index, digest) = marks.back()?;
         Some(pb::StateMark { index: *index, digest: digest.to_vec() })
     }
@@ -55,7 +72,7 @@ impl Reached {
     /// The latest indexes applied, `count` at most, ascending, with the first `digest_bytes` of their
     /// digests.
     pub fn latest(&self, count: usize, digest_bytes: usize) -> Vec<pb::StateMark> {
-        let marks = self.0.lock();
+        let marks = self.marks.lock();
         let shown = marks.iter().skip(marks.len().saturating_sub(count));
         let cut = |digest: &Digest| digest.iter().copied().take(digest_bytes).collect();
         shown.map(|(index, digest)| pb::StateMark { index: *index, digest: cut(digest) }).collect()
@@ -67,7 +84,7 @@ impl Reached {
     ///
     /// When this replica remembers the index, and held something else there.
     pub fn compare(&self, leader: &pb::StateMark) -> Result<(), Diverged> {
-        let marks = self.0.lock();
+        let marks = self.marks.lock();
         // From the end: what a leader says is seldom more than a few entries old.
         let own = marks.iter().rev().find(|(index, _)| *index <= leader.index);
         match own {
@@ -108,7 +125,7 @@ mod tests {
         for index in 1..=1_000 {
             reached.push(index, [0; 32]);
         }
-        assert_eq!(reached.0.lock().len(), MARKS_MAX);
+        assert_eq!(reached.marks.lock().len(), MARKS_MAX);
         assert!(reached.compare(&mark(1_000 - 255, 1)).is_err());
         assert!(reached.compare(&mark(1_000 - 256, 1)).is_ok());
     }

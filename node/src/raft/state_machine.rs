@@ -5,7 +5,7 @@
 //!   then is anybody told of the outcomes.
 //! - The batch needs no sync of its own: the log it came from is durable on a quorum, and shares a
 //!   write-ahead log with it here, so that what a power cut takes is applied again.
-//! - A fault while applying ends the process. So does a state that is not the leader's.
+//! - A fault while applying ends the process. A state that is not the leader's stops the shard.
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 use super::acknowledged::Acknowledged;
 use super::reached::{Diverged, Reached};
+use super::terms::Terms;
 use super::types::{
     Applied, LogId, Malformed, Proposal, SnapshotMeta, StoredMembership, TypeConfig,
     applied_from_pb, applied_to_pb,
@@ -49,6 +50,7 @@ pub struct StateMachine {
     digest: Digest,
     reached: Reached,
     acknowledged: Acknowledged,
+    terms: Terms,
     machine: Machine,
 }
 
@@ -106,6 +108,7 @@ impl StateMachine {
             digest: Digest::default(),
             reached: Reached::default(),
             acknowledged: Acknowledged::default(),
+            terms: Terms::default(),
             machine,
         };
         this.load()?;
@@ -136,6 +139,10 @@ impl StateMachine {
                     .map_err(|error| StorageError::corrupt("applied record", error))?,
                 None => (None, StoredMembership::default()),
             };
+        self.terms = match db.get_cf(self.storage.state(), self.keys.terms())? {
+            Some(bytes) => Terms::from_pb(decode("term starts", &bytes)?),
+            None => Terms::default(),
+        };
         match &mut self.machine {
             Machine::Ledger(ledger) => {
                 self.digest = running_digest(&self.storage, &self.keys)?;
@@ -163,7 +170,7 @@ impl StateMachine {
             let mut waiting: Vec<(ApplyResponder<TypeConfig>, Applied)> = Vec::new();
             let mut rows = LedgerBatch::new(&self.storage, self.keys, self.digest);
             let mut new_map: Option<ShardMap> = None;
-            let mut any = false;
+            let (mut any, mut new_leader) = (false, false);
             loop {
                 if rows.size_in_bytes() >= BATCH_BYTES_MAX {
                     break;
@@ -175,6 +182,7 @@ impl StateMachine {
                 let (entry, responder) = item?;
                 any = true;
                 self.applied = Some(entry.log_id);
+                new_leader |= self.terms.note(&entry.log_id);
                 let applied = match entry.payload {
                     EntryPayload::Blank => Applied::Nothing,
                     EntryPayload::Membership(membership) => {
@@ -196,7 +204,12 @@ impl StateMachine {
             }
             self.digest = rows.digest();
             if any {
-                self.commit(rows.finish(), new_map)?;
+                let mut rows = rows.finish();
+                if new_leader {
+                    let terms = self.terms.to_pb().encode_to_vec();
+                    rows.put_cf(self.storage.state(), self.keys.terms(), terms);
+                }
+                self.commit(rows, new_map)?;
             }
             for (responder, applied) in waiting {
                 responder.send(applied);
@@ -277,10 +290,20 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     where
         S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
-        if let Err(fault) = self.apply_all(entries).await {
-            fatal::abort(&format!("applying the log of shard {}", self.owner.shard), &fault);
+        if self.reached.difference().borrow().is_some() {
+            return Ok(());
         }
-        Ok(())
+        match self.apply_all(entries).await {
+            Ok(()) => Ok(()),
+            // Nothing is applied any more, so that nothing is answered: the replica is about to be stopped.
+            Err(ApplyError::Diverged(found)) => {
+                self.reached.differs_at(found.index);
+                Ok(())
+            }
+            Err(fault) => {
+                fatal::abort(&format!("applying the log of shard {}", self.owner.shard), &fault)
+            }
+        }
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {

@@ -12,7 +12,7 @@ use crate::meta::known::KnownMap;
 use crate::storage::identity::Stamp;
 use crate::storage::keys::ReplicaKeys;
 use crate::storage::ledger::decode;
-use crate::storage::{Storage, StorageError, lost, snapshot};
+use crate::storage::{Storage, StorageError, lost, renewal, snapshot};
 
 /// The data directory of a stopped node, open for as long as this exists.
 pub struct Directory {
@@ -60,6 +60,10 @@ impl Directory {
             Some(folder) => {
                 let stamp = Stamp::read(&folder)?;
                 (folder, stamp)
+            }
+            // Stopped while it made way.
+            None if renewal::is_on_the_way(dir, &stamp) => {
+                (renewal::folder(dir, stamp.store_id()), stamp)
             }
             None => (dir.to_owned(), stamp),
         };

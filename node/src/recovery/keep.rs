@@ -45,10 +45,6 @@ pub fn keep(
     dir: &Path,
     given_up: &BTreeSet<NodeId>,
 ) -> Result<Vec<(ShardId, Kept)>, RecoveryError> {
-    let stamp = Stamp::read(dir)?;
-    if renewal::is_half_reinstated(dir, &stamp) {
-        renewal::reinstate(dir, stamp.store_id())?;
-    }
     let directory = Directory::open(dir)?;
     let mut done = Vec::new();
     for found in directory.replicas()? {

@@ -20,6 +20,7 @@ use crate::meta::wire;
 use crate::raft::group::Group;
 use crate::raft::history::Conflict;
 use crate::raft::state_machine::openraft_snapshot;
+use crate::raft::terms::Terms;
 use crate::raft::types::{
     Malformed, TypeConfig, Vote, entry_from_pb, log_id_from_pb, log_id_to_pb, vote_from_pb,
     vote_to_pb,
@@ -202,7 +203,9 @@ impl RaftService for RaftEndpoint {
         let (left_over, file) = self.receive(&group, messages).await?;
         let snapshot = openraft_snapshot(file).map_err(stopped)?;
         if let Some(last) = snapshot.meta.last_log_id {
-            self.check(&group, &vote, group.snapshot_conflict(&vote, last))?;
+            let terms = snapshot.snapshot.header.terms.clone().unwrap_or_default();
+            let terms = Terms::from_pb(terms);
+            self.check(&group, &vote, group.snapshot_conflict(&vote, last, &terms))?;
         }
         // A caller that goes away must not take the file from under an installation.
         let installed = tokio::spawn(async move {

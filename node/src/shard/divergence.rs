@@ -1,4 +1,4 @@
-//! What becomes of a shard that has two histories.
+//! What becomes of a shard that has two histories, or whose replicas hold different things.
 //!
 //! Two histories come of a voter that forgot, for example since an older copy of its directory was
 //! brought back: a quorum with it decided again what another quorum had decided. Which of the two is to be
@@ -50,16 +50,23 @@ impl Diverged {
     /// What is wrong, for people.
     pub fn reason(&self) -> String {
         let pb::DivergedRecord { index, ours, theirs, .. } = &self.record;
+        let (noticed, other) =
+            (self.record.noticed_by_replica_id, self.record.differs_from_replica_id);
+        if ours.is_none() && theirs.is_none() {
+            return format!(
+                "the shard has two histories, or one of its replicas is damaged: at index {index} replica \
+                 {noticed} holds something else than replica {other}; all its replicas are stopped and \
+                 nothing is deleted"
+            );
+        }
         let entry = |id: &Option<pb::LogId>| match id {
             Some(id) => format!("{}-{}-{}", id.term, id.leader_replica_id, id.index),
             None => "unknown".to_owned(),
         };
         format!(
-            "the shard has two histories: at index {index} replica {} has committed entry {}, replica {} \
-             has {}; all its replicas are stopped and nothing is deleted",
-            self.record.noticed_by_replica_id,
+            "the shard has two histories: at index {index} replica {noticed} has committed entry {}, \
+             replica {other} has {}; all its replicas are stopped and nothing is deleted",
             entry(ours),
-            self.record.differs_from_replica_id,
             entry(theirs),
         )
     }
@@ -115,6 +122,22 @@ impl Divergence {
         let this = self.clone();
         // The caller may go away, and the replica must stop all the same.
         tokio::spawn(async move { this.stop(owner, record).await });
+    }
+
+    /// Waits, for as long as a replica runs, for it to find that it holds something else than its leader, and
+    /// stops it then.
+    pub async fn watch(&self, group: &Group) {
+        let mut difference = group.reached.difference();
+        let Ok(found) = difference.wait_for(Option::is_some).await.map(|found| *found) else {
+            return;
+        };
+        let record = pb::DivergedRecord {
+            index: found.unwrap_or_default(),
+            noticed_by_replica_id: group.owner.replica.0,
+            differs_from_replica_id: group.leader_replica().map_or(0, |leader| leader.0),
+            ..pb::DivergedRecord::default()
+        };
+        self.stop(group.owner, record).await;
     }
 
     /// Stops a replica for good: durably, then for everybody who uses it. Returns when it has stopped.

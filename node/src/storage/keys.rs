@@ -18,6 +18,7 @@
 //! | `state` | *prefix* `P` number `u32`, recipient | sequences `u64`…, where the campaign has a limit |
 //! | `state` | *prefix* `Q` number `u32`, request id 16 bytes | sequence `u64` |
 //! | `state` | *prefix* `S` | `ShardRecord` |
+//! | `state` | *prefix* `T` | `TermStarts` |
 //! | `state` | *prefix* `U` number `u32`, length `u16`, recipient, sequence `u64` | empty, where it has none |
 //!
 //! *prefix* is shard `u32`, generation `u32`: a snapshot is installed under a new generation, which
@@ -48,6 +49,7 @@ pub(super) const COUNTERS: u8 = b'N';
 const LIMITED_RECIPIENT: u8 = b'P';
 const REQUEST: u8 = b'Q';
 pub(super) const SHARD: u8 = b'S';
+const TERMS: u8 = b'T';
 const UNLIMITED_RECIPIENT: u8 = b'U';
 
 /// How many bytes of a state key are prefix.
@@ -149,6 +151,11 @@ impl StateKeys {
     /// The key of the applied record.
     pub fn applied(&self) -> Vec<u8> {
         self.table(APPLIED, 0)
+    }
+
+    /// The key of the leaders who wrote the history.
+    pub fn terms(&self) -> Vec<u8> {
+        self.table(TERMS, 0)
     }
 
     /// The key of the shard map.
@@ -273,7 +280,7 @@ mod tests {
         ) {
             let keys = StateKeys::new(ShardId::new(shard).unwrap(), generation);
             for key in [
-                keys.applied(), keys.shard(), keys.shard_map(), keys.block(sequence),
+                keys.applied(), keys.shard(), keys.shard_map(), keys.terms(), keys.block(sequence),
                 keys.counters(number), keys.coupon(number, sequence),
                 keys.request(number, &RequestId::from_bytes(&[7; 16]).unwrap()),
                 keys.limited_recipient(number, &recipient),

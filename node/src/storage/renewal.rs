@@ -20,7 +20,7 @@ use super::{StorageError, lost};
 const PARTS: [&str; 4] = ["db", "snapshots", "floor", lost::FILE];
 
 /// Where a store is kept that made way.
-pub(super) fn folder(dir: &Path, store_id: &str) -> PathBuf {
+pub(crate) fn folder(dir: &Path, store_id: &str) -> PathBuf {
     dir.join(format!("lost-{store_id}"))
 }
 
@@ -33,13 +33,14 @@ pub(super) fn folder(dir: &Path, store_id: &str) -> PathBuf {
 pub(crate) fn reinstate(dir: &Path, store_id: &str) -> Result<(), StorageError> {
     let folder = folder(dir, store_id);
     let fault = |error: IdentityError| StorageError::corrupt("identity file", error);
-    let fresh = Stamp::read(dir).map_err(fault)?;
-    if fresh.store_id() != store_id {
-        let old = Stamp::read(&folder).map_err(fault)?;
-        let old = StoreIdentity { successor_store_id: String::new(), ..old.record().clone() };
-        // First: with it and without a database, no node starts.
-        store(dir, &old)?;
-    }
+    let current = Stamp::read(dir).map_err(fault)?;
+    let old = match current.store_id() == store_id {
+        true => current,
+        false => Stamp::read(&folder).map_err(fault)?,
+    };
+    // First: with it and without a database, no node starts.
+    let old = StoreIdentity { successor_store_id: String::new(), ..old.record().clone() };
+    store(dir, &old)?;
     let aside = folder.join("unused");
     std::fs::create_dir_all(&aside).map_err(StorageError::io(&aside))?;
     for part in PARTS.into_iter().filter(|part| folder.join(part).exists()) {
@@ -54,8 +55,8 @@ pub(crate) fn reinstate(dir: &Path, store_id: &str) -> Result<(), StorageError> 
     sync_dir(dir)
 }
 
-/// Whether [`reinstate`] was interrupted in `dir`.
-pub(crate) fn is_half_reinstated(dir: &Path, stamp: &Stamp) -> bool {
+/// Whether the store in `dir` was making way, or was being brought back, when that was interrupted.
+pub(crate) fn is_on_the_way(dir: &Path, stamp: &Stamp) -> bool {
     stamp.is_member() && folder(dir, stamp.store_id()).join(PARTS[0]).exists()
 }
 

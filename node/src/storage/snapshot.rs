@@ -390,11 +390,14 @@ impl<'a> Rows<'a> {
     /// When the disk fails.
     pub(super) fn header(&self) -> Result<pb::SnapshotHeader, StorageError> {
         let applied = self.applied()?.unwrap_or_default();
+        let terms = self.snapshot.get_cf(self.storage.state(), self.keys.terms())?;
+        let terms = terms.map(|bytes| decode("term starts", &bytes)).transpose()?;
         Ok(pb::SnapshotHeader {
             version: VERSION,
             shard_id: self.owner.shard.get(),
             snapshot_id: uuid::Uuid::new_v4().to_string(),
             applied: Some(applied),
+            terms,
         })
     }
 
