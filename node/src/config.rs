@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use coupon_cluster::{NodeId, ShardId};
 
-use crate::raft::group::{BadTimes, raft_config};
+use crate::raft::options::{BadTimes, raft_config};
 
 /// The settings of a node.
 #[derive(Clone, Debug)]

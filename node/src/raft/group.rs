@@ -13,14 +13,13 @@ use openraft::impls::ProgressResponder;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::raft::{ClientWriteResult, ReadPolicy};
 use openraft::type_config::TypeConfigExt as _;
-use openraft::{
-    ChangeMembers, Config, Instant as _, Raft, RaftMetrics, ServerState, SnapshotPolicy,
-};
+use openraft::{ChangeMembers, Instant as _, Raft, RaftMetrics, ServerState};
 use tokio::sync::{oneshot, watch};
 
 use super::history::{self, Conflict};
 use super::log_store::LogStore;
 use super::network::{NetworkFactory, Peers};
+use super::options::raft_config;
 use super::reached::Reached;
 use super::state_machine::StateMachine;
 use super::terms::Terms;
@@ -40,10 +39,6 @@ const CAUGHT_UP_ENTRIES: u64 = 64;
 const ANSWERS_MISSED_MAX: u32 = 2;
 /// After how many election timeouts without an answer from a quorum a leader counts as one no more.
 const QUORUM_MISSED_MAX: u32 = 2;
-/// How many entries one replication request carries at most; their bytes are bounded as well.
-const ENTRIES_PER_APPEND_MAX: u64 = 256;
-/// How many calls may wait for a group's core.
-const CORE_QUEUE_MAX: u64 = 4_096;
 
 /// Why a group cannot do what it was asked to do.
 #[derive(Debug, thiserror::Error)]
@@ -71,11 +66,6 @@ pub enum GroupError {
         why: String,
     },
 }
-
-/// The times of [`RaftOptions`] do not go together.
-#[derive(Debug, thiserror::Error)]
-#[error("the times of Raft do not go together: {0}")]
-pub struct BadTimes(#[from] openraft::ConfigError);
 
 /// A running replica. Clones share it.
 #[derive(Clone)]
@@ -565,37 +555,4 @@ impl Group {
             tracing::error!(shard = %self.owner.shard, %error, "a replica stopped badly");
         }
     }
-}
-
-/// How the group of a shard runs.
-///
-/// # Errors
-///
-/// When the times of `options` do not go together.
-pub fn raft_config(shard: ShardId, options: &RaftOptions) -> Result<Config, BadTimes> {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let config = Config {
-        cluster_name: format!("shard-{shard}"),
-        heartbeat_interval: millis(options.heartbeat_interval),
-        // A follower waits for the leader's lease, which is the maximum, and then for something
-        // between the two.
-        election_timeout_min: millis(options.election_timeout / 3),
-        election_timeout_max: millis(options.election_timeout / 3 * 2),
-        enable_pre_vote: Some(true),
-        // A leader that restarts must win an election before it leads again. Restored without one
-        // it would write other entries under the log ids of those that it had sent to followers
-        // and lost un-synced, and nobody could tell them apart.
-        enable_leader_restore: Some(false),
-        // A log that went back is a lost disk, which comes back under a fresh replica id.
-        allow_log_reversion: Some(false),
-        // A replica stands for election only once the node's clock is trusted.
-        enable_elect: false,
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: options.log_entries_kept,
-        purge_batch_size: 1_024,
-        max_payload_entries: ENTRIES_PER_APPEND_MAX,
-        api_channel_size: Some(CORE_QUEUE_MAX),
-        ..Config::default()
-    };
-    Ok(config.validate()?)
 }

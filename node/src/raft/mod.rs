@@ -15,6 +15,7 @@ pub mod group;
 pub mod history;
 pub mod log_store;
 pub mod network;
+pub mod options;
 pub mod reached;
 pub mod restored;
 pub mod state_machine;
