@@ -65,6 +65,8 @@ pub(crate) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
         report.finish()?;
     }
     let Some(keep) = &args.keep else { return Ok(()) };
+    let versions = directories.iter().map(|directory| directory.open.map.version);
+    let map_version = versions.max().unwrap_or_default();
     for directory in directories {
         if directory.name != keep.display().to_string() {
             given_up.push(directory.open.node);
@@ -72,7 +74,7 @@ pub(crate) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
         directory.open.close()?;
     }
     let given_up: BTreeSet<NodeId> = given_up.iter().copied().collect();
-    carry_out(keep, &args.data, &given_up)
+    carry_out(keep, &args.data, &given_up, map_version)
 }
 
 /// A directory and what it is called.
@@ -172,8 +174,14 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
     Ok(text)
 }
 
-fn carry_out(keep: &Path, all: &[PathBuf], given_up: &BTreeSet<NodeId>) -> anyhow::Result<()> {
-    let done = recovery::keep(keep, given_up).with_context(|| keep.display().to_string())?;
+fn carry_out(
+    keep: &Path,
+    all: &[PathBuf],
+    given_up: &BTreeSet<NodeId>,
+    map_version: u64,
+) -> anyhow::Result<()> {
+    let done =
+        recovery::keep(keep, given_up, map_version).with_context(|| keep.display().to_string())?;
     for path in all.iter().filter(|path| *path != keep) {
         recovery::give_up(path).with_context(|| path.display().to_string())?;
     }

@@ -207,12 +207,6 @@ impl Node {
         self.waits_for.borrow().is_none()
     }
 
-    /// Whether the store is to take the place of one that is short of what it acknowledged.
-    pub(crate) fn is_successor(&self) -> bool {
-        let identity = self.identity.lock();
-        identity.cluster_id().is_none() && identity.replaces().is_some()
-    }
-
     /// Marks the store as short of what it acknowledged. A disk that fails ends the process.
     pub(crate) fn mark_lost(&self, why: &str) {
         if let Err(fault) = lost::mark(&self.config.data_dir, why) {
@@ -249,7 +243,7 @@ impl Node {
                 store_id: me.store_id,
                 start_id: me.start_id,
             }),
-            known_start_ids: identity.known_starts().to_vec(),
+            known_start_ids: identity.known_starts(),
             replaces_store_id,
         }
     }
@@ -265,7 +259,7 @@ impl Node {
                 store_id: me.store_id,
                 start_id: me.start_id,
             }),
-            known_start_ids: self.identity.lock().known_starts().to_vec(),
+            known_start_ids: self.identity.lock().known_starts(),
         }
     }
 

@@ -156,7 +156,7 @@ impl Node {
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         match reason.as_str() {
             // The quorum may come back, or others may be replaced first.
-            reason::QUORUM_AT_RISK if self.is_successor() => Answer::NotYet(why),
+            reason::QUORUM_AT_RISK => Answer::NotYet(why),
             reason::START_UNKNOWN => {
                 self.mark_lost(&why);
                 Answer::Never(Refused::Lost(why))

@@ -68,23 +68,15 @@ impl Member {
         };
         let name = format!("node {}", node_id.get());
         Self::start(name, |running| async move {
-            let mut handle = coupon_node::start(config.clone(), Arc::new(SystemClock)).await?;
+            let mut handle = coupon_node::start(config, Arc::new(SystemClock)).await?;
             let stopped = running.until_stop(handle.local_addr());
-            tokio::pin!(stopped);
-            loop {
-                let ended = tokio::select! {
-                    () = &mut stopped => Ok(()),
-                    refused = handle.refused() => Err(refused),
-                };
-                // The cluster ends as a whole: there is nobody to hand leadership to.
-                handle.halt().await;
-                match ended {
-                    Err(again) if again.starts_again() => {
-                        handle = coupon_node::start(config.clone(), Arc::new(SystemClock)).await?;
-                    }
-                    ended => return Ok(ended?),
-                }
-            }
+            let ended = tokio::select! {
+                () = stopped => Ok(()),
+                refused = handle.refused() => Err(refused.into()),
+            };
+            // The cluster ends as a whole: there is nobody to hand leadership to.
+            handle.halt().await;
+            ended
         })
         .await
     }

@@ -40,6 +40,12 @@ pub enum MetaCommand {
         /// Whether it is to go only if it has no replica, not even one that is to go.
         only_unused: bool,
     },
+    /// An operator has chosen the history that the meta shard goes on with: its maps get versions beyond
+    /// those of every map that a history which was given up may have had.
+    Recover {
+        /// The version of the next map, if it is not beyond that already.
+        version: u64,
+    },
     /// A joining replica has become a voter of its group, and those it replaced are gone from it.
     ReplicaJoined {
         /// The shard.
@@ -162,6 +168,10 @@ impl ShardMap {
                 self.register(id, node, &starts, &origin)
             }
             MetaCommand::RemoveNode { id, only_unused } => self.remove(id, only_unused),
+            MetaCommand::Recover { version } => {
+                self.version = self.version.max(version);
+                Ok(())
+            }
             MetaCommand::ReplicaJoined { shard, replica, removed } => {
                 self.join(shard, replica, &removed)
             }

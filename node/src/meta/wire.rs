@@ -182,6 +182,7 @@ pub fn command_to_pb(command: &MetaCommand) -> pb::MetaCommand {
                 },
             })
         }
+        MetaCommand::Recover { version } => Kind::Recover(pb::Recover { version: *version }),
         MetaCommand::RemoveNode { id, only_unused } => {
             Kind::RemoveNode(pb::RemoveNode { node_id: id.get(), only_unused: *only_unused })
         }
@@ -212,6 +213,7 @@ pub fn command_from_pb(command: pb::MetaCommand) -> Result<MetaCommand, Malforme
             let origin = origin(register.was_member, register.replaces_store_id);
             MetaCommand::RegisterNode { id, node, starts: register.known_start_ids, origin }
         }
+        Kind::Recover(recover) => MetaCommand::Recover { version: recover.version },
         Kind::RemoveNode(remove) => MetaCommand::RemoveNode {
             id: node_id(remove.node_id)?,
             only_unused: remove.only_unused,

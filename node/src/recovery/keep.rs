@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use coupon_cluster::{NodeId, ShardId};
+use coupon_cluster::{MetaCommand, NodeId, ShardId};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::command::Command as Kind;
 use coupon_proto::internal::log_entry::Payload;
@@ -20,10 +20,15 @@ use prost::Message as _;
 use rocksdb::WriteBatch;
 
 use super::{Directory, RecoveryError, ReplicaFound};
+use crate::meta::wire;
 use crate::storage::floor::Floor;
 use crate::storage::identity::Stamp;
 use crate::storage::keys::ReplicaKeys;
 use crate::storage::{lost, renewal, snapshot};
+
+/// How many versions of the shard map are left out: a node that is not among the directories, or a router,
+/// may know a newer map of the history that was given up.
+const MAP_VERSIONS_SKIPPED: u64 = 10_000;
 
 /// What was done to a replica that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +40,8 @@ pub enum Kept {
 }
 
 /// Lets a node go on with what its directory holds, without the nodes that were given up. Returns what was
-/// done to each of its replicas; durable on return. May be repeated.
+/// done to each of its replicas; durable on return. May be repeated. `map_version` is the newest version of
+/// the shard map that any of the directories knows.
 ///
 /// # Errors
 ///
@@ -44,11 +50,12 @@ pub enum Kept {
 pub fn keep(
     dir: &Path,
     given_up: &BTreeSet<NodeId>,
+    map_version: u64,
 ) -> Result<Vec<(ShardId, Kept)>, RecoveryError> {
     let directory = Directory::open(dir)?;
     let mut done = Vec::new();
     for found in directory.replicas()? {
-        let kept = strike_off(&directory, &found, given_up)?;
+        let kept = strike_off(&directory, &found, given_up, map_version)?;
         done.push((found.shard, kept));
     }
     let (path, store_id) = (directory.path.clone(), directory.store_id.clone());
@@ -81,6 +88,7 @@ fn strike_off(
     directory: &Directory,
     found: &ReplicaFound,
     given_up: &BTreeSet<NodeId>,
+    map_version: u64,
 ) -> Result<Kept, RecoveryError> {
     let (storage, keys) = (directory.storage(), ReplicaKeys::new(found.shard, found.replica));
     let not_a_voter = RecoveryError::NotAVoter { node: directory.node, shard: found.shard };
@@ -122,13 +130,7 @@ fn strike_off(
         payload: Some(payload),
     };
     let mut entries = vec![entry(last.index + 1, Payload::Membership(membership))];
-    if found.shard != ShardId::META {
-        let skip = Kind::SkipCounters(pb::SkipCountersCommand {});
-        let command = pb::Command { command: Some(skip), ..pb::Command::default() };
-        let command = pb::CommandEntry { commands: vec![command], ..pb::CommandEntry::default() };
-        let payload = Payload::Normal(command.encode_to_vec().into());
-        entries.push(entry(last.index + 2, payload));
-    }
+    entries.push(entry(last.index + 2, Payload::Normal(go_on(found.shard, map_version).into())));
     let mut batch = WriteBatch::default();
     for entry in &entries {
         let index = entry.log_id.as_ref().map_or(0, |id| id.index);
@@ -139,4 +141,16 @@ fn strike_off(
     batch.delete_cf(storage.meta(), keys.diverged());
     storage.write_synced(batch)?;
     Ok(Kept::WithVoters(left.len()))
+}
+
+/// The command that a history which was chosen goes on with: it leaves out what another one could have used,
+/// code counters or versions of the shard map.
+fn go_on(shard: ShardId, map_version: u64) -> Vec<u8> {
+    if shard == ShardId::META {
+        let version = map_version.saturating_add(MAP_VERSIONS_SKIPPED);
+        return wire::command_to_pb(&MetaCommand::Recover { version }).encode_to_vec();
+    }
+    let skip = Kind::SkipCounters(pb::SkipCountersCommand {});
+    let command = pb::Command { command: Some(skip), ..pb::Command::default() };
+    pb::CommandEntry { commands: vec![command], ..pb::CommandEntry::default() }.encode_to_vec()
 }
