@@ -171,7 +171,7 @@ impl Export<'_> {
         let mut hint = None;
         loop {
             let turn = hint.take().or_else(|| turns.next()).context("it has no replica")?;
-            let why = match self.from_node(turn, &mut heard).await {
+            let why = match self.read_from(turn, &mut heard).await {
                 Ok(entry) => return Ok(entry),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::BrokenOff(why)) if broken_off == BROKEN_OFF_MAX => bail!(why),
@@ -193,7 +193,7 @@ impl Export<'_> {
     }
 
     /// Has one node send the state. `heard` is when the last part came.
-    async fn from_node(&self, node_id: u64, heard: &mut Instant) -> Result<ShardEntry, Failure> {
+    async fn read_from(&self, node_id: u64, heard: &mut Instant) -> Result<ShardEntry, Failure> {
         let shard_id = self.shard.shard_id;
         let again = |why: String| Failure::Again { why, leader: None };
         let node = self.map.nodes.iter().find(|node| node.node_id == node_id);

@@ -375,7 +375,7 @@ mod tests {
         let first = Identity::open(dir.path(), node(3)).unwrap().start_id().to_owned();
         let mut second = Identity::open(dir.path(), node(3)).unwrap();
         assert_ne!(second.start_id(), first);
-        assert_eq!(second.known_starts(), [first.clone()]);
+        assert_eq!(second.known_starts(), std::slice::from_ref(&first));
         let registered = second.start_id().to_owned();
         second.confirm(&registered).unwrap();
         assert!(second.remembers(&first), "the cluster may have been set back");
