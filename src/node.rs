@@ -39,7 +39,7 @@ async fn run_once(config: NodeConfig, signals: &mut runtime::StopSignals) -> any
             return Err(refused.into());
         }
     }
-    tracing::info!("stopping: leadership is handed over first");
+    tracing::info!("stopping: transferring leadership first");
     let stop = async {
         handle.stop().await;
         Ok(())

@@ -76,7 +76,7 @@ impl Member {
                     () = &mut stopped => Ok(()),
                     refused = handle.refused() => Err(refused),
                 };
-                // The cluster ends as a whole: there is nobody to hand leadership to.
+                // The whole cluster stops: no node is left to take leadership.
                 handle.halt().await;
                 match ended {
                     Err(again) if again.starts_again() => {

@@ -138,7 +138,7 @@ async fn a_cluster_whose_stores_are_all_short_goes_on_with_the_one_that_is_kept(
     cluster.kill_all();
     let dir = text(cluster.data_of(1));
     let (said, _) = recover(&cluster, &[1, 2, 3], &["--keep", &dir]);
-    assert!(said.contains("is short of what it acknowledged"), "{said}");
+    assert!(said.contains("has lost acknowledged writes"), "{said}");
     (1..=3).for_each(|node| cluster.restart(node));
     cluster.whole().await;
     let fresh = codes(&issue(&cluster, "short", 50).await);
