@@ -113,7 +113,11 @@ impl Manifest {
         let damaged = || format!("{} is damaged", path.display());
         let found: Versioned = serde_json::from_slice(&text).with_context(damaged)?;
         if found.version != VERSION {
-            bail!("{} has version {}; this program knows {VERSION}: use the program that wrote it", path.display(), found.version);
+            bail!(
+                "{} has version {}; this program knows {VERSION}: use the program that wrote it",
+                path.display(),
+                found.version
+            );
         }
         let manifest: Self = serde_json::from_slice(&text).with_context(damaged)?;
         if manifest.sum()? != manifest.checksum {

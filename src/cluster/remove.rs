@@ -33,7 +33,10 @@ pub(super) async fn run(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<
     let deadline = Instant::now() + args.timeout.get();
     let done = timeout_at(deadline, remove(args, only_unused)).await;
     done.with_context(|| {
-        format!("not done within {}: the removal goes on; run the command again to wait for it", args.timeout)
+        format!(
+            "not done within {}: the removal goes on; run the command again to wait for it",
+            args.timeout
+        )
     })?
 }
 

@@ -43,7 +43,7 @@ impl Reached {
         self.difference.send_replace(Some(index));
     }
 
-    /// Where a difference was found, if one was; now and whenever that changes.
+    /// The index of the difference, if one was found; now and whenever that changes.
     pub fn difference(&self) -> watch::Receiver<Option<u64>> {
         self.difference.subscribe()
     }

@@ -21,8 +21,8 @@ use super::{Storage, StorageError, keys, lost, renewal};
 
 /// The version of the directory's layout that this program reads and writes.
 const VERSION: u32 = 3;
-/// How many starts are remembered: the last one known to be registered, and later ones of which nobody
-/// knows whether they are. More follow each other only while no peer can be reached.
+/// Maximum number of starts remembered: the last one known to be registered, and later ones that may be. More
+/// pile up only while no peer can be reached.
 const STARTS_MAX: usize = 32;
 
 /// Why a directory cannot be used.
@@ -76,7 +76,7 @@ pub enum IdentityError {
     },
 }
 
-/// What the identity file of a directory says, for whoever does not start a node on it.
+/// The identity file of a directory, read without starting a node on it.
 #[derive(Clone, Debug)]
 pub struct Stamp(StoreIdentity);
 
@@ -85,7 +85,7 @@ impl Stamp {
     ///
     /// # Errors
     ///
-    /// When there is none, or it is damaged or of another layout.
+    /// When there is no such file, or it is damaged or of another layout.
     pub fn read(dir: &Path) -> Result<Self, IdentityError> {
         let path = dir.join("identity");
         let record = unseal(&std::fs::read(&path).map_err(StorageError::io(&path))?)?;
@@ -110,13 +110,12 @@ impl Stamp {
     ///
     /// # Errors
     ///
-    /// When it names none.
+    /// When the file names no node.
     pub fn node(&self) -> Result<NodeId, StorageError> {
         NodeId::new(self.0.node_id).map_err(|error| StorageError::corrupt("identity file", error))
     }
 
-    /// Where the store is kept that is to be replaced by this one, which is still empty then; `None`
-    /// otherwise.
+    /// The folder of the store that this one, which is still empty, replaces; `None` if it replaces none.
     pub fn folder_of_replaced(&self, dir: &Path) -> Option<PathBuf> {
         let waits = !self.is_member() && !self.0.replaces_store_id.is_empty();
         waits.then(|| renewal::folder(dir, &self.0.replaces_store_id))
@@ -136,8 +135,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the identity of `dir`, or stamps a new directory, and notes that it is started; durable on
-    /// return.
+    /// Reads the identity of `dir`, or stamps a new directory, and adds a start; durable on return.
     ///
     /// # Errors
     ///
@@ -174,7 +172,7 @@ impl Identity {
         Ok(Self { dir: dir.to_owned(), record })
     }
 
-    /// The start that runs, a UUID.
+    /// The current start, a UUID.
     pub fn start_id(&self) -> &str {
         self.record.start_ids.last().map_or("", String::as_str)
     }
@@ -205,24 +203,24 @@ impl Identity {
         }
     }
 
-    /// The store whose place this one is to take, and its cluster; `None` if it takes none.
+    /// The store that this one replaces, and its cluster; `None` if it replaces none.
     pub fn replaces(&self) -> Option<(&str, &str)> {
         let StoreIdentity { replaces_store_id, replaces_cluster_id, .. } = &self.record;
         (!replaces_store_id.is_empty()).then_some((replaces_store_id, replaces_cluster_id))
     }
 
-    /// Why the store whose place this one is to take is short, as far as is known.
+    /// Why the store that this one replaces is lost, as far as is known.
     pub fn why_replaced(&self) -> Option<String> {
         let folder = renewal::folder(&self.dir, self.replaces()?.0);
         lost::read(&folder).ok().flatten()
     }
 
-    /// Where nodes of the cluster were last known to be.
+    /// The last known addresses of nodes of the cluster.
     pub fn peers(&self) -> &[String] {
         &self.record.peers
     }
 
-    /// Notes where the nodes of the cluster are; durable on return.
+    /// Records the addresses of the nodes of the cluster; durable on return.
     ///
     /// # Errors
     ///
@@ -240,7 +238,7 @@ impl Identity {
         &self.record
     }
 
-    /// Keeps something else from now on; durable on return.
+    /// Replaces the whole record; durable on return.
     fn replace(&mut self, record: StoreIdentity) -> Result<(), StorageError> {
         store(&self.dir, &record)?;
         self.record = record;
