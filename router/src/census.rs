@@ -50,7 +50,7 @@ pub(crate) enum Choice {
     /// None: the answers differ, and no cluster has most of the addresses.
     Undecided,
     /// None: no cluster member answered.
-    Nobody,
+    NoAnswer,
 }
 
 /// How a router stands that knows its cluster.
@@ -64,7 +64,7 @@ pub(crate) enum Standing {
         most: bool,
     },
     /// No cluster member answered.
-    Nobody,
+    NoAnswer,
 }
 
 impl Census {
@@ -75,7 +75,7 @@ impl Census {
         let agreed = clusters.first().filter(|_| clusters.len() == 1).copied();
         match agreed.or(self.majority()) {
             Some(cluster) => Choice::Cluster(cluster.to_owned()),
-            None if clusters.is_empty() => Choice::Nobody,
+            None if clusters.is_empty() => Choice::NoAnswer,
             None => Choice::Undecided,
         }
     }
@@ -94,7 +94,7 @@ impl Census {
         } else if foreign > 0 {
             Standing::Foreign { most: foreign * 2 > self.asked }
         } else {
-            Standing::Nobody
+            Standing::NoAnswer
         }
     }
 
@@ -233,7 +233,7 @@ mod tests {
             ("aab.", Choice::Undecided),
             ("abc", Choice::Undecided),
             ("ab", Choice::Undecided),
-            ("...", Choice::Nobody),
+            ("...", Choice::NoAnswer),
         ] {
             assert_eq!(census(clusters).choose(), choice, "{clusters}");
         }
@@ -248,7 +248,7 @@ mod tests {
             ("bcd", Standing::Foreign { most: true }),
             ("b..", Standing::Foreign { most: false }),
             ("bb..", Standing::Foreign { most: false }),
-            ("...", Standing::Nobody),
+            ("...", Standing::NoAnswer),
         ] {
             assert_eq!(census(clusters).standing("a"), standing, "{clusters}");
         }

@@ -103,7 +103,7 @@ impl Follower {
                      of them: {census}; set cluster_id to the one to serve, or configure only its \
                      nodes",
                 ),
-                Choice::Undecided | Choice::Nobody => {}
+                Choice::Undecided | Choice::NoAnswer => {}
             }
             outage.misses += 1;
             tokio::time::sleep(retry::random_pause(outage.misses, false)).await;
@@ -173,7 +173,7 @@ impl Follower {
                     found: census.to_string(),
                 })
             }
-            Standing::Nobody | Standing::Ours => {
+            Standing::NoAnswer | Standing::Ours => {
                 if outage.is_due() {
                     tracing::warn!(%cluster_id, "no node of the cluster answers");
                 }

@@ -14,7 +14,7 @@ use crate::support::status::Status;
 use crate::support::store::{copy, cut_wal};
 use crate::support::wait::until;
 
-/// More than is ever asked for.
+/// The quota of a campaign: more than any test issues.
 const QUOTA: u32 = 1_000_000;
 
 /// Has `coupons` issued, all of them answered.

@@ -15,7 +15,7 @@ const CAMPAIGN: &str = "crash-1";
 /// and long before the next sync, however late the crash is.
 const ENTRIES_UNSYNCED: RangeInclusive<u64> = ENTRIES_PER_SYNC / 8..=ENTRIES_PER_SYNC / 2;
 
-/// What a node says that another one reminds of what it acknowledged.
+/// The log line of a node that another node reminds of what it acknowledged.
 const NOTICED: &str = "has lost entries that it acknowledged";
 
 /// Whether a replica of the campaign's shard is as far as that.

@@ -369,8 +369,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if end < applied {
             // Checked earlier too (see `history`); this is the last chance to notice.
             let why = format!(
-                "a leader would have entries cut off after index {end}, and this replica has applied \
-                 them up to {applied}: the shard has two histories"
+                "a leader asks to truncate the log after index {end}, but this replica has applied it \
+                 up to {applied}: the shard has two histories"
             );
             fatal::abort("the log of a replica", &why);
         }

@@ -246,7 +246,7 @@ impl RaftService for RaftEndpoint {
         };
         let from = ReplicaId(message.from_replica_id);
         if from == owner.replica || !self.divergence.is_member(owner.shard, from) {
-            return Err(Status::failed_precondition("the reporter is no member of the shard"));
+            return Err(Status::failed_precondition("the reporter is not a member of the shard"));
         }
         // A caller that goes away must not leave a replica that is half stopped.
         let divergence = self.divergence.clone();
