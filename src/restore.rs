@@ -57,7 +57,7 @@ pub(crate) struct RestoreArgs {
     /// All nodes of the new cluster
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
     nodes: Vec<String>,
-    /// How many replicas a shard has: 1, 3 or 5 [default: 3, or 1 if there are fewer nodes]
+    /// Replicas of each shard: 1, 3 or 5 [default: 3, or 1 if there are fewer nodes]
     #[arg(long, value_name = "N")]
     replication: Option<u32>,
     /// Maximum time for which a step may make no progress; the whole restore may take longer

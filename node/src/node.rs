@@ -64,7 +64,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// Whether the node is to be started again at once, with the same settings.
+    /// Whether to start the node again at once, with the same settings.
     pub fn starts_again(&self) -> bool {
         matches!(self, Self::Lost(_))
     }

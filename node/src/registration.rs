@@ -31,8 +31,8 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Grace period for objections from the others once a majority agrees.
 const OBJECTION_TIMEOUT: Duration = Duration::from_millis(200);
-/// How long a majority of the nodes is waited for, when the meta shard has no leader. Shards that live on
-/// the others can be served without it.
+/// Maximum wait for a majority of the nodes while the meta shard has no leader. After it the node starts
+/// without one: shards that live on the nodes that answer can be served.
 const MAJORITY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval at which an unchanged reason is logged again.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);

@@ -1,5 +1,5 @@
-//! What a router knows of its cluster: the newest shard map, and whether the nodes that it names are
-//! still those of the cluster.
+//! What a router knows of its cluster: the newest shard map, and whether its nodes are still those of the
+//! cluster.
 //!
 //! A [`follower`](crate::follower) finds it out. Losing every node changes nothing about what is known;
 //! requests go on with the last map, and the shards themselves refuse what was routed by an old one.

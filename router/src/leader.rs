@@ -173,7 +173,7 @@ fn leader_named_by(status: &Status) -> Option<NodeId> {
     NodeId::new(id).ok()
 }
 
-/// Whether a node says that the shard has two histories: no other node will answer.
+/// Whether a node reports that the shard has two histories: no other node will answer.
 pub(crate) fn says_diverged(status: &Status) -> bool {
     let info = status.get_details_error_info();
     info.is_some_and(|info| info.reason == SHARD_DIVERGED)

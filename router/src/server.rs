@@ -288,7 +288,7 @@ async fn announce(
         }
     }
     set_health(&health, ServingStatus::NotServing).await;
-    // Nobody listens when the server has ended by itself.
+    // The receiver is gone when the server has ended by itself.
     let _ = end.send(());
     std::future::pending().await
 }

@@ -23,7 +23,7 @@ fn free() -> Vec<String> {
     vec!["127.0.0.1:0".to_owned()]
 }
 
-/// Waits until the router says that it serves, or does not.
+/// Waits until the router reports that it serves, or does not.
 async fn until_serving(channel: &Channel, serves: bool) {
     let asked = async {
         let mut health = HealthClient::new(channel.clone());

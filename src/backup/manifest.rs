@@ -56,11 +56,11 @@ pub(crate) struct ShardEntry {
     pub(crate) applied_index: u64,
     /// The log time of the state: microseconds since 1970.
     pub(crate) log_time_micros: u64,
-    /// How many rows it has.
+    /// Its number of rows.
     pub(crate) rows: u64,
-    /// How many campaigns.
+    /// Its number of campaigns.
     pub(crate) campaigns: u64,
-    /// How many coupons.
+    /// Its number of coupons.
     pub(crate) coupons: u64,
 }
 
@@ -70,12 +70,12 @@ impl Manifest {
         format!("shard-{shard_id:04}.snapshot")
     }
 
-    /// How many coupons the backup has.
+    /// The number of coupons in the backup.
     pub(crate) fn coupons(&self) -> u64 {
         self.shards.iter().map(|shard| shard.coupons).sum()
     }
 
-    /// How many bytes of states it has.
+    /// The size of all states in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.shards.iter().map(|shard| shard.bytes).sum()
     }

@@ -1,4 +1,4 @@
-//! `coupon cluster`: forming a cluster, and taking nodes out of it.
+//! `coupon cluster`: forms a cluster, and removes nodes from it.
 
 mod init;
 mod remove;
@@ -12,7 +12,7 @@ use crate::failure::UsageError;
 use crate::settings::Span;
 use crate::{output, runtime};
 
-/// Forms a cluster, or takes a node out of it.
+/// Forms a cluster, or removes a node from it.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ClusterCommand {
     Init(InitArgs),

@@ -1,4 +1,4 @@
-//! `coupon cluster remove-node` and `forget`: taking a node out of a cluster, for ever.
+//! `coupon cluster remove-node` and `forget`: remove a node from a cluster, for ever.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn remove(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
     output::line(format!("node {id} is no longer in cluster {}", map.cluster_id))
 }
 
-/// How many replicas a node still has to hand over.
+/// The number of replicas that other nodes still have to take over.
 fn replicas_on(map: &ShardMap, node_id: u64) -> usize {
     let replicas = map.shards.iter().flat_map(|shard| &shard.replicas);
     let on_it = replicas.filter(|replica| replica.node_id == node_id);

@@ -17,7 +17,7 @@ use crate::support::wait::until;
 /// The quota of a campaign: more than any test issues.
 const QUOTA: u32 = 1_000_000;
 
-/// Has `coupons` issued, all of them answered.
+/// Issues `coupons`, all of which must be answered.
 async fn issue(cluster: &Cluster, campaign_id: &str, coupons: usize) -> Answers {
     let load = Load::start(cluster, campaign_id, 4);
     load.grant(coupons);
@@ -28,7 +28,7 @@ fn codes(answers: &Answers) -> BTreeSet<String> {
     answers.acknowledged.iter().map(|coupon| coupon.code.to_string()).collect()
 }
 
-/// Runs `coupon recover`, and returns what it said and the lines of its report.
+/// Runs `coupon recover`, and returns its output and the lines of its report.
 fn recover(cluster: &Cluster, nodes: &[u64], more: &[&str]) -> (String, Vec<Value>) {
     let report = cluster.dir().join(format!("report-{}.jsonl", more.len()));
     let mut args = vec!["recover".to_owned(), "--report".to_owned(), text(&report)];

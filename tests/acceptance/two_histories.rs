@@ -27,7 +27,7 @@ const LOST: &str = "has lost entries that it acknowledged";
 /// Timeout for a stopped shard to refuse a call: at once, on a busy machine.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
-/// How many times the story is told, where another number is wanted than one.
+/// The number of runs of the test, if not one.
 const RUNS: &str = "TWO_HISTORIES_RUNS";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,7 +101,7 @@ async fn assert_stopped(cluster: &mut Cluster, when: &str) {
     assert_eq!(status.status.code(), Some(1), "{when}: {said}");
     assert!(said.contains("has two histories"), "{when}: {said}");
     let mut client = CouponServiceClient::new(cluster.connect());
-    // A router that is still on its way to the shard says so.
+    // A router that still looks for the leader says so.
     let refused = until("the shard to refuse", async || {
         let asked = Instant::now();
         let status = issue(&mut client, request("twice", "latecomer")).await.expect_err("stopped");

@@ -1,4 +1,4 @@
-//! Taking a node out of the cluster, for ever.
+//! Removes a node from the cluster, for ever.
 
 use super::{MetaRefusal, Replica, ReplicaRole, ShardMap};
 use crate::ids::{NodeId, ReplicaId, ShardId};

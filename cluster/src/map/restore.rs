@@ -12,7 +12,7 @@ pub struct RestoreSpec {
     pub cluster_id: String,
     /// The nodes; the first one forms the cluster.
     pub nodes: Vec<(NodeId, Node)>,
-    /// How many replicas a shard has: 1, 3 or 5, each on a node of its own.
+    /// Replicas of each shard: 1, 3 or 5, each on its own node.
     pub replication_factor: u32,
     /// The state in the backup of every shard but the meta shard.
     pub states: BTreeMap<ShardId, StateDigest>,

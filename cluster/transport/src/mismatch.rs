@@ -20,7 +20,7 @@ const CLUSTER_ID: &str = "cluster_id";
 const NODE_ID: &str = "node_id";
 const STORE_ID: &str = "store_id";
 
-/// What did not fit.
+/// The name that did not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The answerer belongs to another cluster, or to none yet.
@@ -54,7 +54,7 @@ impl Reason {
 /// A call reached another node than the one it was for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Mismatch {
-    /// What did not fit.
+    /// The name that did not match.
     pub reason: Reason,
     /// The node that answered; `None` when it did not name itself.
     pub answerer: Option<NodeIdentity>,

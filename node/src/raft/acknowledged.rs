@@ -1,4 +1,4 @@
-//! What the members of a group once had on disk, as recorded in the log.
+//! The entries that members of a group once had on disk, as recorded in the log.
 //!
 //! In every entry, the leader records its committed index at that time, and how much of the committed log
 //! each member had on disk. Such a record is about the past, and stays true whatever happens to the entry and

@@ -76,7 +76,7 @@ pub struct Group {
     log: LogStore,
     /// What the replica has applied, as it goes on.
     pub reached: Reached,
-    /// What this replica and others must have on disk.
+    /// The entries that this replica and others must have on disk.
     pub witness: Witness,
     answer_age_max: Duration,
     quorum_age_max: Duration,

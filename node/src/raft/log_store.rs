@@ -171,7 +171,7 @@ impl LogStore {
         }
     }
 
-    /// What is known to be committed, and to be on the members' disks.
+    /// The indexes known to be committed, and to be on the members' disks.
     pub fn acknowledged(&self) -> &Acknowledged {
         &self.acknowledged
     }

@@ -83,7 +83,8 @@ pub enum Lane {
 #[derive(Clone)]
 pub struct Peers {
     map: watch::Receiver<Arc<ShardMap>>,
-    /// Where nodes said they are that have started since, by the start that the map has of them.
+    /// Announced addresses of nodes that have started since, each with the start that the map had
+    /// then.
     announced: Arc<Mutex<HashMap<NodeId, (String, String)>>>,
     channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
     addressed: Arc<Mutex<HashMap<(NodeId, Lane), Peer>>>,

@@ -44,8 +44,8 @@ impl Terms {
         true
     }
 
-    /// Whether an entry that is committed elsewhere contradicts this history, which goes beyond it: another
-    /// leader wrote the one at its index here. `false` where that is not remembered.
+    /// Whether an entry that is committed elsewhere contradicts this history, which extends beyond it:
+    /// another leader wrote the entry at its index here. `false` where that is not remembered.
     pub fn contradicts(&self, id: &LogId) -> bool {
         let wrote = self.0.iter().rev().find(|start| start.first_index <= id.index);
         wrote.is_some_and(|start| {

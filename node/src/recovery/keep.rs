@@ -25,7 +25,7 @@ use crate::storage::identity::Stamp;
 use crate::storage::keys::ReplicaKeys;
 use crate::storage::{lost, renewal, snapshot};
 
-/// What was done to a replica that is kept.
+/// The change made to a replica that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// It goes on with the remaining voters.

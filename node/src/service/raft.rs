@@ -248,7 +248,7 @@ impl RaftService for RaftEndpoint {
         if from == owner.replica || !self.divergence.is_member(owner.shard, from) {
             return Err(Status::failed_precondition("the reporter is not a member of the shard"));
         }
-        // A caller that goes away must not leave a replica that is half stopped.
+        // A caller that hangs up must not leave a replica half stopped.
         let divergence = self.divergence.clone();
         let stopping = tokio::spawn(async move { divergence.stop(owner, record).await });
         stopping.await.map_err(stopped)?;

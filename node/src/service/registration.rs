@@ -102,7 +102,7 @@ async fn check_alive(
     starting: &Node,
     origin: &Origin,
 ) -> Result<(), Status> {
-    // A member with another store was replaced, which the map says.
+    // A member with another store was replaced; the map shows that.
     let may_run = known.store_id == starting.store_id || *origin != Origin::Member;
     if !may_run || known.start_id == starting.start_id {
         return Ok(());

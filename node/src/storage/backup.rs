@@ -30,7 +30,7 @@ pub struct Inspection {
     pub campaigns: u64,
     /// The number of issued coupons.
     pub coupons: u64,
-    /// What the ledger knows about its shard.
+    /// The ledger's record of its shard.
     pub shard: ShardState,
 }
 

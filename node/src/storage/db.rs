@@ -118,7 +118,7 @@ struct Wal {
 }
 
 impl Wal {
-    /// Makes everything durable that was written before, and says how far that is.
+    /// Makes everything written before durable, and records how far that is in the floor.
     fn sync(&self) -> Result<(), StorageError> {
         let written = self.taking_in.try_lock().map(|_idle| self.db.latest_sequence_number());
         self.db.flush_wal(true)?;

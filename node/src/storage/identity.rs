@@ -426,7 +426,7 @@ mod tests {
             storage.close()?;
             Ok::<_, IdentityError>(())
         };
-        // Without what is said about the database beside it: see `floor`.
+        // Without the floor of the database: see `floor`.
         let lose = |dir: &Path| {
             std::fs::remove_dir_all(dir.join("db")).unwrap();
             std::fs::remove_file(dir.join("floor")).unwrap();

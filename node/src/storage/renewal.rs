@@ -38,7 +38,7 @@ pub(crate) fn reinstate(dir: &Path, store_id: &str) -> Result<(), StorageError> 
         true => current,
         false => Stamp::read(&folder).map_err(fault)?,
     };
-    // First: with it and without a database, no node starts.
+    // Stored first: with this identity and no database, no node starts.
     let old = StoreIdentity { successor_store_id: String::new(), ..old.record().clone() };
     store(dir, &old)?;
     let aside = folder.join("unused");
