@@ -121,7 +121,7 @@ impl NodeAnswer {
     }
 }
 
-/// A client of the node at an address, as a member of its cluster.
+/// A client of the node at an address, addressed as a member of its cluster.
 ///
 /// # Errors
 /// When the node does not answer or is in no cluster.

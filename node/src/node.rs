@@ -470,7 +470,7 @@ impl Node {
         Ok(())
     }
 
-    /// Stops replicas of shards that have two histories.
+    /// A handle that stops replicas of shards with two histories.
     pub fn divergence(&self) -> Divergence {
         let (storage, peers) = (self.storage.clone(), self.peers.clone());
         Divergence::new(storage, peers, self.registry.clone(), self.stopping())
@@ -544,7 +544,7 @@ impl Node {
     }
 }
 
-/// This program makes no id that a header cannot carry.
+/// The error for an id that a header cannot carry. This program makes no such id.
 fn malformed(error: coupon_transport::IdentityError) -> IdentityError {
     StorageError::corrupt("identity", error).into()
 }

@@ -55,8 +55,8 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Starts to follow the map of a cluster: of the one named, or else of the one that the nodes
-    /// configured agree on. The task ends when the last clone of the directory is dropped.
+    /// Starts to follow the map of the cluster given, or else of the one that the configured nodes
+    /// agree on. The task ends when the last clone of the directory is dropped.
     pub(crate) fn follow(
         configured: Vec<String>,
         cluster_id: Option<String>,

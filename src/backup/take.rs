@@ -1,4 +1,4 @@
-//! Taking a backup: the shard map, and the state of every shard from its leader.
+//! Takes a backup: the shard map, and the state of every shard from its leader.
 
 use std::fs::DirBuilder;
 use std::io::Write as _;

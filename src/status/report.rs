@@ -25,7 +25,7 @@ pub(crate) struct NodeReport {
     pub(crate) node_id: u64,
     pub(crate) address: String,
     pub(crate) store_id: String,
-    /// Whether it answers itself.
+    /// Whether the node itself answers.
     pub(crate) reachable: bool,
     /// In a word or two: up, clock off, unreachable, not joined, foreign or other store.
     pub(crate) state: &'static str,

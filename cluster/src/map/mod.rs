@@ -10,8 +10,8 @@
 //!   given, ids from there on never were.
 //! - A node has at most one replica of a shard that is not leaving.
 //! - Replicas are on nodes of the map; no two nodes share a store. Two may share an address for a
-//!   while, since a node that moved says so before the one that was there: every call names the store
-//!   it means, so that it reaches that one or none.
+//!   while, when a node registers an address before the node that had it has moved. Every call names
+//!   the store it is for, so it reaches that store or none.
 //! - The ring's shards exist, and the meta shard is not among them.
 //!
 //! The map says what is *meant to be*. What a group's members are is decided in the group's own

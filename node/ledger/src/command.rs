@@ -30,8 +30,8 @@ pub enum Action {
         /// The members of the ring at that epoch.
         ring_shards: Vec<ShardId>,
     },
-    /// Skip every code counter that an abandoned history could have used. Proposed by the operator or tool
-    /// that chose this history.
+    /// Skip every code counter that an abandoned history could have used. Only an offline recovery adds this
+    /// command to a log.
     SkipCounters,
 }
 

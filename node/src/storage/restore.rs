@@ -44,7 +44,7 @@ pub enum StageError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The file is whole, but holds another state.
-    #[error("the file holds another state of shard {0} than it should")]
+    #[error("the file holds another state of shard {0} than the one announced for it")]
     OtherState(ShardId),
     /// No shard can begin with it.
     #[error(transparent)]
