@@ -50,8 +50,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// Whether a node or a router must not run as it was started, so that starting it again changes nothing:
-/// the cluster, the data directory or the identity is wrong.
+/// Whether a node or router must not run as it was started because its cluster, data directory or identity is
+/// wrong. Restarting it changes nothing.
 fn must_not_run(cause: &(dyn std::error::Error + 'static)) -> bool {
     let of_node = cause.downcast_ref::<NodeError>().is_some_and(|error| match error {
         // A disk may be mended.
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn who_must_not_run_has_an_exit_code_of_its_own() {
+    fn what_must_not_run_has_an_exit_code_of_its_own() {
         let replaced = || NodeError::from(coupon_node::Refused::Replaced);
         assert_eq!(report(&replaced().into()), ExitCode::from(3));
         assert_eq!(report(&anyhow::Error::new(replaced()).context("node 1")), ExitCode::from(3));

@@ -2,8 +2,8 @@
 //! tools to form it, watch it and use it.
 //!
 //! Exit codes are part of the interface: 0 is success, 1 a failure, 2 a mistake in the command line
-//! or the configuration, and 3 says that a node or a router must not run as it was started: the
-//! cluster, the data directory or the identity is the wrong one, and starting it again changes nothing.
+//! or the configuration, and 3 says that a node or a router must not run as it was started: its
+//! cluster, data directory or identity is wrong, and restarting it changes nothing.
 
 mod backup;
 mod campaign;

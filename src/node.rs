@@ -37,7 +37,7 @@ async fn run_once(config: NodeConfig) -> anyhow::Result<()> {
             return Err(refused.into());
         }
     }
-    tracing::info!("stopping: leadership is handed over first");
+    tracing::info!("stopping: transferring leadership first");
     let stop = async {
         handle.stop().await;
         Ok(())

@@ -1,4 +1,4 @@
-//! `coupon recover`: choosing by hand, offline, which history a cluster goes on with.
+//! `coupon recover`: chooses by hand, offline, which history a cluster goes on with.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -16,14 +16,14 @@ use serde::Serialize;
 use crate::failure::UsageError;
 use crate::output;
 
-/// Says what the data directories of stopped nodes hold and what going on with one of them loses; with
-/// --keep it does so.
+/// Shows what the data directories of stopped nodes hold, and what is lost by going on with one of them. With
+/// --keep, carries out the choice.
 ///
-/// For a cluster that cannot go on by itself: a shard is stopped as SHARD_DIVERGED, or too many stores are
-/// short of what they acknowledged, or gone for good. Stop all nodes first. Without --keep nothing is
-/// changed. With it the node of that directory goes on with what it holds, alone where the others were
-/// given up; start it first, then the others: fresh stores take the place of theirs and are fed by it.
-/// Nothing is deleted: what is given up stays beside them in folders named lost-*.
+/// For a cluster that cannot go on by itself: a shard is stopped as SHARD_DIVERGED, or too many stores have
+/// lost acknowledged writes or are gone for good. Stop all nodes first. Without --keep nothing is changed.
+/// With --keep, the node of that directory goes on with what it holds, and alone where the others were given
+/// up. Start it first, then the others: fresh stores replace theirs and are fed by it. Nothing is deleted:
+/// stores that are given up stay beside the fresh ones in folders named lost-*.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,17 +31,17 @@ Examples:
   coupon recover --data /data/1 --data /data/2 --data /data/3 --report lost.jsonl --keep /data/2
   coupon recover --data /data/1 --gone 2,3 --report lost.jsonl --keep /data/1")]
 pub(crate) struct RecoverArgs {
-    /// The data directory of a stopped node; once for each that there is
+    /// The data directory of a stopped node; repeat it for each node that still has one
     #[arg(long, value_name = "DIR", required = true)]
     data: Vec<PathBuf>,
     /// Nodes whose data directories are gone for good
     #[arg(long, value_name = "NODE_ID", value_delimiter = ',')]
     gone: Vec<u64>,
-    /// Where to write which coupons each choice loses, one JSON object a line. It holds codes and
-    /// recipients
+    /// A file for the coupons that each choice loses, one JSON object a line. It will hold codes
+    /// and recipients
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Go on with what this one of the directories holds; the others are given up
+    /// The directory to go on with, one of --data; the others are given up
     #[arg(long, value_name = "DIR", requires = "report")]
     keep: Option<PathBuf>,
 }
@@ -49,7 +49,7 @@ pub(crate) struct RecoverArgs {
 /// Runs the command.
 pub(crate) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
     if let Some(keep) = args.keep.as_ref().filter(|keep| !args.data.contains(keep)) {
-        let why = format!("--keep {} is none of the directories of --data", keep.display());
+        let why = format!("--keep {} is not one of the --data directories", keep.display());
         return Err(UsageError(why).into());
     }
     let mut given_up = args.gone.iter().map(|id| NodeId::new(*id)).collect::<Result<Vec<_>, _>>();
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
     carry_out(keep, &args.data, &given_up, map_version)
 }
 
-/// A directory and what it is called.
+/// A directory and its name as given.
 struct Named {
     name: String,
     open: Directory,
@@ -110,7 +110,7 @@ fn table(directories: &[Named]) -> anyhow::Result<String> {
         for found in replicas {
             let state = match (found.diverged_index, &open.lost) {
                 (Some(index), _) => format!("diverged at {index}"),
-                (None, Some(_)) => "short".to_owned(),
+                (None, Some(_)) => "lost".to_owned(),
                 (None, None) => "-".to_owned(),
             };
             let shard = match found.shard {
@@ -131,13 +131,13 @@ fn table(directories: &[Named]) -> anyhow::Result<String> {
     let mut text = table.to_string();
     for Named { name, open, .. } in directories {
         if let Some(why) = &open.lost {
-            text.push_str(&format!("\n\n{name} is short of what it acknowledged: {why}"));
+            text.push_str(&format!("\n\n{name} has lost acknowledged writes: {why}"));
         }
     }
     Ok(text)
 }
 
-/// What keeping a directory loses of what the others hold, in a sentence.
+/// The losses of keeping one directory: what only the others hold, as a sentence.
 fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyhow::Result<String> {
     let (mut coupons, mut campaigns) = (0_u64, 0_u64);
     let mut not_kept = BTreeSet::new();
@@ -191,14 +191,14 @@ fn carry_out(
         .map(|(shard, _)| shard.to_string())
         .collect();
     output::line(format!(
-        "\n{} is kept. Voters that were given up are struck off shards {}. Start its node first, then the \
-         others.",
+        "\n{} is kept. The voters that were given up are removed from these shards: {}. Start its node first, \
+         then the others.",
         keep.display(),
         if alone.is_empty() { "none".to_owned() } else { alone.join(", ") },
     ))
 }
 
-/// The file that says which coupons each choice loses.
+/// The report: a file that lists the coupons that each choice loses.
 struct Report {
     path: PathBuf,
     file: BufWriter<std::fs::File>,
@@ -211,7 +211,7 @@ struct Line<'a> {
     loses_from: &'a str,
     shard_id: u32,
     campaign_id: &'a str,
-    /// 0: the campaign itself.
+    /// The coupon's number in its campaign; 0: the campaign itself.
     sequence: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
@@ -275,7 +275,7 @@ impl Report {
     }
 }
 
-/// The code that people hold; `None` where the map does not have its key.
+/// The code of a coupon as people hold it; `None` where the map does not have its key.
 fn code(map: &ShardMap, key: KeyId, shard: ShardId, counter: u64) -> Option<String> {
     let cipher = CodeCipher::new(map.code_keys.get(&key)?);
     cipher.encode(shard, counter).ok().map(|code| code.to_string())

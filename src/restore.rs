@@ -1,4 +1,4 @@
-//! `coupon restore`: a new cluster that goes on from a backup.
+//! `coupon restore`: forms a new cluster from a backup.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,26 +26,26 @@ use crate::settings::Span;
 use crate::survey::{Question, Survey};
 use crate::{client, output, runtime};
 
-/// How much of a file goes into one message.
+/// Size of the part of a file in one message.
 const PART_BYTES: usize = 256 << 10;
-/// How many files are on their way at a time.
+/// Maximum number of files sent at a time.
 const TRANSFERS_AT_A_TIME: usize = 3;
-/// How long a node may take to say who it is.
+/// Timeout for a node to identify itself.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause before something that is not there yet is looked for again.
+/// Pause before a node or leader that is not there yet is asked for again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Forms a new cluster that goes on from a backup.
+/// Forms a new cluster from a backup.
 ///
-/// The nodes run and are in no cluster yet. The new cluster has the shards, campaigns, coupons and code
-/// keys of the backup. Codes that the old cluster may have issued after the backup are not issued again:
-/// each shard leaves a great many out.
+/// The nodes must run and be in no cluster yet. The new cluster has the shards, campaigns, coupons and code
+/// keys of the backup. Codes that the old cluster may have issued after the backup are not issued again: each
+/// shard skips a large range of them.
 ///
-/// What was acknowledged after the backup began is lost, and with it the memory of who holds a coupon:
-/// such recipients may get a second one, with another code.
+/// Everything acknowledged after the backup began may be lost. A recipient whose coupon was lost may get a
+/// second one, with another code.
 ///
-/// Restore a backup ONCE, and never an older one after a newer one: two clusters that go on from the same
-/// place give the same codes twice. Stop the old cluster and its routers first.
+/// Restore a backup ONCE, and never an older one after a newer one: two clusters that start from the same
+/// state give out the same codes. Stop the old cluster and its routers first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -57,10 +57,10 @@ pub(crate) struct RestoreArgs {
     /// All nodes of the new cluster
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
     nodes: Vec<String>,
-    /// How many replicas a shard has: 1, 3 or 5 [default: 3, or 1 if there are fewer nodes]
+    /// Replicas of each shard: 1, 3 or 5 [default: 3, or 1 if there are fewer nodes]
     #[arg(long, value_name = "N")]
     replication: Option<u32>,
-    /// How long each step may make no progress; the whole may take longer
+    /// Maximum time for which a step may make no progress; the whole restore may take longer
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     timeout: Span,
 }
@@ -106,8 +106,8 @@ impl Restore<'_> {
             let who = self.identify(address).await?;
             if !who.cluster_id.is_empty() {
                 bail!(
-                    "node {} at {address} belongs to cluster {} already: a backup is restored into \
-                     nodes with empty directories",
+                    "node {} at {address} belongs to cluster {} already: restore into nodes with \
+                     empty data directories",
                     who.node_id,
                     who.cluster_id
                 );
@@ -116,12 +116,12 @@ impl Restore<'_> {
         }
         let map = self.first_map(&nodes, formation.replication)?;
         self.send_all(&map, formation.nodes.iter().zip(&nodes)).await?;
-        let former = nodes.iter().min_by_key(|who| who.node_id).context("no node is named")?;
+        let former = nodes.iter().min_by_key(|who| who.node_id).context("no node is given")?;
         self.form(&map, former).await?;
         self.wait_for_leaders(&map).await
     }
 
-    /// Waits until a node says who it is.
+    /// Waits until a node identifies itself.
     async fn identify(&self, address: &str) -> anyhow::Result<IdentifyResponse> {
         let mut client = ClusterServiceClient::new(client::endpoint(address)?.connect_lazy());
         let began = Instant::now();
@@ -140,7 +140,7 @@ impl Restore<'_> {
         }
     }
 
-    /// The first map of the new cluster. The node with the smallest id forms it, as `cluster init` has it.
+    /// The first map of the new cluster. As with `cluster init`, the node with the smallest id forms it.
     fn first_map(&self, nodes: &[IdentifyResponse], replication: u32) -> anyhow::Result<ShardMap> {
         let mut known = Vec::new();
         for who in nodes {
@@ -164,7 +164,7 @@ impl Restore<'_> {
         Ok(map?)
     }
 
-    /// Leaves every state on the nodes that are to have a replica of its shard.
+    /// Stages every state on the nodes that will have a replica of its shard.
     async fn send_all(
         &self,
         map: &ShardMap,
@@ -227,7 +227,7 @@ impl Restore<'_> {
         let mut sending = std::pin::pin!(sending);
         loop {
             let silence = async {
-                // The last part was taken; what is left is checking.
+                // Every part was sent; the node still checks the file.
                 if seen.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
@@ -239,13 +239,13 @@ impl Restore<'_> {
                 }
                 moved = timeout(self.patience, silence) => {
                     let patience = humantime::format_duration(self.patience);
-                    moved.with_context(|| format!("nothing happens for {patience}"))?;
+                    moved.with_context(|| format!("no progress for {patience}"))?;
                 }
             }
         }
     }
 
-    /// A client of the node that said who it is at an address. It may be in no cluster yet.
+    /// A client of the node that identified itself at an address. It may be in no cluster yet.
     async fn backup_client(
         &self,
         address: &str,
@@ -257,7 +257,7 @@ impl Restore<'_> {
         Ok(BackupServiceClient::new(Addressed::new(channel, to)))
     }
 
-    /// Has the cluster formed. Repeating that with the same map changes nothing.
+    /// Forms the cluster. Repeating this with the same map changes nothing.
     async fn form(&self, map: &ShardMap, former: &IdentifyResponse) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
@@ -299,7 +299,7 @@ impl Restore<'_> {
     }
 }
 
-/// Whether a node that answers like this may answer otherwise soon.
+/// Whether a node that answers with this status may answer otherwise soon.
 fn is_temporary(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
 }

@@ -60,12 +60,12 @@ pub(crate) struct NodeAnswer {
     pub(crate) answer: Result<GetNodeStatusResponse, NoAnswer>,
 }
 
-/// Why a node of the map did not say how it is.
+/// Why a node of the map did not report its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// Nobody answers there, or only with an error.
+    /// No node answers there, or only with an error.
     Unreachable(String),
-    /// It answers, and does not know of its cluster yet.
+    /// It answers, but is in no cluster yet.
     NotJoined,
     /// A node of another cluster answers there.
     Foreign(NodeIdentity),
@@ -74,7 +74,7 @@ pub(crate) enum NoAnswer {
 }
 
 impl NoAnswer {
-    /// What another node than the one of the map means.
+    /// Classifies an answer by another node than the one in the map.
     fn of(mismatch: &Mismatch, meant: &NodeInfo) -> Self {
         let Some(who) = mismatch.answerer.clone() else {
             return Self::Unreachable(mismatch.to_string());
@@ -89,7 +89,7 @@ impl NoAnswer {
         }
     }
 
-    /// In a word or two, as a state.
+    /// The state shown, in a word or two.
     pub(crate) fn state(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
@@ -121,7 +121,7 @@ impl NodeAnswer {
     }
 }
 
-/// A client of the node at an address, as a member of its cluster.
+/// A client of the node at an address, addressed as a member of its cluster.
 ///
 /// # Errors
 /// When the node does not answer or is in no cluster.
@@ -171,8 +171,8 @@ impl Survey {
         Self { nodes: nodes.await, map }
     }
 
-    /// The newest map of its cluster. Where another store answers than the map says, the node was replaced
-    /// since, and the nodes are asked for a newer one.
+    /// The newest map of the cluster. Where another store answers than the one in the map, the node was
+    /// replaced since, so its peers are asked for a newer map.
     pub(crate) async fn newest_map(&self) -> ShardMap {
         let exchanged = |node: &NodeAnswer| matches!(node.answer, Err(NoAnswer::Exchanged(_)));
         let mut newest = self.map.clone();

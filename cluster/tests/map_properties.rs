@@ -12,9 +12,9 @@ use proptest::test_runner::{RngSeed, TestCaseError};
 /// A step of a history. Those that pick something do so of the map as it is when they come.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A node registers, with one of few stores and starts so that they clash, as new or as a member.
+    /// A node registers as new or as a member, with one of few stores and starts so that they clash.
     Register { node: u64, store: u8, start: u8, member: bool },
-    /// A node is to leave.
+    /// A node leaves.
     Remove { node: u64, only_unused: bool },
     /// The joining replica picked has joined; of the leaving ones in its shard, those at even
     /// places or all are reported removed.

@@ -29,7 +29,7 @@ const OVERLOADED: &str = "OVERLOADED";
 /// The reason of a router that finds nobody who leads the shard.
 const NO_LEADER: &str = "NO_LEADER";
 
-/// The reason of a router whose shard has two histories and is stopped.
+/// The error reason of a router for a shard that has two histories and is stopped.
 const SHARD_DIVERGED: &str = "SHARD_DIVERGED";
 
 /// Refusals that a campaign is expected to give. All others are errors.

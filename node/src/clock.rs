@@ -152,15 +152,15 @@ pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
     }
 }
 
-/// How far a peer's clock is ahead of ours, in microseconds. A peer of the first map counts although it
-/// has not joined yet: without it, the meta shard would have no leader that lets it join.
+/// How far a peer's clock is ahead of ours, in microseconds. A peer in the first map counts before it has
+/// joined: without it, the meta shard would have no leader to let it join.
 async fn ask(node: NodeId, clock: &dyn Clock, peers: &Peers) -> Option<i64> {
     let mut client = ClusterServiceClient::new(peers.channel_unnamed(node, Lane::Control)?);
     let sent = clock.now_micros();
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.identify(IdentifyRequest {}));
     let answer = answer.await.ok()?.ok()?.into_inner();
     let received = clock.now_micros();
-    // Its store may be a fresh one that nobody could register yet. A node of another cluster does not count.
+    // Its store may be a fresh one that is not registered yet. A node of another cluster does not count.
     let is_ours = answer.cluster_id.is_empty() || answer.cluster_id == peers.map().cluster_id;
     let ours = sent.midpoint(received);
     (answer.node_id == node.get() && is_ours).then(|| difference(answer.clock_micros, ours))

@@ -45,18 +45,18 @@ pub enum Refused {
     /// Another directory was registered for the node since.
     #[error("this node's data directory was replaced by another one")]
     Replaced,
-    /// Another process was registered for the store since.
+    /// Another process has registered for the store since.
     #[error(
-        "another process runs on a copy of this node's data directory, and was registered for it: it \
-         serves at {0}"
+        "another process runs on a copy of this node's data directory and has registered since: it \
+         serves at {0}; keep one of the two"
     )]
     Superseded(String),
-    /// The node was taken out of the cluster.
+    /// The node was removed from the cluster.
     #[error("this node was removed from the cluster")]
     Removed,
-    /// The store is short of what it acknowledged, and is marked so. Started again, the node has a fresh
-    /// one take its place.
-    #[error("this node's store has lost what it acknowledged: {0}")]
+    /// The store has lost acknowledged writes, and is marked as lost. When the node starts again, a fresh
+    /// store replaces it.
+    #[error("this node's store has lost acknowledged writes: {0}")]
     Lost(String),
     /// The cluster that took it in is not the directory's.
     #[error(transparent)]
@@ -64,7 +64,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// Whether the node is to be started again at once, with the same settings.
+    /// Whether to start the node again at once, with the same settings.
     pub fn starts_again(&self) -> bool {
         matches!(self, Self::Lost(_))
     }
@@ -82,14 +82,14 @@ pub struct Node {
     pub known: KnownMap,
     /// Its channels to other nodes.
     pub peers: Peers,
-    /// Who it is, for all that it serves: follows the identity below.
+    /// Its identity for all services; follows `identity` below.
     pub answerer: Answerer,
     /// Its replicas.
     pub registry: Registry,
     /// Held while a cluster is formed.
     pub forming: tokio::sync::Mutex<()>,
     identity: Mutex<Identity>,
-    /// What keeps replicas from running; `None` once they may.
+    /// Why replicas do not run yet; `None` once they may.
     waits_for: watch::Sender<Option<String>>,
     stopped: CancellationToken,
     refused: mpsc::Sender<Refused>,
@@ -113,9 +113,9 @@ impl Node {
     ) -> Result<Self, IdentityError> {
         let mut identity = Identity::open(&config.data_dir, config.node_id)?;
         let storage = match Storage::open(&config.data_dir) {
-            // It was marked just now, and makes way for a fresh one.
+            // It was just marked as lost; a fresh store replaces it.
             Err(lost @ StorageError::Lost { .. }) => {
-                tracing::error!(%lost, "the store never runs again");
+                tracing::error!(%lost, "a fresh store replaces the lost one");
                 identity = Identity::open(&config.data_dir, config.node_id)?;
                 Storage::open(&config.data_dir)?
             }
@@ -158,7 +158,7 @@ impl Node {
     /// Who this node is.
     pub fn identify(&self) -> pb::IdentifyResponse {
         let identity = self.identity.lock();
-        // One that is to take a lost store's place is that cluster's, and must not be in another one.
+        // A successor of a lost store belongs to that store's cluster, and must not join another.
         let replaced = || identity.replaces().map(|(_, cluster_id)| cluster_id);
         let cluster_id = identity.cluster_id().or_else(replaced);
         pb::IdentifyResponse {
@@ -171,7 +171,7 @@ impl Node {
         }
     }
 
-    /// What keeps the replicas of this node from running; `None` once they may.
+    /// Why the replicas of this node do not run yet; `None` once they may.
     pub fn waits_for(&self) -> Option<String> {
         self.waits_for.borrow().clone()
     }
@@ -181,11 +181,11 @@ impl Node {
         self.waits_for.subscribe()
     }
 
-    /// Waits for something, unless replicas run already.
+    /// Notes what the node waits for, unless replicas run already.
     pub(crate) fn wait_for(&self, what: String) {
         let why = self.identity.lock().why_replaced();
         let what = match why {
-            Some(why) => format!("{what}; it takes the place of a store that is short: {why}"),
+            Some(why) => format!("{what}; it replaces a store that lost writes: {why}"),
             None => what,
         };
         self.waits_for.send_if_modified(|waits| match waits {
@@ -207,19 +207,19 @@ impl Node {
         self.waits_for.borrow().is_none()
     }
 
-    /// Marks the store as short of what it acknowledged. A disk that fails ends the process.
+    /// Marks the store as lost. A disk that fails ends the process.
     pub(crate) fn mark_lost(&self, why: &str) {
         if let Err(fault) = lost::mark(&self.config.data_dir, why) {
-            fatal::abort("marking this store as short", &fault);
+            fatal::abort("marking this store as lost", &fault);
         }
     }
 
-    /// Where nodes of the cluster were last known to be.
+    /// The last known addresses of nodes of the cluster.
     pub(crate) fn peers_kept(&self) -> Vec<String> {
         self.identity.lock().peers().to_vec()
     }
 
-    /// Whether a map has this node where it is, on this store and in this start.
+    /// Whether a map lists this node at its address, with this store and this start.
     pub(crate) fn is_registered(&self, map: &ShardMap) -> bool {
         let me = self.identify();
         map.nodes.get(&self.config.node_id).is_some_and(|node| {
@@ -229,7 +229,7 @@ impl Node {
         })
     }
 
-    /// What the meta shard is asked to register.
+    /// The registration for the meta shard.
     pub(crate) fn registration(&self) -> pb::RegisterNodeRequest {
         let me = self.identify();
         let identity = self.identity.lock();
@@ -248,7 +248,7 @@ impl Node {
         }
     }
 
-    /// What the other nodes are told while nobody can register this start.
+    /// The announcement for the other nodes while the meta shard cannot register this start.
     pub(crate) fn announcement(&self) -> pb::AnnounceRequest {
         let me = self.identify();
         pb::AnnounceRequest {
@@ -281,7 +281,7 @@ impl Node {
     fn stamp(&self, cluster_id: &str) -> Result<(), IdentityError> {
         let mut identity = self.identity.lock();
         identity.join(cluster_id)?;
-        // Under the lock: whoever has heard that this node is a member may call it as one.
+        // Under the lock: a node that has heard of this membership may call at once.
         self.answerer.join(cluster_id).map_err(malformed)
     }
 
@@ -377,8 +377,8 @@ impl Node {
                 && map.is_formed()
                 && let Err(fault) = Staging::new(&self.config.data_dir).clear()
             {
-                // They are of no use any more, and nothing depends on them.
-                tracing::warn!(%fault, "the states that shards began with were not removed");
+                // The restored states are of no use any more, and nothing depends on them.
+                tracing::warn!(%fault, "restored states of shards could not be removed");
             }
             tokio::select! {
                 () = self.stopped.cancelled() => return,
@@ -387,7 +387,7 @@ impl Node {
                         return;
                     }
                 }
-                // The sender is this node's own.
+                // This node holds the sender.
                 _ = waiting.changed() => {}
             }
         }
@@ -464,7 +464,7 @@ impl Node {
         Ok(())
     }
 
-    /// What stops replicas of shards that have two histories.
+    /// A handle that stops replicas of shards with two histories.
     pub fn divergence(&self) -> Divergence {
         let (storage, peers) = (self.storage.clone(), self.peers.clone());
         Divergence::new(storage, peers, self.registry.clone(), self.stopping())
@@ -538,7 +538,7 @@ impl Node {
     }
 }
 
-/// An id that cannot be said to others is none that this program made.
+/// The error for an id that a header cannot carry. This program makes no such id.
 fn malformed(error: coupon_transport::IdentityError) -> IdentityError {
     StorageError::corrupt("identity", error).into()
 }

@@ -1,13 +1,12 @@
-//! How a node gets the right to run its replicas, each time it starts.
+//! How a node gets permission to run its replicas, each time it starts.
 //!
-//! Two processes on copies of one directory would vote twice with one voice, and one on an older copy
-//! would vote as if it had promised nothing since. So a start is registered with the meta shard before
-//! any replica runs. Where the meta shard has no leader, since everything is just starting, the nodes
-//! that answer are asked whether anything they know speaks against this start ([`Answer`]); the meta
-//! shard decides as soon as it can.
+//! Two processes on copies of one directory would cast one vote twice, and a process on an older copy would
+//! vote as if it had promised nothing since. So a start is registered with the meta shard before any replica
+//! runs. While everything is just starting, the meta shard has no leader. The other nodes are then asked
+//! whether they know anything against this start; the meta shard decides as soon as it can.
 //!
-//! A limit: two copies that start at the same moment, while the meta shard has no leader, may both be
-//! let in by different nodes until it has one. It then refuses one of them.
+//! Limit: two copies that start at the same moment, while the meta shard has no leader, may both be admitted
+//! by different nodes until it has one. It then refuses one of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,27 +23,27 @@ use crate::meta::wire;
 use crate::node::{Node, Refused};
 use crate::raft::network::Lane;
 
-/// The pause between two rounds.
+/// Pause between two rounds.
 const ROUND_INTERVAL: Duration = Duration::from_millis(300);
-/// How long one node may take to register this one: it may have to find out that another one is gone.
+/// Timeout for one node to register this one: it may first have to find out that another one is gone.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one node may take to say whether anything speaks against this start.
+/// Timeout for one node to answer an announcement.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the others are waited for once a majority agrees.
+/// Grace period for objections from the others once a majority agrees.
 const OBJECTION_TIMEOUT: Duration = Duration::from_millis(200);
-/// How long a majority of the nodes is waited for, when the meta shard has no leader. Shards that live on
-/// the others can be served without it.
+/// Maximum wait for a majority of the nodes while the meta shard has no leader. After it the node starts
+/// without one: shards that live on the nodes that answer can be served.
 const MAJORITY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause before the same is logged again.
+/// Interval at which an unchanged reason is logged again.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why a start is refused: the reasons in `ErrorInfo`, domain `coupon.internal.v1`.
 pub mod reason {
     /// The node asked belongs to another cluster.
     pub const WRONG_CLUSTER: &str = "WRONG_CLUSTER";
-    /// Another process answers for the store.
+    /// Another process answers with the store's id.
     pub const STORE_IN_USE: &str = "STORE_IN_USE";
-    /// The store does not remember its last start: it is a copy, or an older one.
+    /// The store does not remember its last registered start: it is a copy, or an older state.
     pub const START_UNKNOWN: &str = "START_UNKNOWN";
     /// The store was replaced by another one.
     pub const STORE_REPLACED: &str = "STORE_REPLACED";
@@ -54,21 +53,21 @@ pub mod reason {
     pub const QUORUM_AT_RISK: &str = "QUORUM_AT_RISK";
     /// The node has replicas.
     pub const NODE_IN_USE: &str = "NODE_IN_USE";
-    /// No other node can take its replicas.
+    /// Every other node already has a replica of one of its shards.
     pub const NO_SPARE_NODE: &str = "NO_SPARE_NODE";
 }
 
-/// What came of asking one node.
+/// The answer of one node.
 enum Answer<T> {
     /// It agrees.
     Yes(T),
-    /// It cannot say, or says what may pass.
+    /// It cannot say, or its objection may pass.
     NotYet(String),
     /// This node must not run as it was started.
     Never(Refused),
 }
 
-/// Says why a node waits, but not again and again.
+/// Logs why a node waits, at a bounded rate.
 #[derive(Default)]
 struct Waiting {
     logged: Option<Instant>,
@@ -84,8 +83,8 @@ impl Waiting {
 }
 
 impl Node {
-    /// Asks until this start is registered, or refused. Replicas may run from then on, or as soon as
-    /// those who answer agree while nobody can decide.
+    /// Asks until this start is registered or refused. Replicas may run from then on, or as soon as the nodes
+    /// that answer agree while the meta shard cannot decide.
     pub(crate) async fn register(self: Arc<Self>) {
         let (began, mut waiting) = (Instant::now(), Waiting::default());
         loop {
@@ -112,7 +111,8 @@ impl Node {
         }
     }
 
-    /// Everywhere the cluster may be found; at this node itself last, where it may be all there is.
+    /// All addresses where the cluster may be found; this node itself comes last, in case it is the
+    /// only one.
     fn addresses(&self, map: &ShardMap) -> Vec<String> {
         let known = map.nodes.values().map(|node| node.address.clone());
         let mut all: Vec<String> =
@@ -125,11 +125,11 @@ impl Node {
         all
     }
 
-    /// Has one node register this start with the meta shard.
+    /// Asks one node to register this start with the meta shard.
     async fn register_at(&self, address: &str) -> Answer<()> {
         let not_yet = |why: &str| Answer::NotYet(why.to_owned());
         let Some(channel) = self.peers.channel_to(address.to_owned(), Lane::Control) else {
-            return not_yet("this is no address");
+            return not_yet("this is not an address");
         };
         let mut client = ClusterServiceClient::new(channel);
         let asked = client.register_node(self.registration());
@@ -147,7 +147,7 @@ impl Node {
         }
     }
 
-    /// What a refusal means.
+    /// Classifies a refusal.
     fn refusal(&self, status: &Status) -> Answer<()> {
         let why = status.message().to_owned();
         if status.code() != Code::FailedPrecondition {
@@ -155,7 +155,7 @@ impl Node {
         }
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         match reason.as_str() {
-            // The quorum may come back, or others may be replaced first.
+            // The quorum may come back, or other nodes may be replaced first.
             reason::QUORUM_AT_RISK => Answer::NotYet(why),
             reason::START_UNKNOWN => {
                 self.mark_lost(&why);
@@ -165,8 +165,8 @@ impl Node {
         }
     }
 
-    /// Asks all nodes of the map at once whether anything speaks against this start, and admits it if
-    /// nothing does and the meta shard cannot say.
+    /// Asks all nodes of the map at once whether they know anything against this start. Admits it if none
+    /// does and the meta shard cannot decide.
     async fn announce_to_all(&self, map: &ShardMap, began: Instant) {
         let me = self.config.node_id;
         let request = self.announcement();
@@ -177,7 +177,7 @@ impl Node {
         let majority = map.nodes.len() / 2 + 1;
         let mut agreed = 1;
         loop {
-            // Once most agree, the others get the chance to object, if they are there at all.
+            // Once most agree, the others get a chance to object, if they run at all.
             let patience = if agreed >= majority { OBJECTION_TIMEOUT } else { ANNOUNCE_TIMEOUT };
             match tokio::time::timeout(patience, asked.next()).await {
                 Ok(Some(Answer::Yes(meta_is_led))) if meta_is_led => return,
@@ -192,7 +192,7 @@ impl Node {
         if agreed >= majority || began.elapsed() >= MAJORITY_TIMEOUT {
             tracing::info!(
                 agreed,
-                "replicas run before this start is registered: nobody can do that yet"
+                "replicas run before this start is registered: the meta shard has no leader yet"
             );
             self.admit();
         }
@@ -200,7 +200,7 @@ impl Node {
 
     async fn announce_to(&self, address: String, request: pb::AnnounceRequest) -> Answer<bool> {
         let Some(channel) = self.peers.channel_to(address, Lane::Control) else {
-            return Answer::NotYet("this is no address".to_owned());
+            return Answer::NotYet("this is not an address".to_owned());
         };
         let mut client = ClusterServiceClient::new(channel);
         let asked = client.announce(request);
@@ -209,7 +209,7 @@ impl Node {
             Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
                 let reason = status.get_details_error_info().map(|info| info.reason);
                 match reason.as_deref() {
-                    // It is no node of this cluster, and knows nothing about it.
+                    // It is not a node of this cluster, and knows nothing about it.
                     Some(reason::WRONG_CLUSTER) => Answer::NotYet(status.message().to_owned()),
                     Some(_) | None => {
                         Answer::Never(Refused::ByCluster(status.message().to_owned()))

@@ -66,8 +66,8 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    /// Whether the node is to be started again at once, with the same settings: its store was found
-    /// short of what it acknowledged and has itself replaced, or begins anew.
+    /// Whether to start the node again at once, with the same settings: its store has lost
+    /// acknowledged writes, and the next start replaces it or begins anew.
     pub fn starts_again(&self) -> bool {
         matches!(self, Self::Refused(refused) if refused.starts_again())
     }

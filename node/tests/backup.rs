@@ -1,4 +1,4 @@
-//! A shard's state, from a replica by way of a backup to the replicas of another cluster.
+//! Moves a shard's state from a replica, through a backup, to the replicas of another cluster.
 
 #![expect(clippy::unwrap_used, reason = "all of this is a test, also what is not marked as one")]
 
@@ -21,7 +21,7 @@ use coupon_proto::internal as pb;
 use openraft::storage::RaftStateMachine as _;
 use tempfile::TempDir;
 
-/// How many coupons the backup has.
+/// Number of coupons in the backup.
 const COUPONS: u8 = 100;
 
 fn shard() -> ShardId {
@@ -67,7 +67,7 @@ fn adopt(epoch: u64) -> Action {
     Action::AdoptRing { epoch: Epoch(epoch), ring_shards: vec![shard()] }
 }
 
-/// A backup of a shard with one campaign, and which state it holds.
+/// A backup of a shard with one campaign, and the state it holds.
 fn backup(dir: &Path) -> (PathBuf, StateDigest) {
     let storage = Storage::open(&dir.join("old")).unwrap();
     apply(&storage, 0, vec![adopt(1)]);

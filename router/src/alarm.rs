@@ -1,4 +1,5 @@
-//! Nodes of other clusters at addresses of ours: always said, and not too often.
+//! Alarms about nodes of other clusters at the addresses of this one: always logged, at a bounded
+//! rate.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,15 +8,15 @@ use coupon_transport::NodeIdentity;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// The shortest interval between two lines about one address: a line for every call would bury the
+/// Minimum interval between two lines about one address: a line for every call would bury the
 /// first.
 const LINE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The shortest interval between two looks for a newer map because of nodes that are not where the map
-/// says. A node that is being replaced stays away for seconds.
+/// Minimum interval between two refreshes of the map because a node was not where the map says. A node that
+/// is being replaced stays away for seconds.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What was said, and when.
+/// The time of the last alarm for each address, and of the last refresh.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
     /// One entry for each address of the cluster's nodes.
@@ -29,8 +30,8 @@ impl Alarms {
         if self.is_due(address) {
             tracing::warn!(
                 %address, node = node.node_id.get(), cluster_id = node.cluster_id,
-                "ANOTHER CLUSTER answers at an address of this one: nothing it says is used, and \
-                 nothing is sent to it; give the address back to its node, or give the router others",
+                "ANOTHER CLUSTER answers at an address of this one: its answers are ignored, and \
+                 nothing is sent to it; give the address back to its node, or give the router other nodes",
             );
         }
     }
@@ -45,7 +46,7 @@ impl Alarms {
         due
     }
 
-    /// Whether it is time to look for a newer map since a node was not where the map says.
+    /// Whether to refresh the map now, after a node was not where the map says.
     pub(crate) fn refresh_is_due(&self) -> bool {
         let mut refreshed = self.refreshed.lock();
         let due = refreshed.is_none_or(|at| at.elapsed() >= REFRESH_INTERVAL);
@@ -55,7 +56,7 @@ impl Alarms {
         due
     }
 
-    /// Forgets all other addresses.
+    /// Forgets all addresses but these.
     pub(crate) fn keep_only(&self, addresses: &std::collections::BTreeSet<&str>) {
         self.said.lock().retain(|address, _| addresses.contains(address.as_str()));
     }

@@ -27,7 +27,7 @@ pub(crate) struct Backend {
 
 impl Backend {
     /// A backend that follows the map at the nodes configured.
-    /// The cluster is the one given, or else the one that the nodes agree on.
+    /// Serves the cluster given, or else the one that the nodes agree on.
     pub(crate) fn new(
         nodes: Vec<String>,
         cluster_id: Option<String>,

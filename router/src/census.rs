@@ -1,8 +1,8 @@
-//! Who listens at the addresses that a router knows, and what follows from it.
+//! The nodes that listen at the addresses a router knows, and what the router concludes from them.
 //!
-//! A router does not take its addresses' word for its cluster. Every node says who it is, and nodes
-//! that are in no cluster yet do not count. What follows is decided here, without I/O; asking is
-//! below.
+//! A router does not trust an address to belong to its cluster. Every node says who it is, and
+//! nodes that are in no cluster yet do not count. The conclusions are drawn here, without I/O; the
+//! functions that ask are below.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,38 +18,39 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::pool::{Lane, Pool};
 
-/// How long a node may take to say who it is. After the first of several nodes that a router was
-/// started with has answered, the others have as long.
+/// Timeout for a node to identify itself. Once the first of the configured nodes has answered, the
+/// others get this long too.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much longer the others have once most have said the same: it is decided then, and they are
-/// heard for the warning alone.
+/// Grace period for the others once most have named one cluster: the choice is made then, and late
+/// answers only serve the warning.
 const DECIDED_GRACE: Duration = Duration::from_millis(200);
 
-/// How long another node than the one that was just left has, to be followed instead of it.
+/// Grace period for another node than the one just left, so that the router does not return to it
+/// at once.
 const ANOTHER_GRACE: Duration = Duration::from_millis(300);
 
-/// The pause before a node that did not answer, or is in no cluster yet, is asked again.
+/// Pause before a node is asked again that did not answer, or is in no cluster yet.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The nodes of clusters that listen at some addresses.
+/// The cluster members that listen at some addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Census {
-    /// How many addresses were asked.
+    /// The number of addresses asked.
     pub(crate) asked: usize,
-    /// Who answered where.
+    /// The nodes that answered, with their addresses.
     pub(crate) found: BTreeMap<String, NodeIdentity>,
 }
 
-/// Which cluster a router belongs to that was not told.
+/// The cluster of a router that was not configured with one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// The one that all who answered name, or else most of the addresses.
+    /// The one that all nodes that answered name, or else most of the addresses.
     Cluster(String),
-    /// None: those that answered differ, and no cluster has most of the addresses.
+    /// None: the answers differ, and no cluster has most of the addresses.
     Undecided,
-    /// None: no node of a cluster answered.
-    Nobody,
+    /// None: no cluster member answered.
+    NoAnswer,
 }
 
 /// How a router stands that knows its cluster.
@@ -57,24 +58,24 @@ pub(crate) enum Choice {
 pub(crate) enum Standing {
     /// A node of its cluster answered.
     Ours,
-    /// None did, but nodes of other clusters; and whether these are most of the addresses.
+    /// Only nodes of other clusters answered. `most`: whether they have most of the addresses.
     Foreign {
         /// The cluster is not there any more, or the router was never meant for it.
         most: bool,
     },
-    /// No node of a cluster answered.
-    Nobody,
+    /// No cluster member answered.
+    NoAnswer,
 }
 
 impl Census {
-    /// Which cluster these addresses are of.
+    /// The cluster that these addresses belong to.
     pub(crate) fn choose(&self) -> Choice {
         let clusters: BTreeSet<&str> =
             self.found.values().map(|node| node.cluster_id.as_str()).collect();
         let agreed = clusters.first().filter(|_| clusters.len() == 1).copied();
         match agreed.or(self.majority()) {
             Some(cluster) => Choice::Cluster(cluster.to_owned()),
-            None if clusters.is_empty() => Choice::Nobody,
+            None if clusters.is_empty() => Choice::NoAnswer,
             None => Choice::Undecided,
         }
     }
@@ -93,7 +94,7 @@ impl Census {
         } else if foreign > 0 {
             Standing::Foreign { most: foreign * 2 > self.asked }
         } else {
-            Standing::Nobody
+            Standing::NoAnswer
         }
     }
 
@@ -116,8 +117,8 @@ impl fmt::Display for Census {
     }
 }
 
-/// Asks the nodes a router was started with until enough of them have answered to choose a cluster:
-/// all, or those that do within [`ANSWER_TIMEOUT`] of the first.
+/// Asks the configured nodes until enough of them have answered to choose a cluster: all, or those
+/// that answer within [`ANSWER_TIMEOUT`] of the first.
 pub(crate) async fn first(addresses: &[String], pool: &Pool) -> Census {
     let mut census = Census { asked: addresses.len(), ..Census::default() };
     let mut answers: FuturesUnordered<_> = addresses
@@ -156,8 +157,8 @@ pub(crate) async fn first(addresses: &[String], pool: &Pool) -> Census {
     }
 }
 
-/// Asks who listens at the addresses, and ends as soon as a node of `cluster_id` answers, which is
-/// returned with its address: another than that at `left`, if there is one that answers soon.
+/// Asks the nodes at the addresses who they are, and ends as soon as a node of `cluster_id`
+/// answers. Returns that node with its address: another one than at `left`, if one answers soon.
 pub(crate) async fn seek(
     addresses: &[String],
     pool: &Pool,
@@ -193,7 +194,8 @@ pub(crate) async fn seek(
     }
 }
 
-/// Who listens at an address; `None` when it does not say so in time, or is in no cluster yet.
+/// The node that listens at an address; `None` when it does not identify itself in time, or is in
+/// no cluster yet.
 async fn ask(address: &str, pool: &Pool) -> Option<NodeIdentity> {
     let channel = pool.channel(address, Lane::Calls).ok()?;
     let mut client = ClusterServiceClient::new(channel);
@@ -208,7 +210,7 @@ async fn ask(address: &str, pool: &Pool) -> Option<NodeIdentity> {
 mod tests {
     use super::*;
 
-    /// A census of as many addresses; a dot does not answer.
+    /// A census with one address for each character; a dot does not answer.
     fn census(clusters: &str) -> Census {
         let found = (1..).zip(clusters.chars()).filter(|(_, cluster)| *cluster != '.');
         let found = found.map(|(id, cluster)| {
@@ -231,7 +233,7 @@ mod tests {
             ("aab.", Choice::Undecided),
             ("abc", Choice::Undecided),
             ("ab", Choice::Undecided),
-            ("...", Choice::Nobody),
+            ("...", Choice::NoAnswer),
         ] {
             assert_eq!(census(clusters).choose(), choice, "{clusters}");
         }
@@ -246,7 +248,7 @@ mod tests {
             ("bcd", Standing::Foreign { most: true }),
             ("b..", Standing::Foreign { most: false }),
             ("bb..", Standing::Foreign { most: false }),
-            ("...", Standing::Nobody),
+            ("...", Standing::NoAnswer),
         ] {
             assert_eq!(census(clusters).standing("a"), standing, "{clusters}");
         }

@@ -64,8 +64,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Opens a stream and waits for the node's hello. Bounded by the caller. The node that says hello is
-    /// the one that is meant, and no command is sent before.
+    /// Opens a stream and waits for the node's hello. The caller bounds the wait. Only the addressed node can
+    /// say hello, and no command is sent before.
     ///
     /// # Errors
     /// The node's status when it does not lead the shard or is not meant, or the transport's.

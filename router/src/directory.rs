@@ -1,5 +1,5 @@
-//! What a router knows of its cluster: the newest shard map, and whether the nodes that it names are
-//! still those of the cluster.
+//! What a router knows of its cluster: the newest shard map, and whether its nodes are still those of the
+//! cluster.
 //!
 //! A [`follower`](crate::follower) finds it out. Losing every node changes nothing about what is known;
 //! requests go on with the last map, and the shards themselves refuse what was routed by an old one.
@@ -17,18 +17,18 @@ use crate::follower::Follower;
 use crate::pool::Pool;
 use crate::topology::Topology;
 
-/// The cluster of a router is gone, and others are in its place, or it was never there. To start the
-/// router again the same way changes nothing.
+/// The router's cluster is gone and others are in its place, or it was never there. Restarting the router the
+/// same way changes nothing.
 #[derive(Debug, Clone, Error)]
 #[error(
     "this router is of cluster {cluster_id}, and other clusters have most of its nodes' addresses: \
-     {found}. It serves nobody any more; start a router with the addresses of the cluster that it is \
+     {found}. The router has stopped serving; start it with the addresses of the cluster that it is \
      to serve"
 )]
 pub struct WrongCluster {
     /// The cluster that the router belongs to.
     pub cluster_id: String,
-    /// Who listens where, for people.
+    /// The nodes that answered at which addresses, as text.
     pub found: String,
 }
 
@@ -38,9 +38,10 @@ pub(crate) enum Service {
     /// No node of the cluster has answered yet, or others answer in their place.
     #[default]
     Unavailable,
-    /// A node of the cluster answered, and no other cluster took the place of all since.
+    /// A node of the cluster has answered, and no other cluster has taken the place of all nodes
+    /// since.
     Available,
-    /// Other clusters have most of the addresses. It stays so.
+    /// Other clusters have most of the addresses. This state is final.
     Over(Arc<WrongCluster>),
 }
 
@@ -54,8 +55,8 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Starts to follow the map of a cluster: of the one named, or else of the one that the nodes
-    /// configured agree on. The task ends when the last clone of the directory is dropped.
+    /// Starts to follow the map of the cluster given, or else of the one that the configured nodes
+    /// agree on. The task ends when the last clone of the directory is dropped.
     pub(crate) fn follow(
         configured: Vec<String>,
         cluster_id: Option<String>,
@@ -82,7 +83,8 @@ impl Directory {
         self.service.clone()
     }
 
-    /// Another node answered where the map has `node`. What it refused was surely not done.
+    /// Another node answered at the address that the map has for `node`. The call that it refused
+    /// surely had no effect.
     pub(crate) fn met(&self, node: NodeId, mismatch: &Mismatch) {
         match (mismatch.foreign_cluster(), &mismatch.answerer) {
             (Some(_), Some(foreign)) => {

@@ -1,11 +1,11 @@
-//! The task that follows the shard map, and knows the nodes of its cluster from those of others.
+//! The task that follows the shard map, and tells the nodes of its cluster from those of others.
 //!
-//! It follows the map at one node at a time. It finds that node by asking all that it knows who they
-//! are: those that were configured, then also those that the map names, so that a router outlives the
-//! nodes it was started with.
+//! It follows the map at one node at a time. To find that node, it asks all nodes that it knows to identify
+//! themselves: first the configured ones, then also those in the map. So a router outlives the nodes it was
+//! started with.
 //!
-//! Where no node of the cluster answers, but nodes of another one do, the cluster is not there any
-//! more: the router does not serve then, and stops when they are at most of the addresses.
+//! When no node of the cluster answers but nodes of other clusters do, the cluster is gone: the
+//! router stops serving, and exits once those nodes have most of the addresses.
 //!
 //! Invariants: the cluster is chosen once; a map is replaced only by a newer map of the same cluster.
 
@@ -27,22 +27,23 @@ use crate::pool::{Lane, Pool};
 use crate::retry;
 use crate::topology::Topology;
 
-/// How long a node may take to send its first map before another one is asked.
+/// Timeout for a node to send its first map; then another node is asked.
 const FIRST_MAP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A node is left for another one, when a shard is ahead of its map, only after following it so long:
-/// usually the newer map is just on its way.
+/// Minimum time to follow a node before leaving it because a shard is ahead of its map: usually the newer map
+/// is already on its way.
 const FOLLOW_MIN: Duration = Duration::from_millis(300);
 
-/// While no node has the map, every miss would be a line in the log. It gets one so often.
+/// Interval between log lines while no node has the map: a line for every attempt would flood the
+/// log.
 const LOST_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How much of a map is read at most: tens of thousands of replicas.
+/// Maximum size of a map: enough for tens of thousands of replicas.
 const MAP_BYTES_MAX: usize = 16 << 20;
 
 /// The task behind a [`Directory`](crate::directory::Directory).
 pub(crate) struct Follower {
-    /// The addresses of the nodes that the router was started with.
+    /// The addresses of the configured nodes.
     pub(crate) configured: Vec<String>,
     /// The connections.
     pub(crate) pool: Arc<Pool>,
@@ -50,15 +51,15 @@ pub(crate) struct Follower {
     pub(crate) topology: watch::Sender<Option<Arc<Topology>>>,
     /// How the router stands.
     pub(crate) service: watch::Sender<Service>,
-    /// Tells that a newer map is wanted than the node that is followed has.
+    /// Signals that a newer map is wanted than the followed node has.
     pub(crate) outdated: Arc<Notify>,
-    /// What is said about other clusters.
+    /// The alarms about other clusters.
     pub(crate) alarms: Arc<Alarms>,
 }
 
 impl Follower {
-    /// Follows the map of a cluster, or else of the one that the nodes configured agree on, until nobody
-    /// wants it any more or the cluster is gone.
+    /// Follows the map of the cluster given, or else of the one that the configured nodes agree on. Ends when
+    /// the directory is dropped or the cluster is gone.
     pub(crate) async fn run(self, cluster_id: Option<String>) {
         let unused = self.topology.clone();
         let follow = async {
@@ -78,7 +79,7 @@ impl Follower {
         }
     }
 
-    /// Finds out which cluster the nodes configured are of.
+    /// Finds out which cluster the configured nodes belong to.
     async fn choose(&self) -> String {
         let mut outage = Outage::default();
         loop {
@@ -87,22 +88,22 @@ impl Follower {
                 Choice::Cluster(cluster_id) => {
                     let others = census.not_of(&cluster_id);
                     if others.found.is_empty() {
-                        tracing::info!(%cluster_id, "serves this cluster from now on");
+                        tracing::info!(%cluster_id, "serving this cluster");
                     } else {
                         tracing::warn!(
                             %cluster_id, %others,
-                            "serves the cluster of most nodes it was given; the others belong to \
-                             other clusters, and are not used",
+                            "serving the cluster that most configured nodes belong to; the others \
+                             belong to other clusters, and are not used",
                         );
                     }
                     return cluster_id;
                 }
                 Choice::Undecided if outage.is_due() => tracing::error!(
-                    "the nodes this router was given belong to different clusters, and it serves \
-                     none of them: {census}; set cluster_id to the one that is meant, or name its \
-                     nodes alone",
+                    "the configured nodes belong to different clusters, and the router serves none \
+                     of them: {census}; set cluster_id to the one to serve, or configure only its \
+                     nodes",
                 ),
-                Choice::Undecided | Choice::Nobody => {}
+                Choice::Undecided | Choice::NoAnswer => {}
             }
             outage.misses += 1;
             tokio::time::sleep(retry::random_pause(outage.misses, false)).await;
@@ -147,7 +148,7 @@ impl Follower {
         }
     }
 
-    /// No node of the cluster answers. Returns why the router must not go on, if so.
+    /// Handles that no node of the cluster answers. Returns why the router must stop, if it must.
     fn without_node(
         &self,
         cluster_id: &str,
@@ -163,7 +164,7 @@ impl Follower {
                 });
                 if was_available || outage.is_due() {
                     tracing::error!(
-                        "no node of cluster {cluster_id} answers, and other clusters do at its \
+                        "no node of cluster {cluster_id} answers, but other clusters do at its \
                          nodes' addresses: {census}; the router does not serve",
                     );
                 }
@@ -172,7 +173,7 @@ impl Follower {
                     found: census.to_string(),
                 })
             }
-            Standing::Nobody | Standing::Ours => {
+            Standing::NoAnswer | Standing::Ours => {
                 if outage.is_due() {
                     tracing::warn!(%cluster_id, "no node of the cluster answers");
                 }
@@ -266,12 +267,12 @@ impl Follower {
     }
 }
 
-/// How long it has been without a node to follow.
+/// The time without a node to follow.
 #[derive(Default)]
 struct Outage {
-    /// How many nodes were asked in vain.
+    /// The number of nodes that did not have the map.
     misses: u32,
-    /// When it was last logged; `None`: it was not.
+    /// When it was last logged; `None` if never.
     logged: Option<Instant>,
 }
 
@@ -291,7 +292,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_outage_is_logged_at_once_and_then_now_and_then() {
+    async fn an_outage_is_logged_at_once_and_then_at_intervals() {
         let mut outage = Outage::default();
         let mut logged = 0;
         for _ in 0..600 {

@@ -20,8 +20,7 @@ const SILENT_FOR: Duration = Duration::from_secs(1);
 /// The `ErrorInfo` reason of a node that does not lead the shard it was asked about.
 const NOT_LEADER: &str = "NOT_LEADER";
 
-/// The `ErrorInfo` reason of a node whose replica of the shard is stopped, since the shard has two
-/// histories.
+/// The `ErrorInfo` reason of a node whose replica is stopped because the shard has two histories.
 const SHARD_DIVERGED: &str = "SHARD_DIVERGED";
 
 /// The `ErrorInfo` metadata that names the leader.
@@ -94,7 +93,7 @@ impl LeaderGuess {
             return false;
         }
         self.lost_at.get_or_insert(now);
-        // Where another node answers, the one that was meant does not.
+        // Another node answers, so the one that was meant does not.
         if silent || Mismatch::of(status).is_some() {
             self.silent(node, now);
             return false;
@@ -174,7 +173,7 @@ fn leader_named_by(status: &Status) -> Option<NodeId> {
     NodeId::new(id).ok()
 }
 
-/// Whether a node says that the shard has two histories: no other node will answer.
+/// Whether a node reports that the shard has two histories: no other node will answer.
 pub(crate) fn says_diverged(status: &Status) -> bool {
     let info = status.get_details_error_info();
     info.is_some_and(|info| info.reason == SHARD_DIVERGED)

@@ -11,8 +11,8 @@
 //! - A command that may have been proposed and got no answer is reported as `OUTCOME_UNKNOWN`,
 //!   never as failed.
 //! - Every queue has a named bound and every wait ends at a deadline.
-//! - A router belongs to one cluster for life. Every call names the node that it means, so that nothing
-//!   is sent to, or taken from, a node of another cluster that listens at the address of one of ours.
+//! - A router belongs to one cluster for life. Every call names the node that it is for. So nothing is sent
+//!   to, or accepted from, a node of another cluster that listens at an address of this one.
 //!
 //! Deliberately absent: Raft, storage, and any decision about quota, window or recipient. Those are
 //! the ledger's; the router only carries its answers.

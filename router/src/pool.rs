@@ -66,7 +66,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// The connection to a node for one purpose: whoever else listens there does not answer.
+    /// The connection to a node for one purpose. Calls that reach another node at its address are
+    /// refused.
     ///
     /// # Errors
     /// When its address is not `host:port`.
@@ -78,7 +79,7 @@ impl Pool {
         Ok(Addressed::new(self.channel(&peer.address, lane)?, peer.addressee.clone()))
     }
 
-    /// The connection to whoever listens at an address, for one purpose.
+    /// The connection to an address for one purpose, whichever node listens there.
     ///
     /// # Errors
     /// When the address is not `host:port`.

@@ -101,7 +101,7 @@ impl Attempts {
         }
     }
 
-    /// What to say when the shard is stopped for good.
+    /// The error for a shard that is stopped for good.
     pub(crate) fn diverged(self) -> Unanswered {
         if self.maybe_proposed { Unanswered::OutcomeUnknown } else { Unanswered::ShardDiverged }
     }

@@ -48,7 +48,7 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 /// An idle connection is pinged so often, and closed when the ping goes unanswered as long.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// How long requests under way have when a router finds out that it must not run.
+/// Grace period for requests under way when the router finds that it must stop.
 const HALT_GRACE: Duration = Duration::from_secs(1);
 
 /// How a router runs.
@@ -58,8 +58,7 @@ pub struct RouterConfig {
     pub listen: SocketAddr,
     /// Nodes of the cluster, `host:port`, at least one; the others are learned. Default: none.
     pub nodes: Vec<String>,
-    /// The cluster that the router serves, a UUID. Default: the one that the nodes agree on, or else most
-    /// of them name.
+    /// The cluster to serve, a UUID. Default: the one that the nodes agree on, or else most of them name.
     pub cluster_id: Option<String>,
     /// How many requests are worked on at a time; more are refused as OVERLOADED. A batch counts as
     /// many as it has requests, at most all. Default: 16,384, about 100 MB at their usual size.
@@ -118,7 +117,7 @@ pub enum RouterError {
     /// The server failed while it ran.
     #[error("serve")]
     Serve(#[source] tonic::transport::Error),
-    /// The cluster is not there any more, and another one is.
+    /// The cluster is gone, and another one has its addresses.
     #[error(transparent)]
     WrongCluster(#[from] WrongCluster),
     /// Requests were still under way when the time to shut down was over.
@@ -149,8 +148,8 @@ impl RouterHandle {
         self.backend.directory().known(Instant::now() + within).await.is_some()
     }
 
-    /// Waits for ever, unless the router finds out that it must not run: other clusters have taken the
-    /// addresses of its own. It answers nothing any more then, and is to be [halted](Self::halt).
+    /// Waits until the router finds that it must not run, because other clusters have taken the addresses of
+    /// its own. It answers nothing from then on; [halt](Self::halt) it.
     pub async fn refused(&self) -> RouterError {
         let mut service = self.backend.directory().service();
         loop {
@@ -158,7 +157,7 @@ impl RouterHandle {
                 return WrongCluster::clone(over).into();
             }
             if service.changed().await.is_err() {
-                // The follower ends after it has said so, or with the directory.
+                // The follower reports this before it ends; otherwise it ends with the directory.
                 std::future::pending::<()>().await;
             }
         }
@@ -174,7 +173,7 @@ impl RouterHandle {
         self.stop_within(grace).await
     }
 
-    /// Stops a router that can answer nothing any more: requests under way have a moment to learn it.
+    /// Stops a router that can answer nothing any more: requests under way get a moment to end with an error.
     ///
     /// # Errors
     /// As [`RouterHandle::shutdown`].
@@ -264,8 +263,8 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// Says SERVING while the cluster is there, and NOT_SERVING from the moment on at which the router is
-/// `stopped`, or its handle dropped; then it lets the server `end`, for which it speaks.
+/// Reports SERVING while the cluster is there, and NOT_SERVING from the moment at which the router is
+/// `stopped` or its handle dropped. Then it lets the server `end`.
 async fn announce(
     mut service: watch::Receiver<Service>,
     health: HealthReporter,
@@ -289,7 +288,7 @@ async fn announce(
         }
     }
     set_health(&health, ServingStatus::NotServing).await;
-    // Nobody listens when the server has ended by itself.
+    // The receiver is gone when the server has ended by itself.
     let _ = end.send(());
     std::future::pending().await
 }

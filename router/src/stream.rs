@@ -476,7 +476,7 @@ impl ShardStream {
         self.pause(named, now);
     }
 
-    /// Answers everything that waits at once: the shard is stopped for good.
+    /// Fails all waiting requests at once: the shard is stopped for good.
     fn give_all_up(&mut self) {
         for Submission { waiter, .. } in self.backlog.drain(..) {
             let diverged = waiter.attempts.diverged();

@@ -36,7 +36,7 @@ pub(crate) struct Topology {
 pub(crate) struct Peer {
     /// Where it is called.
     pub(crate) address: String,
-    /// Whom calls to it mean.
+    /// The addressee of calls to it.
     pub(crate) addressee: Addressee,
 }
 
@@ -124,7 +124,7 @@ impl Topology {
         self.shards.get(&shard).map_or(&[], Vec::as_slice)
     }
 
-    /// A node as it is called; `None` when it is not in the map.
+    /// The peer for a node; `None` when it is not in the map.
     pub(crate) fn peer(&self, node: NodeId) -> Option<&Peer> {
         self.nodes.get(&node)
     }

@@ -1,4 +1,4 @@
-//! Nodes of other clusters at the addresses of a router's own.
+//! Nodes of other clusters listen at the addresses of a router's own.
 
 mod support;
 
@@ -14,7 +14,7 @@ use tonic_health::pb::health_client::HealthClient;
 use support::fake_node::{CLUSTER_ID, FakeCluster};
 use support::{Fixture, config, connect, issue, reason};
 
-/// How long anything may take before a test fails.
+/// Timeout for any wait in a test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const OTHER: &str = "b7a4e5d0-6c1f-4f7e-9a53-0d2b8c6e4f11";
@@ -23,7 +23,7 @@ fn free() -> Vec<String> {
     vec!["127.0.0.1:0".to_owned()]
 }
 
-/// Waits until the router says that it serves, or does not.
+/// Waits until the router reports that it serves, or does not.
 async fn until_serving(channel: &Channel, serves: bool) {
     let asked = async {
         let mut health = HealthClient::new(channel.clone());
@@ -80,7 +80,7 @@ async fn a_router_whose_nodes_all_went_to_another_cluster_stops() {
 #[tokio::test]
 async fn a_router_serves_again_when_a_node_of_its_cluster_answers_again() {
     let cluster = FakeCluster::start(1, &[1]).await;
-    // Nobody listens at most of the addresses: there is no telling who they belong to.
+    // No node listens at most of the addresses, so it is unknown which cluster they belong to.
     let nodes = vec![cluster.address(1), "127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()];
     let config = RouterConfig { nodes, ..config(&cluster) };
     let mut t = Fixture::with(cluster, config).await;
@@ -113,7 +113,7 @@ async fn of_several_clusters_a_router_takes_that_of_most_of_its_addresses_or_the
     let router = coupon_router::start(neither).await.unwrap();
     assert!(!router.ready(Duration::from_millis(500)).await, "it serves neither");
     until_serving(&connect(&router), false).await;
-    // A node that leaves the other cluster decides it.
+    // One node leaving the other cluster decides the choice.
     named.cluster.turn(1, CLUSTER_ID);
     assert!(router.ready(PATIENCE).await);
 }

@@ -1,4 +1,4 @@
-//! What a backup consists of: the file that is written last and makes a directory a backup.
+//! The manifest of a backup: the file that is written last and makes a directory a backup.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -18,14 +18,14 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 /// The name of the shard map.
 pub(crate) const MAP: &str = "shard-map.pb";
 
-/// What a backup consists of.
+/// The contents of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     /// The version of the layout.
     pub(crate) version: u32,
     /// The version of the program that took the backup.
     pub(crate) program: String,
-    /// When it began. Whatever was acknowledged before is in it.
+    /// When it began. It includes everything that was acknowledged before.
     pub(crate) began_at: String,
     /// The cluster.
     pub(crate) cluster_id: String,
@@ -35,7 +35,7 @@ pub(crate) struct Manifest {
     pub(crate) map_sha256: String,
     /// The shards, by id.
     pub(crate) shards: Vec<ShardEntry>,
-    /// SHA-256 over this manifest as it is while this field is empty, hex.
+    /// SHA-256 over this manifest with this field empty, hex.
     pub(crate) checksum: String,
 }
 
@@ -46,21 +46,21 @@ pub(crate) struct ShardEntry {
     pub(crate) shard_id: u32,
     /// The name of the file.
     pub(crate) file: String,
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub(crate) bytes: u64,
     /// SHA-256 over the file, hex.
     pub(crate) sha256: String,
     /// SHA-256 over the rows of the state, hex.
     pub(crate) state: String,
-    /// The log index the state is at.
+    /// The log index of the state.
     pub(crate) applied_index: u64,
-    /// The log time the state is at: microseconds since 1970.
+    /// The log time of the state: microseconds since 1970.
     pub(crate) log_time_micros: u64,
-    /// How many rows it has.
+    /// Its number of rows.
     pub(crate) rows: u64,
-    /// How many campaigns.
+    /// Its number of campaigns.
     pub(crate) campaigns: u64,
-    /// How many coupons.
+    /// Its number of coupons.
     pub(crate) coupons: u64,
 }
 
@@ -70,17 +70,17 @@ impl Manifest {
         format!("shard-{shard_id:04}.snapshot")
     }
 
-    /// How many coupons the backup has.
+    /// The number of coupons in the backup.
     pub(crate) fn coupons(&self) -> u64 {
         self.shards.iter().map(|shard| shard.coupons).sum()
     }
 
-    /// How many bytes of states it has.
+    /// The size of all states in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.shards.iter().map(|shard| shard.bytes).sum()
     }
 
-    /// Writes it, which makes `dir` a backup. All that it names is durable already.
+    /// Writes it, which makes `dir` a backup. Everything that it names must be durable already.
     ///
     /// # Errors
     /// When the file system fails.
@@ -105,7 +105,7 @@ impl Manifest {
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => bail!(
-                "{} is no whole backup: it has no {MANIFEST}, which is written last",
+                "{} is no whole backup: it has no {MANIFEST}, which is written last; use another backup",
                 dir.display()
             ),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
@@ -113,7 +113,11 @@ impl Manifest {
         let damaged = || format!("{} is damaged", path.display());
         let found: Versioned = serde_json::from_slice(&text).with_context(damaged)?;
         if found.version != VERSION {
-            bail!("{} has version {}; this program knows {VERSION}", path.display(), found.version);
+            bail!(
+                "{} has version {}; this program knows {VERSION}: use the program that wrote it",
+                path.display(),
+                found.version
+            );
         }
         let manifest: Self = serde_json::from_slice(&text).with_context(damaged)?;
         if manifest.sum()? != manifest.checksum {
@@ -128,12 +132,12 @@ impl Manifest {
     }
 }
 
-/// Bytes as people compare them.
+/// Bytes in lowercase hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A new file that nobody else may read.
+/// A new file that only its owner may read.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -143,7 +147,7 @@ pub(super) fn create_private(path: &Path) -> anyhow::Result<File> {
     file.with_context(|| path.display().to_string())
 }
 
-/// Gives a file that is whole and synced its name, durably.
+/// Renames a file that is whole and synced to its final name, durably.
 ///
 /// # Errors
 /// When the file system fails.

@@ -1,4 +1,5 @@
-//! `coupon backup`: the state of a running cluster in a directory, and whether such a directory is whole.
+//! `coupon backup`: saves the state of a running cluster in a directory, and checks that such a directory is
+//! whole.
 
 mod manifest;
 mod take;
@@ -17,12 +18,12 @@ use crate::{output, runtime};
 
 /// Takes a backup of a running cluster.
 ///
-/// Everything that was acknowledged before the command began is in it. Each shard is consistent by
-/// itself; the shards are not at one common instant. A directory is a backup once it has a manifest,
-/// which is written last.
+/// The backup includes everything that was acknowledged before the command began. Each shard is consistent by
+/// itself; the shards are not from one common instant. The manifest is written last: a directory without one
+/// is not a backup.
 ///
 /// The directory holds the keys that codes are made with, all codes that were issued, and their
-/// recipients. It is made for its owner's eyes only: keep it so.
+/// recipients. Only its owner can read it: keep it so.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
@@ -32,21 +33,21 @@ Examples:
 pub(crate) struct BackupArgs {
     #[command(subcommand)]
     command: Option<BackupCommand>,
-    /// Any node of the cluster; of several the first ones that answer are asked
+    /// Nodes of the cluster; the first ones that answer are asked
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', default_value = "127.0.0.1:7001")]
     node: Vec<String>,
-    /// The directory; made if it is not there, and empty if it is
+    /// The directory to write to; created if it does not exist, and must be empty if it does
     #[arg(long, value_name = "DIR", required = true)]
     to: Option<PathBuf>,
-    /// How long a shard may send nothing; the whole may take longer
+    /// Maximum time for which a shard may send nothing; the whole backup may take longer
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     timeout: Span,
 }
 
-/// What else there is to do with a backup.
+/// Other operations on a backup.
 #[derive(Debug, clap::Subcommand)]
 enum BackupCommand {
-    /// Reads all of a backup and checks that it is whole and undamaged. Needs no cluster.
+    /// Reads a whole backup and checks that it is complete and undamaged. Needs no cluster.
     Verify {
         /// The backup
         #[arg(value_name = "DIR")]
@@ -80,7 +81,7 @@ pub(crate) fn run(args: BackupArgs) -> anyhow::Result<()> {
     ))
 }
 
-/// A line on standard error that shows how much was done, where that is a terminal.
+/// A progress bar on standard error, if that is a terminal.
 pub(crate) fn progress() -> ProgressBar {
     let template = "{spinner} {elapsed_precise}  {bytes} of {total_bytes}  {bytes_per_sec}  {msg}";
     let style = ProgressStyle::with_template(template);

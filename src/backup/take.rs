@@ -1,4 +1,4 @@
-//! Taking a backup: the shard map, and the state of every shard from its leader.
+//! Takes a backup: the shard map, and the state of every shard from its leader.
 
 use std::fs::DirBuilder;
 use std::io::Write as _;
@@ -27,21 +27,21 @@ use crate::client;
 use crate::failure::{CallError, UsageError};
 use crate::survey::map_of;
 
-/// How many shards are read at a time: one sends while another one is checked.
+/// Maximum number of shards read at a time: one is sent while another is checked.
 const SHARDS_AT_A_TIME: usize = 2;
-/// How long a node may take to begin to send, and then to go on, before another one is asked.
+/// Timeout for the next part from a node; then another node is asked.
 const PART_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause before the leader of a shard is looked for again.
+/// Pause before the leader of a shard is looked for again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
-/// How many times a shard may break off after it had begun to send.
+/// Maximum number of broken-off transfers for one shard.
 const BROKEN_OFF_MAX: u32 = 10;
 
-/// Takes a backup of the cluster that `nodes` belong to into the directory `to`. A shard may be silent for
-/// `patience`.
+/// Takes a backup of the cluster that `nodes` belong to into the directory `to`. `patience`: how long a shard
+/// may send nothing.
 ///
 /// # Errors
-/// When the directory is not empty, no node answers, or a shard cannot be read. What was written is no
-/// backup then.
+/// When the directory is not empty, no node answers, or a shard cannot be read. What was written is then not
+/// a backup.
 pub(super) async fn take(
     nodes: &[String],
     to: &Path,
@@ -61,12 +61,12 @@ pub(super) async fn take(
     let mut shards: Vec<ShardEntry> = exports.try_collect().await?;
     shards.sort_unstable_by_key(|entry| entry.shard_id);
 
-    // Campaigns that moved meanwhile could be in two states, or in none.
+    // A campaign that moved meanwhile could be in two of the states, or in none.
     let after = newest_map(nodes).await?;
     if (after.epoch, &after.ring_shards, &after.code_keys)
         != (map.epoch, &map.ring_shards, &map.code_keys)
     {
-        bail!("the ring or the code keys were changed meanwhile: take another backup");
+        bail!("the ring or the code keys changed during the backup: take another backup");
     }
     let bytes = map.encode_to_vec();
     write_private(&to.join(MAP), &bytes)?;
@@ -97,7 +97,7 @@ fn make_dir(to: &Path) -> anyhow::Result<()> {
 /// The newest of the maps that the nodes know.
 async fn newest_map(nodes: &[String]) -> anyhow::Result<ShardMap> {
     let mut newest: Option<ShardMap> = None;
-    let mut last = anyhow!("no node is named");
+    let mut last = anyhow!("no node is given");
     for address in nodes {
         match map_of(address).await {
             Ok(map) => match &newest {
@@ -125,11 +125,12 @@ struct Export<'a> {
 
 /// Why a node did not send the state of a shard.
 enum Failure {
-    /// It does not lead the shard, or cannot send now. Another node may, above all the one named.
+    /// It does not lead the shard, or cannot send now. Another node may, first of all the named
+    /// leader.
     Again { why: String, leader: Option<u64> },
     /// It broke off.
     BrokenOff(String),
-    /// No other attempt can be better.
+    /// Another attempt cannot succeed.
     Final(anyhow::Error),
 }
 
@@ -192,7 +193,7 @@ impl Export<'_> {
         }
     }
 
-    /// Has one node send the state. `heard` is when the last part came.
+    /// Reads the state from one node. `heard`: when the last part came.
     async fn read_from(&self, node_id: u64, heard: &mut Instant) -> Result<ShardEntry, Failure> {
         let shard_id = self.shard.shard_id;
         let again = |why: String| Failure::Again { why, leader: None };
@@ -203,7 +204,7 @@ impl Export<'_> {
         let to = Addressee::new(&self.map.cluster_id, id, &node.store_id);
         let to = to.map_err(|error| Failure::Final(error.into()))?;
         let endpoint = client::endpoint(address).map_err(|error| Failure::Final(error.into()))?;
-        let late = |_| again(format!("the node at {address} says nothing"));
+        let late = |_| again(format!("the node at {address} does not answer"));
         let channel = timeout(PART_TIMEOUT, endpoint.connect()).await.map_err(late)?;
         let channel = channel.map_err(|_| again(format!("{address} cannot be reached")))?;
         let mut client = BackupServiceClient::new(Addressed::new(channel, to));
@@ -232,7 +233,7 @@ impl Export<'_> {
                 }
                 Ok(Ok(None)) => break Ok(()),
                 Ok(Err(status)) => break Err(status.message().to_owned()),
-                Err(_) => break Err(format!("the node at {address} sends no more")),
+                Err(_) => break Err(format!("the node at {address} stopped sending")),
             }
         };
         let broken_off = |why: String| {

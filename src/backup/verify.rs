@@ -1,4 +1,4 @@
-//! Checking that a directory holds a whole and undamaged backup. No cluster is needed for it.
+//! Checks that a directory holds a whole and undamaged backup. No cluster is needed for it.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -15,21 +15,21 @@ use sha2::{Digest as _, Sha256};
 
 use super::manifest::{MAP, Manifest, ShardEntry, hex};
 
-/// How much of a file is read at a time.
+/// Read size: large enough that calls to the system cost nothing.
 const READ_BYTES: usize = 256 << 10;
 
 /// A backup that was found whole and undamaged.
 #[derive(Clone, Debug)]
 pub(crate) struct Backup {
-    /// What it consists of.
+    /// Its contents.
     pub(crate) manifest: Manifest,
     /// The shard map of the cluster, with the keys of its codes.
     pub(crate) map: ShardMap,
-    /// What the state of each shard is, in the order of the manifest.
+    /// The state of each shard, in the order of the manifest.
     pub(crate) states: Vec<(ShardId, Inspection)>,
 }
 
-/// Reads all of a backup and checks it; `progress` counts the bytes of its states.
+/// Reads a whole backup and checks it; `progress` counts the bytes of its states.
 ///
 /// # Errors
 /// When it is not whole, is damaged, or cannot be read.
@@ -78,7 +78,7 @@ fn inspect_whole(
     }
     let found = inspect(path, shard)?;
     if hex(&found.state) != entry.state {
-        bail!("it holds another state than the manifest says");
+        bail!("its state is not the one in the manifest");
     }
     Ok(found)
 }

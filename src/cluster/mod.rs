@@ -1,4 +1,4 @@
-//! `coupon cluster`: forming a cluster, and taking nodes out of it.
+//! `coupon cluster`: forms a cluster, and removes nodes from it.
 
 mod init;
 mod remove;
@@ -12,22 +12,23 @@ use crate::failure::UsageError;
 use crate::settings::Span;
 use crate::{output, runtime};
 
-/// Forms a cluster, or takes a node out of it.
+/// Forms a cluster, or removes a node from it.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ClusterCommand {
     Init(InitArgs),
-    /// Takes a node out of the cluster for ever. Other nodes take its replicas over first; the node may
-    /// be up or gone.
+    /// Removes a node from the cluster for ever. Other nodes take over its replicas first; the node may be up
+    /// or gone.
     ///
-    /// Refused where a shard would lose its quorum meanwhile, or has a replica on every other node
-    /// already: add a node first. The node must not be started again with the same data directory.
+    /// Refused where a shard would lose its quorum meanwhile, or where every other node already has
+    /// a replica of one of its shards: add a node first. Do not start the node again with the same
+    /// data directory.
     #[command(after_help = "\
 Examples:
   coupon cluster remove-node 4 --node 127.0.0.1:7001")]
     RemoveNode(RemoveArgs),
-    /// Takes a node without replicas off the list, such as one that was started once with a mistyped id.
+    /// Removes a node without replicas, such as one that was started once with a mistyped id.
     ///
-    /// Refused where the node has replicas: that is what remove-node is for.
+    /// Refused if the node has replicas: use remove-node then.
     #[command(after_help = "\
 Examples:
   coupon cluster forget 44 --node 127.0.0.1:7001")]

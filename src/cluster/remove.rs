@@ -1,4 +1,4 @@
-//! `coupon cluster remove-node` and `forget`: taking a node out of a cluster, for ever.
+//! `coupon cluster remove-node` and `forget`: remove a node from a cluster, for ever.
 
 use std::time::Duration;
 
@@ -11,29 +11,32 @@ use crate::output;
 use crate::settings::Span;
 use crate::survey::{map_of, member_at};
 
-/// The pause between two looks at how far the cluster is.
+/// Interval between checks of the progress.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Which cluster is asked, and for how long.
+/// The node to remove, and the cluster to ask.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RemoveArgs {
-    /// The node that is to go
+    /// The node to remove
     #[arg(value_name = "NODE_ID")]
     node_id: u64,
-    /// Any other node of the cluster; of several the first that answers is asked
+    /// Other nodes of the cluster; the first that answers is asked
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', default_value = "127.0.0.1:7001")]
     node: Vec<String>,
-    /// How long all of it may take; what was begun goes on afterwards
+    /// How long to wait; the removal goes on afterwards
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     timeout: Span,
 }
 
-/// Takes the node out, and waits until it is gone.
+/// Removes the node, and waits until it is gone.
 pub(super) async fn run(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
     let deadline = Instant::now() + args.timeout.get();
     let done = timeout_at(deadline, remove(args, only_unused)).await;
     done.with_context(|| {
-        format!("not done within {}: it goes on, ask again to wait", args.timeout)
+        format!(
+            "not done within {}: the removal goes on; run the command again to wait for it",
+            args.timeout
+        )
     })?
 }
 
@@ -51,7 +54,7 @@ async fn remove(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
     while map.nodes.iter().any(|node| node.node_id == id) {
         let left = replicas_on(&map, id);
         if told != Some(left) {
-            eprintln!("node {id} has {left} replicas left that others take over");
+            eprintln!("node {id} still has {left} replicas that other nodes take over");
             told = Some(left);
         }
         sleep(LOOK_INTERVAL).await;
@@ -60,7 +63,7 @@ async fn remove(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
     output::line(format!("node {id} is no longer in cluster {}", map.cluster_id))
 }
 
-/// How many replicas a node still has to hand over.
+/// The number of replicas that other nodes still have to take over.
 fn replicas_on(map: &ShardMap, node_id: u64) -> usize {
     let replicas = map.shards.iter().flat_map(|shard| &shard.replicas);
     let on_it = replicas.filter(|replica| replica.node_id == node_id);
@@ -75,5 +78,5 @@ async fn first_map(addresses: &[String]) -> anyhow::Result<(String, ShardMap)> {
             Err(error) => last = Some(error),
         }
     }
-    Err(last.context("no node is named")?)
+    Err(last.context("no node is given")?)
 }

@@ -74,7 +74,7 @@ impl Member {
                 () = stopped => Ok(()),
                 refused = handle.refused() => Err(refused.into()),
             };
-            // The cluster ends as a whole: there is nobody to hand leadership to.
+            // The whole cluster stops: no node is left to take leadership.
             handle.halt().await;
             ended
         })

@@ -14,11 +14,11 @@ const PREFIX: &str = "COUPON_ROUTER_";
 
 /// Runs a router: what clients call.
 ///
-/// Routers keep nothing; any number of them serve the same cluster. SIGTERM stops a router after it
-/// has answered the requests under way. It exits with 3 when other clusters have most of its nodes'
-/// addresses and no node of its own answers: starting it again changes nothing. Every flag can stand in a TOML file (`requests_max = 1000`)
-/// or in the environment (COUPON_ROUTER_REQUESTS_MAX) as well; flags go before the environment, and
-/// that before the file.
+/// Routers keep nothing; any number of them serve the same cluster. SIGTERM stops a router after it has
+/// answered the requests under way. It exits with 3 when no node of its cluster answers and other clusters
+/// have most of its nodes' addresses: restarting it changes nothing. Every flag can stand in a TOML file
+/// (`requests_max = 1000`) or in the environment (COUPON_ROUTER_REQUESTS_MAX) as well; flags go before the
+/// environment, and that before the file.
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[command(after_help = "\
 Examples:
@@ -37,8 +37,8 @@ pub(crate) struct RouterArgs {
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     nodes: Vec<String>,
-    /// The cluster to serve, as coupon status shows it; nodes of other clusters are not used
-    /// [default: the one that the nodes agree on, or else most of them name]
+    /// The id of the cluster to serve, as coupon status shows it; nodes of other clusters are not
+    /// used [default: the one that all nodes name, or else most of them]
     #[arg(long, value_name = "UUID")]
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster_id: Option<String>,
@@ -132,10 +132,10 @@ impl RouterSettings {
     }
 }
 
-/// A cluster's id as the cluster writes it.
+/// A cluster id in the form that the cluster uses.
 ///
 /// # Errors
-/// [`UsageError`] when it is none.
+/// [`UsageError`] when it is not a UUID.
 fn check_cluster_id(id: &str) -> Result<String, UsageError> {
     let wrong =
         |error| UsageError(format!("cluster_id: {id:?} is not the id of a cluster: {error}"));

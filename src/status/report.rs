@@ -25,18 +25,18 @@ pub(crate) struct NodeReport {
     pub(crate) node_id: u64,
     pub(crate) address: String,
     pub(crate) store_id: String,
-    /// Whether it answers itself.
+    /// Whether the node itself answers.
     pub(crate) reachable: bool,
     /// In a word or two: up, clock off, unreachable, not joined, foreign or other store.
     pub(crate) state: &'static str,
-    /// Why it does not answer, or who does in its place.
+    /// Why it does not answer, or the node that answers in its place.
     pub(crate) error: Option<String>,
     pub(crate) version: Option<String>,
     /// How many shards it leads.
     pub(crate) leads: usize,
     pub(crate) clock_offset_micros: Option<i64>,
     pub(crate) clock_trusted: Option<bool>,
-    /// What keeps its replicas from running, if anything does.
+    /// Why its replicas do not run, if they do not.
     pub(crate) waits_for: Option<String>,
 }
 
@@ -61,13 +61,13 @@ pub(crate) struct ReplicaReport {
     pub(crate) last_log_index: Option<u64>,
     pub(crate) applied_index: Option<u64>,
     pub(crate) snapshot_index: Option<u64>,
-    /// How many entries of the leader's log it has not applied; not known without a leader.
+    /// The number of entries in the leader's log that it has not applied; unknown without a leader.
     pub(crate) lag: Option<u64>,
     /// The digest of its state at applied_index, if asked for.
     pub(crate) digest: Option<String>,
     /// Why it is stopped for good, if it is.
     pub(crate) fault: Option<String>,
-    /// What it held at the latest indexes that it applied, to be compared.
+    /// Digests of its state at the latest indexes that it applied, for comparison.
     #[serde(skip)]
     marks: BTreeMap<u64, Vec<u8>>,
 }
@@ -116,11 +116,11 @@ fn replica_report(
         .and_then(|node| node.replica(shard_id))
         // During a replacement the map may name the next replica while the node runs the last one.
         .filter(|status| status.replica_id == replica.replica_id);
-    // One that is stopped says nothing else of itself.
+    // A stopped replica reports nothing else.
     let running = status.filter(|status| status.fault.is_empty());
     let missing = match node.map(|node| &node.answer) {
         Some(Ok(_)) => "absent",
-        // Where another node answers, the replica is not to be reached either.
+        // Where another node answers, the replica cannot be reached either.
         Some(Err(_)) | None => "unreachable",
     };
     ReplicaReport {
@@ -173,7 +173,7 @@ fn node_report(node: &NodeAnswer, shards: &[ShardReport]) -> NodeReport {
     }
 }
 
-/// Nodes in whose place others answer.
+/// Nodes at whose addresses other nodes answer.
 fn exchanged(survey: &Survey) -> impl Iterator<Item = String> {
     survey.nodes.iter().filter_map(|node| {
         let NodeInfo { node_id, address, .. } = &node.info;
@@ -208,7 +208,7 @@ fn problems(nodes: &[NodeReport], shards: &[ShardReport]) -> Vec<String> {
     problems
 }
 
-/// What is wrong with a shard that may have a leader all the same.
+/// The problems of a shard other than a missing leader.
 fn problems_of(shard: &ShardReport) -> Vec<String> {
     let id = shard.shard_id;
     let mut problems = Vec::new();
@@ -234,8 +234,8 @@ fn problems_of(shard: &ShardReport) -> Vec<String> {
     problems
 }
 
-/// An index at which two replicas hold different states: by the digests of their whole states, where
-/// these were asked for, or else the greatest index that both remember.
+/// An index at which two replicas hold different states. Digests of whole states are compared if they were
+/// asked for, or else the running digests at the highest common index.
 fn different_at(replicas: &[ReplicaReport]) -> Option<u64> {
     let pairs = replicas
         .iter()

@@ -1,4 +1,4 @@
-//! A backup is taken under load, and another cluster goes on from it.
+//! A backup is taken under load, and restored into another cluster.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,13 +16,13 @@ use crate::support::load::Load;
 use crate::support::process::{coupon, run};
 use crate::support::status::Status;
 
-/// More than is ever asked for.
+/// The quota of a campaign: more than any test issues.
 const QUOTA: u32 = 1_000_000;
-/// What is issued before the backup begins.
+/// Number of coupons issued before the backup begins.
 const EARLY: usize = 1_500;
-/// A campaign that is sold out before.
+/// Quota of a campaign that is sold out before the backup.
 const SMALL: usize = 20;
-/// What is issued after the restore.
+/// Number of coupons issued after the restore.
 const NEW: usize = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,7 +43,7 @@ async fn a_restored_cluster_has_what_was_acknowledged_and_gives_no_code_twice() 
     let nodes = old.addresses().join(",");
     let taken = run_beside(&["backup", "--node", &nodes, "--to", text(&backup)]).await;
     succeeded(&taken);
-    // All of this is lost, and its codes are in the hands of people.
+    // These coupons are lost, but people hold their codes.
     load.progress(1_000).await;
     let late = load.stop().await.acknowledged;
     old.kill_all();

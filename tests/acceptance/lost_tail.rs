@@ -1,5 +1,5 @@
-//! A node comes back without the end of its write-ahead log, or without all of it, as after a restored
-//! backup or a disk that lied. What it forgot it must never vote on again, whoever else was restarted
+//! A node comes back without the end of its write-ahead log, or without all of it, as after a restored backup
+//! or a disk that lied. It must never vote again on what it forgot, whichever other nodes were restarted
 //! meanwhile.
 
 use coupon_checker::check;
@@ -17,7 +17,7 @@ const QUOTA: u32 = 500;
 /// How much of a log is lost.
 const LOST_BYTES: u64 = 100 << 10;
 
-/// What a node says that finds itself short of what it acknowledged.
+/// The log line of a node whose store has lost acknowledged writes.
 const SAID: &str = "has lost ";
 
 /// A cluster, and what it acknowledged.
@@ -129,7 +129,7 @@ async fn a_node_without_its_log_is_given_up_after_all_were_stopped() {
     assert_nothing_lost(&cluster, "deleted", &answers).await;
 }
 
-/// An older copy of the whole directory has nothing beside it that tells. The others remember.
+/// An older copy of a whole directory holds no hint of what is missing. The other nodes remember.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_others_remember_what_a_node_acknowledged() {
     let mut cluster = Cluster::start(&[]).await;
@@ -157,7 +157,7 @@ async fn the_others_remember_what_a_node_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_that_all_lost_the_end_of_their_logs_serve_nobody() {
+async fn nodes_that_all_lost_the_end_of_their_logs_do_not_serve() {
     let (mut cluster, _) = loaded("all").await;
     cluster.kill_all();
     for node in 1..=3 {

@@ -1,5 +1,4 @@
-//! Another cluster listens where nodes of this one did. Nothing is sent to it, and nothing it says is
-//! believed.
+//! Another cluster listens where nodes of this one did. It is sent nothing, and its answers are ignored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +49,7 @@ async fn a_node_of_another_cluster_on_the_port_of_a_node_is_not_used() {
     assert!(!shown.await.nodes[2].reachable);
 }
 
-/// All nodes lose their data, and form a new cluster with the same ids at the same addresses.
+/// All nodes lose their data and form a new cluster with the same ids at the same addresses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_router_that_outlives_its_cluster_answers_nothing_and_stops() {
     let mut cluster = Cluster::start(&[]).await;
@@ -78,14 +77,14 @@ async fn a_router_that_outlives_its_cluster_answers_nothing_and_stops() {
     assert_eq!(router.wait().code(), Some(3), "{}", router.log());
     assert!(router.log().contains("the router does not serve"), "{}", router.log());
     assert!(router.log().contains("other clusters have most of its nodes' addresses"));
-    // Nothing came of what the old router was asked.
+    // The requests to the old router had no effect.
     for campaign in &campaigns {
         assert_eq!(get(&new_channel, campaign).await.expect("it answers").issued, 0);
     }
     use_all(&new_channel, &campaigns).await;
 }
 
-/// Asks a router again and again, which has to answer nothing.
+/// Sends requests to a router, which must answer none of them.
 async fn ask_in_vain(channel: Channel, campaigns: Vec<String>, is_over: Arc<AtomicBool>) {
     for campaign in campaigns.iter().cycle() {
         let mut coupons = CouponServiceClient::new(channel.clone());

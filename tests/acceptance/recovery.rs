@@ -14,10 +14,10 @@ use crate::support::status::Status;
 use crate::support::store::{copy, cut_wal};
 use crate::support::wait::until;
 
-/// More than is ever asked for.
+/// The quota of a campaign: more than any test issues.
 const QUOTA: u32 = 1_000_000;
 
-/// Has `coupons` issued, all of them answered.
+/// Issues `coupons`, all of which must be answered.
 async fn issue(cluster: &Cluster, campaign_id: &str, coupons: usize) -> Answers {
     let load = Load::start(cluster, campaign_id, 4);
     load.grant(coupons);
@@ -28,7 +28,7 @@ fn codes(answers: &Answers) -> BTreeSet<String> {
     answers.acknowledged.iter().map(|coupon| coupon.code.to_string()).collect()
 }
 
-/// Runs `coupon recover`, and returns what it said and the lines of its report.
+/// Runs `coupon recover`, and returns its output and the lines of its report.
 fn recover(cluster: &Cluster, nodes: &[u64], more: &[&str]) -> (String, Vec<Value>) {
     let report = cluster.dir().join(format!("report-{}.jsonl", more.len()));
     let mut args = vec!["recover".to_owned(), "--report".to_owned(), text(&report)];
@@ -138,7 +138,7 @@ async fn a_cluster_whose_stores_are_all_short_goes_on_with_the_one_that_is_kept(
     cluster.kill_all();
     let dir = text(cluster.data_of(1));
     let (said, _) = recover(&cluster, &[1, 2, 3], &["--keep", &dir]);
-    assert!(said.contains("is short of what it acknowledged"), "{said}");
+    assert!(said.contains("has lost acknowledged writes"), "{said}");
     (1..=3).for_each(|node| cluster.restart(node));
     cluster.whole().await;
     let fresh = codes(&issue(&cluster, "short", 50).await);

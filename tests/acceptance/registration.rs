@@ -1,4 +1,5 @@
-//! Who may act for a store: copies of a directory, nodes that moved, and nodes that leave.
+//! Which process may act for a store: copies of a directory, nodes that moved, and nodes that
+//! leave.
 
 use coupon_checker::check;
 
@@ -9,10 +10,10 @@ use crate::support::process::run;
 use crate::support::status::Status;
 use crate::support::wait::until;
 
-/// More than is ever asked for.
+/// The quota of a campaign: more than any test issues.
 const QUOTA: u32 = 1_000_000;
 
-/// A process that must not run as it was started.
+/// The exit code of a process that must not run as it was started.
 const REFUSED: i32 = 3;
 
 /// Issues some coupons and shows that all replicas hold the same.
@@ -84,7 +85,7 @@ async fn of_two_copies_that_start_together_one_is_refused() {
 async fn nodes_that_exchanged_their_addresses_come_back_by_themselves() {
     let mut cluster = Cluster::start(&[]).await;
     issue_and_compare(&cluster, "before").await;
-    // Without them there is no quorum that could register anybody.
+    // Without them there is no quorum to register a start.
     assert!(cluster.stop(2).await);
     cluster.stop(3).await;
     cluster.exchange_addresses(2, 3);

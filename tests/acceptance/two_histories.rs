@@ -1,6 +1,6 @@
-//! A node comes back with an older copy of its directory, and decides anew together with a node that was
-//! away what it has decided before with another one. No program can tell which of the two histories is to be
-//! kept: the shard stops, loudly, and both stay on disk.
+//! A node comes back with an older copy of its directory. Together with a node that was away, it decides anew
+//! what it had decided before with another one. No program can tell which of the two histories to keep: the
+//! shard stops, loudly, and both stay on disk.
 
 use std::time::{Duration, Instant};
 
@@ -15,19 +15,19 @@ use crate::support::status::Status;
 use crate::support::store::copy;
 use crate::support::wait::until;
 
-/// More than is ever asked for.
+/// The quota of a campaign: more than any test issues.
 const QUOTA: u32 = 1_000_000;
 
 /// The node that gets an older copy of its directory.
 const FORGETFUL: u64 = 1;
 
-/// What it says if it is told what it acknowledged.
+/// Its log line if it is reminded of what it acknowledged.
 const LOST: &str = "has lost entries that it acknowledged";
 
-/// How long a stopped shard may take to refuse a call: at once, on a busy machine.
+/// Timeout for a stopped shard to refuse a call: at once, on a busy machine.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
-/// How many times the story is told, where another number is wanted than one.
+/// The number of runs of the test, if not one.
 const RUNS: &str = "TWO_HISTORIES_RUNS";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,8 +76,8 @@ async fn tell() {
     assert_stopped(&mut cluster, "after a restart").await;
 }
 
-/// Waits until the replicas of a shard are stopped. The one that forgot may be told so before it notices
-/// that there are two histories, and its store is lost then.
+/// Waits until the replicas of a shard are stopped. The node that forgot may be told so before it notices two
+/// histories; then its store is lost.
 async fn stops(cluster: &Cluster, shard: u32) {
     let stopped = |status: &Status| {
         status.shard(shard).replicas.iter().all(|replica| {
@@ -101,7 +101,7 @@ async fn assert_stopped(cluster: &mut Cluster, when: &str) {
     assert_eq!(status.status.code(), Some(1), "{when}: {said}");
     assert!(said.contains("has two histories"), "{when}: {said}");
     let mut client = CouponServiceClient::new(cluster.connect());
-    // A router that is still on its way to the shard says so.
+    // A router that still looks for the leader says so.
     let refused = until("the shard to refuse", async || {
         let asked = Instant::now();
         let status = issue(&mut client, request("twice", "latecomer")).await.expect_err("stopped");
@@ -113,7 +113,7 @@ async fn assert_stopped(cluster: &mut Cluster, when: &str) {
     for node in cluster.addresses() {
         assert!(!run(&["health", &node]).status.success(), "{when}: {node} says it is healthy");
     }
-    // None of those that remember ends.
+    // No node that remembers ends.
     let ended = cluster.ended_by_itself();
     assert!(ended.is_none_or(|node| node == FORGETFUL), "{when}: node {ended:?} has ended");
 }

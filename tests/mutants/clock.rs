@@ -24,7 +24,7 @@ async fn a_replica_that_reads_the_clock_at_apply_stops() {
     };
     cluster.status("a shard to stop", false, stopped).await;
     let said = |node| cluster.log_of(node).contains("holds something else than replica");
-    assert!((1..=3).any(said), "nobody says why");
+    assert!((1..=3).any(said), "no node says why");
 }
 
 /// What the replicas hold after some load, as they say themselves, is added to the recording, and that is

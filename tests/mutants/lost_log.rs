@@ -15,7 +15,7 @@ const CAMPAIGN: &str = "crash-1";
 /// and long before the next sync, however late the crash is.
 const ENTRIES_UNSYNCED: RangeInclusive<u64> = ENTRIES_PER_SYNC / 8..=ENTRIES_PER_SYNC / 2;
 
-/// What a node says that another one reminds of what it acknowledged.
+/// The log line of a node that another node reminds of what it acknowledged.
 const NOTICED: &str = "has lost entries that it acknowledged";
 
 /// Whether a replica of the campaign's shard is as far as that.
@@ -25,7 +25,7 @@ fn is_between_syncs(status: &Status) -> bool {
     applied.is_some_and(|index| ENTRIES_UNSYNCED.contains(&(index % ENTRIES_PER_SYNC)))
 }
 
-/// What the load test says, and whether a node says that it has lost what it acknowledged.
+/// The verdict of the load test, and whether a node reports that it has lost what it acknowledged.
 async fn kill_all(mutant: Option<&str>) -> (Report, bool) {
     let mut cluster = Cluster::start_with(mutant, &[]).await;
     let router = cluster.router.clone();
@@ -46,7 +46,7 @@ async fn kill_all(mutant: Option<&str>) -> (Report, bool) {
 #[tokio::test]
 async fn what_was_acknowledged_before_it_was_synced_is_lost() {
     let (report, noticed) = kill_all(Some("acknowledged-before-sync")).await;
-    // Where one node has kept more than another one, it tells that one what it acknowledged.
+    // If one node has kept more than another, it reminds that one of what it acknowledged.
     if !noticed {
         report.assert_violated("lost");
     }

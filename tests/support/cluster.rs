@@ -69,13 +69,13 @@ impl Cluster {
         Self::form(mutant, flags, &init).await
     }
 
-    /// A cluster that goes on from a backup.
+    /// A cluster that is restored from a backup.
     pub(crate) async fn restored(backup: &Path) -> Self {
         let backup = backup.to_string_lossy();
         Self::form(None, &[], &["restore", "--from", &backup]).await
     }
 
-    /// A cluster that a command forms of its nodes.
+    /// A cluster whose nodes a command forms into one.
     async fn form(mutant: Option<&str>, flags: &[&str], command: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("make a temporary directory");
         let addresses: Vec<String> =
@@ -105,13 +105,13 @@ impl Cluster {
         cluster
     }
 
-    /// Forms a cluster of the same nodes anew, which have lost their data and run.
+    /// Forms a new cluster of the same nodes, which run and have lost their data.
     pub(crate) async fn init_again(&self) {
         init(&self.addresses().join(","), &SHARDS.to_string());
         self.whole().await;
     }
 
-    /// Starts another router. Returns where it listens as well.
+    /// Starts another router. Returns it and its address.
     pub(crate) fn another_router(&self) -> (String, Process) {
         start_router(&self.addresses().join(","), &self.dir.path().join("another-router.log"))
     }
@@ -131,7 +131,7 @@ impl Cluster {
         connect(&self.router)
     }
 
-    /// A connection to a node as `status` names it, a new one.
+    /// A new connection to a node, addressed as `status` names it.
     pub(crate) fn connect_to(&self, node_id: u64, status: &Status) -> AddressedChannel {
         let node = status.nodes.iter().find(|node| node.node_id == node_id);
         let store_id = &node.expect("the node is in the map").store_id;
@@ -269,7 +269,7 @@ impl Cluster {
         self.nodes.push(node);
     }
 
-    /// Lets a stopped node start under another id, at the same address, on an empty directory.
+    /// Starts a stopped node under another id, at the same address, on an empty directory.
     pub(crate) fn rename(&mut self, node_id: u64, new_id: u64) {
         let data = self.dir.path().join(format!("node-{new_id}"));
         let node = self.node_mut(node_id);
@@ -342,7 +342,7 @@ fn start_router(nodes: &str, log: &Path) -> (String, Process) {
     (router.address(), router)
 }
 
-/// A connection to an address, a new one.
+/// A new connection to an address.
 pub(crate) fn connect(address: &str) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     endpoint.tcp_nodelay(true).connect_lazy()

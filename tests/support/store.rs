@@ -1,4 +1,4 @@
-//! What happens to data directories while nobody runs on them.
+//! Faults in data directories while no node runs on them.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

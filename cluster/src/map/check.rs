@@ -25,8 +25,8 @@ pub enum MapFault {
     /// A node has no address, no store or no start.
     #[error("node {0} lacks an address, a store or a start")]
     NodeIncomplete(NodeId),
-    /// A node is to leave that is not there.
-    #[error("node {0} is to leave and is not there")]
+    /// A leaving node is not in the map.
+    #[error("node {0} is marked as leaving, but is not in the map")]
     LeavingNodeMissing(NodeId),
     /// Two nodes have one store.
     #[error("store {0:?} belongs to two nodes")]
@@ -40,7 +40,7 @@ pub enum MapFault {
     /// The ring has the meta shard, or a shard that does not exist.
     #[error("shard {0} cannot be on the ring")]
     RingShard(ShardId),
-    /// A shard that does not exist, or the meta shard, began with the state of a backup.
+    /// A shard that does not exist, or the meta shard, claims a restored state.
     #[error("shard {0} cannot have been restored")]
     RestoredShard(ShardId),
     /// A replica is on a node that the map does not have.

@@ -14,7 +14,8 @@ use crate::ids::{Epoch, NodeId, ReplicaId, ShardId};
 pub enum MetaCommand {
     /// The first command of a cluster: its first map, as [`ShardMap::genesis`] makes it.
     Genesis(ShardMap),
-    /// A node says where it serves, which store it runs on, and in which start of it.
+    /// A node reports where it serves, which store it runs on, and which start of the store this
+    /// is.
     ///
     /// One not known yet is added, without replicas. A new address replaces the old one. A new
     /// store means that the old disk is lost: the node's replicas become leaving, and each shard
@@ -24,20 +25,20 @@ pub enum MetaCommand {
         id: NodeId,
         /// What it says.
         node: Node,
-        /// Earlier starts of the store that it remembers. The last one that the cluster has accepted
-        /// must be among them, or this one itself.
+        /// Earlier starts that the store remembers. They must include the last start that the cluster
+        /// accepted, unless that is this one.
         starts: Vec<String>,
         /// Where its store comes from.
         origin: Origin,
     },
-    /// A node is to leave the cluster for ever.
+    /// A node leaves the cluster for ever.
     ///
-    /// Each of its replicas retires, and gets a successor on a node that has none of the shard; the
-    /// node goes with the last of them.
+    /// Each of its replicas retires, and gets a successor on a node without a replica of the shard.
+    /// The node is dropped from the map with its last replica.
     RemoveNode {
-        /// The node. One that is not there is gone already.
+        /// The node. Removing a node that is not in the map changes nothing.
         id: NodeId,
-        /// Whether it is to go only if it has no replica, not even one that is to go.
+        /// Whether to refuse if the node has any replica, even one that is being removed.
         only_unused: bool,
     },
     /// An operator has chosen the history that the meta shard goes on with: its maps get versions beyond
@@ -52,8 +53,8 @@ pub enum MetaCommand {
         shard: ShardId,
         /// The replica that is a voter now.
         replica: ReplicaId,
-        /// Replicas of the shard that were to go and that the group has removed. Ids that the shard
-        /// does not have are passed over: they are gone already.
+        /// Leaving and retiring replicas that the group has removed. Ids that the shard does not
+        /// have are ignored: their removal was reported before.
         removed: Vec<ReplicaId>,
     },
 }
@@ -90,10 +91,11 @@ pub enum MetaRefusal {
     /// The store was in the cluster before, and was replaced by another one since.
     #[error("the data directory of node {0} was replaced by another one")]
     StoreReplaced(NodeId),
-    /// The store does not remember its last start: the data directory is a copy, or an older one.
+    /// The store does not remember its last registered start: the data directory is a copy, or an
+    /// older state of it.
     #[error(
-        "the data directory of node {0} is a copy, or an older one than the cluster has seen: it does \
-         not remember its last start"
+        "the data directory of node {0} does not remember its last start: it is a copy, or an older \
+         state; start the node on its current directory"
     )]
     StartUnknown(NodeId),
     /// The node was in the cluster before and was removed.
@@ -115,15 +117,15 @@ pub enum MetaRefusal {
     NodeInUse {
         /// The node.
         node: NodeId,
-        /// The first shard it has one of.
+        /// The first shard of which it has a replica.
         shard: ShardId,
     },
-    /// No node can take a replica's place.
+    /// Every other node already has a replica of one of its shards.
     #[error(
-        "no other node can take the replica of shard {shard} over from node {node}: add one first"
+        "no other node can take over the replica of shard {shard} from node {node}: add a node first"
     )]
     NoSpareNode {
-        /// The node that is to leave.
+        /// The node to remove.
         node: NodeId,
         /// The first shard that has a replica on every other node.
         shard: ShardId,
@@ -147,8 +149,8 @@ pub enum MetaRefusal {
         /// The replica.
         replica: ReplicaId,
     },
-    /// A replica was reported removed that is not to go.
-    #[error("replica {replica} of shard {shard} is not to go")]
+    /// A replica was reported as removed that is neither leaving nor retiring.
+    #[error("replica {replica} of shard {shard} is not to be removed")]
     ReplicaNotLeaving {
         /// The shard.
         shard: ShardId,
@@ -184,7 +186,7 @@ impl ShardMap {
         }
         map.check().map_err(MetaRefusal::GenesisUnsound)?;
         let (version, epoch) = (map.version, map.epoch);
-        // A restored cluster goes on after the epoch of its backup.
+        // A restored cluster continues after the epoch of its backup.
         if version != 1 || (epoch != Epoch(1) && map.restored.is_empty()) {
             return Err(MetaRefusal::GenesisNotFirst { version, epoch });
         }

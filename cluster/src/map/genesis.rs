@@ -48,11 +48,11 @@ pub enum GenesisError {
     /// The nodes do not fit together.
     #[error(transparent)]
     Map(#[from] super::MapFault),
-    /// The state of a shard is not in the backup.
+    /// The backup lacks the state of a shard.
     #[error("the state of shard {0} is missing")]
     StateMissing(ShardId),
-    /// The backup is of no cluster.
-    #[error("there is no cluster in the backup")]
+    /// The backup has the map of no cluster.
+    #[error("the shard map in the backup is that of no cluster")]
     BackupEmpty,
 }
 
@@ -82,7 +82,7 @@ impl ShardMap {
         Ok(map)
     }
 
-    /// A first map with the meta shard and `shards` in their places, and without a ring or keys.
+    /// A first map with the meta shard and `shards`, their replicas placed, without a ring or keys.
     pub(super) fn first(
         cluster_id: String,
         nodes: Vec<(NodeId, Node)>,

@@ -10,8 +10,8 @@
 //!   given, ids from there on never were.
 //! - A node has at most one replica of a shard that is not leaving.
 //! - Replicas are on nodes of the map; no two nodes share a store. Two may share an address for a
-//!   while, since a node that moved says so before the one that was there: every call names the store
-//!   it means, so that it reaches that one or none.
+//!   while, when a node registers an address before the node that had it has moved. Every call names
+//!   the store it is for, so it reaches that store or none.
 //! - The ring's shards exist, and the meta shard is not among them.
 //!
 //! The map says what is *meant to be*. What a group's members are is decided in the group's own
@@ -57,9 +57,10 @@ pub struct ShardMap {
     pub code_keys: BTreeMap<KeyId, CodeKey>,
     /// The id that the next replica gets.
     pub next_replica_id: ReplicaId,
-    /// The nodes that are to leave the cluster: each goes when its last replica has.
+    /// The nodes that are leaving the cluster: each is dropped with its last replica.
     pub leaving_nodes: BTreeSet<NodeId>,
-    /// What the shards of a restored cluster began with; empty where the cluster began empty.
+    /// The states that the shards of a restored cluster began with; empty where the cluster began
+    /// empty.
     pub restored: BTreeMap<ShardId, StateDigest>,
 }
 
@@ -74,9 +75,8 @@ pub struct Node {
     /// The id of its data directory, a UUID made with the directory; not empty. A node that comes
     /// back with another one has lost its disk.
     pub store_id: String,
-    /// The last start of the store that the cluster has accepted, a UUID drawn at that start; not
-    /// empty. Whoever runs on the store and does not remember this start runs on a copy of it, or on
-    /// one from before that start.
+    /// The last start of the store that the cluster accepted, a UUID drawn at that start; not empty. A
+    /// process that does not remember this start runs on a copy of the store, or on an older state of it.
     pub start_id: String,
 }
 
@@ -100,8 +100,8 @@ pub enum ReplicaRole {
     Voter,
     /// Its disk is lost; to be removed from the group.
     Leaving,
-    /// Its node is to leave the cluster; to be removed from the group once its successor on another
-    /// node has joined. Until then it votes, and may lead.
+    /// Its node is leaving the cluster. The group removes it once its successor on another node has
+    /// joined. Until then it votes, and may lead.
     Retiring,
 }
 
@@ -111,7 +111,7 @@ impl Replica {
         matches!(self.role, ReplicaRole::Founder | ReplicaRole::Voter | ReplicaRole::Retiring)
     }
 
-    /// Whether it is to be removed from the group.
+    /// Whether the group should remove it.
     pub fn is_to_go(&self) -> bool {
         matches!(self.role, ReplicaRole::Leaving | ReplicaRole::Retiring)
     }

@@ -1,10 +1,10 @@
 //! Registration: which process may act for a node.
 //!
-//! Identity is the store, the data directory a node runs on, and not the address, which may change.
-//! A store is not enough either, since a directory can be copied, or brought back from an older copy.
-//! So each start of a store draws a start id, keeps it in the directory and has it registered; the next
-//! start must remember the last registered one. Of two processes on copies of one directory the second
-//! to register does not remember the first, and an older copy does not remember what came after it.
+//! Identity is the store, the data directory a node runs on, and not the address, which may change. A store
+//! alone is not enough either: a directory can be copied, or replaced by an older copy. So each start of a
+//! store draws a start id, keeps it in the directory and has it registered; the next start must remember the
+//! last registered one. Of two processes on copies of one directory, the second to register does not remember
+//! the start of the first. An older copy does not remember the starts that came after it.
 
 use super::{MetaRefusal, Node, Replica, ReplicaRole, ShardMap};
 use crate::ids::{NodeId, ShardId};
@@ -12,18 +12,17 @@ use crate::ids::{NodeId, ShardId};
 /// Where the store of a node that registers comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It was made for the node and has never been in the cluster; if the node had another store, that
-    /// disk is lost.
+    /// It is new and has never been in the cluster. If the node had another store, that disk is lost.
     New,
-    /// It takes the place of a store of the node that has found itself short of what it acknowledged.
+    /// It replaces the node's store of this id, which has lost acknowledged writes.
     Replaces(String),
-    /// It has been in the cluster. Such a one never takes a node's place: if it is not the node's any
-    /// more, the cluster has written its votes and entries off.
+    /// It has been in the cluster. Such a store never replaces another: if it is no longer the node's, the
+    /// cluster has written its votes and entries off.
     Member,
 }
 
 impl Node {
-    /// Whether it has all that the map keeps of a node.
+    /// Whether it has every field that the map keeps of a node.
     pub(super) fn is_complete(&self) -> bool {
         !self.address.is_empty() && !self.store_id.is_empty() && !self.start_id.is_empty()
     }
@@ -73,8 +72,8 @@ impl ShardMap {
         Ok(())
     }
 
-    /// A disk may be written off only where enough others are left: a majority of the voters of
-    /// each of its shards, those counted that were written off and not replaced yet.
+    /// A disk may be written off only where enough replicas survive: a majority of the voters of
+    /// each of the node's shards, counting those that were written off and not replaced yet.
     pub(super) fn check_survivors(&self, node: NodeId) -> Result<(), MetaRefusal> {
         for (&shard, replicas) in &self.shards {
             let loses = |replica: &&Replica| replica.is_voter() && replica.node == node;
@@ -90,11 +89,11 @@ impl ShardMap {
         Ok(())
     }
 
-    /// Gives every live replica on a node whose disk is lost up for a fresh one; one that retires has
-    /// its successor on another node already.
+    /// Replaces every live replica on a node whose disk is lost by a fresh one. A retiring replica already
+    /// has a successor on another node.
     ///
     /// A joining replica is given up like a voter: its group may have made it a learner or voter
-    /// already, of which the map knows nothing yet.
+    /// already, before the map knows.
     fn replace_replicas_on(&mut self, node: NodeId) {
         let shards: Vec<ShardId> = self.shards.keys().copied().collect();
         for shard in shards {
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_does_not_remember_the_last_start_is_refused() {
+    fn a_start_that_does_not_remember_the_last_one_is_refused() {
         let mut map = genesis_of(3, 2, 3);
         let starting = |start, starts: &[&str]| {
             register(3, node("n3:7000", "store-3", start), starts, Origin::Member)
@@ -189,7 +188,7 @@ mod tests {
         let unknown = Err(MetaRefusal::StartUnknown(node_id(3)));
         let before = map.clone();
         assert_eq!(map.apply(starting("copy", &["start-3"])), unknown, "a copy of the directory");
-        assert_eq!(map.apply(starting("a", &["start-3"])), unknown, "an older one");
+        assert_eq!(map.apply(starting("a", &["start-3"])), unknown, "an older state of it");
         assert_eq!(map, before);
         map.apply(starting("c", &["b"])).unwrap();
         map.apply(starting("c", &["b"])).unwrap();
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_short_is_replaced_once() {
+    fn a_store_that_lost_writes_is_replaced_once() {
         let mut map = genesis_of(3, 2, 3);
         map.apply(joined(0, 2, &[])).unwrap();
         map.apply(joined(0, 3, &[])).unwrap();

@@ -1,4 +1,4 @@
-//! Taking a node out of the cluster, for ever.
+//! Removes a node from the cluster, for ever.
 
 use super::{MetaRefusal, Replica, ReplicaRole, ShardMap};
 use crate::ids::{NodeId, ReplicaId, ShardId};
@@ -31,7 +31,7 @@ impl ShardMap {
         Ok(())
     }
 
-    /// Takes out every node that is to leave and has no replica any more.
+    /// Drops every leaving node that has no replica any more.
     pub(super) fn drop_unused_nodes(&mut self) {
         let leaving = self.leaving_nodes.iter().copied();
         let unused: Vec<NodeId> =
@@ -42,7 +42,7 @@ impl ShardMap {
         }
     }
 
-    /// The shards that have a replica of some kind on a node.
+    /// The shards with a replica on a node, whatever its role.
     fn shards_on(
         &self,
         node: NodeId,
@@ -54,8 +54,8 @@ impl ShardMap {
         shards.map(|(&shard, _)| shard)
     }
 
-    /// The node that a new replica of a shard goes to: one that has none and is to stay, with the fewest
-    /// replicas, and of equals the one with the smallest id.
+    /// The node for a new replica of a shard: the one with the fewest replicas among those that stay and have
+    /// none of this shard; of equals, the one with the smallest id.
     fn spare_node(&self, shard: ShardId) -> Option<NodeId> {
         let taken = self.owner_nodes(shard);
         let free = |node: &NodeId| !taken.contains(node) && !self.leaving_nodes.contains(node);
@@ -65,8 +65,8 @@ impl ShardMap {
         })
     }
 
-    /// Has the replica of a shard on `node` go, and one on `successor` come. A voter stays one until
-    /// then; any other one is of no use any more.
+    /// Marks the replica of a shard on `node` for removal, and places one on `successor`. A voter stays a
+    /// voter until its successor has joined; any other replica is of no use any more.
     fn retire(&mut self, shard: ShardId, node: NodeId, successor: NodeId) {
         let Some(old) = self.replica_on(node, shard) else { return };
         let fresh: ReplicaId = self.take_replica_id();
@@ -105,7 +105,7 @@ mod tests {
         map.apply(MetaCommand::RegisterNode { id, node, starts, origin }).unwrap();
     }
 
-    /// Reports every joining replica as joined, and what is to go as removed.
+    /// Reports every joining replica as joined, and every leaving or retiring one as removed.
     fn settle(map: &mut ShardMap) {
         for (shard, replicas) in map.shards.clone() {
             let removed: Vec<ReplicaId> =

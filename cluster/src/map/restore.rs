@@ -5,30 +5,29 @@ use std::collections::BTreeMap;
 use super::{GenesisError, Node, ShardMap, StateDigest};
 use crate::ids::{Epoch, NodeId, ShardId};
 
-/// What a restored cluster is to be.
+/// The settings of a restored cluster.
 #[derive(Clone, Debug)]
 pub struct RestoreSpec {
     /// The cluster's id, a UUID; not empty, and not that of the cluster in the backup.
     pub cluster_id: String,
-    /// The nodes, the one that forms the cluster first.
+    /// The nodes; the first one forms the cluster.
     pub nodes: Vec<(NodeId, Node)>,
-    /// How many replicas a shard has: 1, 3 or 5, each on a node of its own.
+    /// Replicas of each shard: 1, 3 or 5, each on its own node.
     pub replication_factor: u32,
     /// The state in the backup of every shard but the meta shard.
     pub states: BTreeMap<ShardId, StateDigest>,
 }
 
 impl ShardMap {
-    /// The first map of a cluster that goes on from a backup, of which this is the map.
+    /// The first map of a cluster that is restored from a backup, of which this is the map.
     ///
-    /// It has the shards, the ring and the code keys of the old cluster, so that every campaign is where
-    /// its state is and every code stays valid; and the next epoch, so that nothing that was routed for
-    /// the old cluster is taken. Nodes, replicas and their places are new.
+    /// It has the shards, the ring and the code keys of the old cluster, so every campaign is where its state
+    /// is and every code stays valid. It has the next epoch, so nothing that was routed for the old cluster
+    /// is accepted. Nodes, replicas and their places are new.
     ///
     /// # Errors
     ///
-    /// When there is no cluster in the backup, the state of a shard is missing, or the nodes are not
-    /// those of a cluster.
+    /// When the backup has no cluster or lacks the state of a shard, or the nodes cannot form a cluster.
     pub fn restored(&self, spec: RestoreSpec) -> Result<Self, GenesisError> {
         if !self.is_formed() {
             return Err(GenesisError::BackupEmpty);

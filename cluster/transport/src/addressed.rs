@@ -1,4 +1,4 @@
-//! The calling side: names whom every call means, and takes no answer of another for data.
+//! The calling side: names the node that every call is for, and accepts data from that node alone.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,7 +15,7 @@ use crate::identity::Addressee;
 /// A channel to a node of a cluster.
 pub type AddressedChannel = Addressed<Channel>;
 
-/// A way to a node, for the clients of all services. A cheap clone if the way is one.
+/// A channel to one node, for the clients of all services. As cheap to clone as the channel inside.
 #[derive(Clone, Debug)]
 pub struct Addressed<S> {
     inner: S,
@@ -23,12 +23,12 @@ pub struct Addressed<S> {
 }
 
 impl<S> Addressed<S> {
-    /// Calls made through `inner` mean `to`.
+    /// Addresses calls through `inner` to `to`.
     pub fn new(inner: S, to: Addressee) -> Self {
         Self { inner, to }
     }
 
-    /// Whom calls mean.
+    /// The node that calls are for.
     pub fn addressee(&self) -> &Addressee {
         &self.to
     }
@@ -53,7 +53,7 @@ where
 }
 
 pin_project! {
-    /// An answer on its way, to be checked.
+    /// The future of an answer, which is checked when it arrives.
     pub struct Checked<F> {
         #[pin]
         answer: F,
@@ -80,8 +80,9 @@ where
     }
 }
 
-/// Whether an answer that names nobody is an error that the transport of the node makes, before and
-/// beside its services: a deadline that ran out, or an end. These are errors whoever says them.
+/// Whether an answer without a name is an error of the node's transport, raised outside its
+/// services: an expired deadline, or the end of the connection. Such errors count, whichever node
+/// they come from.
 fn is_said_by_the_transport(headers: &HeaderMap) -> bool {
     let code = Status::from_header_map(headers).map(|status| status.code());
     matches!(code, Some(Code::Cancelled | Code::DeadlineExceeded | Code::Unavailable))
@@ -107,7 +108,7 @@ mod tests {
         request
     }
 
-    /// What a caller is told about an answer.
+    /// The error that a caller gets for an answer; `None` if it gets the answer.
     async fn told(answer: impl Fn() -> Response<Body>) -> Option<Status> {
         let inner = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(answer()) });
         let response = Addressed::new(inner, addressee()).oneshot(request()).await.unwrap();
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_answers_whoever_means_it_and_nobody_else() {
+    async fn a_node_answers_only_calls_that_mean_it() {
         for (cluster_id, reason) in [("c", None), ("d", Some(Reason::WrongCluster))] {
             let (node_id, store_id) = (NodeId::new(1).unwrap(), "s".to_owned());
             let identity = NodeIdentity { cluster_id: cluster_id.to_owned(), node_id, store_id };
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn data_of_nobody_is_an_error() {
+    async fn data_without_a_name_is_an_error() {
         let status = told(|| Response::new(Body::new("data".to_owned()))).await.unwrap();
         assert_eq!(Mismatch::of(&status).unwrap().reason, Reason::Unnamed);
         let status = told(|| Status::not_found("no campaign").into_http()).await.unwrap();

@@ -1,4 +1,4 @@
-//! The serving side: refuses what is meant for another node, and names this one in every answer.
+//! The serving side: refuses calls for other nodes, and names this node in every answer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,12 +14,13 @@ use tower::{Layer, Service};
 use crate::identity::{IdentityError, Named, NodeIdentity};
 use crate::mismatch::Mismatch;
 
-/// The services that are spoken inside a cluster. Others, such as health, are for strangers too.
+/// The prefix of services that only cluster members may call. Others, such as health, are open to
+/// everyone.
 const INTERNAL: &str = "/coupon.internal.v1.";
 
-/// The calls that may name nobody: their callers do not know yet who listens, or are in no cluster
-/// themselves. What they do name is checked all the same.
-const MAY_NAME_NOBODY: [&str; 7] = [
+/// Calls that may lack names: their callers do not know yet which node listens, or are in no
+/// cluster themselves. Names that are present are still checked.
+const NAMES_OPTIONAL: [&str; 7] = [
     "/coupon.internal.v1.ClusterService/Identify",
     "/coupon.internal.v1.ClusterService/InitCluster",
     "/coupon.internal.v1.ClusterService/RegisterNode",
@@ -29,7 +30,7 @@ const MAY_NAME_NOBODY: [&str; 7] = [
     "/coupon.internal.v1.BackupService/RestoreCluster",
 ];
 
-/// Who answers: the identity of a node as it is now. Clones share it.
+/// The identity that a node answers with, which changes when it joins a cluster. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Answerer(Arc<RwLock<Arc<Named>>>);
 
@@ -53,7 +54,7 @@ impl Answerer {
         Ok(())
     }
 
-    /// Who answers now.
+    /// The identity that answers carry now.
     pub fn identity(&self) -> NodeIdentity {
         self.0.read().identity.clone()
     }
@@ -68,7 +69,7 @@ impl Answerer {
 pub struct AnswererLayer(Answerer);
 
 impl AnswererLayer {
-    /// Lets `answerer` answer.
+    /// Makes the services behind the layer answer as `answerer`.
     pub fn new(answerer: Answerer) -> Self {
         Self(answerer)
     }
@@ -82,7 +83,7 @@ impl<S> Layer<S> for AnswererLayer {
     }
 }
 
-/// A service that knows whose it is.
+/// A service that answers in the name of its node.
 #[derive(Clone, Debug)]
 pub struct Answering<S> {
     inner: S,
@@ -107,7 +108,7 @@ where
             return Answer::Plain { answer: self.inner.call(request) };
         }
         let named = self.answerer.now();
-        match named.refuses(request.headers(), !MAY_NAME_NOBODY.contains(&path)) {
+        match named.refuses(request.headers(), !NAMES_OPTIONAL.contains(&path)) {
             None => Answer::Named { answer: self.inner.call(request), named },
             Some(reason) => {
                 let answerer = Some(named.identity.clone());
@@ -121,21 +122,21 @@ where
 }
 
 pin_project! {
-    /// An answer on its way.
+    /// The future of an answer.
     #[project = AnswerProjection]
     pub enum Answer<F> {
-        /// Of a service for strangers.
+        /// From a service that is open to everyone.
         Plain {
             #[pin]
             answer: F,
         },
-        /// To a call that means this node.
+        /// To a call for this node.
         Named {
             #[pin]
             answer: F,
             named: Arc<Named>,
         },
-        /// To a call that means another node.
+        /// To a call for another node.
         Refused {
             refusal: Option<Response<Body>>,
         },
@@ -180,7 +181,7 @@ mod tests {
         Answerer::new(NodeIdentity { cluster_id, node_id, store_id }).unwrap()
     }
 
-    /// The answer to a call, and the mismatch it tells of.
+    /// The answer to a call, and the mismatch that it reports.
     async fn call(
         answerer: &Answerer,
         path: &str,

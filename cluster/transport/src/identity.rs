@@ -1,6 +1,6 @@
-//! Whom a call means and who answers it, as headers.
+//! The headers that name the node a call is for, and the node that answers.
 //!
-//! Values are made once for each node, and cloned by reference into every call.
+//! Header values are made once for each node, and shared by every call.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ const CLUSTER: HeaderName = HeaderName::from_static("coupon-cluster");
 const NODE: HeaderName = HeaderName::from_static("coupon-node");
 const STORE: HeaderName = HeaderName::from_static("coupon-store");
 
-/// An id that no header can carry: it has characters other than printable ASCII.
+/// An id that cannot be a header value: it has characters other than printable ASCII.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the {0} id has characters that a header cannot carry")]
 pub struct IdentityError(&'static str);
 
-/// Who a node is.
+/// The identity of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeIdentity {
-    /// The cluster it belongs to, a UUID; empty: none yet.
+    /// The cluster it belongs to, a UUID; empty if it is in none yet.
     pub cluster_id: String,
     /// Its id, which is unique only in its cluster.
     pub node_id: NodeId,
@@ -44,13 +44,13 @@ impl std::fmt::Display for NodeIdentity {
     }
 }
 
-/// Whom a call means. A cheap clone.
+/// The node that a call is for. A cheap clone.
 #[derive(Clone, Debug)]
 pub struct Addressee(Arc<Meant>);
 
 #[derive(Debug)]
 struct Meant {
-    /// `None`: the store alone says enough.
+    /// `None` if the call names the store but no cluster.
     cluster: Option<HeaderValue>,
     node_id: NodeId,
     node: HeaderValue,
@@ -74,8 +74,8 @@ impl Addressee {
         Self::new(&identity.cluster_id, identity.node_id, &identity.store_id)
     }
 
-    /// A node with a store, whether or not it has joined its cluster yet. Store ids are unique by
-    /// themselves. For calls that nodes in no cluster answer, such as `Identify`.
+    /// A node that may not have joined its cluster yet. Its store id alone identifies it. For calls
+    /// that nodes outside of a cluster answer, such as `Identify`.
     ///
     /// # Errors
     /// As [`Addressee::new`].
@@ -101,7 +101,7 @@ impl Addressee {
             && meant.store == store_id
     }
 
-    /// Names it in the headers of a request.
+    /// Writes it into the headers of a request.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         let Meant { cluster, node, store, .. } = &*self.0;
         if let Some(cluster) = cluster {
@@ -114,7 +114,7 @@ impl Addressee {
     /// Checks that the headers of an answer name it.
     ///
     /// # Errors
-    /// The mismatch, when they name another node or nobody.
+    /// The mismatch, when they name another node or none.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Mismatch> {
         let Meant { cluster, node, store, .. } = &*self.0;
         let differs = |name: HeaderName, meant: &HeaderValue| headers.get(name) != Some(meant);
@@ -153,14 +153,15 @@ impl Named {
         Ok(Self { identity, cluster, node, store })
     }
 
-    /// Names it in the headers of an answer.
+    /// Writes it into the headers of an answer.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         headers.insert(CLUSTER, self.cluster.clone());
         headers.insert(NODE, self.node.clone());
         headers.insert(STORE, self.store.clone());
     }
 
-    /// Why a request is not for this node, if so; `complete` says whether it must name all three.
+    /// Why a request is not for this node; `None` if it is. `complete`: whether the request must
+    /// name all three.
     pub(crate) fn refuses(&self, headers: &HeaderMap, complete: bool) -> Option<Reason> {
         let parts = [
             (TO_CLUSTER, &self.cluster, Reason::WrongCluster),
@@ -179,7 +180,7 @@ impl Named {
     }
 }
 
-/// Who the headers of an answer name; `None` unless they do so completely.
+/// The node that the headers of an answer name; `None` unless they name it completely.
 fn named(headers: &HeaderMap) -> Option<NodeIdentity> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
     Some(NodeIdentity {
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_refused_unless_it_may_be_and_what_is_there_is_checked_always() {
+    fn missing_names_are_refused_unless_optional_and_present_ones_are_always_checked() {
         let me = Named::new(identity("", 1, "s")).unwrap();
         assert_eq!(me.refuses(&HeaderMap::new(), true), Some(Reason::Unaddressed));
         assert_eq!(me.refuses(&HeaderMap::new(), false), None);
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_complete_name_is_of_nobody() {
+    fn an_answer_without_a_complete_name_is_unnamed() {
         let to = Addressee::new("c", node(1), "s").unwrap();
         assert_eq!(to.check(&HeaderMap::new()).unwrap_err().reason, Reason::Unnamed);
         let mut headers = answer(identity("c", 1, "s"));

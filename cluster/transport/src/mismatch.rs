@@ -1,7 +1,7 @@
-//! A call that met another node than the one it meant, as a value and as a status.
+//! A call that reached another node than the one it was for, as a value and as a status.
 //!
-//! Nodes refuse such calls with it, and callers make the same of an answer by another node. Nothing
-//! was done by the node that refused.
+//! A node refuses such a call with this status, and a caller reports an answer of another node the
+//! same way. The node that refused did nothing.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,15 +12,15 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::identity::NodeIdentity;
 
-/// The domain of the reasons.
+/// The `ErrorInfo` domain of the reasons.
 const DOMAIN: &str = "coupon.internal.v1";
 
-/// The metadata that names who answers.
+/// The `ErrorInfo` metadata that names the node that answers.
 const CLUSTER_ID: &str = "cluster_id";
 const NODE_ID: &str = "node_id";
 const STORE_ID: &str = "store_id";
 
-/// What did not fit.
+/// The name that did not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The answerer belongs to another cluster, or to none yet.
@@ -29,9 +29,9 @@ pub enum Reason {
     WrongNode,
     /// The answerer runs on another data directory: the node was replaced, or is about to be.
     WrongStore,
-    /// The call named nobody.
+    /// The call named no node.
     Unaddressed,
-    /// The answer named nobody.
+    /// The answer named no node.
     Unnamed,
 }
 
@@ -39,7 +39,7 @@ impl Reason {
     const ALL: [Self; 5] =
         [Self::WrongCluster, Self::WrongNode, Self::WrongStore, Self::Unaddressed, Self::Unnamed];
 
-    /// As `ErrorInfo` has it.
+    /// The reason as `ErrorInfo` carries it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::WrongCluster => "WRONG_CLUSTER",
@@ -51,23 +51,23 @@ impl Reason {
     }
 }
 
-/// A call met another node than the one it meant.
+/// A call reached another node than the one it was for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Mismatch {
-    /// What did not fit.
+    /// The name that did not match.
     pub reason: Reason,
-    /// Who answers; `None` when it did not say.
+    /// The node that answered; `None` when it did not name itself.
     pub answerer: Option<NodeIdentity>,
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.reason {
-            Reason::WrongCluster => "another cluster is meant",
-            Reason::WrongNode => "another node is meant",
-            Reason::WrongStore => "another store is meant",
-            Reason::Unaddressed => "the call names nobody",
-            Reason::Unnamed => "the answer names nobody",
+            Reason::WrongCluster => "the call is for another cluster",
+            Reason::WrongNode => "the call is for another node",
+            Reason::WrongStore => "the call is for another store",
+            Reason::Unaddressed => "the call names no node",
+            Reason::Unnamed => "the answer names no node",
         };
         match &self.answerer {
             Some(answerer) => write!(f, "{what}: {answerer} answers"),
@@ -77,16 +77,16 @@ impl fmt::Display for Mismatch {
 }
 
 impl Mismatch {
-    /// The cluster that answers, when it is another one than was meant. A node in no cluster yet is
-    /// of no other one.
+    /// The cluster of the node that answered, when it is another one than the call was for. A node
+    /// outside of any cluster is not foreign.
     pub fn foreign_cluster(&self) -> Option<&str> {
         let answerer = self.answerer.as_ref().filter(|_| self.reason == Reason::WrongCluster)?;
         Some(answerer.cluster_id.as_str()).filter(|id| !id.is_empty())
     }
 
-    /// The mismatch that a status tells of, if it does.
+    /// The mismatch that a status reports, if it does.
     pub fn of(status: &Status) -> Option<Self> {
-        // Most failures are something else, and their details cost nothing then.
+        // Cheap for the many other failures: their details are not decoded.
         if status.code() != Code::FailedPrecondition {
             return None;
         }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_tells_all_of_a_mismatch() {
+    fn a_status_carries_the_whole_mismatch() {
         let answerer = |cluster_id: &str| {
             let (cluster_id, store_id) = (cluster_id.to_owned(), "s".to_owned());
             Some(NodeIdentity { cluster_id, node_id: NodeId::new(3).unwrap(), store_id })

@@ -30,8 +30,8 @@ pub enum Action {
         /// The members of the ring at that epoch.
         ring_shards: Vec<ShardId>,
     },
-    /// Leave out every code counter that a history could have used which was given up for this one. Comes
-    /// from whoever chose between the two.
+    /// Skip every code counter that an abandoned history could have used. Only an offline recovery adds this
+    /// command to a log.
     SkipCounters,
 }
 

@@ -27,7 +27,7 @@ pub enum Outcome {
         /// The epoch in force after the command.
         epoch: Epoch,
     },
-    /// Counters were left out.
+    /// Counters were skipped.
     CountersSkipped,
     /// Nothing was changed.
     Refused(Refusal),

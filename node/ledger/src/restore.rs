@@ -1,31 +1,29 @@
-//! Going on from a backup, or from one of two histories.
+//! Continuing from a backup, or from one of two histories.
 //!
-//! What the cluster gave out after the backup was taken, or in the history that is given up, is not in
-//! what the shard goes on from, and people hold those codes. So the shard leaves every counter out that
-//! could have been used: campaigns give up the blocks they were using, and the next block is a long way
-//! further on.
+//! The state that the shard continues from lacks the codes that were issued after the backup, or in the
+//! abandoned history; people hold those codes. So the shard skips every counter that could have been used:
+//! campaigns give up the blocks they were using, and the next block is far ahead.
 //!
-//! A code of the rest of such a block leads to the block's campaign and to a sequence number that may
-//! belong to another coupon now: whoever looks a code up has to compare the coupon's counter with the
-//! code's.
+//! A lost code from such a block decodes to the block's campaign and to a sequence number that may belong to
+//! another coupon now: code lookups must compare the coupon's counter with the code's.
 
 use coupon_cluster::COUNTER_LIMIT;
 
 use crate::{BLOCK_SIZE, ShardState};
 
-/// How many blocks of code counters a restored shard leaves out: 2^40 counters, more than a shard that
-/// issues 50,000 coupons a second uses in eight months. A shard has 16 times as many, so that a line of
-/// clusters, each restored from a backup of the one before, can be 15 restores long.
+/// Number of blocks that a restored shard skips: 2^40 counters, more than a shard that issues 50,000 coupons
+/// a second uses in eight months. A shard has 16 times as many, so a chain of clusters, each restored from a
+/// backup of the one before, can be 15 restores long.
 pub const BLOCKS_SKIPPED: u64 = (1 << 40) / BLOCK_SIZE as u64;
 
-/// How many blocks a shard has.
+/// Number of blocks of a shard.
 const BLOCKS_MAX: u64 = COUNTER_LIMIT / BLOCK_SIZE as u64;
 
-/// The shard has too few counters left to leave enough of them out.
+/// The shard has too few counters left to skip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the next block of code counters is {next_block} of {BLOCKS_MAX}, and a restore leaves \
-     {BLOCKS_SKIPPED} blocks out: this shard cannot be restored once more"
+    "the next block of code counters is {next_block} of {BLOCKS_MAX}, and a restore skips \
+     {BLOCKS_SKIPPED} blocks: this shard cannot be restored again"
 )]
 pub struct CountersExhausted {
     /// The block that would have been the next one.
@@ -33,8 +31,8 @@ pub struct CountersExhausted {
 }
 
 impl ShardState {
-    /// The state to go on from where this is the state in a backup, or of the history chosen. No counter
-    /// will be used that could have been used since the backup, or by the other history.
+    /// The state to continue from, given the state in a backup or of the chosen history. It will use no
+    /// counter that could have been used since the backup, or by the other history.
     ///
     /// # Errors
     ///

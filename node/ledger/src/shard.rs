@@ -16,8 +16,8 @@ pub struct ShardState {
     pub next_campaign_number: u32,
     /// The next block of code counters.
     pub next_block: u64,
-    /// Campaigns go on with no block before this one: what is left of it may have been used by a
-    /// history that was given up for this one.
+    /// The first block that campaigns may use now. An abandoned history may have used what was left
+    /// of earlier ones.
     pub first_block: u64,
     /// The greatest log time seen.
     pub log_time: LogTime,

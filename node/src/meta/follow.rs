@@ -20,7 +20,7 @@ use crate::storage::fatal;
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a peer may take to send its first map.
 const FIRST_MAP_TIMEOUT: Duration = Duration::from_secs(2);
-/// The shortest interval between two lines about a peer in whose place another cluster answers.
+/// Minimum interval between log lines about one peer at whose address another cluster answers.
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 /// A peer may itself be behind, so another one is asked now and then.
 const PEER_AGE_MAX: Duration = Duration::from_secs(30);
@@ -57,7 +57,7 @@ pub async fn follow_peers(me: u64, peers: Peers, known: KnownMap) {
                         peer = peer.get(),
                         node = foreign.node_id,
                         cluster_id = foreign.cluster_id,
-                        "ANOTHER CLUSTER answers at the address of a peer: nothing it says is used",
+                        "ANOTHER CLUSTER answers at the address of a peer: its answers are ignored",
                     );
                 }
             }
@@ -66,8 +66,8 @@ pub async fn follow_peers(me: u64, peers: Peers, known: KnownMap) {
     }
 }
 
-/// Follows the map of whichever node of the cluster listens there: after a long absence the map known
-/// may name stores that were all replaced since.
+/// Follows the map of the node that listens there, whichever of the cluster it is: after a long absence, all
+/// stores in the known map may have been replaced.
 ///
 /// # Errors
 /// The node that answers, when it is of another cluster.
@@ -77,7 +77,7 @@ async fn watch_peer(channel: Channel, known: &KnownMap) -> Result<(), IdentifyRe
     let Ok(Ok(peer)) = tokio::time::timeout(FIRST_MAP_TIMEOUT, asked).await else { return Ok(()) };
     let peer = peer.into_inner();
     if peer.cluster_id != known.get().cluster_id {
-        // One that is in no cluster yet is on its way into this one.
+        // A node in no cluster yet is joining this one.
         return if peer.cluster_id.is_empty() { Ok(()) } else { Err(peer) };
     }
     let opening = async {

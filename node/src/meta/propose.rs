@@ -111,7 +111,7 @@ async fn propose_there(
         .map_err(|_| no_answer("no answer in time"))?
         .map_err(|status| {
             let refuses = matches!(status.code(), Code::FailedPrecondition | Code::Aborted);
-            // Another node than the one that was meant says nothing about the command.
+            // An answer by another node says nothing about the command.
             if refuses && Mismatch::of(&status).is_none() {
                 Failure::Refused(status)
             } else {

@@ -99,16 +99,16 @@ pub fn map_from_pb(map: pb::ShardMap) -> Result<ShardMap, Malformed> {
     })
 }
 
-/// What a shard began with, as a message.
+/// The state that a shard began with, as a message.
 pub fn restored_to_pb(shard: ShardId, state: &StateDigest) -> pb::RestoredShard {
     pb::RestoredShard { shard_id: shard.get(), state_digest: state.to_vec() }
 }
 
-/// What a shard began with, from a message.
+/// The state that a shard began with, from a message.
 ///
 /// # Errors
 ///
-/// When the shard id is out of range, or the digest has not 32 bytes.
+/// When the shard id is out of range, or the digest is not 32 bytes.
 pub fn restored_from_pb(restored: &pb::RestoredShard) -> Result<(ShardId, StateDigest), Malformed> {
     let state = restored.state_digest.as_slice().try_into();
     Ok((shard_id(restored.shard_id)?, state.map_err(|_| Malformed("state digest"))?))
@@ -157,7 +157,7 @@ fn replica_from_pb(replica: pb::ReplicaInfo) -> Result<(ReplicaId, Replica), Mal
     Ok((ReplicaId(replica.replica_id), Replica { node: node_id(replica.node_id)?, role }))
 }
 
-/// Where the store of a node comes from that registers.
+/// The origin of the store of a node that registers.
 pub fn origin(was_member: bool, replaces_store_id: String) -> Origin {
     match (replaces_store_id.is_empty(), was_member) {
         (false, _) => Origin::Replaces(replaces_store_id),

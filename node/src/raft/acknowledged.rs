@@ -1,13 +1,12 @@
-//! What the members of a group once had on disk, as the log itself says.
+//! The entries that members of a group once had on disk, as recorded in the log.
 //!
-//! The leader says in every entry how far the log was committed when it made the entry, and how much of
-//! that each member had on disk. Such a statement is about what has happened, and stays true whatever
-//! becomes of the entry and of the leader: a replica that has less in its log has forgotten it. So no
-//! term has to be compared, and everybody who ever received the entry can tell that replica, also after
-//! the whole cluster was restarted.
+//! In every entry, the leader records its committed index at that time, and how much of the committed log
+//! each member had on disk. Such a record is about the past, and stays true whatever happens to the entry and
+//! to the leader: a replica whose log is shorter has forgotten entries. So no terms need to be compared, and
+//! any node that ever received the entry can tell that replica, even after a restart of the whole cluster.
 //!
-//! Caveat: the last few entries before a silence are covered only as far as the leader knew when it made
-//! the last one of them. While it leads it knows more, and says so as well.
+//! Caveat: the last entries before the group falls idle are covered only as far as the leader knew when it
+//! made the last of them. While it leads it knows more, and says so in its messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,11 +16,11 @@ use coupon_proto::internal as pb;
 use parking_lot::Mutex;
 use prost::Message as _;
 
-/// Maximum number of replicas remembered. A group has a handful of members; more are those of former
-/// times, and the oldest of them, which have the least ids, are forgotten.
+/// Maximum number of replicas remembered. A group has a handful of members; beyond that, the oldest former
+/// members, which have the smallest ids, are forgotten.
 const REPLICAS_MAX: usize = 64;
 
-/// What is known of one group. Clones share it.
+/// The acknowledged indexes of one group. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Acknowledged(Arc<Known>);
 
@@ -59,12 +58,12 @@ impl Acknowledged {
         self.0.replicas.lock().get(&replica).copied().unwrap_or(0)
     }
 
-    /// Notes what a leader knew: its committed index, and what each member had on disk.
+    /// Notes what a leader recorded: its committed index, and what each member had on disk.
     pub fn note(&self, committed: u64, members: impl IntoIterator<Item = (u64, u64)>) {
         self.note_committed(committed);
         let mut replicas = self.0.replicas.lock();
         for (replica, index) in members {
-            // No more than what is committed: the rest may be cut off.
+            // Capped at the committed index: the rest may be truncated.
             let index = index.min(committed);
             let known = replicas.entry(replica).or_default();
             *known = index.max(*known);
@@ -74,8 +73,8 @@ impl Acknowledged {
         }
     }
 
-    /// Learns from the payload of an entry. Returns whether it says anything. One that cannot be read
-    /// does not; applying it is what fails then.
+    /// Learns from the payload of an entry. Returns whether it had a record. An unreadable entry has none;
+    /// applying it fails later.
     pub fn learn(&self, payload: &[u8]) -> bool {
         let header = pb::LogHeader::decode(payload).unwrap_or_default();
         let members = header.acknowledged.iter().map(|one| (one.replica_id, one.index));
@@ -83,7 +82,7 @@ impl Acknowledged {
         header.committed_index > 0
     }
 
-    /// What is to be said in the next entry about these members.
+    /// The record about these members for the next entry.
     pub fn header(&self, members: impl IntoIterator<Item = u64>) -> pb::LogHeader {
         let replicas = self.0.replicas.lock();
         let known = |replica_id| {

@@ -76,7 +76,7 @@ pub struct Group {
     log: LogStore,
     /// What the replica has applied, as it goes on.
     pub reached: Reached,
-    /// What it, and others, must have on disk.
+    /// The entries that this replica and others must have on disk.
     pub witness: Witness,
     answer_age_max: Duration,
     quorum_age_max: Duration,
@@ -221,8 +221,8 @@ impl Group {
         }
     }
 
-    /// Notes what this leader knows of its members' disks, so that it is said in the messages to them
-    /// and known after it leads no more. Nothing to note for other replicas.
+    /// Notes what this leader knows of its members' disks, so that its messages say it, and it is still known
+    /// after the leader steps down. Does nothing on other replicas.
     pub fn note_acknowledged(&self) {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -232,7 +232,7 @@ impl Group {
         }
     }
 
-    /// What this leader says in its next entry about its members' disks.
+    /// What this leader records in its next entry about its members' disks.
     pub fn log_header(&self) -> pb::LogHeader {
         self.note_acknowledged();
         let metrics = self.raft.metrics();
@@ -255,7 +255,7 @@ impl Group {
         history::conflict(&self.log, vote, sent)
     }
 
-    /// The same for a snapshot; see [`history::snapshot_conflict`].
+    /// Looks for a conflict with a snapshot; see [`history::snapshot_conflict`].
     ///
     /// # Errors
     ///
@@ -378,7 +378,7 @@ impl Group {
         }
     }
 
-    /// Whether the shard has a leader, as far as this replica knows: another one, or this one with a
+    /// Whether the shard has a leader, as far as this replica knows: another replica, or this one with a
     /// quorum.
     pub fn knows_leader(&self) -> bool {
         match self.is_leader() {

@@ -1,13 +1,13 @@
-//! Noticing that a shard has two histories.
+//! Detects that a shard has two histories.
 //!
-//! What is committed is the same on all replicas for ever (Raft paper §5.4: state machine safety), as long
-//! as no voter forgets. Where one did, a leader may hold other entries where this replica has committed
-//! ones. openraft takes it for granted that committed entries match, and would go on with a mixture of
-//! both. So what a leader sends is compared before openraft sees it, wherever it touches what this
-//! replica knows to be committed.
+//! Committed entries are the same on all replicas for ever (Raft paper §5.4: state machine safety), as long
+//! as no voter forgets. Where one did, a leader may hold other entries where this replica has committed ones.
+//! openraft assumes that committed entries match, and would continue with a mixture of both. So entries from
+//! a leader are compared before openraft sees them, wherever they overlap what this replica knows to be
+//! committed.
 //!
-//! A message of a leader that was deposed says nothing: openraft refuses it. What is known to be
-//! committed is read before the vote, so that it cannot come from a later leader than the vote does.
+//! A message of a deposed leader says nothing: openraft refuses it. The committed index is read before the
+//! vote, so it cannot come from a later leader than the vote does.
 
 use super::log_store::LogStore;
 use super::terms::Terms;
@@ -35,14 +35,14 @@ pub fn conflict(
     sent: impl IntoIterator<Item = LogId>,
 ) -> Result<Option<Conflict>, StorageError> {
     let committed = log.acknowledged().committed();
-    // Every founder writes the first entry itself, under an id of its own; what it holds is the same.
+    // Every founder writes the first entry itself, under an id of its own; its content is the same.
     let touched = |theirs: &LogId| (1..=committed).contains(&theirs.index);
     let mut touched = sent.into_iter().filter(touched).peekable();
     if touched.peek().is_none() || log.vote().is_some_and(|own| *vote < own) {
         return Ok(None);
     }
     for theirs in touched {
-        // What was purged is not known any more.
+        // Ids of purged entries are not known any more.
         if let Some(ours) = log.log_id_at(theirs.index)?
             && ours != theirs
         {

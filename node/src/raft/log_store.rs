@@ -35,8 +35,8 @@ const TAIL_BYTES_MAX: usize = 4 << 20;
 /// How many bytes of entries one read returns at most (always at least one entry), which bounds
 /// what replication holds for a follower.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// Maximum number of entries read on opening to find one that says what the members acknowledged. Only
-/// blank entries, membership changes and the first entries of a group do not.
+/// Maximum number of entries read on opening to find one with a record of acknowledged indexes. Only blank
+/// entries, membership changes and the first entries of a group lack one.
 const HEADER_SEARCH_MAX: usize = 256;
 
 /// The log of one replica. Clones are readers of the same log.
@@ -149,7 +149,7 @@ impl LogStore {
         Ok(log)
     }
 
-    /// Learns what the newest entry says that says anything.
+    /// Learns from the newest entry that has a record.
     fn remember(&self) -> Result<(), StorageError> {
         let end = self.keys.entry(u64::MAX);
         let newest_first = IteratorMode::From(&end, rocksdb::Direction::Reverse);
@@ -163,7 +163,7 @@ impl LogStore {
         Ok(())
     }
 
-    /// Learns from an entry. Returns whether it says anything.
+    /// Learns from an entry. Returns whether it had a record.
     fn learn(&self, entry: &Entry) -> bool {
         match &entry.payload {
             EntryPayload::Normal(proposal) => self.acknowledged.learn(&proposal.0),
@@ -171,7 +171,7 @@ impl LogStore {
         }
     }
 
-    /// What is known to be committed, and to be on the disks of the members.
+    /// The indexes known to be committed, and to be on the members' disks.
     pub fn acknowledged(&self) -> &Acknowledged {
         &self.acknowledged
     }
@@ -367,10 +367,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let keep = last_log_id.map(|id| id.index);
         let (end, applied) = (keep.unwrap_or(0), self.acknowledged.applied());
         if end < applied {
-            // Looked for before already (see `history`): here it is the last moment to notice.
+            // Checked earlier too (see `history`); this is the last chance to notice.
             let why = format!(
-                "a leader would have entries cut off after index {end}, and this replica has applied \
-                 them up to {applied}: the shard has two histories"
+                "a leader asks to truncate the log after index {end}, but this replica has applied it \
+                 up to {applied}: the shard has two histories"
             );
             fatal::abort("the log of a replica", &why);
         }

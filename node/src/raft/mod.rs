@@ -6,7 +6,7 @@
 //! - [`reached`]: replicas compare what they hold.
 //! - [`restored`]: how a replica of a restored cluster begins.
 //! - [`network`]: the calling side of replication; [`crate::service::raft`] is the other side.
-//! - [`acknowledged`], [`witness`]: a replica that forgot what it acknowledged never goes on.
+//! - [`acknowledged`], [`witness`]: a replica that forgot acknowledged entries never continues.
 //! - [`history`]: committed entries are never replaced by others.
 //! - [`group`]: one running replica.
 

@@ -83,7 +83,8 @@ pub enum Lane {
 #[derive(Clone)]
 pub struct Peers {
     map: watch::Receiver<Arc<ShardMap>>,
-    /// Where nodes said they are that have started since, by the start that the map has of them.
+    /// Announced addresses of nodes that have started since, each with the start that the map had
+    /// then.
     announced: Arc<Mutex<HashMap<NodeId, (String, String)>>>,
     channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
     addressed: Arc<Mutex<HashMap<(NodeId, Lane), Peer>>>,
@@ -102,14 +103,15 @@ impl Peers {
         Self { map, announced, channels, addressed: Arc::default() }
     }
 
-    /// Notes where a node is that has started, while the map still has an earlier start of it.
+    /// Notes the address of a node that has started, while the map still has an earlier start of
+    /// it.
     pub fn announced(&self, id: NodeId, address: String) {
         if let Some(known) = self.map.borrow().nodes.get(&id) {
             self.announced.lock().insert(id, (known.start_id.clone(), address));
         }
     }
 
-    /// Where a node of the map is: where it said, until the map has a later start of it.
+    /// The address of a node: the announced one, until the map has a later start.
     fn address(&self, id: NodeId) -> Option<String> {
         let map = self.map.borrow();
         let known = map.nodes.get(&id)?;
@@ -124,8 +126,8 @@ impl Peers {
         Some(known.address.clone())
     }
 
-    /// The channel to a node, as the map names it: whoever else listens there does not answer. `None`
-    /// when the map does not say where the node is.
+    /// The channel to a node, as the map names it. Answers from another node at its address are refused.
+    /// `None` when the map has no address for the node.
     pub fn channel(&self, node: NodeId, lane: Lane) -> Option<AddressedChannel> {
         let map = self.map.borrow().clone();
         let (known, address) = (map.nodes.get(&node)?, self.address(node)?);
@@ -142,14 +144,14 @@ impl Peers {
         Some(channel)
     }
 
-    /// The channel to whoever listens where a node is; `None` when the map does not say where that is. For
-    /// `Identify`, whose answer says who it was.
+    /// The channel to the address of a node, whichever node listens there; `None` when the map has no address
+    /// for it. For `Identify`, whose answer names the node.
     pub fn channel_unnamed(&self, node: NodeId, lane: Lane) -> Option<Channel> {
         self.channel_to(self.address(node)?, lane)
     }
 
-    /// The channel to whoever listens at an address, made on first use and connected on first call. For
-    /// the calls that may name nobody.
+    /// The channel to an address, made on first use and connected on first call, whichever node listens
+    /// there. For calls that need not name the node.
     pub fn channel_to(&self, address: String, lane: Lane) -> Option<Channel> {
         let mut channels = self.channels.lock();
         if let Some(channel) = channels.get(&(address.clone(), lane)) {
@@ -195,7 +197,7 @@ pub struct NetworkFactory {
 }
 
 impl NetworkFactory {
-    /// Clients for a replica of `shard`, which is the one that `witness` belongs to.
+    /// Clients for a replica of `shard`, the one that `witness` belongs to.
     pub fn new(peers: Peers, shard: ShardId, witness: Witness) -> Self {
         Self { peers, shard, witness }
     }
@@ -284,7 +286,7 @@ impl Network {
         call.set_timeout(option.soft_ttl());
         let mut client = self.client(Lane::Control)?;
         let answer = client.request_vote(call).await.map_err(unreachable)?.into_inner();
-        // Before the vote counts.
+        // Checked before the vote counts.
         self.witness.must_hold(answer.acknowledged_index);
         let vote = answer.vote.as_ref().map(vote_from_pb).ok_or_else(|| unreachable("no vote"))?;
         let last = answer.last_log_id.as_ref().map(log_id_from_pb);

@@ -1,4 +1,4 @@
-//! How Raft groups run, as openraft wants it said.
+//! Settings of Raft groups, as openraft takes them.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use openraft::{Config, SnapshotPolicy};
 
 use crate::config::RaftOptions;
 
-/// How many entries one replication request carries at most; their bytes are bounded as well.
+/// Maximum number of entries in one replication request; their bytes are bounded as well.
 const ENTRIES_PER_APPEND_MAX: u64 = 256;
-/// How many calls may wait for a group's core.
+/// Maximum number of calls that wait for a group's core.
 const CORE_QUEUE_MAX: u64 = 4_096;
 
-/// The times of [`RaftOptions`] do not go together.
+/// The intervals in [`RaftOptions`] contradict each other.
 #[derive(Debug, thiserror::Error)]
-#[error("the times of Raft do not go together: {0}")]
+#[error("the Raft intervals contradict each other: {0}")]
 pub struct BadTimes(#[from] openraft::ConfigError);
 
-/// How the group of a shard runs.
+/// The openraft settings for the group of a shard.
 ///
 /// # Errors
 ///
-/// When the times of `options` do not go together.
+/// When the intervals in `options` contradict each other.
 pub fn raft_config(shard: ShardId, options: &RaftOptions) -> Result<Config, BadTimes> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let config = Config {
@@ -32,11 +32,11 @@ pub fn raft_config(shard: ShardId, options: &RaftOptions) -> Result<Config, BadT
         election_timeout_min: millis(options.election_timeout / 3),
         election_timeout_max: millis(options.election_timeout / 3 * 2),
         enable_pre_vote: Some(true),
-        // A leader that restarts must win an election before it leads again. Restored without one
-        // it would write other entries under the log ids of those that it had sent to followers
-        // and lost un-synced, and nobody could tell them apart.
+        // A leader that restarts must win an election before it leads again. Otherwise it could
+        // write new entries under the log ids of entries that it had sent to followers but lost
+        // before the sync, and no replica could tell them apart.
         enable_leader_restore: Some(false),
-        // A log that went back is a lost disk, which comes back under a fresh replica id.
+        // A log that went back is a lost disk: the node comes back under a fresh replica id.
         allow_log_reversion: Some(false),
         // A replica stands for election only once the node's clock is trusted.
         enable_elect: false,

@@ -3,7 +3,7 @@
 //! The leader of a data shard says in every entry of commands what it held at the last index it had
 //! applied, and whoever applies the entry compares that with what it held there itself. Replicas apply
 //! the same entries to the same state, so a difference means that one of them has gone wrong, or that the
-//! shard has two histories whose entries happen to have the same ids. Nobody knows which: the one that
+//! shard has two histories whose entries happen to have the same ids. It is unknown which: the one that
 //! notices applies nothing any more, and the shard is stopped
 //! ([`Divergence`](crate::shard::divergence::Divergence)).
 //!
@@ -43,7 +43,7 @@ impl Reached {
         self.difference.send_replace(Some(index));
     }
 
-    /// Where a difference was found, if one was; now and whenever that changes.
+    /// The index of the difference, if one was found; now and whenever that changes.
     pub fn difference(&self) -> watch::Receiver<Option<u64>> {
         self.difference.subscribe()
     }

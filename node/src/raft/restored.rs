@@ -10,13 +10,13 @@ use crate::storage::restore::{self, Staging};
 use crate::storage::snapshot::Owner;
 use crate::storage::{Storage, StorageError};
 
-/// Lets a founder begin with the state that the map says its shard was restored from; idempotent. Any
-/// other replica is left as it is: one that comes later gets its state from the others.
+/// Makes a founder begin with the state that the map says its shard was restored from; idempotent. Does
+/// nothing to other replicas: one that joins later gets its state from the group.
 ///
 /// # Errors
 ///
-/// When that state is missing or damaged here, or the disk fails. The replica must not be started then:
-/// it would found the shard without its coupons.
+/// When that state is missing or damaged here, or the disk fails. The replica must not start then: it would
+/// found the shard without its coupons.
 pub async fn begin(
     storage: &Storage,
     data_dir: PathBuf,
@@ -24,7 +24,7 @@ pub async fn begin(
     owner: Owner,
 ) -> Result<(), StorageError> {
     let Some(state) = map.restored.get(&owner.shard).copied() else { return Ok(()) };
-    // The founders are known from a map in which none was replaced, as where a group begins empty.
+    // The map lists the founders as long as none was replaced, as in a group that begins empty.
     let replicas = map.shards.get(&owner.shard).into_iter().flatten();
     let is_first = replicas.clone().all(|(_, replica)| replica.role == ReplicaRole::Founder);
     if !is_first || !replicas.clone().any(|(id, _)| *id == owner.replica) {

@@ -115,7 +115,7 @@ impl StateMachine {
         Ok(this)
     }
 
-    /// Says in `acknowledged` what it has applied, which is committed, now and as it goes on.
+    /// Reports its applied index, which is committed, to `acknowledged`, now and as it advances.
     pub fn tell(&mut self, acknowledged: Acknowledged) {
         self.acknowledged = acknowledged;
         self.acknowledged.note_applied(self.applied.map_or(0, |id| id.index));
@@ -295,7 +295,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         }
         match self.apply_all(entries).await {
             Ok(()) => Ok(()),
-            // Nothing is applied any more, so that nothing is answered: the replica is about to be stopped.
+            // Nothing more is applied, so no call is answered: the replica is about to be stopped.
             Err(ApplyError::Diverged(found)) => {
                 self.reached.differs_at(found.index);
                 Ok(())

@@ -1,14 +1,14 @@
-//! Which leader wrote which part of a history.
+//! The record of which leader wrote which part of a history.
 //!
-//! A log that was purged, and a snapshot, no longer have the ids of their entries. What is kept with the
-//! state is where each leader's entries begin: a few numbers for each election. So a replica that is sent a
-//! snapshot can still tell whether the history behind it is its own.
+//! A purged log, and a snapshot, no longer have the ids of their entries. The state keeps where each leader's
+//! entries begin: a few numbers for each election. So a replica that is sent a snapshot can still tell
+//! whether the history behind it is its own.
 
 use coupon_proto::internal as pb;
 
 use super::types::LogId;
 
-/// Maximum number of leaders remembered, the latest ones. A shard elects a few a day.
+/// Maximum number of leaders remembered, the latest ones. A shard elects a few leaders a day.
 const LEADERS_MAX: usize = 1_024;
 
 /// Where the entries of each leader begin, in order. Equal on all replicas at the same index.
@@ -16,7 +16,7 @@ const LEADERS_MAX: usize = 1_024;
 pub struct Terms(Vec<pb::TermStart>);
 
 impl Terms {
-    /// What is kept in a message.
+    /// Reads a message.
     pub fn from_pb(terms: pb::TermStarts) -> Self {
         Self(terms.starts)
     }
@@ -26,7 +26,7 @@ impl Terms {
         pb::TermStarts { starts: self.0.clone() }
     }
 
-    /// Notes the next entry that is applied. Returns whether it is the first of its leader.
+    /// Notes the next applied entry. Returns whether it is the first of its leader.
     pub fn note(&mut self, id: &LogId) -> bool {
         // Every founder writes the entry at index 0 itself, under an id of its own.
         let (term, leader_replica_id) = (id.leader_id.term, id.leader_id.node_id);
@@ -44,8 +44,8 @@ impl Terms {
         true
     }
 
-    /// Whether an entry that is committed elsewhere contradicts this history, which goes beyond it: another
-    /// leader wrote the one at its index here. `false` where that is not remembered.
+    /// Whether an entry that is committed elsewhere contradicts this history, which extends beyond it:
+    /// another leader wrote the entry at its index here. `false` where that is not remembered.
     pub fn contradicts(&self, id: &LogId) -> bool {
         let wrote = self.0.iter().rev().find(|start| start.first_index <= id.index);
         wrote.is_some_and(|start| {

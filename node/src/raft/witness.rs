@@ -1,7 +1,7 @@
-//! Noticing that this replica has forgotten what it acknowledged.
+//! Detects that this replica has forgotten what it acknowledged.
 //!
-//! Whoever sends it a message says what it must have, as far as the sender knows, and a voter that answers
-//! it says so too. So it is noticed whichever of the two was restarted, and before the replica votes,
+//! The sender of a message says what the receiver must have on disk, as far as it knows; a voter says so in
+//! its answer too. So the loss is detected whichever of the two was restarted, and before the replica votes,
 //! answers or counts anything.
 
 use super::acknowledged::Acknowledged;
@@ -9,7 +9,7 @@ use super::log_store::LogStore;
 use crate::storage::snapshot::Owner;
 use crate::storage::{Storage, fatal};
 
-/// What one replica knows of itself and of the others. Clones share it.
+/// What one replica knows of its own log and of the others'. Clones share it.
 #[derive(Clone)]
 pub struct Witness {
     storage: Storage,
@@ -19,25 +19,25 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// For the replica that has this log.
+    /// Creates the witness of the replica with this log.
     pub fn new(storage: Storage, owner: Owner, log: LogStore) -> Self {
         let known = log.acknowledged().clone();
         Self { storage, owner, log, known }
     }
 
-    /// The committed entries that another replica once had on disk; 0: not known.
+    /// The last committed index that another replica once had on disk; 0: not known.
     pub fn acknowledged_by(&self, replica: u64) -> u64 {
         self.known.of(replica)
     }
 
-    /// Marks the store as lost and ends the process if this replica once had the entry at `index` on
-    /// disk, as another one says, and has it no more.
+    /// Marks the store as lost and ends the process if this replica once had the entry at `index` on disk, as
+    /// another replica says, but no longer has it.
     pub fn must_hold(&self, index: u64) {
-        // A snapshot may have brought what the log does not hold.
+        // A snapshot may have covered entries that the log does not hold.
         let last = self.log.last_index().max(self.known.applied());
         if index > last {
             self.forgot(&format!(
-                "its replica {} of shard {} once acknowledged the entry at index {index}, and its log \
+                "its replica {} of shard {} once acknowledged the entry at index {index}, but its log \
                  ends at {last}",
                 self.owner.replica, self.owner.shard
             ));
@@ -51,8 +51,8 @@ impl Witness {
             tracing::error!(%fault, "the store could not be marked as lost");
         }
         let lost = format!(
-            "this store has lost entries that it acknowledged: {why}; it never runs again, and the node \
-             has to be replaced"
+            "this store has lost entries that it acknowledged: {why}. It never runs again; restart the \
+             node, and a fresh store replaces it"
         );
         fatal::abort(&context, &lost)
     }

@@ -1,4 +1,4 @@
-//! What is lost by going on with one history instead of another.
+//! The losses of keeping one history instead of another.
 
 use coupon_cluster::CampaignId;
 use coupon_ledger::{Campaign, IssuedCoupon};
@@ -6,7 +6,7 @@ use coupon_ledger::{Campaign, IssuedCoupon};
 use super::History;
 use crate::storage::StorageError;
 
-/// Something that one history holds and the other one does not.
+/// Something that one history holds and the other does not.
 #[derive(Debug)]
 pub enum Lost<'a> {
     /// A campaign, with all of its coupons, which follow.
@@ -15,7 +15,7 @@ pub enum Lost<'a> {
     Coupon(&'a CampaignId, &'a IssuedCoupon),
 }
 
-/// Tells `lost` everything that `given_up` holds and `kept` does not. Both are of one shard. Memory stays
+/// Calls `lost` for everything that `given_up` holds and `kept` does not. Both are of one shard. Memory stays
 /// flat, whatever the number of coupons.
 ///
 /// # Errors
@@ -31,7 +31,7 @@ pub fn differences<E: From<StorageError>>(
         if same.is_none() {
             lost(Lost::Campaign(campaign))?;
         }
-        // Sequence numbers begin at 1 and have no gaps, so that both stand side by side.
+        // Sequence numbers begin at 1 and have no gaps, so both can be walked side by side.
         let mut others = same.map(|same| kept.coupons(same)).into_iter().flatten();
         for coupon in given_up.coupons(campaign) {
             let (coupon, other) = (coupon?, others.next().transpose()?);

@@ -1,4 +1,4 @@
-//! What the data directory of a stopped node holds.
+//! Reads the data directory of a stopped node.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,14 +16,13 @@ use crate::storage::{Storage, StorageError, lost, renewal, snapshot};
 
 /// The data directory of a stopped node, open for as long as this exists.
 pub struct Directory {
-    /// Where the store is: the directory itself, or the folder inside of it where a store that is short
-    /// was moved.
+    /// The folder of the store: the directory itself, or the folder in it to which a lost store was moved.
     pub path: PathBuf,
     /// The node.
     pub node: NodeId,
     /// The store.
     pub store_id: String,
-    /// Why the store is marked as short of what it acknowledged; `None` if it is not.
+    /// Why the store is marked as lost; `None` if it is not.
     pub lost: Option<String>,
     /// The newest shard map that the node knew.
     pub map: Arc<ShardMap>,
@@ -35,25 +34,25 @@ pub struct Directory {
 pub struct ReplicaFound {
     /// Its shard.
     pub shard: ShardId,
-    /// Its id.
+    /// The replica's id.
     pub replica: ReplicaId,
-    /// The term it voted in last.
+    /// The last term it voted in.
     pub term: u64,
     /// The last index in its log; 0: none.
     pub last_log_index: u64,
     /// The last index it applied; 0: none.
     pub applied_index: u64,
-    /// Where it was found to differ from another replica's history, if it was.
+    /// The index at which it was found to differ from another replica, if it was.
     pub diverged_index: Option<u64>,
 }
 
 impl Directory {
-    /// Opens the directory of a stopped node, whether its store is short or not. Where that has made way
-    /// for another one which is still empty, it is the short one that is opened.
+    /// Opens the directory of a stopped node, even if its store is lost. If a lost store was moved aside and
+    /// its successor is still empty, the lost one is opened.
     ///
     /// # Errors
     ///
-    /// When the node runs, the directory is none of a node or holds nothing, or cannot be read.
+    /// When the node runs, or the directory is not a node's, holds nothing, or cannot be read.
     pub fn open(dir: &Path) -> Result<Self, RecoveryError> {
         let stamp = Stamp::read(dir)?;
         let (path, stamp) = match stamp.folder_of_replaced(dir) {
@@ -61,7 +60,7 @@ impl Directory {
                 let stamp = Stamp::read(&folder)?;
                 (folder, stamp)
             }
-            // Stopped while it made way.
+            // The node was stopped while the store was being moved.
             None if renewal::is_on_the_way(dir, &stamp) => {
                 (renewal::folder(dir, stamp.store_id()), stamp)
             }
@@ -116,7 +115,7 @@ impl Directory {
         })
     }
 
-    /// The id of the last entry of a replica's log, or of the last one that was purged.
+    /// The id of the last entry of a replica's log, or of the last purged entry.
     pub(super) fn last_log_id(
         &self,
         keys: &ReplicaKeys,

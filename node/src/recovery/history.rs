@@ -1,4 +1,4 @@
-//! What a replica would hold if its history were gone on with: its state, and all of its log.
+//! What a replica would hold if its history were kept: its state, and its whole log applied.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::storage::ledger::{LedgerBatch, running_digest};
 use crate::storage::view::LedgerView;
 use crate::storage::{StorageError, records, snapshot};
 
-/// The history of a replica of a data shard. What is in its log and not applied yet is applied here,
-/// without being written.
+/// The history of a replica of a data shard. Entries in its log that are not applied yet are applied here, in
+/// memory only.
 pub struct History<'a> {
     shard: ShardId,
     view: LedgerView<'a>,

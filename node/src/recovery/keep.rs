@@ -1,13 +1,13 @@
-//! Carrying out a choice.
+//! Carries out the choice of a history.
 //!
-//! The history kept becomes one that its replica can go on with: where too few of a shard's voters are
-//! left, those that were given up are struck off in a last entry of its log, and the replica leads as soon
-//! as it starts. All of its log counts, also what was not known to be committed: whoever waited for it may
-//! have been answered. Code counters that another history could have used are left out, by a command in
-//! the log as well, so that all replicas that come later do the same.
+//! The kept history becomes one that its replica can continue: where too few of a shard's voters are left, a
+//! last entry in its log removes those that were given up, and the replica leads as soon as it starts. Its
+//! whole log counts, even entries not known to be committed: their callers may have been answered. A command
+//! in the log also skips code counters that another history could have used, so all replicas that join later
+//! do the same.
 //!
-//! A store that is given up is marked as short. When its node starts, it is kept aside, and a fresh one
-//! asks to take its place, fed by the history that was kept.
+//! A store that is given up is marked as lost. When its node starts, the store is moved aside, and a fresh
+//! one asks to replace it, fed from the kept history.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -26,27 +26,27 @@ use crate::storage::identity::Stamp;
 use crate::storage::keys::ReplicaKeys;
 use crate::storage::{lost, renewal, snapshot};
 
-/// How many versions of the shard map are left out: a node that is not among the directories, or a router,
+/// Number of versions of the shard map that are skipped: a node that is not among the directories, or a router,
 /// may know a newer map of the history that was given up.
 const MAP_VERSIONS_SKIPPED: u64 = 10_000;
 
-/// What was done to a replica that is kept.
+/// The change made to a replica that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// It goes on with the voters that are left.
+    /// It goes on with the remaining voters.
     WithTheOthers,
-    /// It goes on with so many voters, and the others are struck off.
+    /// It goes on with this number of voters; the others are removed.
     WithVoters(usize),
 }
 
-/// Lets a node go on with what its directory holds, without the nodes that were given up. Returns what was
-/// done to each of its replicas; durable on return. May be repeated. `map_version` is the newest version of
-/// the shard map that any of the directories knows.
+/// Prepares a node to go on with what its directory holds, without the nodes that were given up. Returns what
+/// was done to each of its replicas; durable on return. Idempotent. `map_version` is the
+/// newest version of the shard map in any of the directories.
 ///
 /// # Errors
 ///
-/// When one of its replicas is no voter, or the disk fails. What was done to other replicas stays, and
-/// does no harm.
+/// When one of its replicas is not a voter, or the disk fails. Changes to other replicas stay, and do no
+/// harm.
 pub fn keep(
     dir: &Path,
     given_up: &BTreeSet<NodeId>,
@@ -60,7 +60,7 @@ pub fn keep(
     }
     let (path, store_id) = (directory.path.clone(), directory.store_id.clone());
     directory.close()?;
-    // Last, so that a store that is marked does not run before all of its replicas can.
+    // Last, so that a marked store does not run before all of its replicas can.
     Floor::create(&path)?;
     lost::clear(&path)?;
     if path != dir {
@@ -69,12 +69,12 @@ pub fn keep(
     Ok(done)
 }
 
-/// Marks the store in a directory as short, so that a fresh one takes its place when its node starts.
-/// Durable on return. One that has made way already stays aside.
+/// Marks the store in a directory as lost, so that a fresh one replaces it when its node starts. Durable on
+/// return. A store that was moved aside already stays there.
 ///
 /// # Errors
 ///
-/// When the directory is none of a node, or cannot be written.
+/// When the directory is not a node's, or cannot be written.
 pub fn give_up(dir: &Path) -> Result<(), RecoveryError> {
     let stamp = Stamp::read(dir)?;
     if stamp.is_member() {
@@ -83,7 +83,7 @@ pub fn give_up(dir: &Path) -> Result<(), RecoveryError> {
     Ok(())
 }
 
-/// Takes the voters that were given up out of a shard, if too few others are left or it has two histories.
+/// Removes the voters that were given up from a shard, if too few others are left or it has two histories.
 fn strike_off(
     directory: &Directory,
     found: &ReplicaFound,

@@ -1,4 +1,4 @@
-//! What an administrator calls to take the state of a cluster away, and to begin another one with it.
+//! Calls for administrators that export the state of a cluster, and form a new cluster from exported states.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, ErrorKind, Write};
@@ -30,19 +30,19 @@ use crate::storage::backup::export;
 use crate::storage::restore::{StageError, Staging};
 use crate::storage::{WriteError, fatal};
 
-/// How much of a file goes into one message.
+/// Size of the part of a file in one message.
 const PART_BYTES: usize = 256 << 10;
-/// How many parts may wait for a caller.
+/// Maximum number of parts that wait for a caller.
 const PARTS_WAITING_MAX: usize = 4;
-/// How long the other side may let this node wait for the next part. Until then a transfer holds a thread
-/// or a file, and an export a view of the state.
+/// Maximum wait for the other side between two parts. Meanwhile a transfer holds a thread or a file, and an
+/// export a view of the state.
 const TRANSFER_IDLE_MAX: Duration = Duration::from_secs(30);
-/// How many exports, and how many states that come, may be under way. Each of them reads or writes as fast
-/// as the disk does, which coupons need as well.
+/// Maximum number of exports, and of incoming states, at a time. Each uses all the disk bandwidth it gets,
+/// which issuing coupons needs as well.
 const TRANSFERS_MAX: usize = 4;
-/// How long a ReadIndex round may take.
+/// Timeout for a ReadIndex round.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long another node may take to say who it is and what was left on it.
+/// Timeout for another node to identify itself and list its staged states.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers for a node.
@@ -63,7 +63,7 @@ impl BackupEndpoint {
         Staging::new(&self.node.config.data_dir)
     }
 
-    /// Refuses what is for nodes that are in no cluster.
+    /// Refuses calls that only nodes outside of any cluster may serve.
     fn check_unformed(&self) -> Result<(), Status> {
         let me = self.node.identify();
         if me.cluster_id.is_empty() {
@@ -75,11 +75,15 @@ impl BackupEndpoint {
 
     fn begin_staging(&self) -> Result<SemaphorePermit<'_>, Status> {
         self.check_unformed()?;
-        let busy = |_| Status::resource_exhausted("too many states are on their way here");
+        let busy = |_| {
+            Status::resource_exhausted(
+                "too many states are being sent to this node: try again later",
+            )
+        };
         self.stagings.try_acquire().map_err(busy)
     }
 
-    /// Checks that a node of a new cluster is the one in its map, is in no cluster, and has what its
+    /// Checks that a node is the one in the new cluster's map, is in no cluster, and has the states that its
     /// shards begin with.
     async fn check_ready(&self, map: &ShardMap, id: NodeId, node: &Node) -> Result<(), Status> {
         let address = &node.address;
@@ -87,8 +91,8 @@ impl BackupEndpoint {
             Status::unavailable(format!("node {id} at {address} does not answer: {why}"))
         };
         let channel = self.node.peers.channel_to(address.clone(), Lane::Control);
-        let channel =
-            channel.ok_or_else(|| Status::invalid_argument(format!("{address} is no address")))?;
+        let channel = channel
+            .ok_or_else(|| Status::invalid_argument(format!("{address} is not an address")))?;
         let to = Addressee::before_joining(id, &node.store_id);
         let to = to.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let asked = async {
@@ -102,7 +106,7 @@ impl BackupEndpoint {
         let (who, staged) =
             answer.map_err(|late| silent(&late))?.map_err(|status| silent(&status.message()))?;
         if (who.node_id, &who.store_id) != (id.get(), &node.store_id) {
-            let why = format!("the node at {address} is not the one that it was a moment ago");
+            let why = format!("another node answers at {address} than a moment ago");
             return Err(Status::failed_precondition(why));
         }
         if !who.cluster_id.is_empty() {
@@ -139,17 +143,21 @@ impl BackupService for BackupEndpoint {
         let shard = wire::shard_id(request.into_inner().shard_id);
         let shard = shard.map_err(|error| malformed(&error))?;
         if shard == ShardId::META {
-            return Err(Status::invalid_argument("the shard map stands for the meta shard"));
+            return Err(Status::invalid_argument(
+                "the meta shard has no state to export: its state is the shard map",
+            ));
         }
         let replica = self.node.registry.get(shard).ok_or_else(|| not_leader(None))?;
         if self.node.storage.flusher().is_stuck() {
             return Err(not_leader(None));
         }
-        // Everything that was acknowledged before this call is applied here afterwards.
+        // Everything acknowledged before this call is applied here afterwards.
         let confirmed = replica.group.read_index(READ_INDEX_TIMEOUT).await;
         confirmed.map_err(|error| from_group(&error))?;
         let place = self.exports.clone().try_acquire_owned();
-        let place = place.map_err(|_| Status::resource_exhausted("too many backups under way"))?;
+        let place = place.map_err(|_| {
+            Status::resource_exhausted("too many exports under way: try again later")
+        })?;
         let (parts, outgoing) = mpsc::channel(PARTS_WAITING_MAX);
         let (storage, owner) = (self.node.storage.clone(), replica.group.owner);
         let runtime = Handle::current();
@@ -158,7 +166,7 @@ impl BackupService for BackupEndpoint {
             let _place = place;
             let out = Parts { runtime, parts };
             match export(&storage, owner, BufWriter::with_capacity(PART_BYTES, out)) {
-                // A file without its end is seen to be none by who gets it.
+                // The receiver recognizes a file without its end.
                 Ok(()) | Err(WriteError::Out(_)) => {}
                 Err(WriteError::State(fault)) => fatal::abort("reading state", &fault),
             }
@@ -188,7 +196,7 @@ impl BackupService for BackupEndpoint {
             part = next_part(&mut messages).await?;
         }
         file.sync_all().await.map_err(failed)?;
-        // A cluster may have been formed of this node meanwhile.
+        // This node may have joined a cluster meanwhile.
         let _turn = self.node.forming.lock().await;
         self.check_unformed()?;
         let kept = tokio::task::spawn_blocking(move || staging.keep(&left_over, shard, &state));
@@ -224,7 +232,7 @@ impl BackupService for BackupEndpoint {
         if map.version != 1 || !map.is_restored() || !is_mine {
             return Err(Status::invalid_argument("not the first map of a restored cluster here"));
         }
-        // One at a time: two first maps must not be made.
+        // One at a time, so that no two first maps are made.
         let _turn = self.node.forming.lock().await;
         let known = self.node.known.get();
         if known.is_formed() && known.cluster_id == map.cluster_id {
@@ -242,7 +250,7 @@ impl BackupService for BackupEndpoint {
     }
 }
 
-/// The next part of a state that comes, unless it does not come in time.
+/// The next part of an incoming state, unless it is late.
 async fn next_part(
     messages: &mut Streaming<pb::StageStateRequest>,
 ) -> Result<Option<pb::StageStateRequest>, Status> {
@@ -250,12 +258,12 @@ async fn next_part(
     tokio::time::timeout(TRANSFER_IDLE_MAX, messages.message()).await.map_err(late)?
 }
 
-/// What fails before there is a cluster is no fault of a replica: nothing depends on it yet.
+/// A fault before there is a cluster does not end the process: nothing depends on the state yet.
 fn failed(fault: impl ToString) -> Status {
     Status::internal(fault.to_string())
 }
 
-/// Where an export is written to: messages to a caller.
+/// The output of an export: messages to the caller.
 struct Parts {
     runtime: Handle,
     parts: mpsc::Sender<Result<pb::ExportStateResponse, Status>>,

@@ -35,11 +35,11 @@ const FORM_TIMEOUT: Duration = Duration::from_secs(30);
 /// Marks a request to form a cluster that was passed on, and is not passed on again.
 const PASSED_ON: &str = "coupon-passed-on";
 
-/// Maximum number of indexes whose digests a replica names: replicas that are at work are compared at the
-/// highest one that they have in common.
+/// Maximum number of indexes whose digests a replica reports. Busy replicas are compared at the highest index
+/// that they have in common.
 const MARKS_SHOWN: usize = 64;
-/// How much of these digests is said: enough to see a difference, and little enough for the status of a
-/// node with a thousand replicas.
+/// Reported length of each digest: enough to see a difference, and small enough for the status of a node with
+/// a thousand replicas.
 const MARK_DIGEST_BYTES: usize = 8;
 
 /// Answers for a node.
@@ -324,7 +324,7 @@ fn replica_status(group: &Group) -> pb::ReplicaStatus {
     }
 }
 
-/// What is said of a replica that is stopped for good.
+/// The status of a replica that is stopped for good.
 fn stopped_status(diverged: &Diverged) -> pb::ReplicaStatus {
     pb::ReplicaStatus {
         shard_id: diverged.owner.shard.get(),

@@ -1,5 +1,4 @@
-//! Whether a node says that it serves: once it may run its replicas, and as long as none of them is stopped
-//! for good.
+//! The health of a node: SERVING once it may run its replicas, as long as none of them is stopped for good.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +10,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::shard::divergence::Diverged;
 
-/// Reports the health of a node until it stops. `waiting` says what keeps its replicas from running.
+/// Reports the health of a node until it stops. `waiting` says why its replicas do not run yet.
 pub(crate) async fn follow(
     health: HealthReporter,
     mut waiting: watch::Receiver<Option<String>>,

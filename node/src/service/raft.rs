@@ -50,8 +50,8 @@ impl RaftEndpoint {
         Self { registry, storage, divergence, stopping }
     }
 
-    /// The replica a message is for. Ends the process if the sender knows that it has forgotten what it
-    /// acknowledged: before it votes, answers or counts anything.
+    /// The replica a message is for. Ends the process if the sender knows that this replica has forgotten
+    /// acknowledged entries: before it votes, answers or counts anything.
     fn find(&self, envelope: Option<&pb::Envelope>) -> Result<Group, Status> {
         let envelope = envelope.ok_or_else(|| malformed(&Malformed("envelope")))?;
         let shard = wire::shard_id(envelope.shard_id).map_err(|error| malformed(&error))?;
@@ -64,8 +64,8 @@ impl RaftEndpoint {
         Ok(group)
     }
 
-    /// Stops the replica if what a leader sends contradicts what is committed here; openraft must not
-    /// see it then.
+    /// Stops the replica if a leader's message contradicts what is committed here; openraft must not see it
+    /// then.
     fn check_append(
         &self,
         group: &Group,
@@ -159,7 +159,7 @@ impl RaftService for RaftEndpoint {
             let (shard, replica) = (group.owner.shard, group.owner.replica);
             group.witness.forgot(&format!(
                 "its replica {replica} of shard {shard} told the leader that it has the entry at index \
-                 {}, and has not",
+                 {}, but does not have it",
                 prev.index
             ));
         }
@@ -246,9 +246,9 @@ impl RaftService for RaftEndpoint {
         };
         let from = ReplicaId(message.from_replica_id);
         if from == owner.replica || !self.divergence.is_member(owner.shard, from) {
-            return Err(Status::failed_precondition("the reporter is no member of the shard"));
+            return Err(Status::failed_precondition("the reporter is not a member of the shard"));
         }
-        // A caller that goes away must not leave a replica that is half stopped.
+        // A caller that hangs up must not leave a replica half stopped.
         let divergence = self.divergence.clone();
         let stopping = tokio::spawn(async move { divergence.stop(owner, record).await });
         stopping.await.map_err(stopped)?;
@@ -285,7 +285,7 @@ impl RaftEndpoint {
                 let group = group.clone();
                 move |message: Result<pb::AppendRequest, Status>| {
                     let request = append_from_pb(message.ok()?).ok()?;
-                    // One that contradicts what is committed ends the input as well.
+                    // A request that contradicts what is committed ends the input as well.
                     self.check_append(&group, &request).ok()?;
                     Some(request)
                 }

@@ -1,7 +1,7 @@
-//! Answering nodes that start: may this process act for the store it runs on?
+//! Answers nodes that start: may this process act for the store it runs on?
 //!
-//! The meta shard decides, in its log ([`ShardMap::apply`](coupon_cluster::ShardMap::apply)). What it
-//! cannot see is who is alive: the node that is asked looks at that, before it proposes.
+//! The meta shard decides, in its log ([`ShardMap::apply`](coupon_cluster::ShardMap::apply)). It cannot see
+//! which nodes are alive: the node that is asked checks that before it proposes.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use crate::raft::network::Lane;
 use crate::raft::types::Malformed;
 use crate::registration::reason;
 
-/// How long a node may take to show that it is not gone before its place is given away.
+/// Timeout for a node to show that it is alive before it is replaced.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Has the meta shard register a start. Returns the map with the node in it.
+/// Registers a start with the meta shard. Returns the map with the node in it.
 ///
 /// # Errors
 ///
-/// `FAILED_PRECONDITION` with a [`reason`] when it must not run as it was started, any other code when
+/// `FAILED_PRECONDITION` with a [`reason`] when the node must not run as it was started; any other code when
 /// it may ask again.
 pub(super) async fn register(
     this: &ThisNode,
@@ -51,12 +51,11 @@ pub(super) async fn register(
     map.map(|map| wire::map_to_pb(&map)).map_err(|error| refused(&error))
 }
 
-/// Says whether anything that this node knows speaks against a start, and notes where the node is.
+/// Says whether this node knows anything against a start, and notes the address of the node.
 ///
 /// # Errors
 ///
-/// `FAILED_PRECONDITION` with a [`reason`] when something does. That is no verdict: only the meta shard
-/// has the last word.
+/// `FAILED_PRECONDITION` with a [`reason`] when it does. That is not final: the meta shard decides.
 pub(super) async fn announce(
     this: &ThisNode,
     request: pb::AnnounceRequest,
@@ -80,7 +79,7 @@ pub(super) async fn announce(
     }
     check_alive(this, id, known, &node, &Origin::Member).await?;
     this.peers.announced(id, node.address);
-    // One that has just started leads nothing yet, whatever its peers have not noticed.
+    // A node that has just started leads nothing yet, even if its peers have not noticed.
     let meta = this.registry.get(ShardId::META).map(|replica| replica.group);
     let meta_is_led =
         meta.is_some_and(|meta| meta.knows_leader() && meta.leader_node() != Some(id));
@@ -91,11 +90,11 @@ fn check_cluster(ours: &str, theirs: &str) -> Result<(), Status> {
     if ours == theirs {
         return Ok(());
     }
-    let why = format!("this is cluster {ours}, not {theirs}");
+    let why = format!("this node belongs to cluster {ours}, not {theirs}");
     Err(status::refused(Code::FailedPrecondition, reason::WRONG_CLUSTER, why))
 }
 
-/// Refuses a start while the store that the map knows runs in another one, as far as can be seen.
+/// Refuses a start while another process runs on the store in the map, as far as this node can see.
 async fn check_alive(
     this: &ThisNode,
     id: NodeId,
@@ -103,7 +102,7 @@ async fn check_alive(
     starting: &Node,
     origin: &Origin,
 ) -> Result<(), Status> {
-    // A member with another store was replaced, which the map says.
+    // A member with another store was replaced; the map shows that.
     let may_run = known.store_id == starting.store_id || *origin != Origin::Member;
     if !may_run || known.start_id == starting.start_id {
         return Ok(());
@@ -122,7 +121,7 @@ async fn check_alive(
     Err(status::refused(Code::FailedPrecondition, reason::STORE_IN_USE, why))
 }
 
-/// Who answers at an address, if anyone does.
+/// The node that answers at an address, if one does.
 async fn identify(this: &ThisNode, address: &str) -> Option<pb::IdentifyResponse> {
     let channel = this.peers.channel_to(address.to_owned(), Lane::Control)?;
     let mut client = ClusterServiceClient::new(channel);
@@ -137,7 +136,7 @@ fn in_use(store_id: &str, address: &str) -> Status {
     status::refused(Code::FailedPrecondition, reason::STORE_IN_USE, why)
 }
 
-/// Why the shard map was not changed, as a status.
+/// The status for a refused change of the shard map.
 pub(super) fn refused(error: &ProposeError) -> Status {
     match error {
         ProposeError::Refused(refusal) => meta_refused(refusal),
@@ -149,7 +148,7 @@ pub(super) fn refused(error: &ProposeError) -> Status {
 
 fn meta_refused(refusal: &MetaRefusal) -> Status {
     let reason = match refusal {
-        // The first map is on its way.
+        // The first map has not arrived yet.
         MetaRefusal::NotFormed => return Status::unavailable(refusal.to_string()),
         MetaRefusal::StartUnknown(_) => reason::START_UNKNOWN,
         MetaRefusal::QuorumAtRisk { .. } => reason::QUORUM_AT_RISK,
@@ -158,7 +157,7 @@ fn meta_refused(refusal: &MetaRefusal) -> Status {
         MetaRefusal::StoreTaken { .. } => reason::STORE_IN_USE,
         MetaRefusal::NodeInUse { .. } => reason::NODE_IN_USE,
         MetaRefusal::NoSpareNode { .. } => reason::NO_SPARE_NODE,
-        // A report that no longer fits is made anew from the map.
+        // The sender makes a report that no longer fits anew from the map.
         MetaRefusal::AlreadyFormed
         | MetaRefusal::GenesisUnsound(_)
         | MetaRefusal::GenesisNotFirst { .. }

@@ -133,8 +133,8 @@ async fn confirm(replica: &Replica) -> Result<(), Status> {
     replica.group.read_index(READ_INDEX_TIMEOUT).await.map_err(|error| from_group(&error))
 }
 
-/// The answer of a leader to whom a call was passed on, or a refusal when it says nothing in time or
-/// another node is in its place, of which the caller would think that it is this one.
+/// The answer of the leader that a call was forwarded to. A refusal when it does not answer in time, or when
+/// another node is in its place: the caller would take that mismatch for one with this node.
 async fn within<T>(
     timeout: Duration,
     call: impl Future<Output = Result<Response<T>, Status>>,

@@ -40,7 +40,7 @@ pub(super) fn from_group(error: &GroupError) -> Status {
     }
 }
 
-/// What a node that starts may not do, with a reason that programs can read.
+/// Refuses a starting node, with a reason that programs can read.
 pub(super) fn refused(code: Code, reason: &str, message: impl Into<String>) -> Status {
     let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
     Status::with_error_details(code, message, details)

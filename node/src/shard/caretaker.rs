@@ -276,8 +276,8 @@ impl Caretaker {
         if ready.is_empty() {
             return Ok(());
         }
-        // What is to go goes together with the arrival of what replaces it: on the same node, or on
-        // another one where the node leaves as well. Which one that is nobody needs to know.
+        // A replica is removed in the same change that adds its successor: on the same node, or on
+        // another one where the node leaves as well. Which one does not matter here.
         let joins_on = |node| joining.iter().find(|(_, on)| *on == node).map(|(id, _)| id);
         let replaced = |node| match joins_on(node) {
             Some(successor) => ready.contains(successor),

@@ -1,12 +1,11 @@
-//! What becomes of a shard that has two histories, or whose replicas hold different things.
+//! Stops a shard that has two histories, or whose replicas hold different states.
 //!
-//! Two histories come of a voter that forgot, for example since an older copy of its directory was
-//! brought back: a quorum with it decided again what another quorum had decided. Which of the two is to be
-//! kept no program can know. So the replica that notices stops for good, durably, and tells all other
-//! members, which do so too; both histories stay on disk as they are. The rest of the node goes on.
+//! Two histories arise when a voter forgets, for example because its directory was replaced by an older copy:
+//! a quorum with it decides again what another quorum had decided. No program can know which of the two to
+//! keep. So the replica that notices stops for good, durably, and tells all other members, which also stop.
+//! Both histories stay on disk as they are. The rest of the node goes on.
 //!
-//! A mark is never taken back here. A replica that the shard map replaces by another one takes its mark
-//! with it.
+//! The mark is never removed here. When the shard map replaces a replica, its mark goes with it.
 
 use std::time::Duration;
 
@@ -28,13 +27,14 @@ use crate::storage::ledger::decode;
 use crate::storage::snapshot::Owner;
 use crate::storage::{Storage, StorageError, fatal};
 
-/// How long a member may take to answer a report.
+/// Timeout for a member to answer a report.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause between two rounds of reports while a member has not answered.
+/// Pause between two rounds of reports while a member has not answered.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// The pause once all have: a member may have been brought back without its mark.
+/// Pause between rounds once all members have answered: a member may have been restored without its
+/// mark.
 const QUIET_INTERVAL: Duration = Duration::from_secs(10);
-/// The pause between two lines in the log about the same shard.
+/// Minimum interval between log lines about one shard.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A replica that is stopped for good.
@@ -42,12 +42,12 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Diverged {
     /// The shard and the replica.
     pub owner: Owner,
-    /// What is known.
+    /// Where the histories differ, as far as is known.
     pub record: pb::DivergedRecord,
 }
 
 impl Diverged {
-    /// What is wrong, for people.
+    /// The fault, as text for operators.
     pub fn reason(&self) -> String {
         let pb::DivergedRecord { index, ours, theirs, .. } = &self.record;
         let (noticed, other) =
@@ -56,7 +56,7 @@ impl Diverged {
             return format!(
                 "the shard has two histories, or one of its replicas is damaged: at index {index} replica \
                  {noticed} holds something else than replica {other}; all its replicas are stopped and \
-                 nothing is deleted"
+                 nothing is deleted; run coupon recover"
             );
         }
         let entry = |id: &Option<pb::LogId>| match id {
@@ -65,7 +65,8 @@ impl Diverged {
         };
         format!(
             "the shard has two histories: at index {index} replica {noticed} has committed entry {}, \
-             replica {other} has {}; all its replicas are stopped and nothing is deleted",
+             replica {other} has {}; all its replicas are stopped and nothing is deleted; \
+             run coupon recover",
             entry(ours),
             entry(theirs),
         )
@@ -82,7 +83,7 @@ pub struct Divergence {
 }
 
 impl Divergence {
-    /// For the replicas in `registry`; ends its reports once `stopping` is cancelled.
+    /// For the replicas in `registry`; its reports end once `stopping` is cancelled.
     pub fn new(
         storage: Storage,
         peers: Peers,
@@ -92,8 +93,8 @@ impl Divergence {
         Self { storage, peers, registry, stopping }
     }
 
-    /// Looks whether a replica that is about to start was stopped for good. If so it is registered as
-    /// such, and the other members are told again.
+    /// Checks whether a replica that is about to start was stopped for good. If so, registers it as stopped
+    /// and reports to the other members again.
     ///
     /// # Errors
     ///
@@ -109,7 +110,8 @@ impl Divergence {
         Ok(true)
     }
 
-    /// A replica found entries of `from` that contradict its own. Returns at once; the replica stops.
+    /// Notes that a replica found entries of `from` that contradict its own. Returns at once; the replica
+    /// stops.
     pub fn found(&self, group: &Group, from: ReplicaId, conflict: Conflict) {
         let owner = group.owner;
         let record = pb::DivergedRecord {
@@ -120,12 +122,12 @@ impl Divergence {
             differs_from_replica_id: from.0,
         };
         let this = self.clone();
-        // The caller may go away, and the replica must stop all the same.
+        // The caller may hang up, but the replica must still stop.
         tokio::spawn(async move { this.stop(owner, record).await });
     }
 
-    /// Waits, for as long as a replica runs, for it to find that it holds something else than its leader, and
-    /// stops it then.
+    /// While a replica runs, waits for it to find that its state differs from its leader's, and stops it
+    /// then.
     pub async fn watch(&self, group: &Group) {
         let mut difference = group.reached.difference();
         let Ok(found) = difference.wait_for(Option::is_some).await.map(|found| *found) else {
@@ -140,7 +142,7 @@ impl Divergence {
         self.stop(group.owner, record).await;
     }
 
-    /// Stops a replica for good: durably, then for everybody who uses it. Returns when it has stopped.
+    /// Stops a replica for good: first durably, then for all its users. Returns when it has stopped.
     pub async fn stop(&self, owner: Owner, record: pb::DivergedRecord) {
         if self.registry.occupant(owner.shard) != Some(owner.replica)
             || self.registry.diverged(owner.shard).is_some()
@@ -150,7 +152,7 @@ impl Divergence {
         if let Err(fault) = self.mark(owner, &record).await {
             fatal::abort(&format!("stopping the replica of shard {}", owner.shard), &fault);
         }
-        // Another task may have come first.
+        // Another task may have been first.
         let running = self.registry.set_diverged(Diverged { owner, record });
         let Some(running) = running else { return };
         tokio::spawn(self.clone().report(owner));
@@ -166,8 +168,8 @@ impl Divergence {
         Ok(())
     }
 
-    /// Tells the other members, again and again, and the log, until the node stops or has another
-    /// replica of the shard.
+    /// Reports to the other members and to the log, again and again, until the node stops or has
+    /// another replica of the shard.
     async fn report(self, owner: Owner) {
         let stopping = self.stopping.clone();
         tokio::select! {
@@ -190,7 +192,7 @@ impl Divergence {
         }
     }
 
-    /// Tells every other member once. Returns whether all have stopped.
+    /// Reports to every other member once. Returns whether all have stopped.
     async fn tell_all(&self, owner: Owner, record: &pb::DivergedRecord) -> bool {
         let map = self.peers.map();
         let members = map.shards.get(&owner.shard).into_iter().flatten();
@@ -227,7 +229,7 @@ impl Divergence {
         told.ok()?.ok().map(|_| ())
     }
 
-    /// Whether a report of a replica counts: the shard map lists it as a member.
+    /// Whether a report from a replica counts: the shard map lists it as a member.
     pub fn is_member(&self, shard: ShardId, replica: ReplicaId) -> bool {
         let map = self.peers.map();
         let member = map.shards.get(&shard).and_then(|members| members.get(&replica));

@@ -114,8 +114,8 @@ impl Streams {
     }
 }
 
-/// The replicas of a node, one for each shard at most: the running ones, and those that were stopped for
-/// good. Clones share it.
+/// The replicas of a node, at most one for each shard: running ones, and those stopped for good. Clones share
+/// it.
 #[derive(Clone, Default)]
 pub struct Registry {
     replicas: Arc<RwLock<BTreeMap<ShardId, Replica>>>,
@@ -154,13 +154,13 @@ impl Registry {
         self.replicas.write().insert(replica.group.owner.shard, replica);
     }
 
-    /// Takes a replica out, running or stopped for good. Returns it if it runs.
+    /// Removes a replica, running or stopped for good. Returns it if it runs.
     pub fn remove(&self, shard: ShardId) -> Option<Replica> {
         self.diverged.send_if_modified(|diverged| diverged.remove(&shard).is_some());
         self.replicas.write().remove(&shard)
     }
 
-    /// Notes that the replica of a shard is stopped for good. Returns it if it runs until now; the
+    /// Notes that the replica of a shard is stopped for good. Returns it if it still runs; the
     /// caller stops it.
     pub fn set_diverged(&self, diverged: Diverged) -> Option<Replica> {
         let shard = diverged.owner.shard;

@@ -1,8 +1,8 @@
-//! A shard's state on its way into a backup: a snapshot that is written elsewhere than to a file of this
-//! node, and what such a file holds.
+//! A shard's state for a backup: writes a snapshot elsewhere than to a file of this node, and reads such a
+//! file.
 //!
-//! The snapshots that replication lives on are left alone: neither their files nor the log behind them
-//! depend on who takes a backup.
+//! The snapshots that replication uses are left alone: neither their files nor the log behind them depend on
+//! backups.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,20 +17,20 @@ use super::ledger::decode;
 use super::snapshot::{Owner, Rows};
 use super::{Storage, StorageError, records};
 
-/// What a whole and undamaged snapshot file holds.
+/// The contents of a whole and undamaged snapshot file.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// The log index the state is at; 0: nothing applied.
+    /// The log index of the state; 0: nothing applied.
     pub applied_index: u64,
-    /// How many rows it has.
+    /// Its number of rows.
     pub rows: u64,
     /// SHA-256 over the rows.
     pub state: StateDigest,
-    /// How many campaigns it has.
+    /// Its number of campaigns.
     pub campaigns: u64,
-    /// How many coupons were issued.
+    /// The number of issued coupons.
     pub coupons: u64,
-    /// What the ledger knows about its shard.
+    /// The ledger's record of its shard.
     pub shard: ShardState,
 }
 
@@ -45,7 +45,8 @@ impl Inspection {
     }
 }
 
-/// Writes a replica's state as a snapshot file. RocksDB keeps what is written until it is.
+/// Writes a replica's state as a snapshot file. Until it is written, RocksDB keeps the view that it
+/// is read from.
 ///
 /// # Errors
 ///
@@ -56,8 +57,8 @@ pub fn export(storage: &Storage, owner: Owner, out: impl Write) -> Result<(), Wr
     Ok(out.flush()?)
 }
 
-/// Reads a snapshot file to its end, checks every frame, the number of rows and the digest, and tells
-/// what it holds.
+/// Reads a whole snapshot file, checks every frame, the number of rows and the digest, and returns what it
+/// holds.
 ///
 /// # Errors
 ///

@@ -61,10 +61,10 @@ pub enum StorageError {
         /// How that shows.
         why: String,
     },
-    /// The store is short of writes that it acknowledged, and is marked so.
+    /// The store has lost acknowledged writes, and is marked as lost.
     #[error(
         "the store in {} has lost writes that it had acknowledged: {why}. It never votes, leads or \
-         answers again; the node has to be replaced by one with an empty data directory",
+         answers again; restart the node, and a fresh store replaces it",
         dir.display()
     )]
     Lost {
@@ -108,21 +108,21 @@ struct Shared {
     snapshots: PathBuf,
 }
 
-/// The database with its write-ahead log, and what is said about it beside it.
+/// The database with its write-ahead log, and the floor beside it.
 struct Wal {
     db: Arc<DB>,
     floor: Mutex<Floor>,
-    /// Held while tables are taken in: RocksDB counts their sequence numbers a moment before they are
+    /// Held while tables are ingested: RocksDB counts their sequence numbers a moment before they are
     /// durable.
     taking_in: Mutex<()>,
 }
 
 impl Wal {
-    /// Makes everything durable that was written before, and says how far that is.
+    /// Makes everything written before durable, and records how far that is in the floor.
     fn sync(&self) -> Result<(), StorageError> {
         let written = self.taking_in.try_lock().map(|_idle| self.db.latest_sequence_number());
         self.db.flush_wal(true)?;
-        // While tables are taken in the floor stays where it is, which only demands less.
+        // While tables are ingested, the floor stays where it is, which only demands less.
         written.map_or(Ok(()), |written| self.floor.lock().raise(written))
     }
 }
@@ -140,16 +140,15 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// When the directory cannot be used or is in use by another process; [`StorageError::Lost`] when
-    /// it is marked as lost, or when the database is damaged or lacks writes that were durable, after
-    /// which it is marked. A torn last record is what a power cut leaves of a write that nobody was told
-    /// of; it is dropped.
+    /// When the directory cannot be used or is in use by another process; [`StorageError::Lost`] when it is
+    /// marked as lost, or when the database is damaged or lacks writes that were durable, which marks it. A
+    /// torn last record is dropped: a power cut leaves one of a write that was never acknowledged.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         Self::open_checked(dir, true)
     }
 
-    /// Opens the storage in `dir` whatever it lacks, for recovery by hand; it is marked as lost if it
-    /// lacks anything. No node may run on it.
+    /// Opens the storage in `dir` even if it has lost writes, for recovery by hand, and marks it as lost
+    /// then. No node may run on it.
     ///
     /// # Errors
     ///
@@ -184,10 +183,10 @@ impl Storage {
             }
             Err(fault) => return Err(fault.into()),
         };
-        // Only now, when RocksDB's lock says that nobody else uses the directory.
+        // Only now: RocksDB's lock shows that no other process uses the directory.
         let short = |why: &str| match is_to_run {
             true => Err(lose(dir, why)),
-            // A node that starts must find it marked, whoever has looked at it before.
+            // Marked in any case, so that a node that starts later finds it.
             false => lost::mark(dir, why),
         };
         let floor = match Floor::open(dir) {
@@ -205,7 +204,7 @@ impl Storage {
         let (found, durable) = (db.latest_sequence_number(), floor.sequence());
         if found < durable {
             let why = format!(
-                "its database ends with write {found}, and writes up to {durable} were on disk: the end \
+                "its database ends with write {found}, but writes up to {durable} were on disk: the end \
                  of the write-ahead log, or all of it, is gone"
             );
             short(&why)?;
@@ -223,7 +222,7 @@ impl Storage {
         &self.shared.wal.db
     }
 
-    /// Marks the store as lost, durable on return: it never runs again. The caller ends the process.
+    /// Marks the store as lost, durable on return. The store never runs again. The caller ends the process.
     ///
     /// # Errors
     ///
@@ -289,7 +288,7 @@ impl Storage {
         self.shared.wal.sync()
     }
 
-    /// Takes a table that was made outside of the database into the family of applied state, durable on
+    /// Ingests a table that was made outside of the database into the family of applied state, durable on
     /// return. The file is moved.
     ///
     /// # Errors
@@ -340,7 +339,7 @@ fn db_options() -> Options {
     // The tail of the log may be torn, the middle may not: better no replica than a wrong one.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_paranoid_checks(true);
-    // A log that was closed must be there as a whole, also where a newer one hides that it is not.
+    // A closed log must be complete, even where a newer one would hide a loss.
     options.set_track_and_verify_wals_in_manifest(true);
     // A node writes from one thread, for which the memtable has a cheaper way in.
     options.set_allow_concurrent_memtable_write(false);

@@ -1,16 +1,15 @@
-//! What the write-ahead log must hold, said beside it.
+//! The floor: what the write-ahead log must hold, recorded beside it.
 //!
-//! RocksDB takes a write-ahead log that ends early for one whose last write was torn, and one that is
-//! missing for an empty one. So the sequence number that is known to be durable is kept in a file of
-//! its own, outside of the database: after RocksDB has recovered, its latest sequence number must not be
-//! less.
+//! RocksDB takes a write-ahead log that ends early for one whose last write was torn, and a missing one for
+//! an empty one. So the last sequence number known to be durable is kept in a file of its own, outside of the
+//! database. After recovery, the latest sequence number of RocksDB must not be less.
 //!
 //! The file has two slots of 16 bytes, 512 bytes apart: the sequence number (`u64`, big-endian), the
 //! CRC-32 of these eight bytes (`u32`, big-endian), zeros. They are written in turn and in place, so that
 //! a torn write leaves the other one. The greater of the valid ones counts.
 //!
-//! Caveat: the file is not synced with every write. It survives the end of the process exactly; a power
-//! cut may leave an older number, which demands less than it could and never more than is true.
+//! Caveat: the file is not synced with every write. It survives the end of the process exactly. A power cut
+//! may leave an older number, which demands less than it could, but never more than is true.
 
 use std::fs::File;
 use std::io::ErrorKind;

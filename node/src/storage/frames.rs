@@ -17,10 +17,10 @@ use super::ledger::decode;
 pub(super) const VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"CPNSNAP\x01";
-/// How many bytes of rows make a chunk: enough that framing costs nothing, little enough that
-/// memory stays flat.
+/// Target size of a chunk: large enough that framing costs nothing, small enough that memory stays
+/// flat.
 const CHUNK_BYTES: usize = 256 << 10;
-/// No frame is longer; anything that says it is comes from a damaged file.
+/// Maximum length of a frame; a greater length comes from a damaged file.
 const FRAME_BYTES_MAX: u32 = 64 << 20;
 
 const HEADER: u8 = b'H';
@@ -36,12 +36,12 @@ pub enum WriteError {
     /// The state cannot be read.
     #[error(transparent)]
     State(#[from] StorageError),
-    /// What it is written to fails.
+    /// The output fails.
     #[error(transparent)]
     Out(#[from] std::io::Error),
 }
 
-/// Writes a whole snapshot, and returns what it was written to.
+/// Writes a whole snapshot, and returns the output.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ impl<W: Write> FrameWriter<W> {
     }
 }
 
-/// A fault of the file system, except that a file which ends too early is a damaged one.
+/// Maps a fault of the file system. A file that ends too early counts as damaged.
 fn unless_short(path: &Path) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
     move |error| {
         if error.kind() == ErrorKind::UnexpectedEof {
@@ -140,7 +140,7 @@ impl FrameReader {
         Ok((kind, body))
     }
 
-    /// The header: what comes first.
+    /// The header, which comes first.
     ///
     /// # Errors
     ///

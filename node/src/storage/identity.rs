@@ -21,8 +21,8 @@ use super::{Storage, StorageError, keys, lost, renewal};
 
 /// The version of the directory's layout that this program reads and writes.
 const VERSION: u32 = 3;
-/// Maximum number of starts remembered, the latest ones, besides the last one known to be registered. More
-/// of them follow each other without being registered only while no other node can be reached.
+/// Maximum number of starts remembered, the latest ones, besides the last one known to be registered. More pile
+/// up unregistered only while no peer can be reached.
 const STARTS_MAX: usize = 32;
 
 /// Why a directory cannot be used.
@@ -76,7 +76,7 @@ pub enum IdentityError {
     },
 }
 
-/// What the identity file of a directory says, for whoever does not start a node on it.
+/// The identity file of a directory, read without starting a node on it.
 #[derive(Clone, Debug)]
 pub struct Stamp(StoreIdentity);
 
@@ -85,7 +85,7 @@ impl Stamp {
     ///
     /// # Errors
     ///
-    /// When there is none, or it is damaged or of another layout.
+    /// When there is no such file, or it is damaged or of another layout.
     pub fn read(dir: &Path) -> Result<Self, IdentityError> {
         let path = dir.join("identity");
         let record = unseal(&std::fs::read(&path).map_err(StorageError::io(&path))?)?;
@@ -110,13 +110,12 @@ impl Stamp {
     ///
     /// # Errors
     ///
-    /// When it names none.
+    /// When the file names no node.
     pub fn node(&self) -> Result<NodeId, StorageError> {
         NodeId::new(self.0.node_id).map_err(|error| StorageError::corrupt("identity file", error))
     }
 
-    /// Where the store is kept that is to be replaced by this one, which is still empty then; `None`
-    /// otherwise.
+    /// The folder of the store that this one, which is still empty, replaces; `None` if it replaces none.
     pub fn folder_of_replaced(&self, dir: &Path) -> Option<PathBuf> {
         let waits = !self.is_member() && !self.0.replaces_store_id.is_empty();
         waits.then(|| renewal::folder(dir, &self.0.replaces_store_id))
@@ -136,8 +135,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the identity of `dir`, or stamps a new directory, and notes that it is started; durable on
-    /// return.
+    /// Reads the identity of `dir`, or stamps a new directory, and adds a start; durable on return.
     ///
     /// # Errors
     ///
@@ -174,7 +172,7 @@ impl Identity {
         Ok(Self { dir: dir.to_owned(), record })
     }
 
-    /// The start that runs, a UUID.
+    /// The current start, a UUID.
     pub fn start_id(&self) -> &str {
         self.record.start_ids.last().map_or("", String::as_str)
     }
@@ -207,24 +205,24 @@ impl Identity {
         self.replace(StoreIdentity { registered_start_id, ..self.record.clone() })
     }
 
-    /// The store whose place this one is to take, and its cluster; `None` if it takes none.
+    /// The store that this one replaces, and its cluster; `None` if it replaces none.
     pub fn replaces(&self) -> Option<(&str, &str)> {
         let StoreIdentity { replaces_store_id, replaces_cluster_id, .. } = &self.record;
         (!replaces_store_id.is_empty()).then_some((replaces_store_id, replaces_cluster_id))
     }
 
-    /// Why the store whose place this one is to take is short, as far as is known.
+    /// Why the store that this one replaces is lost, as far as is known.
     pub fn why_replaced(&self) -> Option<String> {
         let folder = renewal::folder(&self.dir, self.replaces()?.0);
         lost::read(&folder).ok().flatten()
     }
 
-    /// Where nodes of the cluster were last known to be.
+    /// The last known addresses of nodes of the cluster.
     pub fn peers(&self) -> &[String] {
         &self.record.peers
     }
 
-    /// Notes where the nodes of the cluster are; durable on return.
+    /// Records the addresses of the nodes of the cluster; durable on return.
     ///
     /// # Errors
     ///
@@ -242,7 +240,7 @@ impl Identity {
         &self.record
     }
 
-    /// Keeps something else from now on; durable on return.
+    /// Replaces the whole record; durable on return.
     fn replace(&mut self, record: StoreIdentity) -> Result<(), StorageError> {
         store(&self.dir, &record)?;
         self.record = record;
@@ -430,7 +428,7 @@ mod tests {
             storage.close()?;
             Ok::<_, IdentityError>(())
         };
-        // Without what is said about the database beside it: see `floor`.
+        // Without the floor of the database: see `floor`.
         let lose = |dir: &Path| {
             std::fs::remove_dir_all(dir.join("db")).unwrap();
             std::fs::remove_file(dir.join("floor")).unwrap();

@@ -99,7 +99,7 @@ impl ReplicaKeys {
         self.meta(PURGED)
     }
 
-    /// The key of the reason why the replica was stopped for good.
+    /// The key of the record of why the replica was stopped for good.
     pub fn diverged(&self) -> [u8; 13] {
         self.meta(DIVERGED)
     }
@@ -153,7 +153,7 @@ impl StateKeys {
         self.table(APPLIED, 0)
     }
 
-    /// The key of the leaders who wrote the history.
+    /// The key of the record of which leaders wrote the history.
     pub fn terms(&self) -> Vec<u8> {
         self.table(TERMS, 0)
     }

@@ -1,8 +1,8 @@
-//! The durable mark of a store that is short of what it acknowledged.
+//! The durable mark of a store that has lost acknowledged writes.
 //!
-//! A replica that forgot what it acknowledged must never vote, lead or answer again: with its vote a
-//! quorum could decide without what an earlier quorum decided. What it forgot it cannot know, so that
-//! nothing brings it back; its node is replaced by one with a fresh store.
+//! A replica that forgot what it acknowledged must never vote, lead or answer again: with its vote, a quorum
+//! could decide without the entries of an earlier quorum. It cannot know what it forgot, so nothing repairs
+//! it; a fresh store replaces it.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
@@ -32,7 +32,7 @@ pub fn mark(dir: &Path, why: &str) -> Result<(), StorageError> {
     sync_dir(dir)
 }
 
-/// Takes the mark back, durable on return: somebody has decided that what the store holds is what counts.
+/// Removes the mark, durable on return, after an operator has decided to keep what the store holds.
 ///
 /// # Errors
 ///

@@ -5,8 +5,8 @@
 //!   ([`flusher`]).
 //! - A replica's state and how far it has come are written in one batch ([`ledger`], [`keys`]).
 //! - A directory belongs to one node of one cluster ([`identity`]).
-//! - A store that is short of what it acknowledged ([`floor`]) is marked so ([`lost`]) and runs no
-//!   replica again; its successor does ([`renewal`]).
+//! - A store that has lost acknowledged writes ([`floor`]) is marked as lost ([`lost`]) and runs no
+//!   replica again; its successor does (`renewal`).
 //! - A failed write or sync ends the process ([`fatal`]); it never becomes an answer.
 
 pub mod backup;

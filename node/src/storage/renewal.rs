@@ -1,11 +1,11 @@
-//! A store that is short of what it acknowledged makes way for a fresh one.
+//! Replaces a store that has lost acknowledged writes by a fresh one.
 //!
-//! The short store must never vote again, but it may hold what no other replica does. So nothing of it is
-//! deleted: it is moved into a folder of its own inside the data directory, `lost-` and its store id, and
-//! the directory becomes that of its successor. The successor asks the cluster to be taken in its place,
-//! and runs no replica until it is.
+//! The lost store must never vote again, but it may hold what no other replica does. So nothing of it is
+//! deleted: it is moved into a folder inside the data directory, named `lost-` and its store id, and the
+//! directory becomes that of its successor. The successor asks the cluster to let it replace the lost store,
+//! and runs no replica until then.
 //!
-//! The folder is made first. While it is there and the old identity still is, whoever opens the directory
+//! The folder is made first. If it exists beside the old identity, the next process that opens the directory
 //! completes the move: every step may be repeated.
 
 use std::io::ErrorKind;
@@ -16,16 +16,16 @@ use coupon_proto::internal::StoreIdentity;
 use super::identity::{IdentityError, Stamp, store, sync_dir};
 use super::{StorageError, lost};
 
-/// What a store consists of, besides its identity; the mark last.
+/// The parts of a store besides its identity; the mark comes last.
 const PARTS: [&str; 4] = ["db", "snapshots", "floor", lost::FILE];
 
-/// Where a store is kept that made way.
+/// The folder of a store that was moved aside.
 pub(crate) fn folder(dir: &Path, store_id: &str) -> PathBuf {
     dir.join(format!("lost-{store_id}"))
 }
 
-/// Brings a store back that had made way, since its history was chosen after all. The one that was to
-/// take its place has never been in a cluster; what there is of it is kept aside. May be repeated.
+/// Moves a store back whose history was chosen after all. Its successor has never been in a cluster; its
+/// parts are moved aside. May be repeated.
 ///
 /// # Errors
 ///
@@ -38,7 +38,7 @@ pub(crate) fn reinstate(dir: &Path, store_id: &str) -> Result<(), StorageError> 
         true => current,
         false => Stamp::read(&folder).map_err(fault)?,
     };
-    // First: with it and without a database, no node starts.
+    // Stored first: with this identity and no database, no node starts.
     let old = StoreIdentity { successor_store_id: String::new(), ..old.record().clone() };
     store(dir, &old)?;
     let aside = folder.join("unused");
@@ -55,13 +55,13 @@ pub(crate) fn reinstate(dir: &Path, store_id: &str) -> Result<(), StorageError> 
     sync_dir(dir)
 }
 
-/// Whether the store in `dir` was making way, or was being brought back, when that was interrupted.
+/// Whether moving the store in `dir` aside, or back, was interrupted.
 pub(crate) fn is_on_the_way(dir: &Path, stamp: &Stamp) -> bool {
     stamp.is_member() && folder(dir, stamp.store_id()).join(PARTS[0]).exists()
 }
 
-/// Lets a store that is marked as short make way, or completes that. Returns the identity of the
-/// directory, the successor's if there is one.
+/// Moves a store that is marked as lost aside, or completes that. Returns the identity of the
+/// directory, which is the successor's if there is one.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ pub(super) fn renew(dir: &Path, mut old: StoreIdentity) -> Result<StoreIdentity,
     }
     sync_dir(&folder)?;
     sync_dir(dir)?;
-    // A store that was in no cluster takes no place.
+    // A store that was in no cluster needs no replacement.
     let was_member = !old.cluster_id.is_empty();
     let replaced = |id: &String| if was_member { id.clone() } else { String::new() };
     let successor = StoreIdentity {
@@ -105,7 +105,7 @@ pub(super) fn renew(dir: &Path, mut old: StoreIdentity) -> Result<StoreIdentity,
     store(dir, &successor)?;
     tracing::warn!(
         old = old.store_id, new = successor.store_id, kept = %folder.display(),
-        "the store is short of what it acknowledged: it is kept aside, and a fresh one takes its place"
+        "the store has lost acknowledged writes: it is kept aside, and a fresh one replaces it"
     );
     Ok(successor)
 }

@@ -1,7 +1,7 @@
 //! The state that a shard of a restored cluster begins with.
 //!
-//! It is left on the nodes of the new cluster before there is one, each in a file whose name says which
-//! shard and which state it holds. The first map of the cluster says the same, so that a replica begins
+//! It is staged on the nodes of the new cluster before the cluster exists, each state in a file whose name
+//! says which shard and which state it holds. The first map of the cluster says the same, so a replica begins
 //! with that state or not at all.
 //!
 //! Invariants:
@@ -31,39 +31,39 @@ use super::ledger::decode;
 use super::snapshot::{Owner, clear_other_generations};
 use super::{Storage, StorageError, records};
 
-/// How the name of a state that was left here ends.
+/// Suffix of the files of staged states.
 const SUFFIX: &str = ".state";
 
 /// The generation of a restored state: the one after that of a replica which begins empty.
 const GENERATION: Generation = 1;
 
-/// Why a state was not taken.
+/// Why a state was not staged.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
     /// The file is damaged, or the file system fails.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// It is whole and holds something else.
-    #[error("the file holds another state of shard {0} than it should")]
+    /// The file is whole, but holds another state.
+    #[error("the file holds another state of shard {0} than the one announced for it")]
     OtherState(ShardId),
     /// No shard can begin with it.
     #[error(transparent)]
     Exhausted(#[from] CountersExhausted),
 }
 
-/// The states that were left on a node.
+/// The states staged on a node.
 #[derive(Clone, Debug)]
 pub struct Staging {
     dir: PathBuf,
 }
 
 impl Staging {
-    /// Those in a data directory.
+    /// The states staged in a data directory.
     pub fn new(data_dir: &Path) -> Self {
         Self { dir: data_dir.join("restore") }
     }
 
-    /// A file of its own to receive a state into.
+    /// The path of a new file to receive a state into.
     ///
     /// # Errors
     ///
@@ -75,12 +75,12 @@ impl Staging {
         Ok(self.dir.join(format!("incoming-{}", uuid::Uuid::new_v4())))
     }
 
-    /// Checks a file that was received and synced, and keeps it as the state that a shard is to begin
-    /// with. One kept before is removed.
+    /// Checks a file that was received and synced, and stages it as the initial state of a shard. Removes the
+    /// one staged before.
     ///
     /// # Errors
     ///
-    /// When it is damaged, holds another state, or cannot be gone on from.
+    /// When it is damaged, holds another state, or has too few counters left.
     pub fn keep(
         &self,
         received: &Path,
@@ -103,7 +103,7 @@ impl Staging {
         Ok(sync_dir(&self.dir)?)
     }
 
-    /// The states kept, by shard.
+    /// The staged states, by shard.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Staging {
         Ok(found)
     }
 
-    /// Removes everything.
+    /// Removes all staged states.
     ///
     /// # Errors
     ///
@@ -156,8 +156,8 @@ fn parse_name(name: &str) -> Option<(ShardId, StateDigest)> {
     Some((ShardId::new(shard.parse().ok()?).ok()?, state))
 }
 
-/// Makes a state that was left here the one that a replica begins with, durable on return. A replica that
-/// has begun is left as it is.
+/// Makes a staged state the one that a replica begins with, durable on return. Does nothing to a replica that
+/// has begun.
 ///
 /// # Errors
 ///
@@ -173,7 +173,7 @@ pub fn install(
     if storage.db().get_cf(storage.meta(), replica.generation())?.is_some() {
         return Ok(());
     }
-    // What a crash left of an attempt.
+    // Leftovers of an attempt that crashed.
     clear_other_generations(storage, owner.shard, 0)?;
     let path = staging.path(owner.shard, state);
     if !path.try_exists().map_err(StorageError::io(&path))? {
@@ -183,7 +183,7 @@ pub fn install(
         );
         return Err(StorageError::corrupt("restored state", why));
     }
-    // The entry that a new group begins with holds its members. Here it is applied and gone already.
+    // The first entry of a new group holds its members. Here it counts as applied and purged already.
     let first = pb::LogId::default();
     let applied = pb::AppliedRecord {
         last_applied: Some(first),
@@ -202,7 +202,7 @@ pub fn install(
     storage.write_synced(flip)
 }
 
-/// Writes the rows of a backup as those to go on from.
+/// Writes the rows of a backup as the state to begin with.
 fn write_table(
     storage: &Storage,
     shard: ShardId,
@@ -237,14 +237,14 @@ fn write_table(
     if found != *state {
         return Err(StorageError::corrupt("restored state", "it is not the one of the shard map"));
     }
-    // A shard that had done nothing yet when the backup was taken may have done much since.
+    // A shard that was still empty in the backup may have done much since.
     if !shard_seen {
         writer.put(keys.shard(), shard_record(ShardState::default(), state)?)?;
     }
     Ok(writer.finish()?)
 }
 
-/// The shard record to go on from. The running digest begins anew, with all that is in the backup.
+/// The shard record to begin with. The running digest begins anew, over everything in the backup.
 fn shard_record(backup: ShardState, state: &Digest) -> Result<Vec<u8>, StorageError> {
     let restored =
         backup.restored().map_err(|error| StorageError::corrupt("restored state", error))?;

@@ -299,7 +299,7 @@ pub fn clear_other_generations(
     Ok(())
 }
 
-/// How far the state of a replica has come; `None` when nothing was applied.
+/// The applied record of a replica: how far its state is; `None` when nothing was applied.
 ///
 /// # Errors
 ///

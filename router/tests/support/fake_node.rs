@@ -31,7 +31,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::ledger::{Ledger, NOW_MICROS, refusal};
 
-/// The cluster of fake nodes, unless they are told another.
+/// The default cluster of fake nodes.
 pub const CLUSTER_ID: &str = "a2f1c7f2-2b0e-4c41-a6f5-6d1c7d9f1e10";
 
 /// How large one message of an export without an end is.
@@ -84,7 +84,7 @@ pub struct FakeCluster {
     state: Shared,
     map: Arc<watch::Sender<ShardMap>>,
     answerers: Vec<Answerer>,
-    /// Counts the times at which a node went to another cluster.
+    /// Counts how many times a node moved to another cluster.
     turns: Arc<watch::Sender<u64>>,
     servers: Vec<AbortHandle>,
 }
@@ -165,8 +165,8 @@ impl FakeCluster {
         Self { servers, state, map, answerers, turns }
     }
 
-    /// Lets a node belong to another cluster from now on, as if a node of that one had taken its port:
-    /// what was open ends, and what comes is refused.
+    /// Moves a node to another cluster, as if a node of that one had taken its port: open streams end, and
+    /// new calls are refused.
     pub fn turn(&self, node_id: u64, cluster_id: &str) {
         let index = usize::try_from(node_id - 1).expect("there are few nodes");
         self.answerers[index].join(cluster_id).expect("headers carry it");

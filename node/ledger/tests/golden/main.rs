@@ -9,7 +9,7 @@
 //! create ID quota=N [start=T] [end=T] [limit=N] [ttl=MICROS] [name=TEXT] [label=TEXT] [key=N]
 //!                                    [request=rN]
 //! issue ID RECIPIENT rN [KEY=VALUE...]    RECIPIENT - is nobody, KEY=VALUE is metadata
-//! skip-counters                      leave out what a history could have used that was given up
+//! skip-counters                      skip the counters that an abandoned history could have used
 //! fill ID COUNT                      issue COUNT coupons; shows the last one
 //! show ID                            show a campaign (no entry)
 //! shard                              show the state of the shard (no entry)

@@ -18,7 +18,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The same so many epochs later.
+    /// The same entry, `epochs` later.
     pub(crate) fn later(mut self, epochs: u64) -> Self {
         for command in &mut self.commands {
             command.epoch.0 += epochs;

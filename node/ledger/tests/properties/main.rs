@@ -54,7 +54,7 @@ impl Run {
         &self.outcomes[before..]
     }
 
-    /// Applies entries at an epoch after the one in force, as they come after those before.
+    /// Applies entries after those applied before, at a later epoch than the one in force.
     fn go_on(&mut self, entries: &[Entry]) {
         let ahead = self.ledger.state().epoch.0;
         for entry in entries {
@@ -64,7 +64,7 @@ impl Run {
         }
     }
 
-    /// A ledger that goes on from a backup of this one.
+    /// A ledger that continues from a backup of this one.
     fn restored(&self) -> Self {
         let mut store = self.store.clone();
         let state = store.shard_state().unwrap().restored().unwrap();
@@ -153,8 +153,9 @@ proptest! {
         prop_assert_eq!(format!("{:?}", steady.store), format!("{:?}", restarting.store));
     }
 
-    /// A ledger that goes on from a backup never uses a counter that the one it was taken from has used
-    /// before or since, forgets nothing that was in it, and keeps all invariants. So does the next one.
+    /// A ledger that continues from a backup never uses a counter that the original used before or after the
+    /// backup. It forgets nothing in the backup, and keeps all invariants. So does a ledger that continues
+    /// from its own backup.
     #[test]
     fn a_restored_ledger_repeats_no_counter(
         before in history(), since in history(), restored in history(), again in history(),
