@@ -70,6 +70,11 @@ fn command(map: &ShardMap, step: &Step) -> Option<MetaCommand> {
             },
             starts: (0..*start).map(|start| format!("start-{start}")).collect(),
             origin: if *member { Origin::Member } else { Origin::New },
+            seen_start: NodeId::new(*node)
+                .ok()
+                .and_then(|id| map.nodes.get(&id))
+                .map(|known| known.start_id.clone())
+                .unwrap_or_default(),
         }),
         Step::Remove { node, only_unused } => Some(MetaCommand::RemoveNode {
             id: NodeId::new(*node).expect("not 0"),

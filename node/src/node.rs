@@ -51,6 +51,9 @@ pub enum Refused {
          serves at {0}; keep one of the two"
     )]
     Superseded(String),
+    /// Replicas ran before the start was registered, and then another node knew something against it.
+    #[error("another node objects to this start: {0}")]
+    Objected(String),
     /// The node was removed from the cluster.
     #[error("this node was removed from the cluster")]
     Removed,
@@ -66,7 +69,7 @@ pub enum Refused {
 impl Refused {
     /// Whether to start the node again at once, with the same settings.
     pub fn starts_again(&self) -> bool {
-        matches!(self, Self::Lost(_))
+        matches!(self, Self::Lost(_) | Self::Objected(_))
     }
 }
 
@@ -123,6 +126,7 @@ impl Node {
         };
         identity.check_database(&storage)?;
         let known = KnownMap::open(storage.clone())?;
+        identity.begin()?;
         let map = known.get();
         if map.is_formed() {
             // A crash may have come between the two steps of joining.
@@ -260,6 +264,7 @@ impl Node {
                 start_id: me.start_id,
             }),
             known_start_ids: self.identity.lock().known_starts(),
+            map_version: self.known.get().version,
         }
     }
 
@@ -290,11 +295,12 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// When a node that answers belongs to another cluster.
+    /// When a node that answers belongs to another cluster, and none of this one does.
     pub async fn check_neighbours(&self) -> Result<(), IdentityError> {
         let Some(ours) = self.identity.lock().cluster_id().map(str::to_owned) else {
             return Ok(());
         };
+        let mut foreign = None;
         for address in self.config.join.iter().filter(|address| **address != self.address) {
             let Some(channel) = self.peers.channel_to(address.clone(), Lane::Control) else {
                 continue;
@@ -303,17 +309,15 @@ impl Node {
             let asked = client.identify(pb::IdentifyRequest {});
             // Neighbours may be away; they are asked for what they know, not needed.
             if let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(1), asked).await {
-                let theirs = answer.into_inner().cluster_id;
-                if !theirs.is_empty() && theirs != ours {
-                    return Err(IdentityError::OtherCluster {
-                        dir: self.config.data_dir.clone(),
-                        found: ours,
-                        wanted: theirs,
-                    });
+                match answer.into_inner().cluster_id {
+                    theirs if theirs == ours => return Ok(()),
+                    theirs if theirs.is_empty() => {}
+                    theirs => foreign = Some(theirs),
                 }
             }
         }
-        Ok(())
+        let Some(wanted) = foreign else { return Ok(()) };
+        Err(IdentityError::OtherCluster { dir: self.config.data_dir.clone(), found: ours, wanted })
     }
 
     /// Starts everything that runs besides the server.
@@ -338,6 +342,7 @@ impl Node {
 
     /// Ends everything that serves others, and says why this node must not run.
     pub(crate) fn refuse(&self, refused: Refused) {
+        self.registry.close();
         self.begin_stop();
         // The first reason is enough.
         let _ = self.refused.try_send(refused);
@@ -454,8 +459,8 @@ impl Node {
         {
             tracing::warn!(%shard, %error, "a group was not founded");
         }
-        let (divergence, watched) = (self.divergence(), group.clone());
-        self.spawn(async move { divergence.watch(&watched).await });
+        let (divergence, difference) = (self.divergence(), group.reached.difference());
+        self.spawn(async move { divergence.watch(owner, difference).await });
         let disk = self.storage.flusher().clone();
         let proposer = Proposer::start(group.clone(), self.clock.clone(), disk);
         let replica = Replica::new(group, proposer);

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coupon_cluster::ShardMap;
+use coupon_cluster::{Node as MapNode, NodeId, ShardMap};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use futures::StreamExt as _;
@@ -31,6 +31,9 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Grace period for objections from the others once a majority agrees.
 const OBJECTION_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long the meta shard may take to register a start although it has a leader. Afterwards a node that says
+/// it has one counts as one that agrees.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum wait for a majority of the nodes while the meta shard has no leader. After it the node starts
 /// without one: shards that live on the nodes that answer can be served.
 const MAJORITY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,6 +58,8 @@ pub mod reason {
     pub const NODE_IN_USE: &str = "NODE_IN_USE";
     /// Every other node already has a replica of one of its shards.
     pub const NO_SPARE_NODE: &str = "NO_SPARE_NODE";
+    /// The metadata that names the version of the shard map by which a start is refused.
+    pub const MAP_VERSION: &str = "map_version";
 }
 
 /// The answer of one node.
@@ -65,6 +70,16 @@ enum Answer<T> {
     NotYet(String),
     /// This node must not run as it was started.
     Never(Refused),
+}
+
+/// The outcome of asking all nodes while the meta shard cannot decide.
+enum Round {
+    /// Most of them agree, or those that answer do and the others were waited for.
+    Agreed,
+    /// Too few have answered, or the meta shard can decide.
+    Open,
+    /// One of them objects.
+    Objected(String),
 }
 
 /// Logs why a node waits, at a bounded rate.
@@ -92,8 +107,23 @@ impl Node {
             if self.is_registered(&map) {
                 return self.admit();
             }
-            if !self.is_admitted() && map.is_formed() {
-                self.announce_to_all(&map, began).await;
+            // Also once replicas run: a node that answers later may know better.
+            if map.is_formed() {
+                match self.announce_to_all(&map, began.elapsed()).await {
+                    Round::Agreed if !self.is_admitted() => {
+                        tracing::info!(
+                            "replicas run unregistered: the meta shard has no leader yet"
+                        );
+                        self.admit();
+                    }
+                    Round::Objected(why) if self.is_admitted() => {
+                        return self.refuse(Refused::Objected(why));
+                    }
+                    Round::Objected(why) => {
+                        self.wait_for(format!("it is not registered yet: {why}"));
+                    }
+                    Round::Agreed | Round::Open => {}
+                }
             }
             for address in self.addresses(&map) {
                 match self.register_at(&address).await {
@@ -153,8 +183,28 @@ impl Node {
         if status.code() != Code::FailedPrecondition {
             return Answer::NotYet(why);
         }
-        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-        match reason.as_str() {
+        let Some(info) = status.get_details_error_info() else {
+            return Answer::Never(Refused::ByCluster(why));
+        };
+        let by_map =
+            info.metadata.get(reason::MAP_VERSION).and_then(|version| version.parse().ok());
+        let known = self.known.get().version;
+        match info.reason.as_str() {
+            // A node of another cluster has the address of one of this cluster.
+            reason::WRONG_CLUSTER => Answer::NotYet(why),
+            reason::START_UNKNOWN | reason::STORE_REPLACED | reason::NODE_REMOVED
+                if by_map.is_some_and(|version: u64| version < known) =>
+            {
+                // The meta shard itself was rolled back. Where the histories meet, that shows.
+                tracing::error!(
+                    ?by_map,
+                    known,
+                    why,
+                    "the meta shard has forgotten its newest maps"
+                );
+                self.admit();
+                Answer::NotYet(format!("the meta shard has forgotten its newest maps: {why}"))
+            }
             // The quorum may come back, or other nodes may be replaced first.
             reason::QUORUM_AT_RISK => Answer::NotYet(why),
             reason::START_UNKNOWN => {
@@ -165,59 +215,69 @@ impl Node {
         }
     }
 
-    /// Asks all nodes of the map at once whether they know anything against this start. Admits it if none
-    /// does and the meta shard cannot decide.
-    async fn announce_to_all(&self, map: &ShardMap, began: Instant) {
+    /// Asks all nodes of the map at once whether they know anything against this start, which began so long
+    /// ago.
+    async fn announce_to_all(&self, map: &ShardMap, waited: Duration) -> Round {
         let me = self.config.node_id;
         let request = self.announcement();
         let others = map.nodes.iter().filter(|(id, _)| **id != me);
-        let mut asked: FuturesUnordered<_> = others
-            .map(|(_, node)| self.announce_to(node.address.clone(), request.clone()))
-            .collect();
+        let mut asked: FuturesUnordered<_> =
+            others.map(|(id, node)| self.announce_to(*id, node, request.clone())).collect();
         let majority = map.nodes.len() / 2 + 1;
         let mut agreed = 1;
         loop {
             // Once most agree, the others get a chance to object, if they run at all.
             let patience = if agreed >= majority { OBJECTION_TIMEOUT } else { ANNOUNCE_TIMEOUT };
             match tokio::time::timeout(patience, asked.next()).await {
-                Ok(Some(Answer::Yes(meta_is_led))) if meta_is_led => return,
+                // A meta shard that decides nothing for long counts as none.
+                Ok(Some(Answer::Yes(true))) if waited < DECISION_TIMEOUT => return Round::Open,
                 Ok(Some(Answer::Yes(_))) => agreed += 1,
                 Ok(Some(Answer::NotYet(_))) => {}
-                Ok(Some(Answer::Never(refused))) => {
-                    return self.wait_for(format!("it is not registered yet: {refused}"));
-                }
+                Ok(Some(Answer::Never(refused))) => return Round::Objected(refused.to_string()),
                 Ok(None) | Err(_) => break,
             }
         }
-        if agreed >= majority || began.elapsed() >= MAJORITY_TIMEOUT {
-            tracing::info!(
-                agreed,
-                "replicas run before this start is registered: the meta shard has no leader yet"
-            );
-            self.admit();
-        }
+        if agreed >= majority || waited >= MAJORITY_TIMEOUT { Round::Agreed } else { Round::Open }
     }
 
-    async fn announce_to(&self, address: String, request: pb::AnnounceRequest) -> Answer<bool> {
-        let Some(channel) = self.peers.channel_to(address, Lane::Control) else {
-            return Answer::NotYet("this is not an address".to_owned());
+    /// Asks one node, which may itself run on an older copy of its directory: what it says of itself is held
+    /// against the map that this node knows.
+    async fn announce_to(
+        &self,
+        id: NodeId,
+        known: &MapNode,
+        request: pb::AnnounceRequest,
+    ) -> Answer<bool> {
+        let not_yet = |why: &str| Answer::NotYet(why.to_owned());
+        let Some(channel) = self.peers.channel_unnamed(id, Lane::Control) else {
+            return not_yet("it has no address");
         };
         let mut client = ClusterServiceClient::new(channel);
         let asked = client.announce(request);
         match tokio::time::timeout(ANNOUNCE_TIMEOUT, asked).await {
-            Ok(Ok(answer)) => Answer::Yes(answer.into_inner().meta_is_led),
+            Ok(Ok(answer)) => {
+                let answer = answer.into_inner();
+                let itself = answer.itself.unwrap_or_default();
+                let node = itself.node.unwrap_or_default();
+                let remembers = node.start_id == known.start_id
+                    || itself.known_start_ids.contains(&known.start_id);
+                match node.node_id == id.get() && node.store_id == known.store_id && remembers {
+                    true => Answer::Yes(answer.meta_is_led),
+                    false => not_yet("it does not remember its own last start"),
+                }
+            }
             Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
                 let reason = status.get_details_error_info().map(|info| info.reason);
                 match reason.as_deref() {
                     // It is not a node of this cluster, and knows nothing about it.
-                    Some(reason::WRONG_CLUSTER) => Answer::NotYet(status.message().to_owned()),
+                    Some(reason::WRONG_CLUSTER) => not_yet(status.message()),
                     Some(_) | None => {
                         Answer::Never(Refused::ByCluster(status.message().to_owned()))
                     }
                 }
             }
-            Ok(Err(status)) => Answer::NotYet(status.message().to_owned()),
-            Err(_) => Answer::NotYet("no answer in time".to_owned()),
+            Ok(Err(status)) => not_yet(status.message()),
+            Err(_) => not_yet("no answer in time"),
         }
     }
 }

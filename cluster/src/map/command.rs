@@ -30,6 +30,9 @@ pub enum MetaCommand {
         starts: Vec<String>,
         /// Where its store comes from.
         origin: Origin,
+        /// The last start of the node in the map of the sender, who has checked that it no longer runs; empty
+        /// where that map has no such node.
+        seen_start: String,
     },
     /// A node leaves the cluster for ever.
     ///
@@ -98,6 +101,9 @@ pub enum MetaRefusal {
          state; start the node on its current directory"
     )]
     StartUnknown(NodeId),
+    /// The node has started, or was replaced, since the sender looked whether its last start runs.
+    #[error("node {0} has started since: ask again")]
+    SeenOutdated(NodeId),
     /// The node was in the cluster before and was removed.
     #[error("node {0} was removed from the cluster")]
     NodeRemoved(NodeId),
@@ -166,8 +172,8 @@ impl ShardMap {
         match command {
             MetaCommand::Genesis(map) => self.form(map),
             _ if !self.is_formed() => Err(MetaRefusal::NotFormed),
-            MetaCommand::RegisterNode { id, node, starts, origin } => {
-                self.register(id, node, &starts, &origin)
+            MetaCommand::RegisterNode { id, node, starts, origin, seen_start } => {
+                self.register(id, node, &starts, &origin, &seen_start)
             }
             MetaCommand::RemoveNode { id, only_unused } => self.remove(id, only_unused),
             MetaCommand::Recover { version } => {
@@ -254,8 +260,8 @@ mod tests {
     fn register(id: u64, address: &str, store_id: &str) -> MetaCommand {
         let start_id = "start".to_owned();
         let node = Node { address: address.into(), store_id: store_id.into(), start_id };
-        let (starts, origin) = (Vec::new(), Origin::New);
-        MetaCommand::RegisterNode { id: node_id(id), node, starts, origin }
+        let (starts, origin, seen_start) = (Vec::new(), Origin::New, format!("start-{id}"));
+        MetaCommand::RegisterNode { id: node_id(id), node, starts, origin, seen_start }
     }
 
     fn joined(shard: u32, replica: u64, removed: &[u64]) -> MetaCommand {

@@ -72,7 +72,8 @@ mod tests {
         let (store_id, start_id) = ("new".into(), "start".into());
         let node = Node { address: "n3:7000".into(), store_id, start_id };
         let (starts, origin) = (Vec::new(), Origin::New);
-        map.apply(MetaCommand::RegisterNode { id, node, starts, origin }).unwrap();
+        let seen_start = "start-3".to_owned();
+        map.apply(MetaCommand::RegisterNode { id, node, starts, origin, seen_start }).unwrap();
         let led: Vec<u32> = led(&map).into_values().collect();
         assert_eq!(led, [4, 5, 0]);
     }

@@ -36,6 +36,7 @@ impl ShardMap {
         node: Node,
         starts: &[String],
         origin: &Origin,
+        seen_start: &str,
     ) -> Result<(), MetaRefusal> {
         if !node.is_complete() {
             return Err(MetaRefusal::NodeIncomplete(id));
@@ -51,6 +52,9 @@ impl ShardMap {
                 if known.start_id != node.start_id && !starts.contains(&known.start_id) {
                     return Err(MetaRefusal::StartUnknown(id));
                 }
+                if known.start_id != node.start_id && known.start_id != seen_start {
+                    return Err(MetaRefusal::SeenOutdated(id));
+                }
             }
             Some(known) => {
                 let takes_over = match origin {
@@ -60,6 +64,9 @@ impl ShardMap {
                 };
                 if !takes_over {
                     return Err(MetaRefusal::StoreReplaced(id));
+                }
+                if known.start_id != seen_start {
+                    return Err(MetaRefusal::SeenOutdated(id));
                 }
                 self.check_survivors(id)?;
                 self.replace_replicas_on(id);
@@ -129,14 +136,22 @@ mod tests {
         Node { address: address.into(), store_id: store.into(), start_id: start.into() }
     }
 
-    fn register(id: u64, node: Node, starts: &[&str], origin: Origin) -> MetaCommand {
-        let starts = starts.iter().map(|&start| start.to_owned()).collect();
-        MetaCommand::RegisterNode { id: node_id(id), node, starts, origin }
+    /// A registration whose sender has seen the newest map.
+    fn register(
+        map: &ShardMap,
+        id: u64,
+        node: Node,
+        starts: &[&str],
+        origin: Origin,
+    ) -> MetaCommand {
+        let (id, starts) = (node_id(id), starts.iter().map(|&start| start.to_owned()).collect());
+        let seen_start = map.nodes.get(&id).map(|known| known.start_id.clone()).unwrap_or_default();
+        MetaCommand::RegisterNode { id, node, starts, origin, seen_start }
     }
 
     /// A node with a new store.
-    fn fresh(id: u64, store: &str) -> MetaCommand {
-        register(id, node(&format!("n{id}:7000"), store, "start"), &[], Origin::New)
+    fn fresh(map: &ShardMap, id: u64, store: &str) -> MetaCommand {
+        register(map, id, node(&format!("n{id}:7000"), store, "start"), &[], Origin::New)
     }
 
     fn joined(shard: u32, replica: u64, removed: &[u64]) -> MetaCommand {
@@ -156,12 +171,12 @@ mod tests {
     fn a_node_comes_and_moves() {
         let mut map = genesis_of(3, 2, 3);
         let shards = map.shards.clone();
-        map.apply(register(4, node("n4:7000", "store-4", "one"), &[], Origin::New)).unwrap();
+        map.apply(register(&map, 4, node("n4:7000", "store-4", "one"), &[], Origin::New)).unwrap();
         assert_eq!((map.version, map.nodes.len()), (2, 4));
-        map.apply(register(4, node("n4:7000", "store-4", "one"), &[], Origin::New)).unwrap();
+        map.apply(register(&map, 4, node("n4:7000", "store-4", "one"), &[], Origin::New)).unwrap();
         assert_eq!(map.version, 2);
         let moved = node("elsewhere:7000", "store-4", "two");
-        map.apply(register(4, moved, &["one"], Origin::Member)).unwrap();
+        map.apply(register(&map, 4, moved, &["one"], Origin::Member)).unwrap();
         assert_eq!((map.version, &map.shards), (3, &shards));
         assert_eq!(map.nodes[&node_id(4)].address, "elsewhere:7000");
     }
@@ -171,39 +186,44 @@ mod tests {
         let mut map = genesis_of(3, 2, 3);
         let two = node("n3:7000", "store-2", "start-2");
         let three = node("n2:7000", "store-3", "start-3");
-        map.apply(register(2, two.clone(), &[], Origin::Member)).unwrap();
+        map.apply(register(&map, 2, two.clone(), &[], Origin::Member)).unwrap();
         assert_eq!(map.check(), Ok(()));
-        map.apply(register(3, three.clone(), &[], Origin::Member)).unwrap();
+        map.apply(register(&map, 3, three.clone(), &[], Origin::Member)).unwrap();
         assert_eq!((&map.nodes[&node_id(2)], &map.nodes[&node_id(3)]), (&two, &three));
     }
 
     #[test]
     fn a_start_that_does_not_remember_the_last_one_is_refused() {
         let mut map = genesis_of(3, 2, 3);
-        let starting = |start, starts: &[&str]| {
-            register(3, node("n3:7000", "store-3", start), starts, Origin::Member)
+        let starting = |map: &ShardMap, start, starts: &[&str]| {
+            register(map, 3, node("n3:7000", "store-3", start), starts, Origin::Member)
         };
         // A start that was never registered does no harm.
-        map.apply(starting("b", &["start-3", "a"])).unwrap();
+        map.apply(starting(&map, "b", &["start-3", "a"])).unwrap();
         let unknown = Err(MetaRefusal::StartUnknown(node_id(3)));
         let before = map.clone();
-        assert_eq!(map.apply(starting("copy", &["start-3"])), unknown, "a copy of the directory");
-        assert_eq!(map.apply(starting("a", &["start-3"])), unknown, "an older state of it");
+        assert_eq!(
+            map.apply(starting(&map, "copy", &["start-3"])),
+            unknown,
+            "a copy of the directory"
+        );
+        assert_eq!(map.apply(starting(&map, "a", &["start-3"])), unknown, "an older state of it");
         assert_eq!(map, before);
-        map.apply(starting("c", &["b"])).unwrap();
-        map.apply(starting("c", &["b"])).unwrap();
+        map.apply(starting(&map, "c", &["b"])).unwrap();
+        map.apply(starting(&map, "c", &["b"])).unwrap();
     }
 
     #[test]
     fn a_store_that_was_replaced_does_not_come_back() {
         let mut map = genesis_of(3, 2, 3);
-        map.apply(fresh(3, "fresh")).unwrap();
+        map.apply(fresh(&map, 3, "fresh")).unwrap();
         let before = map.clone();
-        let old = register(3, node("n3:7000", "store-3", "x"), &["start-3"], Origin::Member);
+        let old = register(&map, 3, node("n3:7000", "store-3", "x"), &["start-3"], Origin::Member);
         assert_eq!(map.apply(old), Err(MetaRefusal::StoreReplaced(node_id(3))));
         assert_eq!(map, before);
         // The one that took its place may move all the same.
-        let moved = register(3, node("elsewhere:7000", "fresh", "y"), &["start"], Origin::Member);
+        let moved =
+            register(&map, 3, node("elsewhere:7000", "fresh", "y"), &["start"], Origin::Member);
         map.apply(moved).unwrap();
         assert_eq!(map.nodes[&node_id(3)].address, "elsewhere:7000");
     }
@@ -213,15 +233,15 @@ mod tests {
         let mut map = genesis_of(3, 2, 3);
         map.apply(joined(0, 2, &[])).unwrap();
         map.apply(joined(0, 3, &[])).unwrap();
-        let successor = |store| {
+        let successor = |map: &ShardMap, store| {
             let origin = Origin::Replaces("store-3".into());
-            register(3, node("n3:7000", store, "start"), &[], origin)
+            register(map, 3, node("n3:7000", store, "start"), &[], origin)
         };
-        map.apply(successor("next")).unwrap();
+        map.apply(successor(&map, "next")).unwrap();
         let before = map.clone();
-        map.apply(successor("next")).unwrap();
+        map.apply(successor(&map, "next")).unwrap();
         assert_eq!(map, before);
-        let late = map.apply(successor("another"));
+        let late = map.apply(successor(&map, "another"));
         assert_eq!(late, Err(MetaRefusal::StoreReplaced(node_id(3))));
         assert_eq!(map, before);
     }
@@ -231,9 +251,9 @@ mod tests {
         let mut map = genesis_of(3, 2, 3);
         let gone = Err(MetaRefusal::NodeRemoved(node_id(9)));
         let nine = node("n9:7000", "store-9", "start");
-        assert_eq!(map.apply(register(9, nine.clone(), &[], Origin::Member)), gone);
+        assert_eq!(map.apply(register(&map, 9, nine.clone(), &[], Origin::Member)), gone);
         let origin = Origin::Replaces("store-8".into());
-        assert_eq!(map.apply(register(9, nine, &[], origin)), gone);
+        assert_eq!(map.apply(register(&map, 9, nine, &[], origin)), gone);
     }
 
     #[test]
@@ -247,7 +267,7 @@ mod tests {
             (node("n4:7000", "", "s"), incomplete.clone()),
             (node("n4:7000", "store-4", ""), incomplete),
         ] {
-            assert_eq!(map.apply(register(4, registered, &[], Origin::New)), Err(refusal));
+            assert_eq!(map.apply(register(&map, 4, registered, &[], Origin::New)), Err(refusal));
         }
         assert_eq!(map, before);
     }
@@ -258,7 +278,7 @@ mod tests {
         assert_eq!(roles(&map, 0), ["1@1 Founder", "2@2 Joining", "3@3 Joining"]);
         assert_eq!(roles(&map, 1), ["4@1 Founder", "5@2 Founder", "6@3 Founder"]);
 
-        map.apply(fresh(2, "store-2b")).unwrap();
+        map.apply(fresh(&map, 2, "store-2b")).unwrap();
         assert_eq!(map.version, 2);
         assert_eq!(roles(&map, 0), ["1@1 Founder", "2@2 Leaving", "3@3 Joining", "10@2 Joining"]);
         assert_eq!(roles(&map, 1), ["4@1 Founder", "5@2 Leaving", "6@3 Founder", "11@2 Joining"]);
@@ -267,7 +287,7 @@ mod tests {
         assert_eq!(map.owner_nodes(shard_id(1)).len(), 3);
 
         // The disk is lost again before the fresh replica has joined.
-        map.apply(fresh(2, "store-2c")).unwrap();
+        map.apply(fresh(&map, 2, "store-2c")).unwrap();
         assert_eq!(
             roles(&map, 1),
             ["4@1 Founder", "5@2 Leaving", "6@3 Founder", "11@2 Leaving", "14@2 Joining"]
@@ -287,13 +307,33 @@ mod tests {
         let mut map = genesis_of(3, 1, 3);
         // Node 1 alone holds the meta shard until the others have joined.
         let meta = MetaRefusal::QuorumAtRisk { node: node_id(1), shard: ShardId::META };
-        assert_eq!(map.apply(fresh(1, "store-1b")), Err(meta));
+        assert_eq!(map.apply(fresh(&map, 1, "store-1b")), Err(meta));
         map.apply(joined(0, 2, &[])).unwrap();
         map.apply(joined(0, 3, &[])).unwrap();
-        map.apply(fresh(1, "store-1b")).unwrap();
+        map.apply(fresh(&map, 1, "store-1b")).unwrap();
         let before = map.clone();
         let second = MetaRefusal::QuorumAtRisk { node: node_id(2), shard: ShardId::META };
-        assert_eq!(map.apply(fresh(2, "store-2b")), Err(second));
+        assert_eq!(map.apply(fresh(&map, 2, "store-2b")), Err(second));
+        assert_eq!(map, before);
+    }
+
+    /// The sender looked whether the last start runs, and since then there is another one.
+    #[test]
+    fn who_has_seen_an_older_map_has_to_look_again() {
+        let mut map = genesis_of(3, 2, 3);
+        let late = register(
+            &map,
+            3,
+            node("n3:7000", "store-3", "late"),
+            &["start-3", "b"],
+            Origin::Member,
+        );
+        let wiped = register(&map, 3, node("n3:7000", "fresh", "x"), &[], Origin::New);
+        map.apply(register(&map, 3, node("n3:7000", "store-3", "b"), &["start-3"], Origin::Member))
+            .unwrap();
+        let before = map.clone();
+        let outdated = Err(MetaRefusal::SeenOutdated(node_id(3)));
+        assert_eq!((map.apply(late), map.apply(wiped)), (outdated.clone(), outdated));
         assert_eq!(map, before);
     }
 }

@@ -101,8 +101,9 @@ mod tests {
             start_id: format!("start-{id}"),
         };
         let (starts, origin) = (Vec::new(), Origin::New);
+        let seen_start = String::new();
         let id = NodeId::new(id).unwrap();
-        map.apply(MetaCommand::RegisterNode { id, node, starts, origin }).unwrap();
+        map.apply(MetaCommand::RegisterNode { id, node, starts, origin, seen_start }).unwrap();
     }
 
     /// Reports every joining replica as joined, and every leaving or retiring one as removed.
@@ -162,7 +163,9 @@ mod tests {
         let fresh =
             Node { address: "n2:7000".into(), store_id: "fresh".into(), start_id: "start".into() };
         let (id, starts, origin) = (node(2), Vec::new(), Origin::New);
-        map.apply(MetaCommand::RegisterNode { id, node: fresh, starts, origin }).unwrap();
+        let seen_start = "start-2".to_owned();
+        map.apply(MetaCommand::RegisterNode { id, node: fresh, starts, origin, seen_start })
+            .unwrap();
         let at_risk = MetaRefusal::QuorumAtRisk { node: node(3), shard: ShardId::META };
         assert_eq!(remove(&mut map, 3, false), Err(at_risk));
     }
@@ -176,7 +179,9 @@ mod tests {
         let fresh =
             Node { address: "n3:7000".into(), store_id: "fresh".into(), start_id: "start".into() };
         let (id, starts, origin) = (node(3), Vec::new(), Origin::New);
-        map.apply(MetaCommand::RegisterNode { id, node: fresh, starts, origin }).unwrap();
+        let seen_start = "start-3".to_owned();
+        map.apply(MetaCommand::RegisterNode { id, node: fresh, starts, origin, seen_start })
+            .unwrap();
         assert_eq!(map.replica_on(node(3), ShardId::META), None);
         settle(&mut map);
         assert!(!map.nodes.contains_key(&node(3)));

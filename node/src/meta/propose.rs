@@ -25,8 +25,13 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub enum ProposeError {
     /// The meta shard refuses the command.
-    #[error(transparent)]
-    Refused(#[from] MetaRefusal),
+    #[error("{refusal}")]
+    Refused {
+        /// Why.
+        refusal: MetaRefusal,
+        /// The version of the shard map by which it does.
+        map_version: u64,
+    },
     /// This node does not lead the meta shard, or it did not learn the outcome.
     #[error(transparent)]
     Group(#[from] GroupError),
@@ -55,7 +60,9 @@ pub async fn propose_here(
     let proposal = Proposal(Bytes::from(command.encode_to_vec()));
     match group.propose_and_wait(proposal).await? {
         Applied::Meta(Ok(map)) => Ok(map),
-        Applied::Meta(Err(refusal)) => Err(refusal.into()),
+        Applied::Meta(Err((refusal, map_version))) => {
+            Err(ProposeError::Refused { refusal, map_version })
+        }
         Applied::Nothing | Applied::Ledger(_) => {
             Err(GroupError::OutcomeUnknown(ShardId::META).into())
         }

@@ -171,11 +171,12 @@ pub fn command_to_pb(command: &MetaCommand) -> pb::MetaCommand {
     use pb::meta_command::Command as Kind;
     let kind = match command {
         MetaCommand::Genesis(map) => Kind::Genesis(pb::Genesis { map: Some(map_to_pb(map)) }),
-        MetaCommand::RegisterNode { id, node, starts, origin } => {
+        MetaCommand::RegisterNode { id, node, starts, origin, seen_start } => {
             Kind::RegisterNode(pb::RegisterNode {
                 node: Some(node_to_pb(*id, node)),
                 known_start_ids: starts.clone(),
                 was_member: *origin == Origin::Member,
+                seen_start_id: seen_start.clone(),
                 replaces_store_id: match origin {
                     Origin::Replaces(store_id) => store_id.clone(),
                     Origin::New | Origin::Member => String::new(),
@@ -211,7 +212,13 @@ pub fn command_from_pb(command: pb::MetaCommand) -> Result<MetaCommand, Malforme
         Kind::RegisterNode(register) => {
             let (id, node) = node_from_pb(register.node.ok_or(Malformed("node"))?)?;
             let origin = origin(register.was_member, register.replaces_store_id);
-            MetaCommand::RegisterNode { id, node, starts: register.known_start_ids, origin }
+            MetaCommand::RegisterNode {
+                id,
+                node,
+                starts: register.known_start_ids,
+                origin,
+                seen_start: register.seen_start_id,
+            }
         }
         Kind::Recover(recover) => MetaCommand::Recover { version: recover.version },
         Kind::RemoveNode(remove) => MetaCommand::RemoveNode {

@@ -16,6 +16,9 @@ use coupon_proto::internal as pb;
 use parking_lot::Mutex;
 use prost::Message as _;
 
+use super::terms::Terms;
+use super::types::LogId;
+
 /// Maximum number of replicas remembered. A group has a handful of members; beyond that, the oldest former
 /// members, which have the smallest ids, are forgotten.
 const REPLICAS_MAX: usize = 64;
@@ -29,6 +32,7 @@ struct Known {
     committed: AtomicU64,
     applied: AtomicU64,
     replicas: Mutex<BTreeMap<u64, u64>>,
+    terms: Mutex<Terms>,
 }
 
 impl Acknowledged {
@@ -53,6 +57,20 @@ impl Acknowledged {
         self.note_committed(index);
     }
 
+    /// Notes who wrote what this replica has applied.
+    pub fn note_terms(&self, terms: &Terms) {
+        self.0.terms.lock().clone_from(terms);
+    }
+
+    /// The id of an entry that this replica has applied, whether its log still has it or not; `None` where
+    /// that is not remembered.
+    pub fn applied_id(&self, index: u64) -> Option<LogId> {
+        if index > self.applied() {
+            return None;
+        }
+        self.0.terms.lock().id_at(index)
+    }
+
     /// The greatest committed index that a replica is known to have had on disk; 0: none.
     pub fn of(&self, replica: u64) -> u64 {
         self.0.replicas.lock().get(&replica).copied().unwrap_or(0)
@@ -69,7 +87,9 @@ impl Acknowledged {
             *known = index.max(*known);
         }
         while replicas.len() > REPLICAS_MAX {
-            replicas.pop_first();
+            // One that has not acknowledged anything for longest.
+            let oldest = replicas.iter().min_by_key(|(_, index)| **index).map(|(id, _)| *id);
+            oldest.and_then(|oldest| replicas.remove(&oldest));
         }
     }
 
@@ -135,8 +155,8 @@ mod tests {
     #[test]
     fn it_does_not_grow_without_end() {
         let known = Acknowledged::default();
-        known.note(1, (1..=1_000).map(|id| (id, 1)));
-        assert_eq!((known.of(1_000), known.of(1)), (1, 0));
+        known.note(1_000, (1..=1_000).map(|id| (id, id)));
+        assert_eq!((known.of(1_000), known.of(1)), (1_000, 0));
         assert_eq!(known.0.replicas.lock().len(), REPLICAS_MAX);
     }
 }

@@ -378,13 +378,13 @@ impl Group {
         }
     }
 
-    /// Whether the shard has a leader, as far as this replica knows: another replica, or this one with a
-    /// quorum.
-    pub fn knows_leader(&self) -> bool {
-        match self.is_leader() {
-            true => !self.leads_without_quorum(),
-            false => self.leader_node().is_some(),
-        }
+    /// Whether this replica leads and a quorum has answered it lately.
+    pub fn leads_with_quorum(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let acked = metrics.last_quorum_acked;
+        let has_quorum = acked.is_some_and(|acked| acked.elapsed() <= self.quorum_age_max);
+        metrics.state == ServerState::Leader && (has_quorum || !self.has_other_voters(&metrics))
     }
 
     /// Whether the replica leads.

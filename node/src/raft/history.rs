@@ -42,8 +42,9 @@ pub fn conflict(
         return Ok(None);
     }
     for theirs in touched {
-        // Ids of purged entries are not known any more.
-        if let Some(ours) = log.log_id_at(theirs.index)?
+        // An entry that was purged is known by its writer.
+        let ours = log.log_id_at(theirs.index)?;
+        if let Some(ours) = ours.or_else(|| log.acknowledged().applied_id(theirs.index))
             && ours != theirs
         {
             return Ok(Some(Conflict { ours, theirs }));

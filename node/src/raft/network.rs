@@ -112,7 +112,7 @@ impl Peers {
     }
 
     /// The address of a node: the announced one, until the map has a later start.
-    fn address(&self, id: NodeId) -> Option<String> {
+    pub(crate) fn address(&self, id: NodeId) -> Option<String> {
         let map = self.map.borrow();
         let known = map.nodes.get(&id)?;
         let mut announced = self.announced.lock();
@@ -267,6 +267,7 @@ impl Network {
         let mut call = tonic::Request::new(message);
         call.set_timeout(option.soft_ttl());
         let answer = client.heartbeat(call).await.map_err(unreachable)?.into_inner();
+        self.witness.must_hold(answer.acknowledged_index);
         append_from_pb(answer)
     }
 

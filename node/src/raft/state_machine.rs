@@ -119,6 +119,7 @@ impl StateMachine {
     pub fn tell(&mut self, acknowledged: Acknowledged) {
         self.acknowledged = acknowledged;
         self.acknowledged.note_applied(self.applied.map_or(0, |id| id.index));
+        self.acknowledged.note_terms(&self.terms);
     }
 
     /// What is applied, as it goes on.
@@ -209,6 +210,9 @@ impl StateMachine {
                     let terms = self.terms.to_pb().encode_to_vec();
                     rows.put_cf(self.storage.state(), self.keys.terms(), terms);
                 }
+                if new_leader {
+                    self.acknowledged.note_terms(&self.terms);
+                }
                 self.commit(rows, new_map)?;
             }
             for (responder, applied) in waiting {
@@ -261,7 +265,10 @@ fn apply_ledger(
 
 fn apply_meta(map: &mut ShardMap, proposal: &Proposal) -> Result<Applied, ApplyError> {
     let command = wire::command_from_pb(pb::MetaCommand::decode(proposal.0.clone())?)?;
-    Ok(Applied::Meta(map.apply(command).map(|()| Arc::new(map.clone()))))
+    Ok(Applied::Meta(match map.apply(command) {
+        Ok(()) => Ok(Arc::new(map.clone())),
+        Err(refusal) => Err((refusal, map.version)),
+    }))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -318,6 +325,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let (storage, owner) = (self.storage.clone(), self.owner);
         blocking(move || snapshot::install(&storage, owner, &file)).await?;
         self.load()?;
+        self.acknowledged.note_terms(&self.terms);
         self.acknowledged.note_applied(self.applied.map_or(0, |id| id.index));
         Ok(())
     }

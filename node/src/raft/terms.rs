@@ -5,6 +5,7 @@
 //! whether the history behind it is its own.
 
 use coupon_proto::internal as pb;
+use openraft::impls::leader_id_adv::LeaderId;
 
 use super::types::LogId;
 
@@ -47,17 +48,19 @@ impl Terms {
     /// Whether an entry that is committed elsewhere contradicts this history, which extends beyond it:
     /// another leader wrote the entry at its index here. `false` where that is not remembered.
     pub fn contradicts(&self, id: &LogId) -> bool {
-        let wrote = self.0.iter().rev().find(|start| start.first_index <= id.index);
-        wrote.is_some_and(|start| {
-            (start.term, start.leader_replica_id) != (id.leader_id.term, id.leader_id.node_id)
-        })
+        self.id_at(id.index).is_some_and(|own| own != *id)
+    }
+
+    /// The id of the entry at an index that was applied; `None` where that is not remembered.
+    pub fn id_at(&self, index: u64) -> Option<LogId> {
+        let wrote = self.0.iter().rev().find(|start| start.first_index <= index)?;
+        let leader = LeaderId { term: wrote.term, node_id: wrote.leader_replica_id };
+        Some(LogId::new(leader, index))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use openraft::impls::leader_id_adv::LeaderId;
-
     use super::*;
 
     fn id(term: u64, replica: u64, index: u64) -> LogId {

@@ -37,8 +37,8 @@ pub enum Applied {
     Nothing,
     /// The outcomes of a `CommandEntry`, one for each command.
     Ledger(Vec<Outcome>),
-    /// The shard map after a `MetaCommand`, or why it was refused.
-    Meta(Result<Arc<ShardMap>, MetaRefusal>),
+    /// The shard map after a `MetaCommand`, or why it was refused and the version of the map.
+    Meta(Result<Arc<ShardMap>, (MetaRefusal, u64)>),
 }
 
 impl fmt::Display for Applied {
@@ -47,7 +47,7 @@ impl fmt::Display for Applied {
             Self::Nothing => write!(f, "nothing"),
             Self::Ledger(outcomes) => write!(f, "{} outcomes", outcomes.len()),
             Self::Meta(Ok(map)) => write!(f, "map version {}", map.version),
-            Self::Meta(Err(refusal)) => write!(f, "{refusal}"),
+            Self::Meta(Err((refusal, _))) => write!(f, "{refusal}"),
         }
     }
 }

@@ -125,7 +125,7 @@ fn append_to_pb(result: StreamAppendResult<TypeConfig>) -> pb::AppendResponse {
         Err(StreamAppendError::Conflict(at)) => Kind::Conflict(log_id_to_pb(&at)),
         Err(StreamAppendError::HigherVote(vote)) => Kind::HigherVote(vote_to_pb(&vote)),
     };
-    pb::AppendResponse { result: Some(kind) }
+    pb::AppendResponse { result: Some(kind), acknowledged_index: 0 }
 }
 
 #[tonic::async_trait]
@@ -152,6 +152,7 @@ impl RaftService for RaftEndpoint {
         self.check_append(&group, &rpc)?;
         let prev = rpc.prev_log_id;
         let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
+        let leader = rpc.vote.leader_id().node_id;
         let answer = group.raft().append_entries(rpc).await.map_err(stopped)?;
         let result = answer.into_stream_result(prev, last);
         // The leader of this term names the last entry that this replica has told it to be durable.
@@ -163,7 +164,8 @@ impl RaftService for RaftEndpoint {
                 prev.index
             ));
         }
-        Ok(Response::new(append_to_pb(result)))
+        let acknowledged_index = group.witness.acknowledged_by(leader);
+        Ok(Response::new(pb::AppendResponse { acknowledged_index, ..append_to_pb(result) }))
     }
 
     async fn request_vote(

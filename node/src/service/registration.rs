@@ -42,11 +42,13 @@ pub(super) async fn register(
         check_cluster(&map.cluster_id, &request.cluster_id)?;
     }
     let origin = wire::origin(was_member, request.replaces_store_id);
-    if let Some(known) = map.nodes.get(&id) {
+    let known = map.nodes.get(&id);
+    if let Some(known) = known {
         check_alive(this, id, known, &node, &origin).await?;
     }
+    let seen_start = known.map_or_else(String::new, |known| known.start_id.clone());
     let starts = request.known_start_ids;
-    let command = MetaCommand::RegisterNode { id, node, starts, origin };
+    let command = MetaCommand::RegisterNode { id, node, starts, origin, seen_start };
     let map = propose::propose(&this.registry, &this.peers, &command).await;
     map.map(|map| wire::map_to_pb(&map)).map_err(|error| refused(&error))
 }
@@ -64,26 +66,38 @@ pub(super) async fn announce(
     check_cluster(&map.cluster_id, &request.cluster_id)?;
     let info = request.node.ok_or_else(|| malformed(&Malformed("node")))?;
     let (id, node) = wire::node_from_pb(info).map_err(|error| malformed(&error))?;
-    let known = map.nodes.get(&id).ok_or_else(|| meta_refused(&MetaRefusal::NodeRemoved(id)))?;
-    if known.store_id != node.store_id {
-        return Err(meta_refused(&MetaRefusal::StoreReplaced(id)));
-    }
-    let remembers =
-        known.start_id == node.start_id || request.known_start_ids.contains(&known.start_id);
-    if !remembers {
-        return Err(meta_refused(&MetaRefusal::StartUnknown(id)));
-    }
     let me = this.identify();
     if me.store_id == node.store_id && me.start_id != node.start_id {
         return Err(in_use(&node.store_id, &me.address));
     }
-    check_alive(this, id, known, &node, &Origin::Member).await?;
-    this.peers.announced(id, node.address);
-    // A node that has just started leads nothing yet, even if its peers have not noticed.
+    let known = map.nodes.get(&id);
+    // An older map than the node's own says nothing against it.
+    if map.version >= request.map_version {
+        let objection = match known {
+            None => Some(MetaRefusal::NodeRemoved(id)),
+            Some(known) if known.store_id != node.store_id => Some(MetaRefusal::StoreReplaced(id)),
+            Some(known) if !remembers(&node, &request.known_start_ids, known) => {
+                Some(MetaRefusal::StartUnknown(id))
+            }
+            Some(_) => None,
+        };
+        if let Some(objection) = objection {
+            return Err(meta_refused(&objection, map.version));
+        }
+    }
+    if let Some(known) = known {
+        check_alive(this, id, known, &node, &Origin::Member).await?;
+        this.peers.announced(id, node.address);
+    }
+    // Only a leader with a quorum knows that there is one.
     let meta = this.registry.get(ShardId::META).map(|replica| replica.group);
-    let meta_is_led =
-        meta.is_some_and(|meta| meta.knows_leader() && meta.leader_node() != Some(id));
-    Ok(pb::AnnounceResponse { meta_is_led })
+    let meta_is_led = meta.is_some_and(|meta| meta.leads_with_quorum());
+    Ok(pb::AnnounceResponse { meta_is_led, itself: Some(this.announcement()) })
+}
+
+/// Whether a node that starts remembers the start of it that a map has.
+pub(crate) fn remembers(starting: &Node, known_starts: &[String], known: &Node) -> bool {
+    known.start_id == starting.start_id || known_starts.contains(&known.start_id)
 }
 
 fn check_cluster(ours: &str, theirs: &str) -> Result<(), Status> {
@@ -107,15 +121,30 @@ async fn check_alive(
     if !may_run || known.start_id == starting.start_id {
         return Ok(());
     }
-    let Some(answer) = identify(this, &known.address).await else { return Ok(()) };
+    let mut places = vec![known.address.clone()];
+    places.extend(this.peers.address(id).filter(|announced| *announced != known.address));
+    for place in places {
+        check_place(this, id, known, starting, &place).await?;
+    }
+    Ok(())
+}
+
+/// Refuses a start while another process at `address` runs on the store in the map.
+async fn check_place(
+    this: &ThisNode,
+    id: NodeId,
+    known: &Node,
+    starting: &Node,
+    address: &str,
+) -> Result<(), Status> {
+    let Some(answer) = identify(this, address).await else { return Ok(()) };
     let is_itself = answer.start_id == starting.start_id;
     if is_itself || answer.store_id != known.store_id {
         return Ok(());
     }
     if known.store_id == starting.store_id {
-        return Err(in_use(&known.store_id, &known.address));
+        return Err(in_use(&known.store_id, address));
     }
-    let address = &known.address;
     let why =
         format!("node {id} runs at {address} with another data directory: is the node id right?");
     Err(status::refused(Code::FailedPrecondition, reason::STORE_IN_USE, why))
@@ -139,14 +168,14 @@ fn in_use(store_id: &str, address: &str) -> Status {
 /// The status for a refused change of the shard map.
 pub(super) fn refused(error: &ProposeError) -> Status {
     match error {
-        ProposeError::Refused(refusal) => meta_refused(refusal),
+        ProposeError::Refused { refusal, map_version } => meta_refused(refusal, *map_version),
         ProposeError::RefusedElsewhere(status) => status.clone(),
         ProposeError::Group(error) => from_group(error),
         ProposeError::Unreachable(_) => Status::unavailable(error.to_string()),
     }
 }
 
-fn meta_refused(refusal: &MetaRefusal) -> Status {
+fn meta_refused(refusal: &MetaRefusal, map_version: u64) -> Status {
     let reason = match refusal {
         // The first map has not arrived yet.
         MetaRefusal::NotFormed => return Status::unavailable(refusal.to_string()),
@@ -158,7 +187,8 @@ fn meta_refused(refusal: &MetaRefusal) -> Status {
         MetaRefusal::NodeInUse { .. } => reason::NODE_IN_USE,
         MetaRefusal::NoSpareNode { .. } => reason::NO_SPARE_NODE,
         // The sender makes a report that no longer fits anew from the map.
-        MetaRefusal::AlreadyFormed
+        MetaRefusal::SeenOutdated(_)
+        | MetaRefusal::AlreadyFormed
         | MetaRefusal::GenesisUnsound(_)
         | MetaRefusal::GenesisNotFirst { .. }
         | MetaRefusal::NodeIncomplete(_)
@@ -167,5 +197,5 @@ fn meta_refused(refusal: &MetaRefusal) -> Status {
         | MetaRefusal::ReplicaLeaving { .. }
         | MetaRefusal::ReplicaNotLeaving { .. } => return Status::aborted(refusal.to_string()),
     };
-    status::refused(Code::FailedPrecondition, reason, refusal.to_string())
+    status::refused_by_map(reason, refusal.to_string(), map_version)
 }

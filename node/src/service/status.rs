@@ -8,6 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::raft::group::GroupError;
 use crate::raft::types::Malformed;
+use crate::registration::reason::MAP_VERSION;
 
 /// The domain of the reasons below.
 const DOMAIN: &str = "coupon.internal.v1";
@@ -44,6 +45,13 @@ pub(super) fn from_group(error: &GroupError) -> Status {
 pub(super) fn refused(code: Code, reason: &str, message: impl Into<String>) -> Status {
     let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
     Status::with_error_details(code, message, details)
+}
+
+/// The same, with the version of the shard map by which it may not.
+pub(super) fn refused_by_map(reason: &str, message: String, map_version: u64) -> Status {
+    let metadata = HashMap::from([(MAP_VERSION.to_owned(), map_version.to_string())]);
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
 /// A malformed message as a status.

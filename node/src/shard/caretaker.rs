@@ -199,7 +199,7 @@ impl Caretaker {
         let first = MetaCommand::Genesis(map.clone());
         match propose::propose_here(&self.around.registry, &first).await {
             // A refusal says that there is a map already.
-            Ok(_) | Err(propose::ProposeError::Refused(_)) => {
+            Ok(_) | Err(propose::ProposeError::Refused { .. }) => {
                 self.first_map_proposed = true;
                 Ok(())
             }

@@ -14,6 +14,7 @@ use coupon_proto::internal as pb;
 use coupon_proto::internal::raft_service_client::RaftServiceClient;
 use prost::Message as _;
 use rocksdb::WriteBatch;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -128,18 +129,19 @@ impl Divergence {
 
     /// While a replica runs, waits for it to find that its state differs from its leader's, and stops it
     /// then.
-    pub async fn watch(&self, group: &Group) {
-        let mut difference = group.reached.difference();
+    pub async fn watch(&self, owner: Owner, mut difference: watch::Receiver<Option<u64>>) {
         let Ok(found) = difference.wait_for(Option::is_some).await.map(|found| *found) else {
             return;
         };
+        let running = self.registry.get_replica(owner.shard, owner.replica);
+        let leader = running.and_then(|running| running.group.leader_replica());
         let record = pb::DivergedRecord {
             index: found.unwrap_or_default(),
-            noticed_by_replica_id: group.owner.replica.0,
-            differs_from_replica_id: group.leader_replica().map_or(0, |leader| leader.0),
+            noticed_by_replica_id: owner.replica.0,
+            differs_from_replica_id: leader.map_or(0, |leader| leader.0),
             ..pb::DivergedRecord::default()
         };
-        self.stop(group.owner, record).await;
+        self.stop(owner, record).await;
     }
 
     /// Stops a replica for good: first durably, then for all its users. Returns when it has stopped.

@@ -121,12 +121,18 @@ pub struct Registry {
     replicas: Arc<RwLock<BTreeMap<ShardId, Replica>>>,
     diverged: watch::Sender<BTreeMap<ShardId, Diverged>>,
     stopping: Arc<AtomicBool>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Registry {
     /// Notes that the node is about to stop: its replicas go on, but are not taken care of.
     pub fn begin_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that this process must not act for its node any more: nobody reaches its replicas from now on.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// Whether a replica is to be taken care of: it runs here, and the node is not about to stop.
@@ -136,7 +142,8 @@ impl Registry {
 
     /// The replica of a shard, if one runs here.
     pub fn get(&self, shard: ShardId) -> Option<Replica> {
-        self.replicas.read().get(&shard).cloned()
+        let is_closed = self.closed.load(Ordering::Relaxed);
+        self.replicas.read().get(&shard).filter(|_| !is_closed).cloned()
     }
 
     /// The replica with this id.
@@ -163,11 +170,16 @@ impl Registry {
     /// Notes that the replica of a shard is stopped for good. Returns it if it still runs; the
     /// caller stops it.
     pub fn set_diverged(&self, diverged: Diverged) -> Option<Replica> {
-        let shard = diverged.owner.shard;
+        let owner = diverged.owner;
+        let mut replicas = self.replicas.write();
+        // The replica may have been replaced meanwhile.
+        if replicas.get(&owner.shard).is_some_and(|other| other.group.owner != owner) {
+            return None;
+        }
         self.diverged.send_modify(|all| {
-            all.entry(shard).or_insert(diverged);
+            all.entry(owner.shard).or_insert(diverged);
         });
-        self.replicas.write().remove(&shard)
+        replicas.remove(&owner.shard)
     }
 
     /// Why the replica of a shard is stopped for good, if it is.

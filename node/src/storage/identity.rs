@@ -163,13 +163,27 @@ impl Identity {
             let (dir, found, wanted) = (dir.to_owned(), record.node_id, node.get());
             return Err(IdentityError::OtherNode { dir, found, wanted });
         }
+        let is_new = !path.try_exists().map_err(StorageError::io(&path))?;
         let mut record = renewal::renew(dir, record)?;
         if record.start_ids.len() >= STARTS_MAX {
             record.start_ids.remove(0);
         }
         record.start_ids.push(uuid::Uuid::new_v4().to_string());
-        store(dir, &record)?;
+        if is_new {
+            store(dir, &record)?;
+        }
         Ok(Self { dir: dir.to_owned(), record })
+    }
+
+    /// Notes the current start, so that the next one remembers it; durable on return. It must come before
+    /// anybody is told of the start, and after everything that a start can fail at: a crash loop must not make
+    /// the directory forget its registered start.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be written.
+    pub fn begin(&self) -> Result<(), StorageError> {
+        store(&self.dir, &self.record)
     }
 
     /// The current start, a UUID.
@@ -370,15 +384,21 @@ mod tests {
     #[test]
     fn a_directory_remembers_its_starts() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Identity::open(dir.path(), node(3)).unwrap().start_id().to_owned();
+        let begun = || {
+            let identity = Identity::open(dir.path(), node(3)).unwrap();
+            identity.begin().unwrap();
+            identity
+        };
+        let first = begun().start_id().to_owned();
+        let failed = Identity::open(dir.path(), node(3)).unwrap().start_id().to_owned();
         let mut second = Identity::open(dir.path(), node(3)).unwrap();
-        assert_ne!(second.start_id(), first);
+        assert!(second.start_id() != first && !second.remembers(&failed));
         assert_eq!(second.known_starts(), std::slice::from_ref(&first));
         let registered = second.start_id().to_owned();
         second.confirm(&registered).unwrap();
         assert!(second.remembers(&first), "the cluster may have been set back");
         for _ in 0..3 * STARTS_MAX {
-            let later = Identity::open(dir.path(), node(3)).unwrap();
+            let later = begun();
             assert!(later.remembers(&registered), "it is the last one that is registered");
             assert!(later.known_starts().len() <= STARTS_MAX);
         }

@@ -49,7 +49,7 @@ pub(super) const COUNTERS: u8 = b'N';
 const LIMITED_RECIPIENT: u8 = b'P';
 const REQUEST: u8 = b'Q';
 pub(super) const SHARD: u8 = b'S';
-const TERMS: u8 = b'T';
+pub(super) const TERMS: u8 = b'T';
 const UNLIMITED_RECIPIENT: u8 = b'U';
 
 /// How many bytes of a state key are prefix.

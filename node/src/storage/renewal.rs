@@ -41,7 +41,7 @@ pub(crate) fn reinstate(dir: &Path, store_id: &str) -> Result<(), StorageError> 
     // Stored first: with this identity and no database, no node starts.
     let old = StoreIdentity { successor_store_id: String::new(), ..old.record().clone() };
     store(dir, &old)?;
-    let aside = folder.join("unused");
+    let aside = folder.join(format!("unused-{}", uuid::Uuid::new_v4()));
     std::fs::create_dir_all(&aside).map_err(StorageError::io(&aside))?;
     for part in PARTS.into_iter().filter(|part| folder.join(part).exists()) {
         let (from, to) = (folder.join(part), dir.join(part));

@@ -26,7 +26,7 @@ use super::backup::inspect;
 use super::digest::{Digest, RunningDigest};
 use super::frames::FrameReader;
 use super::identity::sync_dir;
-use super::keys::{APPLIED, Generation, ReplicaKeys, SHARD, StateKeys};
+use super::keys::{APPLIED, Generation, ReplicaKeys, SHARD, StateKeys, TERMS};
 use super::ledger::decode;
 use super::snapshot::{Owner, clear_other_generations};
 use super::{Storage, StorageError, records};
@@ -223,7 +223,8 @@ fn write_table(
     let (_, found) = frames.for_each_row(|key, value| {
         let key_here = keys.with_suffix(key);
         match key {
-            [APPLIED] => {}
+            // Of the old cluster's replicas.
+            [APPLIED] | [TERMS] => {}
             [SHARD] => {
                 shard_seen = true;
                 let backup = records::shard_from_pb(decode("shard record", value)?)
