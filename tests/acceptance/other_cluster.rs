@@ -47,6 +47,16 @@ async fn a_node_of_another_cluster_on_the_port_of_a_node_is_not_used() {
         states == ["up", "up", "foreign"]
     });
     assert!(!shown.await.nodes[2].reachable);
+
+    // A node that starts asks at the port of the foreign one as well.
+    assert!(cluster.stop(2).await);
+    cluster.restart(2);
+    let back = cluster.status("node 2 to be back", false, |status| {
+        status.nodes[1].state == "up"
+            && status.shards.iter().all(|one| one.leader_node_id.is_some())
+    });
+    back.await;
+    use_all(&channel, &late).await;
 }
 
 /// All nodes lose their data and form a new cluster with the same ids at the same addresses.

@@ -6,7 +6,8 @@ use coupon_checker::check;
 use crate::support::campaign::{create, read_back};
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
-use crate::support::process::run;
+use crate::support::ports;
+use crate::support::process::{Process, coupon, run};
 use crate::support::status::Status;
 use crate::support::wait::until;
 
@@ -98,6 +99,56 @@ async fn nodes_that_exchanged_their_addresses_come_back_by_themselves() {
         assert_eq!(node.address, addresses[place], "the map has its new address");
     }
     issue_and_compare(&cluster, "after").await;
+}
+
+/// What the meta shard's last leader left behind says that it leads, and it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_of_three_come_back_without_the_leader_of_the_meta_shard() {
+    let mut cluster = Cluster::start(&[]).await;
+    create(&cluster, "two", QUOTA.into()).await;
+    let gone = cluster.leader_of(0).await;
+    let left: Vec<u64> = (1..=3).filter(|node| *node != gone).collect();
+    cluster.kill_all();
+    cluster.restart(left[0]);
+    until("the first one to run its replicas", async || {
+        cluster.log_of(left[0]).contains("replicas run unregistered").then_some(())
+    })
+    .await;
+    cluster.restart(left[1]);
+    let led = |status: &Status| {
+        let up = status.nodes.iter().filter(|node| node.state == "up").count();
+        up == 2 && status.shards.iter().all(|shard| shard.leader_node_id.is_some())
+    };
+    cluster.status("all shards to be led by the two", false, led).await;
+    let load = Load::start(&cluster, "two", 4);
+    load.grant(100);
+    load.finish().await;
+}
+
+#[test]
+fn a_node_that_is_not_registered_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("node.log");
+    let nowhere = format!("127.0.0.1:{}", ports::free());
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+    let args =
+        ["node", "--node-id", "7", "--data", data, "--listen", "127.0.0.1:0", "--join", &nowhere];
+    let mut node = Process::start(coupon(&args), &log);
+    let address = node.address();
+    let health = run(&["health", &address]);
+    assert_eq!(health.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&health.stderr).contains("does not serve"));
+    // The node whose cluster it waits for comes and goes, which shows that it has asked several times.
+    let asked = std::net::TcpListener::bind(&nowhere).expect("the port is free");
+    for _ in 0..3 {
+        drop(asked.accept().expect("it asks"));
+    }
+    let said = "not registered yet";
+    let lines: Vec<String> =
+        node.log().lines().filter(|line| line.contains(said)).map(str::to_owned).collect();
+    assert_eq!(lines.len(), 1, "once a minute: {lines:?}");
+    assert!(lines[0].contains(&nowhere), "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
