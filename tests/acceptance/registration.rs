@@ -3,7 +3,7 @@
 
 use coupon_checker::check;
 
-use crate::support::campaign::{create, read_back};
+use crate::support::campaign::{CALL_TIMEOUT, create, read_back};
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
 use crate::support::ports;
@@ -125,8 +125,8 @@ async fn two_of_three_come_back_without_the_leader_of_the_meta_shard() {
     load.finish().await;
 }
 
-#[test]
-fn a_node_that_is_not_registered_says_so() {
+#[tokio::test]
+async fn a_node_that_is_not_registered_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("node.log");
     let nowhere = format!("127.0.0.1:{}", ports::free());
@@ -140,9 +140,10 @@ fn a_node_that_is_not_registered_says_so() {
     assert_eq!(health.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&health.stderr).contains("does not serve"));
     // The node whose cluster it waits for comes and goes, which shows that it has asked several times.
-    let asked = std::net::TcpListener::bind(&nowhere).expect("the port is free");
+    let asked = tokio::net::TcpListener::bind(&nowhere).await.expect("the port is free");
     for _ in 0..3 {
-        drop(asked.accept().expect("it asks"));
+        let asks = tokio::time::timeout(CALL_TIMEOUT, asked.accept()).await;
+        drop(asks.expect("it asks again").expect("it asks"));
     }
     let said = "not registered yet";
     let lines: Vec<String> =
