@@ -28,6 +28,11 @@ impl From<Status> for CallError {
 }
 
 impl CallError {
+    /// The code it was answered with.
+    pub(crate) fn code(&self) -> Code {
+        self.0.code()
+    }
+
     /// The failure of a call that changes something. If it may have done so all the same, the arguments
     /// in `again` are said to be those to ask again with, so that it is not done twice.
     pub(crate) fn of_change(status: Status, again: impl FnOnce() -> String) -> Self {

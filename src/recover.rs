@@ -28,8 +28,8 @@ use crate::output;
 #[command(after_help = "\
 Examples:
   coupon recover --data /data/1 --data /data/2 --data /data/3 --report lost.jsonl
-  coupon recover --data /data/1 --data /data/2 --data /data/3 --report lost.jsonl --keep /data/2
-  coupon recover --data /data/1 --gone 2,3 --report lost.jsonl --keep /data/1")]
+  coupon recover --data /data/1 --data /data/2 --data /data/3 --report kept-2.jsonl --keep /data/2
+  coupon recover --data /data/1 --gone 2,3 --report kept-1.jsonl --keep /data/1")]
 pub(crate) struct RecoverArgs {
     /// The data directory of a stopped node; repeat it for each node that still has one
     #[arg(long, value_name = "DIR", required = true)]
@@ -48,10 +48,7 @@ pub(crate) struct RecoverArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
-    if let Some(keep) = args.keep.as_ref().filter(|keep| !args.data.contains(keep)) {
-        let why = format!("--keep {} is not one of the --data directories", keep.display());
-        return Err(UsageError(why).into());
-    }
+    let kept = args.keep.as_deref().map(|keep| place_of(keep, &args.data)).transpose()?;
     let mut given_up = args.gone.iter().map(|id| NodeId::new(*id)).collect::<Result<Vec<_>, _>>();
     let given_up = given_up.as_mut().map_err(|error| UsageError(format!("--gone: {error}")))?;
     let directories = open_all(&args.data)?;
@@ -64,17 +61,42 @@ pub(crate) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
     if let Some(report) = report {
         report.finish()?;
     }
-    let Some(keep) = &args.keep else { return Ok(()) };
-    let versions = directories.iter().map(|directory| directory.open.map.version);
-    let map_version = versions.max().unwrap_or_default();
+    let Some(kept) = kept else { return Ok(()) };
+    let map_version = directories.iter().map(|directory| directory.open.map.version).max();
+    given_up.extend(
+        directories
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| *place != kept)
+            .map(|(_, directory)| directory.open.node),
+    );
+    let given_up: BTreeSet<NodeId> = given_up.iter().copied().collect();
+    let chosen = &directories[kept];
+    let stopped = chosen
+        .replicas
+        .iter()
+        .filter(|found| found.diverged_index.is_some() || chosen.open.lost.is_some());
+    let stopped: Vec<ShardId> = stopped.map(|found| found.shard).collect();
+    recovery::check_choice(&chosen.open.map, chosen.open.node, &given_up, &stopped)?;
     for directory in directories {
-        if directory.name != keep.display().to_string() {
-            given_up.push(directory.open.node);
-        }
         directory.open.close()?;
     }
-    let given_up: BTreeSet<NodeId> = given_up.iter().copied().collect();
-    carry_out(keep, &args.data, &given_up, map_version)
+    carry_out(&args.data[kept], &args.data, &given_up, map_version.unwrap_or_default())
+}
+
+/// Which of the directories is to be kept.
+///
+/// # Errors
+/// [`UsageError`] when it is none of them.
+fn place_of(keep: &Path, all: &[PathBuf]) -> Result<usize, UsageError> {
+    let same = |one: &Path, other: &Path| {
+        one == other
+            || one.canonicalize().ok().is_some_and(|one| other.canonicalize().ok() == Some(one))
+    };
+    let place = all.iter().position(|one| same(one, keep));
+    place.ok_or_else(|| {
+        UsageError(format!("--keep {} is none of the directories of --data", keep.display()))
+    })
 }
 
 /// A directory and its name as given.
@@ -88,7 +110,9 @@ fn open_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Named>> {
     let mut all: Vec<Named> = Vec::new();
     for path in paths {
         let name = path.display().to_string();
-        let open = Directory::open(path).with_context(|| name.clone())?;
+        let open = Directory::open(path).with_context(|| {
+            format!("open {name}, which must be the data directory of a stopped node")
+        })?;
         let replicas = open.replicas().with_context(|| name.clone())?;
         if let Some(other) = all.first()
             && other.open.map.cluster_id != open.map.cluster_id
@@ -139,7 +163,8 @@ fn table(directories: &[Named]) -> anyhow::Result<String> {
 
 /// The losses of keeping one directory: what only the others hold, as a sentence.
 fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyhow::Result<String> {
-    let (mut coupons, mut campaigns) = (0_u64, 0_u64);
+    // Several of the others may hold the same.
+    let (mut coupons, mut campaigns) = (BTreeSet::new(), BTreeSet::new());
     let mut not_kept = BTreeSet::new();
     for found in kept.replicas.iter().filter(|found| found.shard != ShardId::META) {
         let ours = History::read(&kept.open, found).with_context(|| kept.name.clone())?;
@@ -150,11 +175,13 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
             };
             let theirs = History::read(&other.open, theirs).with_context(|| other.name.clone())?;
             differences(&ours, &theirs, |lost| {
-                match lost {
-                    Lost::Campaign(_) => campaigns += 1,
-                    Lost::Coupon(..) => coupons += 1,
-                }
-                match report.as_deref_mut() {
+                let is_new = match lost {
+                    Lost::Campaign(campaign) => campaigns.insert(campaign.spec.id.clone()),
+                    Lost::Coupon(id, issued) => {
+                        coupons.insert((id.clone(), issued.coupon.request_id))
+                    }
+                };
+                match report.as_deref_mut().filter(|_| is_new) {
                     Some(report) => report.add(kept, other, found.shard, &lost),
                     None => Ok(()),
                 }
@@ -165,8 +192,14 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
         let shards = other.replicas.iter().map(|found| found.shard);
         not_kept.extend(shards.filter(|shard| kept.replicas.iter().all(|own| own.shard != *shard)));
     }
-    let mut text =
-        format!("loses {coupons} coupons and {campaigns} campaigns that another directory holds");
+    let mut text = format!(
+        "loses {} coupons and {} campaigns that another directory holds",
+        coupons.len(),
+        campaigns.len()
+    );
+    if kept.open.lost.is_some() {
+        text.push_str(", and an unknown number that this lost store has forgotten");
+    }
     if !not_kept.is_empty() {
         let shards: Vec<String> = not_kept.iter().map(ToString::to_string).collect();
         text.push_str(&format!("; it has no replica of shard {}", shards.join(", ")));
@@ -182,7 +215,7 @@ fn carry_out(
 ) -> anyhow::Result<()> {
     let done =
         recovery::keep(keep, given_up, map_version).with_context(|| keep.display().to_string())?;
-    for path in all.iter().filter(|path| *path != keep) {
+    for path in all.iter().filter(|path| path.as_path() != keep) {
         recovery::give_up(path).with_context(|| path.display().to_string())?;
     }
     let alone: Vec<String> = done
@@ -227,7 +260,7 @@ impl Report {
     fn create(path: &Path) -> anyhow::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(path);
-        let file = file.with_context(|| path.display().to_string())?;
+        let file = file.with_context(|| format!("create the report {}", path.display()))?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 

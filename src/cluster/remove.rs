@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use coupon_proto::internal::{RemoveNodeRequest, ReplicaRole, ShardMap};
 use tokio::time::{Instant, sleep, timeout_at};
+use tonic::Code;
 
 use crate::failure::CallError;
 use crate::output;
@@ -41,15 +42,23 @@ pub(super) async fn run(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<
 }
 
 async fn remove(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
-    let (address, map) = first_map(&args.node).await?;
+    let map = first_map(&args.node).await?;
     let id = args.node_id;
     if !map.nodes.iter().any(|node| node.node_id == id) {
         bail!("cluster {} has no node {id}", map.cluster_id);
     }
-    let mut client = member_at(&address).await?;
-    let request = RemoveNodeRequest { node_id: id, only_unused };
-    let answer = client.remove_node(request).await.map_err(CallError::from)?;
-    let mut map = answer.into_inner().map.context("the node sent no shard map")?;
+    // The node that is asked may be the one that goes.
+    let others = map.nodes.iter().filter(|node| node.node_id != id);
+    let mut nodes: Vec<String> = others.map(|node| node.address.clone()).collect();
+    nodes.extend(args.node.iter().cloned());
+    let mut map = loop {
+        match decide(&nodes, RemoveNodeRequest { node_id: id, only_unused }).await {
+            Ok(map) => break map,
+            // The meta shard may be electing a leader.
+            Err(again) if is_temporary(&again) => sleep(LOOK_INTERVAL).await,
+            Err(error) => return Err(error),
+        }
+    };
     let mut told = None;
     while map.nodes.iter().any(|node| node.node_id == id) {
         let left = replicas_on(&map, id);
@@ -58,7 +67,7 @@ async fn remove(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
             told = Some(left);
         }
         sleep(LOOK_INTERVAL).await;
-        map = first_map(&args.node).await?.1;
+        map = first_map(&nodes).await?;
     }
     output::line(format!("node {id} is no longer in cluster {}", map.cluster_id))
 }
@@ -70,13 +79,39 @@ fn replicas_on(map: &ShardMap, node_id: u64) -> usize {
     on_it.filter(|replica| replica.role() != ReplicaRole::Unspecified).count()
 }
 
-async fn first_map(addresses: &[String]) -> anyhow::Result<(String, ShardMap)> {
+async fn first_map(addresses: &[String]) -> anyhow::Result<ShardMap> {
     let mut last = None;
     for address in addresses {
         match map_of(address).await {
-            Ok(map) => return Ok((address.clone(), map)),
+            Ok(map) => return Ok(map),
             Err(error) => last = Some(error),
         }
     }
-    Err(last.context("no node is given")?)
+    Err(last.context("no node is named")?)
+}
+
+/// Has the first node that can reach the meta shard decide.
+async fn decide(addresses: &[String], request: RemoveNodeRequest) -> anyhow::Result<ShardMap> {
+    let mut last = None;
+    for address in addresses {
+        let asked = async {
+            let mut client = member_at(address).await?;
+            let answer = client.remove_node(request).await.map_err(CallError::from)?;
+            answer.into_inner().map.context("the node sent no shard map")
+        };
+        match asked.await {
+            Ok(map) => return Ok(map),
+            Err(error) if is_temporary(&error) => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last.context("no node is named")?)
+}
+
+/// Whether asking again may help: the node does not answer, or nobody leads the meta shard.
+fn is_temporary(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<CallError>().map(CallError::code);
+    code.is_none_or(|code| {
+        matches!(code, Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded)
+    })
 }

@@ -7,17 +7,19 @@
 //!
 //! Nothing that is given up is deleted.
 
+mod choice;
 mod differences;
 mod directory;
 mod history;
 mod keep;
 
+pub use choice::check_choice;
 pub use differences::{Lost, differences};
 pub use directory::{Directory, ReplicaFound};
 pub use history::History;
 pub use keep::{Kept, give_up, keep};
 
-use coupon_cluster::NodeId;
+use coupon_cluster::{NodeId, ShardId};
 
 use crate::storage::StorageError;
 use crate::storage::identity::IdentityError;
@@ -42,14 +44,42 @@ pub enum RecoveryError {
         /// The node.
         node: NodeId,
         /// The shard.
-        shard: coupon_cluster::ShardId,
+        shard: ShardId,
     },
     /// The log cannot be applied.
     #[error("the log of shard {shard} cannot be applied: {why}")]
     Unreadable {
         /// The shard.
-        shard: coupon_cluster::ShardId,
+        shard: ShardId,
         /// How that shows.
         why: String,
     },
+    /// Another node holds a replica of a stopped shard.
+    #[error(
+        "node {node} also has a replica of shard {shard}: name its directory with --data, or the node with \
+         --gone"
+    )]
+    NotNamed {
+        /// The node.
+        node: NodeId,
+        /// The shard.
+        shard: ShardId,
+    },
+    /// Shards that the kept node has no replica of would lose their quorum.
+    #[error(
+        "giving these nodes up would leave shards {} without a quorum, and node {node} has no replica of them: \
+         name fewer directories, or keep another one",
+        list(shards)
+    )]
+    QuorumGivenUp {
+        /// The node that would be kept.
+        node: NodeId,
+        /// The shards.
+        shards: Vec<ShardId>,
+    },
+}
+
+fn list(shards: &[ShardId]) -> String {
+    let shards: Vec<String> = shards.iter().map(ToString::to_string).collect();
+    shards.join(", ")
 }

@@ -23,7 +23,7 @@ use super::{Storage, StorageError, keys, lost, renewal};
 const VERSION: u32 = 3;
 /// Maximum number of starts remembered, the latest ones, besides the last one known to be registered. More pile
 /// up unregistered only while no peer can be reached.
-const STARTS_MAX: usize = 32;
+const STARTS_MAX: usize = 1_024;
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -397,7 +397,7 @@ mod tests {
         let registered = second.start_id().to_owned();
         second.confirm(&registered).unwrap();
         assert!(second.remembers(&first), "the cluster may have been set back");
-        for _ in 0..3 * STARTS_MAX {
+        for _ in 0..STARTS_MAX + 9 {
             let later = begun();
             assert!(later.remembers(&registered), "it is the last one that is registered");
             assert!(later.known_starts().len() <= STARTS_MAX);
