@@ -77,10 +77,6 @@ impl Code {
     fn payload(&self) -> u64 {
         self.0[..PAYLOAD_LEN].iter().fold(0, |value, &symbol| value * RADIX + u64::from(symbol))
     }
-
-    fn chars(&self) -> [char; SYMBOL_COUNT] {
-        self.0.map(|symbol| SYMBOLS[usize::from(symbol)])
-    }
 }
 
 /// Σ wᵢ·xᵢ modulo 89 with weights 10, 9, …, 1.
@@ -92,8 +88,12 @@ fn weighted_sum(symbols: &[u8; SYMBOL_COUNT]) -> u64 {
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text: String = self.chars().iter().collect();
-        f.pad(&text)
+        let mut bytes = [0; 3 * SYMBOL_COUNT];
+        let mut len = 0;
+        for symbol in self.0 {
+            len += SYMBOLS[usize::from(symbol)].encode_utf8(&mut bytes[len..]).len();
+        }
+        f.pad(str::from_utf8(&bytes[..len]).expect("characters were written"))
     }
 }
 
