@@ -26,7 +26,7 @@ const CRATES: &[(&str, Rules)] = &[
         "coupon-cluster",
         Rules {
             ours: &[],
-            others: Some(&["aes", "fpe", "hashring", "thiserror", "unicode-normalization"]),
+            others: Some(&["aes", "hashring", "thiserror", "unicode-normalization"]),
         },
     ),
     ("coupon-transport", Rules { ours: &["coupon-cluster"], others: None }),

@@ -17,13 +17,13 @@
 
 use std::fmt;
 
-use aes::Aes256;
-use fpe::ff1::FF1;
+use aes::Aes256Enc;
+use aes::cipher::KeyInit;
 
 use super::alphabet::RADIX;
 use super::blocklist::is_blocked;
-use super::numerals::Payload;
-use super::{Code, PAYLOAD_LIMIT};
+use super::ff1::Ff1;
+use super::{Code, PAYLOAD_LEN, PAYLOAD_LIMIT};
 use crate::ids::{KeyId, ShardId};
 
 /// How many bytes the secret of a code key has: a key of AES-256.
@@ -40,6 +40,9 @@ const VARIANTS: u64 = 19;
 
 const _: () = assert!(VARIANTS << VARIANT_SHIFT <= PAYLOAD_LIMIT);
 const _: () = assert!(ShardId::MAX < 1 << SHARD_BITS);
+
+/// FF1 takes payloads in two parts; the second one is below this.
+const PART_LIMIT: u64 = RADIX.pow(PAYLOAD_LEN.div_ceil(2) as u32);
 
 /// Name and version of the format: another version under the same key gives unrelated codes.
 const TWEAK: &[u8] = b"coupon code kr 1";
@@ -66,14 +69,13 @@ pub struct CounterTooLarge(pub u64);
 
 /// Makes and reads the codes of one key. Holds the expanded key: make one per key and keep it.
 pub struct CodeCipher {
-    ff1: FF1<Aes256>,
+    ff1: Ff1<Aes256Enc, RADIX, { PAYLOAD_LEN as u32 }>,
 }
 
 impl CodeCipher {
     /// The cipher of `key`.
     pub fn new(key: &CodeKey) -> Self {
-        let ff1 = FF1::new(&key.secret, RADIX as u32).expect("89 is a radix of FF1");
-        Self { ff1 }
+        Self { ff1: Ff1::new(Aes256Enc::new(&key.secret.into()), TWEAK) }
     }
 
     /// The code of the coupon that `shard` issues under `counter`, which is below
@@ -106,13 +108,14 @@ impl CodeCipher {
     }
 
     fn encrypt(&self, plain: u64) -> Code {
-        let payload = self.ff1.encrypt(TWEAK, &Payload(plain));
-        Code::from_payload(payload.expect("19 variants of 54 bits are payloads").0)
+        let [left, right] = self.ff1.encrypt([plain / PART_LIMIT, plain % PART_LIMIT]);
+        Code::from_payload(left * PART_LIMIT + right)
     }
 
     fn decrypt(&self, code: &Code) -> u64 {
-        let payload = self.ff1.decrypt(TWEAK, &Payload(code.payload()));
-        payload.expect("what nine symbols write is a payload").0
+        let payload = code.payload();
+        let [left, right] = self.ff1.decrypt([payload / PART_LIMIT, payload % PART_LIMIT]);
+        left * PART_LIMIT + right
     }
 }
 

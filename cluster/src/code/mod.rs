@@ -29,7 +29,8 @@
 mod alphabet;
 mod blocklist;
 mod cipher;
-mod numerals;
+mod ff1;
+mod modulus;
 mod reading;
 
 use std::fmt;
