@@ -1,0 +1,125 @@
+//! What is measured: a cell is one load on one system; a sample is one measurement of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+/// What answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum System {
+    /// A server that does nothing.
+    Echo,
+    /// A hop before it that does nothing either.
+    Proxy,
+    /// Router and three nodes.
+    Coupon,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Load {
+    /// IssueCoupon in a closed loop.
+    Unary,
+}
+
+/// One load on one system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Cell {
+    /// What is asked.
+    pub(crate) load: Load,
+    /// Number of calls in flight.
+    pub(crate) in_flight: usize,
+    /// What answers.
+    pub(crate) system: System,
+}
+
+/// Whose CPU time it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Role {
+    /// The load generator.
+    Client,
+    /// The echo.
+    Echo,
+    /// The proxy before the echo.
+    Proxy,
+    /// The router.
+    Router,
+    /// All nodes together.
+    Nodes,
+}
+
+/// One measurement of a cell.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Sample {
+    /// Coupons, or calls where there are none, per second.
+    pub(crate) per_second: f64,
+    /// Latencies of calls.
+    pub(crate) p50_ms: f64,
+    /// See `p50_ms`.
+    pub(crate) p99_ms: f64,
+    /// See `p50_ms`.
+    pub(crate) p99_9_ms: f64,
+    /// Coupons, or calls where there are none, the time to warm up included.
+    pub(crate) count: u64,
+    /// CPU time per coupon or call, in microseconds.
+    pub(crate) cpu_us: BTreeMap<Role, f64>,
+    /// Context switches of all roles per coupon or call.
+    pub(crate) switches: f64,
+    /// Log entries that the coupons took; for Coupon alone.
+    pub(crate) log_entries: Option<u64>,
+}
+
+impl Sample {
+    /// CPU time per coupon or call over all roles, in microseconds.
+    pub(crate) fn cpu_us_total(&self) -> f64 {
+        self.cpu_us.values().sum()
+    }
+
+    /// Number of coupons that shared a log entry.
+    #[expect(clippy::cast_precision_loss, reason = "counts of some seconds fit into 2^52")]
+    pub(crate) fn commands_per_entry(&self) -> Option<f64> {
+        let entries = self.log_entries.filter(|entries| *entries > 0)?;
+        Some(self.count as f64 / entries as f64)
+    }
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Echo => "echo",
+            Self::Proxy => "proxy",
+            Self::Coupon => "coupon",
+        })
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unary => "unary",
+        })
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Echo => "echo",
+            Self::Proxy => "proxy",
+            Self::Router => "router",
+            Self::Nodes => "nodes",
+        })
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { load, in_flight, system } = self;
+        write!(f, "{load} {system} @{in_flight}")
+    }
+}

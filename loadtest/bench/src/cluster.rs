@@ -1,0 +1,126 @@
+//! The system that is measured: three nodes and a router, each a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::ports;
+use crate::process::{Process, command, output};
+use crate::status::Status;
+
+/// Number of nodes: each holds a replica of the campaigns' shard.
+const NODES: usize = 3;
+
+/// The shard of all campaigns. One is enough, since one campaign is measured at a time.
+pub(crate) const SHARD: u32 = 1;
+
+/// Maximum time until the cluster has its leaders.
+const WHOLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Interval of looks whether it has.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A running cluster. Dropping it kills its processes and removes its files.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    program: PathBuf,
+    nodes: Vec<Process>,
+    node_addresses: String,
+    router: Process,
+    router_address: String,
+    // Dropped last, when nothing writes to it any more.
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// Starts a cluster with its files in a new directory below `parent`, and waits until it is whole.
+    pub(crate) async fn start(program: &Path, parent: &Path) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("coupon-bench-").tempdir_in(parent)?;
+        let ports = ports::free(NODES)?;
+        let addresses: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let node_addresses = addresses.join(",");
+        let mut nodes = Vec::new();
+        for (id, address) in (1..).zip(&addresses) {
+            nodes.push(start_node(program, dir.path(), id, address, &node_addresses)?);
+        }
+        let shards = SHARD.to_string();
+        let args = ["cluster", "init", "--nodes", &node_addresses, "--shards", &shards];
+        let formed = output(command(program, &args))?;
+        if !formed.status.success() {
+            bail!("coupon cluster init: {}", String::from_utf8_lossy(&formed.stderr));
+        }
+        let args = ["router", "--listen", "127.0.0.1:0", "--nodes", &node_addresses];
+        let router = Process::start(command(program, &args), &dir.path().join("router.log"))?;
+        let router_address = router.address()?;
+        let program = program.to_owned();
+        let cluster = Self { program, nodes, node_addresses, router, router_address, dir };
+        cluster.wait_until_whole().await?;
+        Ok(cluster)
+    }
+
+    /// The router's address.
+    pub(crate) fn router_address(&self) -> &str {
+        &self.router_address
+    }
+
+    /// The router's process id.
+    pub(crate) fn router_id(&self) -> u32 {
+        self.router.id()
+    }
+
+    /// The nodes' process ids.
+    pub(crate) fn node_ids(&self) -> Vec<u32> {
+        self.nodes.iter().map(Process::id).collect()
+    }
+
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The index of the last log entry that the campaigns' shard has applied.
+    pub(crate) fn applied_index(&self) -> anyhow::Result<u64> {
+        Status::ask(&self.program, &self.node_addresses)?.applied_index(SHARD)
+    }
+
+    /// Why it is not as it was, if a process has ended.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        self.nodes.iter_mut().chain([&mut self.router]).try_for_each(Process::check)
+    }
+
+    async fn wait_until_whole(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + WHOLE_TIMEOUT;
+        loop {
+            let status = Status::ask(&self.program, &self.node_addresses);
+            if status.as_ref().is_ok_and(Status::is_whole) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                status.context("the cluster did not form")?;
+                bail!("the cluster has no leaders after {WHOLE_TIMEOUT:?}");
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+}
+
+fn start_node(
+    program: &Path,
+    dir: &Path,
+    id: usize,
+    address: &str,
+    join: &str,
+) -> anyhow::Result<Process> {
+    let data = dir.join(format!("node-{id}"));
+    let (id_text, data) = (id.to_string(), data.to_string_lossy());
+    let mut args = vec!["node", "--node-id", &id_text, "--data", &data];
+    args.extend(["--listen", address, "--join", join]);
+    // A busy machine lets clocks be read late.
+    args.extend(["--max-clock-offset", "5s"]);
+    let node = Process::start(command(program, &args), &dir.join(format!("node-{id}.log")))?;
+    node.address()?;
+    Ok(node)
+}

@@ -1,0 +1,93 @@
+//! `coupon-bench`: measures Coupon next to peers that do less, on one machine, in interleaved rounds.
+//!
+//! A machine is never the same for long, so a figure alone says little. Each round measures every system
+//! once, and what counts is the ratio of two systems in the same round. The peers are child processes of
+//! this program: an echo that answers without doing anything, and a proxy that forwards call by call.
+//! `make bench` builds everything and runs it.
+//!
+//! Exit codes: 0 everything was measured and every promise kept; 1 not so; 2 a mistake in the command line.
+
+mod audit;
+mod call;
+mod campaigns;
+mod cell;
+mod closed_loop;
+mod cluster;
+mod conditions;
+mod connect;
+mod echo;
+mod fit;
+mod meter;
+mod peer;
+mod ports;
+mod process;
+mod requests;
+mod results;
+mod run;
+mod session;
+mod status;
+mod systems;
+mod table;
+mod tally;
+mod unary;
+mod usage;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+/// The same allocator as the program that is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures Coupon next to peers on the same machine.
+#[derive(Debug, Parser)]
+#[command(name = "coupon-bench", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    /// Answers IssueCoupon without doing anything, until it is killed
+    Echo,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => block_on(run::run(args)),
+        Command::Echo => block_on(echo::serve()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a future on the current thread: every process of the benchmark has one runtime thread, as nodes
+/// and routers do.
+fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the asynchronous runtime")?;
+    runtime.block_on(future)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

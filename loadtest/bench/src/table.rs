@@ -1,0 +1,90 @@
+//! The results as text.
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+
+use crate::cell::{Cell, Sample};
+use crate::conditions::Conditions;
+use crate::results::{Results, Spread};
+
+/// Columns of the table of cells.
+const HEADER: [&str; 9] = [
+    "cell",
+    "per second",
+    "p50 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "CPU µs",
+    "by role",
+    "switches",
+    "per log entry",
+];
+
+/// The conditions.
+pub(crate) fn conditions(conditions: &Conditions) -> Table {
+    let mut table = plain();
+    for (name, value) in conditions.rows() {
+        table.add_row([name.to_owned(), value]);
+    }
+    table
+}
+
+/// All cells: medians over the rounds, with the extremes of the throughput.
+pub(crate) fn cells(results: &Results) -> Table {
+    let mut table = plain();
+    table.set_header(HEADER);
+    for (cell, _) in results.cells() {
+        table.add_row(row(results, cell));
+    }
+    table
+}
+
+/// The cells of one row of the table.
+pub(crate) fn row(results: &Results, cell: Cell) -> Vec<String> {
+    let spread = |value: fn(&Sample) -> f64| results.spread(cell, value);
+    let median = |value: fn(&Sample) -> f64, digits: usize| {
+        spread(value).map_or_else(String::new, |spread| format!("{:.digits$}", spread.median))
+    };
+    vec![
+        cell.to_string(),
+        spread(|sample| sample.per_second).map_or_else(String::new, rates),
+        median(|sample| sample.p50_ms, 2),
+        median(|sample| sample.p99_ms, 2),
+        median(|sample| sample.p99_9_ms, 2),
+        median(Sample::cpu_us_total, 1),
+        roles(results.samples(cell)),
+        median(|sample| sample.switches, 2),
+        entries(results.samples(cell)),
+    ]
+}
+
+/// Median and extremes of a number per second.
+fn rates(spread: Spread) -> String {
+    let Spread { median, min, max } = spread;
+    if min < max { format!("{median:.0} ({min:.0}–{max:.0})") } else { format!("{median:.0}") }
+}
+
+fn roles(samples: &[Sample]) -> String {
+    let roles = samples.first().into_iter().flat_map(|sample| sample.cpu_us.keys());
+    let medians = roles.filter_map(|role| {
+        let of_role = samples.iter().filter_map(|sample| sample.cpu_us.get(role).copied());
+        Some(format!("{role} {:.1}", Spread::of(of_role.collect())?.median))
+    });
+    medians.collect::<Vec<_>>().join(", ")
+}
+
+fn entries(samples: &[Sample]) -> String {
+    let found = Spread::of(samples.iter().filter_map(Sample::commands_per_entry).collect());
+    let total: Option<u64> = samples.iter().map(|sample| sample.log_entries).sum();
+    match (found, total) {
+        (Some(spread), _) => format!("{:.0}", spread.median),
+        (None, Some(0)) if !samples.is_empty() => "no entry".to_owned(),
+        (None, _) => String::new(),
+    }
+}
+
+fn plain() -> Table {
+    let mut table = Table::new();
+    table.load_preset(NOTHING);
+    table
+}
