@@ -52,6 +52,7 @@ pub use error::{LoadError, Unjudged};
 pub use judge::{Evidence, Judged, Scope};
 pub use load_test::{LoadTest, Observed, Observer, Recording, judge_all};
 pub use options::{BATCH_MAX, CAMPAIGNS_MAX, IN_FLIGHT_MAX, Options, Pattern, Target};
+pub use pacer::Pacer;
 pub use popularity::{NoPopularity, Popularity};
 pub use progress::Show;
 pub use recorder::{LATE_AFTER, RecordedCampaign, Terms};

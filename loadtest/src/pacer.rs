@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 /// Wakes at a given time.
 #[derive(Debug)]
-pub(crate) enum Pacer {
+pub enum Pacer {
     /// By a timer of the kernel.
     Kernel {
         /// The timer.
@@ -30,7 +30,10 @@ pub(crate) enum Pacer {
 
 impl Pacer {
     /// By a timer of the kernel.
-    pub(crate) fn kernel() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When the kernel gives no timer.
+    pub fn kernel() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         #[expect(
@@ -45,7 +48,10 @@ impl Pacer {
     /// Waits until `due`, at once if that has passed; for ever if there is nothing due. It may be
     /// dropped and called again; after that it may wake early, so that the caller looks at the
     /// clock.
-    pub(crate) async fn until(&mut self, due: Option<Instant>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the timer of the kernel cannot be set.
+    pub async fn until(&mut self, due: Option<Instant>) -> io::Result<()> {
         let Some(due) = due else { return std::future::pending().await };
         match self {
             Self::Runtime => tokio::time::sleep_until(due).await,

@@ -23,6 +23,14 @@ pub(crate) enum System {
 pub(crate) enum Load {
     /// IssueCoupon in a closed loop.
     Unary,
+    /// BatchIssueCoupons in a closed loop.
+    Batch,
+    /// IssueCoupon of a campaign that is sold out.
+    SoldOut,
+    /// IssueCoupon of a campaign that has not started.
+    NotStarted,
+    /// IssueCoupon in an open loop, at half of the peak.
+    Open,
 }
 
 /// One load on one system.
@@ -30,7 +38,7 @@ pub(crate) enum Load {
 pub(crate) struct Cell {
     /// What is asked.
     pub(crate) load: Load,
-    /// Number of calls in flight.
+    /// Number of calls in flight; of an open loop, of the closed loop that found the peak.
     pub(crate) in_flight: usize,
     /// What answers.
     pub(crate) system: System,
@@ -65,12 +73,26 @@ pub(crate) struct Sample {
     pub(crate) p99_9_ms: f64,
     /// Coupons, or calls where there are none, the time to warm up included.
     pub(crate) count: u64,
+    /// Share of the time in which the load generator, which has one thread, was on a processor.
+    pub(crate) client_busy: f64,
     /// CPU time per coupon or call, in microseconds.
     pub(crate) cpu_us: BTreeMap<Role, f64>,
     /// Context switches of all roles per coupon or call.
     pub(crate) switches: f64,
     /// Log entries that the coupons took; for Coupon alone.
     pub(crate) log_entries: Option<u64>,
+}
+
+impl System {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Echo, Self::Proxy, Self::Coupon];
+}
+
+impl Cell {
+    /// Whether it measures what this project makes.
+    pub(crate) fn is_of_coupon(self) -> bool {
+        self.system == System::Coupon
+    }
 }
 
 impl Sample {
@@ -101,6 +123,10 @@ impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unary => "unary",
+            Self::Batch => "batches of 256",
+            Self::SoldOut => "sold out",
+            Self::NotStarted => "not started",
+            Self::Open => "open, half of peak",
         })
     }
 }

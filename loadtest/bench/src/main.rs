@@ -7,35 +7,22 @@
 //!
 //! Exit codes: 0 everything was measured and every promise kept; 1 not so; 2 a mistake in the command line.
 
-mod audit;
-mod call;
-mod campaigns;
 mod cell;
-mod closed_loop;
-mod cluster;
-mod conditions;
-mod connect;
-mod echo;
-mod fit;
+mod load;
+mod machine;
 mod meter;
-mod peer;
-mod ports;
-mod process;
-mod requests;
-mod results;
+mod plan;
+mod report;
 mod run;
 mod session;
-mod status;
 mod systems;
-mod table;
-mod tally;
-mod unary;
-mod usage;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+
+use crate::systems::{echo, proxy};
 
 /// The same allocator as the program that is measured.
 #[global_allocator]
@@ -54,12 +41,19 @@ enum Command {
     Run(run::RunArgs),
     /// Answers IssueCoupon without doing anything, until it is killed
     Echo,
+    /// Forwards IssueCoupon call by call, until it is killed
+    Proxy {
+        /// The server to forward to
+        #[arg(long, value_name = "HOST:PORT")]
+        to: String,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => block_on(run::run(args)),
         Command::Echo => block_on(echo::serve()),
+        Command::Proxy { to } => block_on(proxy::serve(&to)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,13 +1,14 @@
 //! Everything that is read before and after a load.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use crate::cell::{Role, Sample, System};
+use crate::load::tally::Tally;
+use crate::machine::usage::Usage;
 use crate::systems::Systems;
-use crate::tally::Tally;
-use crate::usage::Usage;
 
 /// How long a look at the systems takes whether they are at rest.
 const REST_LOOK: Duration = Duration::from_millis(100);
@@ -40,6 +41,7 @@ pub(crate) struct Meter {
     roles: Vec<(Role, Vec<u32>)>,
     usages: Vec<Usage>,
     applied_index: Option<u64>,
+    began: Instant,
 }
 
 impl Meter {
@@ -49,7 +51,7 @@ impl Meter {
         // First what takes CPU time itself.
         let applied_index = applied_index(systems, system)?;
         let usages = usages(&roles)?;
-        Ok(Self { roles, usages, applied_index })
+        Ok(Self { roles, usages, applied_index, began: Instant::now() })
     }
 
     /// Reads them again, when the last call is answered.
@@ -60,15 +62,20 @@ impl Meter {
         system: System,
         tally: &Tally,
     ) -> anyhow::Result<Sample> {
+        let elapsed = self.began.elapsed();
         let used = usages(&self.roles)?;
         let applied_index = applied_index(systems, system)?;
         let differences = used.into_iter().zip(self.usages).map(|(after, before)| after - before);
         let per_call = |amount: u64| amount as f64 / tally.all().max(1) as f64;
         let mut switches = 0;
-        let mut cpu_us = std::collections::BTreeMap::new();
+        let mut cpu_us = BTreeMap::new();
+        let mut client_busy = 0.0;
         for ((role, _), usage) in self.roles.iter().zip(differences) {
             cpu_us.insert(*role, per_call(usage.cpu_micros));
             switches += usage.switches;
+            if *role == Role::Client {
+                client_busy = usage.cpu_micros as f64 / elapsed.as_micros() as f64;
+            }
         }
         Ok(Sample {
             per_second: tally.per_second(),
@@ -76,6 +83,7 @@ impl Meter {
             p99_ms: tally.latency_ms(0.99),
             p99_9_ms: tally.latency_ms(0.999),
             count: tally.all(),
+            client_busy,
             cpu_us,
             switches: per_call(switches),
             log_entries: applied_index

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::cell::{Cell, Load, Sample, System};
-use crate::conditions::Conditions;
-use crate::results::Results;
+use crate::cell::{Cell, Load, Sample};
+use crate::machine::conditions::Conditions;
+use crate::plan;
+use crate::report::Report;
+use crate::report::results::Results;
+use crate::report::table;
 use crate::session::Session;
 use crate::systems::Systems;
-use crate::table;
-
-/// Numbers of calls in flight of the unary load.
-const IN_FLIGHT: [usize; 3] = [64, 256, 1_024];
 
 /// Measures Coupon and its peers in interleaved rounds.
 #[derive(Debug, clap::Args)]
@@ -36,6 +35,9 @@ pub(crate) struct RunArgs {
     /// [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Directory for bench.json and bench.html [default: neither is written]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -57,58 +59,37 @@ async fn measure(args: RunArgs) -> anyhow::Result<()> {
     let data = args.data.unwrap_or_else(std::env::temp_dir);
     let rounds = usize::from(args.rounds);
     let conditions = Conditions::look(&program, &data, rounds, args.seconds.into())?;
-    println!("{}\n", table::conditions(&conditions));
-    conditions.warnings().iter().for_each(|warning| println!("WARNING: {warning}"));
+    println!("{}", table::conditions(&conditions));
     let systems = Systems::start(&program, &data).await?;
     let mut session = Session::new(systems, Duration::from_secs(args.seconds.into())).await?;
     let mut results = Results::default();
-    let plan = plan(&args.only);
-    for round in 1..=rounds {
-        for cell in &plan {
-            let sample = session.measure(*cell).await.with_context(|| cell.to_string())?;
-            eprintln!("round {round}/{rounds}  {}", line(*cell, &sample));
-            results.add(*cell, sample);
+    for number in 1..=rounds {
+        for cell in plan::round(number, &args.only) {
+            let sample = session.measure(cell).await.with_context(|| cell.to_string())?;
+            eprintln!("round {number}/{rounds}  {}", line(cell, &sample));
+            results.add(cell, sample);
         }
     }
-    println!("{}\n", table::cells(&results));
-    if let Some(model) = results.cost_model() {
-        println!(
-            "CPU over all roles: {:.1} µs per coupon + {:.2} ms per log entry (deviation up to {:.0} %)",
-            model.per_coupon_us,
-            model.per_entry_us / 1e3,
-            model.deviation_max * 100.0
-        );
+    let report = Report::new(conditions, &results, session.faults());
+    println!("{}", report.text(&results));
+    if let Some(dir) = args.out {
+        report.write(&dir, &results)?;
+        println!("written: {} and bench.json beside it", dir.join("bench.html").display());
     }
-    verdict(session.faults())
+    if !report.faults.is_empty() {
+        bail!("answers break a promise, or calls failed: the figures mean nothing");
+    }
+    Ok(())
 }
 
-/// The cells of a round, in the order in which they are measured: those that are compared follow each
-/// other.
-fn plan(only: &[Load]) -> Vec<Cell> {
-    let unary = IN_FLIGHT.into_iter().flat_map(|in_flight| {
-        let systems = [System::Echo, System::Coupon];
-        systems.map(|system| Cell { load: Load::Unary, in_flight, system })
-    });
-    unary.filter(|cell| only.is_empty() || only.contains(&cell.load)).collect()
-}
-
+/// One measurement, for those who watch.
 fn line(cell: Cell, sample: &Sample) -> String {
     format!(
-        "{:<24} {:>8.0}/s  p50 {:.2} ms  p99 {:.2} ms",
+        "{:<28} {:>8.0}/s  p50 {:>6.2} ms  p99 {:>6.2} ms  CPU {:>6.1} µs",
         cell.to_string(),
         sample.per_second,
         sample.p50_ms,
-        sample.p99_ms
+        sample.p99_ms,
+        sample.cpu_us_total()
     )
-}
-
-fn verdict(faults: &[String]) -> anyhow::Result<()> {
-    if faults.is_empty() {
-        println!("VERDICT: every coupon that was acknowledged was issued once, and no other");
-        return Ok(());
-    }
-    for fault in faults {
-        println!("VERDICT: {fault}");
-    }
-    bail!("the answers break a promise, or calls failed: the figures mean nothing")
 }

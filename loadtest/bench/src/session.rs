@@ -1,25 +1,37 @@
 //! A session: the systems run, and cells are measured one after the other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context as _, bail};
 use parking_lot::Mutex;
+use prost::Message as _;
 use tonic::transport::Channel;
 
-use crate::audit::Audit;
-use crate::call::Call;
-use crate::campaigns::{Campaigns, QUOTA_LARGE};
 use crate::cell::{Cell, Load, Sample, System};
-use crate::closed_loop::closed_loop;
-use crate::connect::{connect, connect_once};
+use crate::load::audit::Audit;
+use crate::load::batch::Batch;
+use crate::load::call::Call;
+use crate::load::closed_loop::closed_loop;
+use crate::load::connect::{connect, connect_once};
+use crate::load::open_loop::open_loop;
+use crate::load::refusal::Refusal;
+use crate::load::requests::{PEER_CAMPAIGN, Requests, usual_answer};
+use crate::load::tally::{Tally, Window};
+use crate::load::unary::Unary;
 use crate::meter::{Meter, rest};
-use crate::requests::Requests;
 use crate::systems::Systems;
-use crate::tally::{Tally, Window};
-use crate::unary::Unary;
+use crate::systems::campaigns::Campaigns;
 
 /// Time before each measurement in which connections and caches warm up.
 const WARM_UP: Duration = Duration::from_millis(300);
+
+/// Part of the peak that an open loop offers.
+const OPEN_SHARE: f64 = 0.5;
+
+/// Largest difference in size between the answers of Coupon and of the echo, in bytes.
+const ANSWER_DIFFERENCE_MAX: usize = 4;
 
 /// Running systems, and what was found to be wrong with their answers so far.
 #[derive(Debug)]
@@ -27,6 +39,8 @@ pub(crate) struct Session {
     systems: Systems,
     campaigns: Campaigns,
     length: Duration,
+    /// Last throughput of unary calls by the number in flight.
+    peaks: BTreeMap<usize, f64>,
     faults: Vec<String>,
 }
 
@@ -34,12 +48,13 @@ impl Session {
     /// A session whose measurements take `length` each.
     pub(crate) async fn new(systems: Systems, length: Duration) -> anyhow::Result<Self> {
         let router = connect_once(systems.address(System::Coupon)).await?;
-        Ok(Self { systems, campaigns: Campaigns::new(router), length, faults: Vec::new() })
-    }
-
-    /// The systems.
-    pub(crate) fn systems(&self) -> &Systems {
-        &self.systems
+        let mut campaigns = Campaigns::new(router);
+        let (_, answer) = campaigns.create_sold_out().await?;
+        let echoed = usual_answer().encoded_len();
+        if answer.abs_diff(echoed) > ANSWER_DIFFERENCE_MAX {
+            bail!("an answer has {answer} bytes, and one of the echo {echoed}: make them alike");
+        }
+        Ok(Self { systems, campaigns, length, peaks: BTreeMap::new(), faults: Vec::new() })
     }
 
     /// What was wrong with answers, each with the cell.
@@ -53,25 +68,57 @@ impl Session {
     /// When nothing could be measured. Wrong answers are [faults](Self::faults) instead.
     pub(crate) async fn measure(&mut self, cell: Cell) -> anyhow::Result<Sample> {
         let channels = connect(self.systems.address(cell.system)).await?;
-        let sample = match cell.load {
-            Load::Unary => self.unary(cell, &channels).await?,
+        let sample = match (cell.load, cell.system) {
+            (Load::Unary, System::Echo | System::Proxy) => self.peer(cell, &channels).await?,
+            (Load::Unary | Load::Batch | Load::Open, _) => self.issue(cell, &channels).await?,
+            (Load::SoldOut | Load::NotStarted, _) => self.refuse(cell, &channels).await?,
         };
         self.systems.check()?;
         Ok(sample)
     }
 
-    async fn unary(&mut self, cell: Cell, channels: &[Channel]) -> anyhow::Result<Sample> {
-        if cell.system != System::Coupon {
-            let requests = Requests::new("bench-00-0000000000000000");
-            let callers = Unary::callers(channels, cell.in_flight, &requests, None);
-            return self.closed(cell, callers).await;
-        }
-        let campaign_id = self.campaigns.create(QUOTA_LARGE).await?;
+    async fn peer(&mut self, cell: Cell, channels: &[Channel]) -> anyhow::Result<Sample> {
+        let requests = Requests::new(PEER_CAMPAIGN);
+        let callers = Unary::callers(channels, cell.in_flight, &requests, None);
+        self.closed(cell, callers).await
+    }
+
+    async fn issue(&mut self, cell: Cell, channels: &[Channel]) -> anyhow::Result<Sample> {
+        let campaign_id = self.campaigns.create_large().await?;
         let audit = Arc::new(Mutex::new(Audit::default()));
         let requests = Requests::new(&campaign_id);
-        let callers = Unary::callers(channels, cell.in_flight, &requests, Some(&audit));
+        let sample = if cell.load == Load::Batch {
+            let callers = Batch::callers(channels, cell.in_flight, &requests, &audit);
+            self.closed(cell, callers).await?
+        } else {
+            let callers = Unary::callers(channels, cell.in_flight, &requests, Some(&audit));
+            if cell.load == Load::Open {
+                self.open(cell, &callers).await?
+            } else {
+                let sample = self.closed(cell, callers).await?;
+                self.peaks.insert(cell.in_flight, sample.per_second);
+                sample
+            }
+        };
+        let issued = self.campaigns.issued(&campaign_id).await?;
+        let faults = audit.lock().faults(issued);
+        self.blame(cell, faults);
+        Ok(sample)
+    }
+
+    async fn refuse(&mut self, cell: Cell, channels: &[Channel]) -> anyhow::Result<Sample> {
+        let (campaign_id, reason, held) = if cell.load == Load::SoldOut {
+            (self.campaigns.create_sold_out().await?.0, "SOLD_OUT", 1)
+        } else {
+            (self.campaigns.create_for_later().await?, "NOT_STARTED", 0)
+        };
+        let requests = Requests::new(&campaign_id);
+        let callers = Refusal::callers(channels, cell.in_flight, &requests, reason);
         let sample = self.closed(cell, callers).await?;
-        self.judge(cell, &campaign_id, &audit.lock()).await?;
+        let issued = self.campaigns.issued(&campaign_id).await?;
+        if issued != held {
+            self.blame(cell, vec![format!("{issued} coupons were issued instead of {held}")]);
+        }
         Ok(sample)
     }
 
@@ -82,17 +129,26 @@ impl Session {
         self.sample(cell, meter, &tally)
     }
 
+    async fn open<C>(&mut self, cell: Cell, callers: &[C]) -> anyhow::Result<Sample>
+    where
+        C: Call + Clone,
+    {
+        let peak = self.peaks.get(&cell.in_flight).context("the peak was not measured before")?;
+        let per_second = peak * OPEN_SHARE;
+        rest(&self.systems).await?;
+        let meter = Meter::start(&self.systems, cell.system)?;
+        let window = Window::after(WARM_UP, self.length);
+        let tally = open_loop(callers, window, per_second).await?;
+        self.sample(cell, meter, &tally)
+    }
+
     fn sample(&mut self, cell: Cell, meter: Meter, tally: &Tally) -> anyhow::Result<Sample> {
         let sample = meter.stop(&self.systems, cell.system, tally)?;
-        self.faults.extend(tally.faults().map(|fault| format!("{cell}: {fault}")));
+        self.blame(cell, tally.faults().collect());
         Ok(sample)
     }
 
-    /// Compares what was acknowledged with what the campaign has issued.
-    async fn judge(&mut self, cell: Cell, campaign_id: &str, audit: &Audit) -> anyhow::Result<()> {
-        let issued = self.campaigns.issued(campaign_id).await?;
-        let faults = audit.faults(issued);
+    fn blame(&mut self, cell: Cell, faults: Vec<String>) {
         self.faults.extend(faults.into_iter().map(|fault| format!("{cell}: {fault}")));
-        Ok(())
     }
 }

@@ -1,12 +1,19 @@
 //! All systems, running side by side; one at a time is given load.
 
+pub(crate) mod campaigns;
+mod cluster;
+pub(crate) mod echo;
+pub(crate) mod proxy;
+mod server;
+mod status;
+
 use std::path::Path;
 
 use anyhow::Context as _;
 
 use crate::cell::{Role, System};
-use crate::cluster::Cluster;
-use crate::process::{Process, command};
+use crate::machine::process::{Process, command};
+use crate::systems::cluster::Cluster;
 
 /// The running systems. Dropping them ends all.
 #[derive(Debug)]
@@ -15,6 +22,8 @@ pub(crate) struct Systems {
     pub(crate) cluster: Cluster,
     echo: Process,
     echo_address: String,
+    proxy: Process,
+    proxy_address: String,
 }
 
 impl Systems {
@@ -24,13 +33,17 @@ impl Systems {
         let this = std::env::current_exe().context("find this program")?;
         let echo = Process::start(command(&this, &["echo"]), &cluster.dir().join("echo.log"))?;
         let echo_address = echo.address()?;
-        Ok(Self { cluster, echo, echo_address })
+        let args = ["proxy", "--to", &echo_address];
+        let proxy = Process::start(command(&this, &args), &cluster.dir().join("proxy.log"))?;
+        let proxy_address = proxy.address()?;
+        Ok(Self { cluster, echo, echo_address, proxy, proxy_address })
     }
 
     /// Where a system listens.
     pub(crate) fn address(&self, system: System) -> &str {
         match system {
-            System::Echo | System::Proxy => &self.echo_address,
+            System::Echo => &self.echo_address,
+            System::Proxy => &self.proxy_address,
             System::Coupon => self.cluster.router_address(),
         }
     }
@@ -38,9 +51,10 @@ impl Systems {
     /// The processes that work when a system is given load, the load generator first.
     pub(crate) fn processes(&self, system: System) -> Vec<(Role, Vec<u32>)> {
         let client = (Role::Client, vec![std::process::id()]);
-        let echo = (Role::Echo, vec![self.echo.id()]);
+        let echo = (Role::Echo, vec![self.echo.id(), self.proxy.id()]);
         match system {
-            System::Echo | System::Proxy => vec![client, echo],
+            System::Echo => vec![client, echo],
+            System::Proxy => vec![client, (Role::Proxy, vec![self.proxy.id()]), echo],
             System::Coupon => vec![
                 client,
                 (Role::Router, vec![self.cluster.router_id()]),
@@ -59,6 +73,7 @@ impl Systems {
     /// Why a system is not as it was, if a process has ended.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         self.cluster.check()?;
-        self.echo.check()
+        self.echo.check()?;
+        self.proxy.check()
     }
 }

@@ -1,11 +1,12 @@
 //! All samples of a run, and what is derived of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
 use crate::cell::{Cell, Load, Sample, System};
-use crate::fit::CostModel;
+use crate::report::fit::CostModel;
 
 /// The samples of all cells, one per round.
 #[derive(Debug, Default)]
@@ -31,6 +32,17 @@ impl Spread {
         let (min, max) = (*values.first()?, *values.last()?);
         let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
         Some(Self { median: f64::midpoint(low, high), min, max })
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { median, min, max } = self;
+        if min < max {
+            write!(f, "{median:.2} ({min:.2}–{max:.2})")
+        } else {
+            write!(f, "{median:.2}")
+        }
     }
 }
 
@@ -63,15 +75,19 @@ impl Results {
 
     /// What a coupon and a log entry cost, fitted over all unary loads and rounds.
     pub(crate) fn cost_model(&self) -> Option<CostModel> {
+        CostModel::fit(&self.cost_points())
+    }
+
+    /// Log entries per coupon and CPU per coupon in microseconds, of all unary loads and rounds.
+    pub(crate) fn cost_points(&self) -> Vec<(f64, f64)> {
         let is_wanted = |cell: Cell| (cell.load, cell.system) == (Load::Unary, System::Coupon);
         let samples = self.cells().filter(|(cell, _)| is_wanted(*cell));
-        let points: Vec<(f64, f64)> = samples
+        samples
             .flat_map(|(_, samples)| samples)
             .filter_map(|sample| {
                 Some((sample.commands_per_entry()?.recip(), sample.cpu_us_total()))
             })
-            .collect();
-        CostModel::fit(&points)
+            .collect()
     }
 }
 

@@ -54,12 +54,22 @@ impl Tally {
         Ok(Self { window, latency_us, measured: 0, all: 0, faults: BTreeMap::new() })
     }
 
-    /// Notes a call that brought `units` of work: its latency counts from `sent`.
+    /// Notes a call that brought `units` of work. It is measured if its answer came in the window.
     pub(crate) fn note(&mut self, sent: Instant, answered: Instant, units: u64) {
+        self.record(self.window.contains(answered), answered - sent, units);
+    }
+
+    /// Notes a call of an open loop. It is measured if it was due in the window, so that the slowest calls
+    /// are not left out.
+    pub(crate) fn note_due(&mut self, due: Instant, answered: Instant, units: u64) {
+        self.record(self.window.contains(due), answered - due, units);
+    }
+
+    fn record(&mut self, is_measured: bool, latency: Duration, units: u64) {
         self.all += units;
-        if self.window.contains(answered) {
+        if is_measured {
             self.measured += units;
-            let micros = u64::try_from((answered - sent).as_micros()).unwrap_or(u64::MAX);
+            let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
             self.latency_us.saturating_record(micros);
         }
     }
@@ -107,5 +117,16 @@ mod tests {
         assert_eq!(tally.all(), 13);
         assert!((tally.per_second() - 2.5).abs() < 1e-9);
         assert!((tally.latency_ms(0.5) - 3.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_call_of_an_open_loop_counts_where_it_was_due() {
+        let window = Window::after(Duration::from_secs(1), Duration::from_secs(2));
+        let mut tally = Tally::new(window).unwrap();
+        let ms = Duration::from_millis;
+        tally.note_due(window.begin - ms(1), window.begin + ms(2), 1);
+        tally.note_due(window.end - ms(1), window.end + ms(8), 1);
+        assert!((tally.per_second() - 0.5).abs() < 1e-9);
+        assert!((tally.latency_ms(1.0) - 9.0).abs() < 0.01);
     }
 }

@@ -4,11 +4,12 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 use crate::cell::{Cell, Sample};
-use crate::conditions::Conditions;
-use crate::results::{Results, Spread};
+use crate::machine::conditions::Conditions;
+use crate::report::figures::Figure;
+use crate::report::results::{Results, Spread};
 
 /// Columns of the table of cells.
-const HEADER: [&str; 9] = [
+pub(crate) const HEADER: [&str; 9] = [
     "cell",
     "per second",
     "p50 ms",
@@ -35,6 +36,19 @@ pub(crate) fn cells(results: &Results) -> Table {
     table.set_header(HEADER);
     for (cell, _) in results.cells() {
         table.add_row(row(results, cell));
+    }
+    table
+}
+
+/// The demanded figures.
+pub(crate) fn figures(figures: &[Figure]) -> Table {
+    let mut table = plain();
+    table.set_header(["demand", "figure", "value", "wanted", ""]);
+    for figure in figures {
+        let wanted = figure.demand.to_string();
+        let mark = if figure.is_met { "met" } else { "MISSED" };
+        let (name, what) = (figure.name.to_owned(), figure.what.clone());
+        table.add_row([name, what, figure.value.to_string(), wanted, mark.to_owned()]);
     }
     table
 }

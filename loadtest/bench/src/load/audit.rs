@@ -34,11 +34,6 @@ impl Audit {
         self.highest = self.highest.max(sequence);
     }
 
-    /// How many coupons were acknowledged.
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.acknowledged
-    }
-
     /// What is wrong with the answers, given how many coupons the campaign says it has issued.
     pub(crate) fn faults(&self, issued: i64) -> Vec<String> {
         let mut faults = Vec::new();

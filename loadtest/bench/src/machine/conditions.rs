@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::process::{command, output};
+use crate::machine::process::{command, output};
 
 /// Number of appends whose sync is timed.
 const SYNCS: usize = 200;

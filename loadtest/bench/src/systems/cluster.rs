@@ -7,9 +7,9 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::ports;
-use crate::process::{Process, command, output};
-use crate::status::Status;
+use crate::machine::ports;
+use crate::machine::process::{Process, command, output};
+use crate::systems::status::Status;
 
 /// Number of nodes: each holds a replica of the campaigns' shard.
 const NODES: usize = 3;

@@ -7,14 +7,14 @@ use coupon_proto::v1::coupon_service_server::{CouponService, CouponServiceServer
 use futures::stream::Empty;
 use tonic::{Request, Response, Status};
 
-use crate::peer;
-use crate::requests::usual_answer;
+use super::server;
+use crate::load::requests::usual_answer;
 
 /// Serves until the process is killed.
 pub(crate) async fn serve() -> anyhow::Result<()> {
-    let incoming = peer::listen().await?;
+    let incoming = server::listen().await?;
     let service = CouponServiceServer::new(Echo { answer: usual_answer() });
-    peer::server().add_service(service).serve_with_incoming(incoming).await.context("serve")
+    server::server().add_service(service).serve_with_incoming(incoming).await.context("serve")
 }
 
 struct Echo {

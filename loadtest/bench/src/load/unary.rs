@@ -6,9 +6,9 @@ use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use parking_lot::Mutex;
 use tonic::transport::Channel;
 
-use crate::audit::Audit;
-use crate::call::{Call, fault};
-use crate::requests::Requests;
+use crate::load::audit::Audit;
+use crate::load::call::{Call, fault};
+use crate::load::requests::Requests;
 
 /// Issues one coupon per call.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! The cost model: CPU per coupon is a constant, plus the cost of a log entry shared by its commands.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// Minimum spread of the entries per coupon, as a part of their mean: with less the noise decides.
@@ -17,6 +19,11 @@ pub(crate) struct CostModel {
 }
 
 impl CostModel {
+    /// What a coupon costs that takes so much of a log entry, in microseconds.
+    pub(crate) fn cost_us(&self, entries_per_coupon: f64) -> f64 {
+        self.per_coupon_us + self.per_entry_us * entries_per_coupon
+    }
+
     /// Fits pairs of log entries per coupon and CPU per coupon in microseconds. `None` when the loads do
     /// not differ enough to tell the two costs apart.
     #[expect(clippy::cast_precision_loss, reason = "a few points")]
@@ -33,9 +40,22 @@ impl CostModel {
         }
         let per_entry_us = products / squares;
         let per_coupon_us = mean_y - per_entry_us * mean_x;
-        let deviation = |(x, y): &(f64, f64)| ((per_coupon_us + per_entry_us * x) / y - 1.0).abs();
-        let deviation_max = points.iter().map(deviation).fold(0.0, f64::max);
-        Some(Self { per_coupon_us, per_entry_us, deviation_max })
+        let model = Self { per_coupon_us, per_entry_us, deviation_max: 0.0 };
+        let deviation = |(x, y): &(f64, f64)| (model.cost_us(*x) / y - 1.0).abs();
+        Some(Self { deviation_max: points.iter().map(deviation).fold(0.0, f64::max), ..model })
+    }
+}
+
+impl fmt::Display for CostModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "CPU over all roles, load generator included: {:.1} µs per coupon + {:.2} ms per log entry \
+             (samples deviate by up to {:.0} %)",
+            self.per_coupon_us,
+            self.per_entry_us / 1e3,
+            self.deviation_max * 100.0
+        )
     }
 }
 

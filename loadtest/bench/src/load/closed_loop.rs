@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::call::Call;
-use crate::tally::{Tally, Window};
+use crate::load::call::Call;
+use crate::load::tally::{Tally, Window};
 
 /// Maximum time for the last answers after sending has ended: the deadline that a router sets by itself,
 /// and some.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::process::{command, output};
+use crate::machine::process::{command, output};
 
 /// Maximum number of entries that a replica lags behind in a cluster that is ready to be measured.
 const LAG_MAX: u64 = 200;

@@ -48,6 +48,9 @@ impl Requests {
     }
 }
 
+/// Campaign of the requests to peers, which do not read it: as long as the ids of Coupon's campaigns.
+pub(crate) const PEER_CAMPAIGN: &str = "bench-00-0000000000000000";
+
 /// Spreads numbers over all numbers, one to one (the last step of SplitMix64).
 fn scramble(number: u64) -> u64 {
     let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -59,7 +62,7 @@ fn scramble(number: u64) -> u64 {
 /// An answer as large as those of Coupon.
 pub(crate) fn usual_answer() -> v1::IssueCouponResponse {
     let coupon = v1::Coupon {
-        campaign_id: "bench-00-0000000000000000".to_owned(),
+        campaign_id: PEER_CAMPAIGN.to_owned(),
         code: "12가나다라마바사아".to_owned(),
         sequence: 100_000,
         recipient: "0123456789abcdef".to_owned(),

@@ -1,0 +1,88 @@
+//! Which cells a round measures, and in which order.
+
+use crate::cell::{Cell, Load, System};
+
+/// Numbers of calls in flight of the unary load.
+pub(crate) const IN_FLIGHT: [usize; 3] = [64, 256, 1_024];
+
+/// Calls in flight of refusals, and of the unary load whose throughput the open loop takes half of.
+pub(crate) const IN_FLIGHT_USUAL: usize = 256;
+
+/// Batches in flight: 4,096 coupons.
+pub(crate) const BATCHES_IN_FLIGHT: usize = 16;
+
+/// Coupon under a load.
+pub(crate) fn coupon(load: Load, in_flight: usize) -> Cell {
+    Cell { load, in_flight, system: System::Coupon }
+}
+
+/// A unary load.
+pub(crate) fn unary(system: System, in_flight: usize) -> Cell {
+    Cell { load: Load::Unary, in_flight, system }
+}
+
+/// The cells of a round; all loads if `only` names none. Cells that are compared follow each other, and every
+/// other round has them the other way round, so that none is always the first.
+pub(crate) fn round(number: usize, only: &[Load]) -> Vec<Cell> {
+    let is_wanted = |load: &Load| only.is_empty() || only.contains(load);
+    let mut systems = [System::Echo, System::Proxy, System::Coupon];
+    if number.is_multiple_of(2) {
+        systems.reverse();
+    }
+    let mut cells = Vec::new();
+    for in_flight in IN_FLIGHT {
+        let wanted = is_wanted(&Load::Unary).then_some(systems.as_slice());
+        cells.extend(wanted.into_iter().flatten().map(|system| unary(*system, in_flight)));
+    }
+    let others = [
+        (Load::Open, IN_FLIGHT_USUAL),
+        (Load::Batch, BATCHES_IN_FLIGHT),
+        (Load::SoldOut, IN_FLIGHT_USUAL),
+        (Load::NotStarted, IN_FLIGHT_USUAL),
+    ];
+    for (load, in_flight) in others.into_iter().filter(|(load, _)| is_wanted(load)) {
+        for needed in needed(load) {
+            if !cells.contains(&needed) {
+                cells.push(needed);
+            }
+        }
+        cells.push(coupon(load, in_flight));
+    }
+    cells
+}
+
+/// The unary cells that a load is compared with, or begins with.
+fn needed(load: Load) -> Vec<Cell> {
+    match load {
+        Load::Unary => Vec::new(),
+        Load::Batch => vec![unary(System::Echo, IN_FLIGHT_USUAL)],
+        Load::Open | Load::SoldOut | Load::NotStarted => {
+            vec![unary(System::Coupon, IN_FLIGHT_USUAL)]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_load_needs_comes_before_it() {
+        for load in [Load::Batch, Load::Open, Load::SoldOut, Load::NotStarted] {
+            let cells = round(1, &[load]);
+            assert_eq!(cells.len(), 2, "{load}");
+            assert_eq!((cells[0].load, cells[1].load), (Load::Unary, load));
+        }
+    }
+
+    #[test]
+    fn every_round_has_the_same_cells_once() {
+        let (mut first, mut second) = (round(1, &[]), round(2, &[]));
+        assert_ne!(first, second);
+        first.sort();
+        second.sort();
+        assert_eq!(first, second);
+        first.dedup();
+        assert_eq!(first.len(), second.len());
+    }
+}

@@ -1,0 +1,150 @@
+//! The figures that are demanded, and whether they are reached.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::cell::{Cell, Load, Sample, System};
+use crate::plan::{BATCHES_IN_FLIGHT, IN_FLIGHT, IN_FLIGHT_USUAL, coupon, unary};
+use crate::report::results::{Results, Spread};
+
+/// What a figure must be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Demand {
+    /// This or more.
+    AtLeast(f64),
+    /// This or less.
+    AtMost(f64),
+}
+
+impl fmt::Display for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(bound) => write!(f, "≥ {bound}"),
+            Self::AtMost(bound) => write!(f, "≤ {bound}"),
+        }
+    }
+}
+
+/// A demanded figure.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figure {
+    /// The name of the demand.
+    pub(crate) name: &'static str,
+    /// What is compared with what.
+    pub(crate) what: String,
+    /// The figure over the rounds.
+    pub(crate) value: Spread,
+    /// What its median must be.
+    pub(crate) demand: Demand,
+    /// Whether it is.
+    pub(crate) is_met: bool,
+}
+
+impl Figure {
+    /// `None` if the figure was not measured.
+    pub(crate) fn new(
+        name: &'static str,
+        what: impl Into<String>,
+        value: Option<Spread>,
+        demand: Demand,
+    ) -> Option<Self> {
+        let value = value?;
+        let is_met = match demand {
+            Demand::AtLeast(bound) => value.median >= bound,
+            Demand::AtMost(bound) => value.median <= bound,
+        };
+        Some(Self { name, what: what.into(), value, demand, is_met })
+    }
+}
+
+/// Ratios to the echo that are demanded of unary calls, by calls in flight.
+const OVER_ECHO: [(usize, f64); 3] = [(64, 0.45), (256, 0.65), (1_024, 0.75)];
+
+/// Ratios to the proxy.
+const OVER_PROXY: [(usize, f64); 2] = [(256, 1.5), (1_024, 2.0)];
+
+/// All figures that were measured.
+pub(crate) fn of(results: &Results) -> Vec<Figure> {
+    let all =
+        [over_peers(results), batches(results), latency(results), refusals(results), cost(results)];
+    all.into_iter().flatten().flatten().collect()
+}
+
+type Found = Vec<Option<Figure>>;
+
+fn over_peers(results: &Results) -> Found {
+    let over = |name, peer: System, (in_flight, bound): (usize, f64)| {
+        let ratio = results.ratio(unary(System::Coupon, in_flight), unary(peer, in_flight));
+        Figure::new(name, format!("unary over {peer} @{in_flight}"), ratio, Demand::AtLeast(bound))
+    };
+    let echo = OVER_ECHO.into_iter().map(|demand| over("P1", System::Echo, demand));
+    let proxy = OVER_PROXY.into_iter().map(|demand| over("P2", System::Proxy, demand));
+    echo.chain(proxy).collect()
+}
+
+fn batches(results: &Results) -> Found {
+    let batch = coupon(Load::Batch, BATCHES_IN_FLIGHT);
+    let ratio = results.ratio(batch, unary(System::Echo, IN_FLIGHT_USUAL));
+    let p99 = results.spread(batch, |sample| sample.p99_ms);
+    vec![
+        Figure::new("P5", "batches of 256 over echo @256", ratio, Demand::AtLeast(4.0)),
+        Figure::new("P5", "p99 of a batch, ms", p99, Demand::AtMost(80.0)),
+    ]
+}
+
+fn latency(results: &Results) -> Found {
+    let open = coupon(Load::Open, IN_FLIGHT_USUAL);
+    let quantile = |what: &str, of: fn(&Sample) -> f64, bound| {
+        let what = format!("{what} at half of peak, open loop, ms");
+        Figure::new("P6", what, results.spread(open, of), Demand::AtMost(bound))
+    };
+    vec![
+        quantile("p50", |sample| sample.p50_ms, 2.5),
+        quantile("p99", |sample| sample.p99_ms, 8.0),
+        quantile("p99.9", |sample| sample.p99_9_ms, 20.0),
+    ]
+}
+
+fn refusals(results: &Results) -> Found {
+    let peak = |round: usize| {
+        let cells = IN_FLIGHT.map(|in_flight| unary(System::Coupon, in_flight));
+        let rates =
+            cells.iter().filter_map(|cell| Some(results.samples(*cell).get(round)?.per_second));
+        rates.fold(None, |top: Option<f64>, rate| Some(top.map_or(rate, |top| top.max(rate))))
+    };
+    let over_peak = |cell: Cell| {
+        let rounds = results.samples(cell).iter().enumerate();
+        Spread::of(rounds.filter_map(|(round, one)| Some(one.per_second / peak(round)?)).collect())
+    };
+    #[expect(clippy::cast_precision_loss, reason = "log entries of some seconds")]
+    let entries = |sample: &Sample| sample.log_entries.unwrap_or_default() as f64;
+    let both = [Load::SoldOut, Load::NotStarted].into_iter().flat_map(|load| {
+        let cell = coupon(load, IN_FLIGHT_USUAL);
+        let over = format!("{load} over unary peak");
+        [
+            Figure::new("P7", over, over_peak(cell), Demand::AtLeast(1.2)),
+            Figure::new(
+                "P7",
+                format!("log entries of {load}"),
+                results.spread(cell, entries),
+                Demand::AtMost(0.0),
+            ),
+        ]
+    });
+    both.collect()
+}
+
+fn cost(results: &Results) -> Found {
+    let model = results.cost_model();
+    let constant = |value: Option<f64>| value.and_then(|value| Spread::of(vec![value]));
+    let per_coupon = constant(model.map(|model| model.per_coupon_us));
+    let per_entry = constant(model.map(|model| model.per_entry_us / 1e3));
+    let echo = results.spread(unary(System::Echo, IN_FLIGHT_USUAL), Sample::cpu_us_total);
+    let echo = echo.map_or_else(String::new, |echo| format!(" (echo @256: {:.1})", echo.median));
+    vec![
+        Figure::new("P14", format!("CPU per coupon, µs{echo}"), per_coupon, Demand::AtMost(25.0)),
+        Figure::new("P14", "CPU per log entry, ms", per_entry, Demand::AtMost(0.5)),
+    ]
+}
