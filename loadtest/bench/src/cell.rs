@@ -15,6 +15,10 @@ pub(crate) enum System {
     Proxy,
     /// Router and three nodes.
     Coupon,
+    /// One server, its log synced before each answer.
+    Redis,
+    /// Three members.
+    Etcd,
 }
 
 /// What is asked.
@@ -58,6 +62,10 @@ pub(crate) enum Role {
     Router,
     /// All nodes together.
     Nodes,
+    /// The Redis server.
+    Redis,
+    /// All members of etcd together.
+    Etcd,
 }
 
 /// One measurement of a cell.
@@ -85,7 +93,8 @@ pub(crate) struct Sample {
 
 impl System {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Echo, Self::Proxy, Self::Coupon];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Echo, Self::Proxy, Self::Coupon, Self::Redis, Self::Etcd];
 }
 
 impl Cell {
@@ -115,6 +124,8 @@ impl fmt::Display for System {
             Self::Echo => "echo",
             Self::Proxy => "proxy",
             Self::Coupon => "coupon",
+            Self::Redis => "redis",
+            Self::Etcd => "etcd",
         })
     }
 }
@@ -139,6 +150,8 @@ impl fmt::Display for Role {
             Self::Proxy => "proxy",
             Self::Router => "router",
             Self::Nodes => "nodes",
+            Self::Redis => "redis",
+            Self::Etcd => "etcd",
         })
     }
 }

@@ -47,9 +47,9 @@ pub(crate) struct Meter {
 impl Meter {
     /// Reads the counters of a system, just before it is given load.
     pub(crate) fn start(systems: &Systems, system: System) -> anyhow::Result<Self> {
-        let roles = systems.processes(system);
+        let roles = systems.processes(system)?;
         // First what takes CPU time itself.
-        let applied_index = applied_index(systems, system)?;
+        let applied_index = systems.applied_index(system)?;
         let usages = usages(&roles)?;
         Ok(Self { roles, usages, applied_index, began: Instant::now() })
     }
@@ -64,7 +64,7 @@ impl Meter {
     ) -> anyhow::Result<Sample> {
         let elapsed = self.began.elapsed();
         let used = usages(&self.roles)?;
-        let applied_index = applied_index(systems, system)?;
+        let applied_index = systems.applied_index(system)?;
         let differences = used.into_iter().zip(self.usages).map(|(after, before)| after - before);
         let per_call = |amount: u64| amount as f64 / tally.all().max(1) as f64;
         let mut switches = 0;
@@ -95,11 +95,4 @@ impl Meter {
 
 fn usages(roles: &[(Role, Vec<u32>)]) -> anyhow::Result<Vec<Usage>> {
     roles.iter().map(|(_, pids)| Usage::of(pids)).collect()
-}
-
-fn applied_index(systems: &Systems, system: System) -> anyhow::Result<Option<u64>> {
-    match system {
-        System::Coupon => systems.cluster.applied_index().map(Some),
-        System::Echo | System::Proxy => Ok(None),
-    }
 }

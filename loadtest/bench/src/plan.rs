@@ -21,18 +21,28 @@ pub(crate) fn unary(system: System, in_flight: usize) -> Cell {
     Cell { load: Load::Unary, in_flight, system }
 }
 
-/// The cells of a round; all loads if `only` names none. Cells that are compared follow each other, and every
+/// What is measured.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selection {
+    /// Loads; none stands for all.
+    pub(crate) only: Vec<Load>,
+    /// Redis and etcd next to the peers that are part of this program.
+    pub(crate) databases: bool,
+}
+
+/// The cells of a round. Cells that are compared follow each other, and every
 /// other round has them the other way round, so that none is always the first.
-pub(crate) fn round(number: usize, only: &[Load]) -> Vec<Cell> {
+pub(crate) fn round(number: usize, selection: &Selection) -> Vec<Cell> {
+    let only = &selection.only;
     let is_wanted = |load: &Load| only.is_empty() || only.contains(load);
-    let mut systems = [System::Echo, System::Proxy, System::Coupon];
-    if number.is_multiple_of(2) {
-        systems.reverse();
-    }
     let mut cells = Vec::new();
-    for in_flight in IN_FLIGHT {
-        let wanted = is_wanted(&Load::Unary).then_some(systems.as_slice());
-        cells.extend(wanted.into_iter().flatten().map(|system| unary(*system, in_flight)));
+    for in_flight in IN_FLIGHT.into_iter().filter(|_| is_wanted(&Load::Unary)) {
+        let mut systems = vec![System::Echo, System::Proxy, System::Coupon];
+        systems.extend(selection.databases.then(|| databases(in_flight)).into_iter().flatten());
+        if number.is_multiple_of(2) {
+            systems.reverse();
+        }
+        cells.extend(systems.into_iter().map(|system| unary(system, in_flight)));
     }
     let others = [
         (Load::Open, IN_FLIGHT_USUAL),
@@ -49,6 +59,15 @@ pub(crate) fn round(number: usize, only: &[Load]) -> Vec<Cell> {
         cells.push(coupon(load, in_flight));
     }
     cells
+}
+
+/// The databases that a number of calls in flight is demanded for.
+fn databases(in_flight: usize) -> Vec<System> {
+    match in_flight {
+        64 => vec![System::Redis],
+        256 => vec![System::Redis, System::Etcd],
+        _ => Vec::new(),
+    }
 }
 
 /// The unary cells that a load is compared with, or begins with.
@@ -69,7 +88,7 @@ mod tests {
     #[test]
     fn what_a_load_needs_comes_before_it() {
         for load in [Load::Batch, Load::Open, Load::SoldOut, Load::NotStarted] {
-            let cells = round(1, &[load]);
+            let cells = round(1, &Selection { only: vec![load], databases: false });
             assert_eq!(cells.len(), 2, "{load}");
             assert_eq!((cells[0].load, cells[1].load), (Load::Unary, load));
         }
@@ -77,7 +96,8 @@ mod tests {
 
     #[test]
     fn every_round_has_the_same_cells_once() {
-        let (mut first, mut second) = (round(1, &[]), round(2, &[]));
+        let all = Selection { only: Vec::new(), databases: true };
+        let (mut first, mut second) = (round(1, &all), round(2, &all));
         assert_ne!(first, second);
         first.sort();
         second.sort();

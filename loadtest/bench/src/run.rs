@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cell::{Cell, Load, Sample};
 use crate::machine::conditions::Conditions;
-use crate::plan;
+use crate::plan::{self, Selection};
 use crate::report::Report;
 use crate::report::results::Results;
 use crate::report::table;
@@ -31,6 +32,9 @@ pub(crate) struct RunArgs {
     /// Loads to measure [default: all]
     #[arg(long, value_name = "LOAD,...", value_delimiter = ',', value_enum)]
     only: Vec<Load>,
+    /// Measure unary calls of Redis and etcd as well; loadtest/bench/install-peers installs them
+    #[arg(long)]
+    databases: bool,
     /// Directory in which the nodes keep their data meanwhile; it should be on a disk
     /// [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
@@ -42,12 +46,15 @@ pub(crate) struct RunArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
+    // What is measured is dropped then, and with it all processes and files.
     tokio::select! {
         done = measure(args) => done,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted.context("catch Ctrl-C")?;
             bail!("interrupted")
         }
+        _ = terminate.recv() => bail!("terminated"),
     }
 }
 
@@ -60,11 +67,15 @@ async fn measure(args: RunArgs) -> anyhow::Result<()> {
     let rounds = usize::from(args.rounds);
     let conditions = Conditions::look(&program, &data, rounds, args.seconds.into())?;
     println!("{}", table::conditions(&conditions));
-    let systems = Systems::start(&program, &data).await?;
+    let mut systems = Systems::start(&program, &data).await?;
+    if args.databases {
+        systems.start_databases().await?;
+    }
     let mut session = Session::new(systems, Duration::from_secs(args.seconds.into())).await?;
     let mut results = Results::default();
+    let selection = Selection { only: args.only, databases: args.databases };
     for number in 1..=rounds {
-        for cell in plan::round(number, &args.only) {
+        for cell in plan::round(number, &selection) {
             let sample = session.measure(cell).await.with_context(|| cell.to_string())?;
             eprintln!("round {number}/{rounds}  {}", line(cell, &sample));
             results.add(cell, sample);

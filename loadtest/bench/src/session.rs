@@ -16,8 +16,10 @@ use crate::load::call::Call;
 use crate::load::closed_loop::closed_loop;
 use crate::load::connect::{connect, connect_once};
 use crate::load::open_loop::open_loop;
+use crate::load::put::Put;
 use crate::load::refusal::Refusal;
 use crate::load::requests::{PEER_CAMPAIGN, Requests, usual_answer};
+use crate::load::script::Script;
 use crate::load::tally::{Tally, Window};
 use crate::load::unary::Unary;
 use crate::meter::{Meter, rest};
@@ -47,7 +49,7 @@ pub(crate) struct Session {
 impl Session {
     /// A session whose measurements take `length` each.
     pub(crate) async fn new(systems: Systems, length: Duration) -> anyhow::Result<Self> {
-        let router = connect_once(systems.address(System::Coupon)).await?;
+        let router = connect_once(systems.address(System::Coupon)?).await?;
         let mut campaigns = Campaigns::new(router);
         let (_, answer) = campaigns.create_sold_out().await?;
         let echoed = usual_answer().encoded_len();
@@ -67,31 +69,51 @@ impl Session {
     /// # Errors
     /// When nothing could be measured. Wrong answers are [faults](Self::faults) instead.
     pub(crate) async fn measure(&mut self, cell: Cell) -> anyhow::Result<Sample> {
-        let channels = connect(self.systems.address(cell.system)).await?;
-        let sample = match (cell.load, cell.system) {
-            (Load::Unary, System::Echo | System::Proxy) => self.peer(cell, &channels).await?,
-            (Load::Unary | Load::Batch | Load::Open, _) => self.issue(cell, &channels).await?,
-            (Load::SoldOut | Load::NotStarted, _) => self.refuse(cell, &channels).await?,
+        let sample = match (cell.system, cell.load) {
+            (System::Echo | System::Proxy, _) => self.peer(cell).await?,
+            (System::Redis, _) => self.script(cell).await?,
+            (System::Etcd, _) => self.put(cell).await?,
+            (System::Coupon, Load::Unary | Load::Batch | Load::Open) => self.issue(cell).await?,
+            (System::Coupon, Load::SoldOut | Load::NotStarted) => self.refuse(cell).await?,
         };
         self.systems.check()?;
         Ok(sample)
     }
 
-    async fn peer(&mut self, cell: Cell, channels: &[Channel]) -> anyhow::Result<Sample> {
+    async fn peer(&mut self, cell: Cell) -> anyhow::Result<Sample> {
+        let channels = self.connect(cell).await?;
         let requests = Requests::new(PEER_CAMPAIGN);
-        let callers = Unary::callers(channels, cell.in_flight, &requests, None);
+        let callers = Unary::callers(&channels, cell.in_flight, &requests, None);
         self.closed(cell, callers).await
     }
 
-    async fn issue(&mut self, cell: Cell, channels: &[Channel]) -> anyhow::Result<Sample> {
+    async fn put(&mut self, cell: Cell) -> anyhow::Result<Sample> {
+        let channels = self.connect(cell).await?;
+        let callers = Put::callers(&channels, cell.in_flight, &Requests::new(PEER_CAMPAIGN));
+        self.closed(cell, callers).await
+    }
+
+    async fn script(&mut self, cell: Cell) -> anyhow::Result<Sample> {
+        let redis = self.systems.redis()?;
+        let audit = Arc::new(Mutex::new(Audit::default()));
+        let callers = Script::callers(redis.address(), redis.script(), cell.in_flight, &audit);
+        let callers = callers.await?;
+        let sample = self.closed(cell, callers).await?;
+        let faults = audit.lock().gaps();
+        self.blame(cell, faults);
+        Ok(sample)
+    }
+
+    async fn issue(&mut self, cell: Cell) -> anyhow::Result<Sample> {
+        let channels = self.connect(cell).await?;
         let campaign_id = self.campaigns.create_large().await?;
         let audit = Arc::new(Mutex::new(Audit::default()));
         let requests = Requests::new(&campaign_id);
         let sample = if cell.load == Load::Batch {
-            let callers = Batch::callers(channels, cell.in_flight, &requests, &audit);
+            let callers = Batch::callers(&channels, cell.in_flight, &requests, &audit);
             self.closed(cell, callers).await?
         } else {
-            let callers = Unary::callers(channels, cell.in_flight, &requests, Some(&audit));
+            let callers = Unary::callers(&channels, cell.in_flight, &requests, Some(&audit));
             if cell.load == Load::Open {
                 self.open(cell, &callers).await?
             } else {
@@ -106,20 +128,25 @@ impl Session {
         Ok(sample)
     }
 
-    async fn refuse(&mut self, cell: Cell, channels: &[Channel]) -> anyhow::Result<Sample> {
+    async fn refuse(&mut self, cell: Cell) -> anyhow::Result<Sample> {
+        let channels = self.connect(cell).await?;
         let (campaign_id, reason, held) = if cell.load == Load::SoldOut {
             (self.campaigns.create_sold_out().await?.0, "SOLD_OUT", 1)
         } else {
             (self.campaigns.create_for_later().await?, "NOT_STARTED", 0)
         };
         let requests = Requests::new(&campaign_id);
-        let callers = Refusal::callers(channels, cell.in_flight, &requests, reason);
+        let callers = Refusal::callers(&channels, cell.in_flight, &requests, reason);
         let sample = self.closed(cell, callers).await?;
         let issued = self.campaigns.issued(&campaign_id).await?;
         if issued != held {
             self.blame(cell, vec![format!("{issued} coupons were issued instead of {held}")]);
         }
         Ok(sample)
+    }
+
+    async fn connect(&self, cell: Cell) -> anyhow::Result<Vec<Channel>> {
+        connect(self.systems.address(cell.system)?).await
     }
 
     async fn closed<C: Call>(&mut self, cell: Cell, callers: Vec<C>) -> anyhow::Result<Sample> {

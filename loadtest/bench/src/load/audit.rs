@@ -36,6 +36,18 @@ impl Audit {
 
     /// What is wrong with the answers, given how many coupons the campaign says it has issued.
     pub(crate) fn faults(&self, issued: i64) -> Vec<String> {
+        let mut faults = self.gaps();
+        if u64::try_from(issued) != Ok(self.acknowledged) {
+            faults.push(format!(
+                "{} coupons were acknowledged, and the campaign has issued {issued}",
+                self.acknowledged
+            ));
+        }
+        faults
+    }
+
+    /// What is wrong with the answers by themselves: repeated numbers, and missing ones.
+    pub(crate) fn gaps(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.broken > 0 {
             faults.push(format!("{} answers repeat a sequence number or have none", self.broken));
@@ -44,12 +56,6 @@ impl Audit {
             faults.push(format!(
                 "{} coupons were acknowledged, and the highest sequence number is {}",
                 self.acknowledged, self.highest
-            ));
-        }
-        if u64::try_from(issued) != Ok(self.acknowledged) {
-            faults.push(format!(
-                "{} coupons were acknowledged, and the campaign has issued {issued}",
-                self.acknowledged
             ));
         }
         faults

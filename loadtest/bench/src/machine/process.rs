@@ -87,8 +87,9 @@ pub(crate) fn command(program: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("COUPON_") || name == "RUST_LOG" {
-            command.env_remove(name);
+        let text = name.to_string_lossy();
+        if ["COUPON_", "ETCD_", "RUST_LOG"].iter().any(|begin| text.starts_with(begin)) {
+            command.env_remove(&name);
         }
     }
     command

@@ -65,6 +65,12 @@ const OVER_ECHO: [(usize, f64); 3] = [(64, 0.45), (256, 0.65), (1_024, 0.75)];
 /// Ratios to the proxy.
 const OVER_PROXY: [(usize, f64); 2] = [(256, 1.5), (1_024, 2.0)];
 
+/// Ratios to Redis.
+const OVER_REDIS: [(usize, f64); 2] = [(64, 1.0), (256, 1.2)];
+
+/// Ratios to etcd.
+const OVER_ETCD: [(usize, f64); 1] = [(256, 6.0)];
+
 /// All figures that were measured.
 pub(crate) fn of(results: &Results) -> Vec<Figure> {
     let all =
@@ -79,9 +85,11 @@ fn over_peers(results: &Results) -> Found {
         let ratio = results.ratio(unary(System::Coupon, in_flight), unary(peer, in_flight));
         Figure::new(name, format!("unary over {peer} @{in_flight}"), ratio, Demand::AtLeast(bound))
     };
+    let redis = OVER_REDIS.into_iter().map(|demand| over("P3", System::Redis, demand));
+    let etcd = OVER_ETCD.into_iter().map(|demand| over("P4", System::Etcd, demand));
     let echo = OVER_ECHO.into_iter().map(|demand| over("P1", System::Echo, demand));
     let proxy = OVER_PROXY.into_iter().map(|demand| over("P2", System::Proxy, demand));
-    echo.chain(proxy).collect()
+    echo.chain(proxy).chain(redis).chain(etcd).collect()
 }
 
 fn batches(results: &Results) -> Found {

@@ -14,13 +14,18 @@ const WIDTH: u32 = 900;
 /// Height of a plot.
 const HEIGHT: u32 = 360;
 
+/// What the axis of the plots by calls in flight says.
+const X: &str = "calls in flight";
+
 /// The colours of systems and roles, in their order.
-const COLOURS: [RGBColor; 5] = [
+const COLOURS: [RGBColor; 7] = [
     RGBColor(120, 120, 120),
     RGBColor(230, 150, 40),
     RGBColor(30, 80, 170),
     RGBColor(190, 50, 50),
     RGBColor(60, 140, 80),
+    RGBColor(150, 90, 190),
+    RGBColor(60, 160, 190),
 ];
 
 /// It could not be drawn.
@@ -61,14 +66,21 @@ fn throughput(results: &Results, area: &Drawing<'_>) -> Drawn {
     let is_unary = |cell: &Cell| cell.load == Load::Unary;
     let cells = results.cells().map(|(cell, _)| cell).filter(is_unary);
     let tops = cells.filter_map(|cell| Some(results.spread(cell, rate)?.max));
-    let top = tops.fold(1.0, f64::max) * 1.1;
+    let top = tops.fold(1.0, f64::max) * 1.3;
     let mut chart = ChartBuilder::on(area)
         .caption("unary calls per second", ("sans-serif", 18))
         .margin_right(20)
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d(-0.5..2.5, 0.0..top)?;
-    chart.configure_mesh().disable_x_mesh().x_labels(0).x_desc(in_flight_names()).draw()?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .max_light_lines(0)
+        .x_labels(7)
+        .x_label_formatter(&in_flight_name)
+        .x_desc(X)
+        .draw()?;
     for system in System::ALL {
         let colour = colour(system as usize);
         let spreads = (0_u8..).zip(IN_FLIGHT).filter_map(|(place, in_flight)| {
@@ -87,7 +99,12 @@ fn throughput(results: &Results, area: &Drawing<'_>) -> Drawn {
             PathElement::new([(*x, spread.min), (*x, spread.max)], colour.stroke_width(1))
         }))?;
     }
-    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .border_style(BLACK)
+        .background_style(WHITE)
+        .draw()?;
     Ok(())
 }
 
@@ -96,14 +113,21 @@ fn cpu(results: &Results, area: &Drawing<'_>) -> Drawn {
     area.fill(&WHITE)?;
     let cells = IN_FLIGHT.map(|in_flight| unary(System::Coupon, in_flight));
     let totals = cells.iter().filter_map(|cell| results.spread(*cell, Sample::cpu_us_total));
-    let top = totals.map(|total| total.max).fold(1.0, f64::max) * 1.1;
+    let top = totals.map(|total| total.max).fold(1.0, f64::max) * 1.3;
     let mut chart = ChartBuilder::on(area)
         .caption("CPU per coupon, µs, unary", ("sans-serif", 18))
         .margin_right(20)
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d(-0.5..2.5, 0.0..top)?;
-    chart.configure_mesh().disable_x_mesh().x_labels(0).x_desc(in_flight_names()).draw()?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .max_light_lines(0)
+        .x_labels(7)
+        .x_label_formatter(&in_flight_name)
+        .x_desc(X)
+        .draw()?;
     let mut bottoms = [0.0; IN_FLIGHT.len()];
     for role in [Role::Client, Role::Router, Role::Nodes] {
         let colour = colour(role as usize);
@@ -120,7 +144,12 @@ fn cpu(results: &Results, area: &Drawing<'_>) -> Drawn {
             .label(role.to_string())
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], colour.filled()));
     }
-    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .border_style(BLACK)
+        .background_style(WHITE)
+        .draw()?;
     Ok(())
 }
 
@@ -136,16 +165,17 @@ fn fit(results: &Results, model: CostModel, area: &Drawing<'_>) -> Drawn {
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..right, 0.0..top)?;
-    chart.configure_mesh().x_desc("log entries per coupon").draw()?;
+    chart.configure_mesh().max_light_lines(0).x_desc("log entries per coupon").draw()?;
     let line = [0.0, right].map(|x| (x, model.cost_us(x)));
     chart.draw_series(LineSeries::new(line, RED.stroke_width(1)))?;
     chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, BLUE.filled())))?;
     Ok(())
 }
 
-fn in_flight_names() -> String {
-    let names = IN_FLIGHT.map(|in_flight| in_flight.to_string());
-    format!("calls in flight, from left to right: {}", names.join(", "))
+/// The number of calls in flight at a place of the axis; between the places nothing.
+fn in_flight_name(place: &f64) -> String {
+    let named = (0_u8..).zip(IN_FLIGHT).find(|(at, _)| (f64::from(*at) - place).abs() < 0.01);
+    named.map_or_else(String::new, |(_, in_flight)| in_flight.to_string())
 }
 
 fn colour(number: usize) -> RGBColor {

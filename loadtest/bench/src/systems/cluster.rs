@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::machine::ports;
@@ -23,7 +22,7 @@ const WHOLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Interval of looks whether it has.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A running cluster. Dropping it kills its processes and removes its files.
+/// A running cluster. Dropping it kills its processes.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     program: PathBuf,
@@ -31,20 +30,17 @@ pub(crate) struct Cluster {
     node_addresses: String,
     router: Process,
     router_address: String,
-    // Dropped last, when nothing writes to it any more.
-    dir: TempDir,
 }
 
 impl Cluster {
-    /// Starts a cluster with its files in a new directory below `parent`, and waits until it is whole.
-    pub(crate) async fn start(program: &Path, parent: &Path) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("coupon-bench-").tempdir_in(parent)?;
+    /// Starts a cluster with its files below `dir`, and waits until it is whole.
+    pub(crate) async fn start(program: &Path, dir: &Path) -> anyhow::Result<Self> {
         let ports = ports::free(NODES)?;
         let addresses: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let node_addresses = addresses.join(",");
         let mut nodes = Vec::new();
         for (id, address) in (1..).zip(&addresses) {
-            nodes.push(start_node(program, dir.path(), id, address, &node_addresses)?);
+            nodes.push(start_node(program, dir, id, address, &node_addresses)?);
         }
         let shards = SHARD.to_string();
         let args = ["cluster", "init", "--nodes", &node_addresses, "--shards", &shards];
@@ -53,10 +49,10 @@ impl Cluster {
             bail!("coupon cluster init: {}", String::from_utf8_lossy(&formed.stderr));
         }
         let args = ["router", "--listen", "127.0.0.1:0", "--nodes", &node_addresses];
-        let router = Process::start(command(program, &args), &dir.path().join("router.log"))?;
+        let router = Process::start(command(program, &args), &dir.join("router.log"))?;
         let router_address = router.address()?;
         let program = program.to_owned();
-        let cluster = Self { program, nodes, node_addresses, router, router_address, dir };
+        let cluster = Self { program, nodes, node_addresses, router, router_address };
         cluster.wait_until_whole().await?;
         Ok(cluster)
     }
@@ -74,11 +70,6 @@ impl Cluster {
     /// The nodes' process ids.
     pub(crate) fn node_ids(&self) -> Vec<u32> {
         self.nodes.iter().map(Process::id).collect()
-    }
-
-    /// Where its files are.
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     /// The index of the last log entry that the campaigns' shard has applied.
