@@ -9,7 +9,8 @@ unexport MAKEFLAGS MFLAGS
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 # .cargo/config.toml names the target, which puts the triple into the path.
 COUPON := $(CARGO_TARGET_DIR)/$(HOST)/release/coupon
-BENCH := $(CARGO_TARGET_DIR)/$(HOST)/release/coupon-bench
+# It measures the program beside it.
+BENCH = $(CARGO_TARGET_DIR)/$(HOST)/$(BUILT)/coupon-bench
 BENCH_OUT := $(CARGO_TARGET_DIR)/bench
 DIST := $(CARGO_TARGET_DIR)/$(HOST)/dist/coupon
 
@@ -20,17 +21,17 @@ ANNOUNCE := ls '$(CARGO_TARGET_DIR)'/*/release/build/librocksdb-sys-*/out/libroc
 	|| echo 'RocksDB is compiled first, once for all clones: 12 to 15 minutes on two cores.'
 BUF := $(HOME)/.cache/coupon/python/buf-bin-1.75.0
 
-.PHONY: help build dist demo bench bench-peers image cluster cluster-down cluster-destroy test check fix
+.PHONY: help build dist demo bench bench-peers bench-release bench-dist image cluster cluster-down cluster-destroy test check fix
 
 help:
 	@echo 'make build   compiles the program: $(COUPON)'
 	@echo 'make dist    compiles it for shipping: slower to build, faster to run: $(DIST)'
 	@echo 'make demo    runs a whole cluster in one process; ARGS="--load --for 10s" is passed on'
-	@echo 'make bench   measures the program next to an echo and a proxy on this machine and says which demands it'
-	@echo '             reaches: 6 minutes on an idle machine. ARGS="--rounds 2 --seconds 1 --only unary" takes one;'
-	@echo '             results: $(BENCH_OUT)'
-	@echo 'make bench-peers  measures unary calls of Redis and etcd in the same rounds, and installs these two as'
-	@echo '             Debian packages where they are missing: 4 minutes'
+	@echo 'make bench   measures it next to an echo and a proxy and says which demands it reaches: 5 minutes;'
+	@echo '             ARGS="--rounds 1 --only unary" takes one. BUILT=dist measures the shipped build.'
+	@echo '             Results: $(BENCH_OUT)'
+	@echo 'make bench-peers   the same next to Redis and etcd, one call per coupon alone: 4 minutes. Installs'
+	@echo '             their Debian packages where they are missing'
 	@echo 'make cluster runs 5 nodes and 2 routers in containers and returns when they are ready; needs Docker,'
 	@echo '             and compiles outside of it, inside where there is no cargo (COMPILE=docker insists).'
 	@echo '             chaos/ has scripts that break it'
@@ -50,13 +51,20 @@ dist:
 demo: build
 	@exec '$(COUPON)' demo $(ARGS)
 
-# Both programs come from one build, so that the peers have the same flags.
-bench: build
-	@exec '$(BENCH)' run --program '$(COUPON)' --out '$(BENCH_OUT)' $(ARGS)
+# release or dist: which build is measured. The peers are built alike.
+BUILT ?= release
 
-bench-peers: build
+bench: bench-$(BUILT)
+	@exec '$(BENCH)' run --out '$(BENCH_OUT)' $(ARGS)
+
+bench-peers: bench-$(BUILT)
 	@loadtest/bench/install-peers
-	@exec '$(BENCH)' run --program '$(COUPON)' --out '$(BENCH_OUT)' --databases --only unary $(ARGS)
+	@exec '$(BENCH)' run --databases --only unary --out '$(BENCH_OUT)' $(ARGS)
+
+bench-release: build
+
+bench-dist:
+	@$(LIBCLANG) && cargo build --package coupon --package coupon-bench --bins --profile dist --locked
 
 # Compiling outside shares RocksDB with all that is compiled anyway, and needs no image registry.
 COMPILE ?= $(if $(shell command -v cargo),here,docker)

@@ -85,8 +85,8 @@ pub(crate) struct Sample {
     pub(crate) client_busy: f64,
     /// CPU time per coupon or call, in microseconds.
     pub(crate) cpu_us: BTreeMap<Role, f64>,
-    /// Context switches of all roles per coupon or call.
-    pub(crate) switches: f64,
+    /// Context switches per coupon or call.
+    pub(crate) switches: BTreeMap<Role, f64>,
     /// Log entries that the coupons took; for Coupon alone.
     pub(crate) log_entries: Option<u64>,
 }
@@ -108,6 +108,11 @@ impl Sample {
     /// CPU time per coupon or call over all roles, in microseconds.
     pub(crate) fn cpu_us_total(&self) -> f64 {
         self.cpu_us.values().sum()
+    }
+
+    /// Context switches per coupon or call over all roles.
+    pub(crate) fn switches_total(&self) -> f64 {
+        self.switches.values().sum()
     }
 
     /// Number of coupons that shared a log entry.

@@ -67,12 +67,12 @@ impl Meter {
         let applied_index = systems.applied_index(system)?;
         let differences = used.into_iter().zip(self.usages).map(|(after, before)| after - before);
         let per_call = |amount: u64| amount as f64 / tally.all().max(1) as f64;
-        let mut switches = 0;
+        let mut switches = BTreeMap::new();
         let mut cpu_us = BTreeMap::new();
         let mut client_busy = 0.0;
         for ((role, _), usage) in self.roles.iter().zip(differences) {
             cpu_us.insert(*role, per_call(usage.cpu_micros));
-            switches += usage.switches;
+            switches.insert(*role, per_call(usage.switches));
             if *role == Role::Client {
                 client_busy = usage.cpu_micros as f64 / elapsed.as_micros() as f64;
             }
@@ -85,7 +85,7 @@ impl Meter {
             count: tally.all(),
             client_busy,
             cpu_us,
-            switches: per_call(switches),
+            switches,
             log_entries: applied_index
                 .zip(self.applied_index)
                 .map(|(after, before)| after - before),

@@ -156,3 +156,53 @@ fn cost(results: &Results) -> Found {
         Figure::new("P14", "CPU per log entry, ms", per_entry, Demand::AtMost(0.5)),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn sample(per_second: f64) -> Sample {
+        Sample {
+            per_second,
+            p50_ms: 1.0,
+            p99_ms: 2.0,
+            p99_9_ms: 3.0,
+            count: 1_000,
+            client_busy: 0.5,
+            cpu_us: BTreeMap::new(),
+            switches: BTreeMap::new(),
+            log_entries: None,
+        }
+    }
+
+    fn results(samples: &[(Cell, f64)]) -> Results {
+        let mut results = Results::default();
+        samples.iter().for_each(|(cell, per_second)| results.add(*cell, sample(*per_second)));
+        results
+    }
+
+    #[test]
+    fn ratios_are_taken_round_by_round() {
+        let (ours, echo) = (unary(System::Coupon, 64), unary(System::Echo, 64));
+        // The machine is half as fast in the second round.
+        let measured = [(echo, 100.0), (ours, 50.0), (echo, 50.0), (ours, 21.0)];
+        let figures = of(&results(&measured));
+        assert_eq!(figures.len(), 1, "{figures:?}");
+        let figure = &figures[0];
+        assert_eq!((figure.name, &*figure.what), ("P1", "unary over echo @64"));
+        assert!((figure.value.median - 0.46).abs() < 1e-9 && figure.is_met, "{figure:?}");
+        assert_eq!(figure.value.to_string(), "0.46 (0.42–0.50)");
+    }
+
+    #[test]
+    fn refusals_are_compared_with_the_best_load_of_their_round() {
+        let refusal = coupon(Load::SoldOut, IN_FLIGHT_USUAL);
+        let (few, many) = (unary(System::Coupon, 64), unary(System::Coupon, 1_024));
+        let figures = of(&results(&[(few, 10.0), (many, 20.0), (refusal, 22.0)]));
+        let figure = figures.iter().find(|figure| figure.what.contains("over unary peak"));
+        let figure = figure.unwrap();
+        assert!((figure.value.median - 1.1).abs() < 1e-9 && !figure.is_met, "{figure:?}");
+    }
+}

@@ -67,7 +67,7 @@ pub(crate) fn row(results: &Results, cell: Cell) -> Vec<String> {
         median(|sample| sample.p99_9_ms, 2),
         median(Sample::cpu_us_total, 1),
         roles(results.samples(cell)),
-        median(|sample| sample.switches, 2),
+        median(Sample::switches_total, 2),
         entries(results.samples(cell)),
     ]
 }
