@@ -72,15 +72,8 @@ async fn measure(args: RunArgs) -> anyhow::Result<()> {
         systems.start_databases().await?;
     }
     let mut session = Session::new(systems, Duration::from_secs(args.seconds.into())).await?;
-    let mut results = Results::default();
     let selection = Selection { only: args.only, databases: args.databases };
-    for number in 1..=rounds {
-        for cell in plan::round(number, &selection) {
-            let sample = session.measure(cell).await.with_context(|| cell.to_string())?;
-            eprintln!("round {number}/{rounds}  {}", line(cell, &sample));
-            results.add(cell, sample);
-        }
-    }
+    let results = all_rounds(&mut session, rounds, &selection).await;
     let report = Report::new(conditions, &results, session.faults());
     println!("{}", report.text(&results));
     if let Some(dir) = args.out {
@@ -91,6 +84,26 @@ async fn measure(args: RunArgs) -> anyhow::Result<()> {
         bail!("answers break a promise, or calls failed: the figures mean nothing");
     }
     Ok(())
+}
+
+/// Measures round by round. The first fault ends it, since nothing that follows would mean anything.
+async fn all_rounds(session: &mut Session, rounds: usize, selection: &Selection) -> Results {
+    let mut results = Results::default();
+    for number in 1..=rounds {
+        for cell in plan::round(number, selection) {
+            match session.measure(cell).await {
+                Ok(sample) => {
+                    eprintln!("round {number}/{rounds}  {}", line(cell, &sample));
+                    results.add(cell, sample);
+                }
+                Err(error) => session.blame(cell, &[format!("{error:#}")]),
+            }
+            if !session.faults().is_empty() {
+                return results;
+            }
+        }
+    }
+    results
 }
 
 /// One measurement, for those who watch.

@@ -67,7 +67,7 @@ impl Session {
     /// Measures a cell once.
     ///
     /// # Errors
-    /// When nothing could be measured. Wrong answers are [faults](Self::faults) instead.
+    /// When nothing could be measured. Wrong answers and failed calls are [faults](Self::faults) instead.
     pub(crate) async fn measure(&mut self, cell: Cell) -> anyhow::Result<Sample> {
         let sample = match (cell.system, cell.load) {
             (System::Echo | System::Proxy, _) => self.peer(cell).await?,
@@ -100,7 +100,7 @@ impl Session {
         let callers = callers.await?;
         let sample = self.closed(cell, callers).await?;
         let faults = audit.lock().gaps();
-        self.blame(cell, faults);
+        self.blame(cell, &faults);
         Ok(sample)
     }
 
@@ -124,7 +124,7 @@ impl Session {
         };
         let issued = self.campaigns.issued(&campaign_id).await?;
         let faults = audit.lock().faults(issued);
-        self.blame(cell, faults);
+        self.blame(cell, &faults);
         Ok(sample)
     }
 
@@ -140,7 +140,7 @@ impl Session {
         let sample = self.closed(cell, callers).await?;
         let issued = self.campaigns.issued(&campaign_id).await?;
         if issued != held {
-            self.blame(cell, vec![format!("{issued} coupons were issued instead of {held}")]);
+            self.blame(cell, &[format!("{issued} coupons were issued instead of {held}")]);
         }
         Ok(sample)
     }
@@ -171,11 +171,13 @@ impl Session {
 
     fn sample(&mut self, cell: Cell, meter: Meter, tally: &Tally) -> anyhow::Result<Sample> {
         let sample = meter.stop(&self.systems, cell.system, tally)?;
-        self.blame(cell, tally.faults().collect());
+        let faults: Vec<String> = tally.faults().collect();
+        self.blame(cell, &faults);
         Ok(sample)
     }
 
-    fn blame(&mut self, cell: Cell, faults: Vec<String>) {
-        self.faults.extend(faults.into_iter().map(|fault| format!("{cell}: {fault}")));
+    /// Notes what is wrong with the answers of a cell.
+    pub(crate) fn blame(&mut self, cell: Cell, faults: &[String]) {
+        self.faults.extend(faults.iter().map(|fault| format!("{cell}: {fault}")));
     }
 }
