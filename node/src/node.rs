@@ -461,8 +461,8 @@ impl Node {
         }
         let (divergence, difference) = (self.divergence(), group.reached.difference());
         self.spawn(async move { divergence.watch(owner, difference).await });
-        let disk = self.storage.flusher().clone();
-        let proposer = Proposer::start(group.clone(), self.clock.clone(), disk);
+        let (clock, storage) = (self.clock.clone(), self.storage.clone());
+        let proposer = Proposer::start(group.clone(), clock, storage);
         let replica = Replica::new(group, proposer);
         self.registry.insert(replica.clone());
         self.spawn(caretaker::run(self.surroundings(), replica));

@@ -89,10 +89,17 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn say(&mut self, address: &str, why: &str) {
-        if self.logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-            self.logged = Some(Instant::now());
-            tracing::warn!(%address, why, "not registered yet: no replica runs here until it is");
+    /// `is_new`: the node is in no cluster yet, and waits for nothing but that.
+    fn say(&mut self, is_new: bool, address: &str, why: &str) {
+        if self.logged.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
+            return;
+        }
+        self.logged = Some(Instant::now());
+        let what = "not registered yet: no replica runs here until it is";
+        if is_new {
+            tracing::info!(%address, why, "{what}");
+        } else {
+            tracing::warn!(%address, why, "{what}");
         }
     }
 }
@@ -129,7 +136,7 @@ impl Node {
                 match self.register_at(&address).await {
                     Answer::Yes(()) => break,
                     Answer::NotYet(why) => {
-                        waiting.say(&address, &why);
+                        waiting.say(!map.is_formed(), &address, &why);
                         self.wait_for(format!("it is not registered yet: {address}: {why}"));
                     }
                     Answer::Never(refused) => return self.refuse(refused),

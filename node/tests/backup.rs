@@ -45,12 +45,13 @@ fn membership() -> pb::Membership {
 /// Applies commands to the state of a generation, as a state machine does.
 fn apply(storage: &Storage, generation: u32, actions: Vec<Action>) -> Vec<Outcome> {
     let keys = StateKeys::new(shard(), generation);
-    let mut batch = LedgerBatch::new(storage, keys, running_digest(storage, &keys).unwrap());
+    let mut batch =
+        LedgerBatch::new(storage, keys, running_digest(storage, &keys).unwrap()).unwrap();
     let mut ledger = Ledger::open(shard(), &mut batch).unwrap();
     let epoch = ledger.state().epoch;
     let commands = actions.into_iter().map(|action| Command { epoch, action }).collect();
     let outcomes = ledger.apply(&mut batch, LogTime(1_000), commands).unwrap();
-    storage.write(batch.finish()).unwrap();
+    storage.write(batch.finish().0).unwrap();
     outcomes
 }
 

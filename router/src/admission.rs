@@ -5,19 +5,17 @@
 //! never sends the rest of it, loses its place when the request should have been answered. Health and
 //! reflection are let in always, so that a busy router is not taken for a dead one.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use pin_project_lite::pin_project;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::body::Body;
-use tower::limit::ConcurrencyLimit;
-use tower::load_shed::LoadShed;
-use tower::load_shed::error::Overloaded;
-use tower::{BoxError, Layer, Service, ServiceExt as _};
+use tower::{Layer, Service};
 
 use crate::error::Fault;
 use crate::malformed;
@@ -119,68 +117,93 @@ impl AdmissionLayer {
     }
 }
 
-impl<S: Clone> Layer<S> for AdmissionLayer {
+impl<S> Layer<S> for AdmissionLayer {
     type Service = Admission<S>;
 
     fn layer(&self, inner: S) -> Admission<S> {
-        let limited =
-            ConcurrencyLimit::with_semaphore(inner.clone(), Arc::clone(&self.places.free));
-        Admission {
-            governed: LoadShed::new(limited),
-            ungoverned: inner,
-            default_deadline: self.default_deadline,
-        }
+        Admission { inner, places: self.places.clone(), default_deadline: self.default_deadline }
     }
 }
 
 /// A service that refuses what is too much.
 #[derive(Debug, Clone)]
 pub(crate) struct Admission<S> {
-    governed: LoadShed<ConcurrencyLimit<S>>,
-    ungoverned: S,
+    inner: S,
+    places: Places,
     default_deadline: Duration,
 }
 
 impl<S> Service<Request<Body>> for Admission<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
+    S: Service<Request<Body>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
+    type Error = S::Error;
+    type Future = Answering<S::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         if request.uri().path().starts_with(UNGOVERNED) {
-            let answer = self.ungoverned.clone().oneshot(request);
-            return Box::pin(async { answer.await.map_err(Into::into) });
+            return Answering::Ungoverned { answer: self.inner.call(request) };
         }
+        let Ok(place) = Arc::clone(&self.places.free).try_acquire_owned() else {
+            return Answering::Refused;
+        };
         let asked = timeout_of(request.headers());
         let deadline = Deadline::of(asked, self.default_deadline);
-        let last_call = deadline.last_call(asked);
+        let last_call = deadline.last_call(asked).map(sleep_until);
         request.extensions_mut().insert(deadline);
         let bytes_max = malformed::request_bytes_max(request.uri().path());
-        let answer = self.governed.clone().oneshot(request);
-        Box::pin(async move {
-            let answered = match last_call {
-                Some(last_call) => match timeout_at(last_call, answer).await {
-                    Ok(answered) => answered,
-                    Err(_) => return Ok(Fault::DeadlineExceeded.into_status().into_http()),
-                },
-                None => answer.await,
-            };
-            match answered {
-                Err(error) if error.is::<Overloaded>() => {
-                    Ok(Fault::Overloaded.into_status().into_http())
-                }
-                answered => answered.map(|answer| malformed::explain(answer, bytes_max)),
+        Answering::Governed { answer: self.inner.call(request), last_call, bytes_max, place }
+    }
+}
+
+pin_project! {
+    /// The answer to a request.
+    #[project = AnsweringProjection]
+    pub(crate) enum Answering<F> {
+        /// It has no place and needs none.
+        Ungoverned { #[pin] answer: F },
+        /// It got no place.
+        Refused,
+        /// It keeps its place until it is answered, or over.
+        Governed {
+            #[pin] answer: F,
+            #[pin] last_call: Option<Sleep>,
+            bytes_max: usize,
+            place: OwnedSemaphorePermit,
+        },
+    }
+}
+
+impl<F, E> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project() {
+            AnsweringProjection::Ungoverned { answer } => answer.poll(context),
+            AnsweringProjection::Refused => {
+                Poll::Ready(Ok(Fault::Overloaded.into_status().into_http()))
             }
-        })
+            AnsweringProjection::Governed { answer, last_call, bytes_max, .. } => {
+                if let Poll::Ready(answered) = answer.poll(context) {
+                    let explained = answered.map(|answer| malformed::explain(answer, *bytes_max));
+                    return Poll::Ready(explained);
+                }
+                match last_call.as_pin_mut().map(|last_call| last_call.poll(context)) {
+                    Some(Poll::Ready(())) => {
+                        Poll::Ready(Ok(Fault::DeadlineExceeded.into_status().into_http()))
+                    }
+                    Some(Poll::Pending) | None => Poll::Pending,
+                }
+            }
+        }
     }
 }
 

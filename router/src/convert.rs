@@ -1,7 +1,7 @@
 //! From the ledger's records to the messages that clients see. Pure.
 
 use coupon_cluster::{KeyId, RequestId, ShardId};
-use coupon_proto::internal::{CampaignRecord, CouponIssued};
+use coupon_proto::internal::{CampaignRecord, Command, CouponIssued, Outcome, command, outcome};
 use coupon_proto::v1::{Campaign, CampaignState, Coupon, CouponState};
 use prost_types::{Duration, Timestamp};
 
@@ -70,6 +70,18 @@ pub(crate) fn coupon(
         metadata: record.metadata,
         request_id: request_id.to_string(),
     })
+}
+
+/// Adds to a coupon what the node left out since the command has it.
+pub(crate) fn complete(outcome: &mut Outcome, command: &mut Command) {
+    if let Some(outcome::Outcome::CouponIssued(issued)) = &mut outcome.outcome
+        && let Some(coupon) = &mut issued.coupon
+        && let Some(command::Command::Issue(issue)) = &mut command.command
+    {
+        coupon.recipient = std::mem::take(&mut issue.recipient);
+        coupon.request_id = std::mem::take(&mut issue.request_id);
+        coupon.metadata = std::mem::take(&mut issue.metadata);
+    }
 }
 
 /// Whether the map has the key of a coupon's code.

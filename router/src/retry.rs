@@ -55,6 +55,8 @@ pub(crate) enum Miss {
     Overloaded,
     /// The node did not propose it: by its clock the caller is gone.
     Expired,
+    /// The node did not propose it: it hoped to answer it without the log.
+    NeedsLog,
     /// The node proposed it and lost sight of it, or the stream broke, or no reply came in time.
     Unknown,
 }
@@ -85,7 +87,7 @@ impl Attempts {
     pub(crate) fn missed(&mut self, miss: Miss, budget: &mut RetryBudget) -> Option<Unanswered> {
         self.last_overloaded = miss == Miss::Overloaded;
         match miss {
-            Miss::NotLeader | Miss::Expired => None,
+            Miss::NotLeader | Miss::Expired | Miss::NeedsLog => None,
             Miss::Unknown => {
                 self.maybe_proposed = true;
                 None

@@ -30,6 +30,7 @@ use tokio::time::{Instant, Sleep, timeout};
 use tonic::Status;
 
 use crate::connection::Connection;
+use crate::convert;
 use crate::directory::Directory;
 use crate::leader::{self, DIRECT_INTERVAL, LeaderGuess, Route};
 use crate::pool::{Lane, Pool};
@@ -538,7 +539,7 @@ impl ShardStream {
                 // and the hint does harm.
                 command.deadline_micros = 0;
             }
-            slow_down |= miss != Miss::Expired;
+            slow_down |= !matches!(miss, Miss::Expired | Miss::NeedsLog);
             match waiter.attempts.missed(miss, &mut self.budget) {
                 Some(unanswered) => waiter.answer(Answer::Unanswered(unanswered)),
                 None => again.push(Submission { command, waiter }),
@@ -562,7 +563,8 @@ impl ShardStream {
 }
 
 /// Hands an outcome to who waits for it; the command goes along if it has to be routed anew.
-fn answer(command: Command, waiter: Waiter, outcome: Outcome) {
+fn answer(mut command: Command, waiter: Waiter, mut outcome: Outcome) {
+    convert::complete(&mut outcome, &mut command);
     let rerouted = match &outcome.outcome {
         Some(outcome::Outcome::Refusal(refusal)) => retry::reroutes(refusal),
         Some(outcome::Outcome::CampaignCreated(_) | outcome::Outcome::CouponIssued(_)) | None => {
@@ -581,6 +583,7 @@ fn miss_of(not_proposed: &NotProposed) -> Miss {
         NotProposedReason::NotLeader | NotProposedReason::Unspecified => Miss::NotLeader,
         NotProposedReason::Overloaded => Miss::Overloaded,
         NotProposedReason::Expired => Miss::Expired,
+        NotProposedReason::NeedsLog => Miss::NeedsLog,
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// The version of the layout of a backup.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The name of the manifest.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -233,8 +233,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let none = Manifest::read(dir.path()).unwrap_err().to_string();
         assert!(none.contains("is no whole backup"), "{none}");
-        Manifest { version: 2, ..manifest() }.write(dir.path()).unwrap();
+        Manifest { version: 1, ..manifest() }.write(dir.path()).unwrap();
         let other = Manifest::read(dir.path()).unwrap_err().to_string();
-        assert!(other.contains("has version 2; this program knows 1"), "{other}");
+        assert!(other.contains("has version 1; this program knows 2"), "{other}");
     }
 }

@@ -49,11 +49,12 @@ async fn gives_up(cluster: &mut Cluster, node: u64, old: &[u64]) {
         if cluster.ended_by_itself() == Some(node) {
             return Some(());
         }
+        // Read before the status, since the node may find out between the two.
+        let has_said = cluster.log_of(node).contains(SAID);
         let status = Status::ask(&addresses, false).await?;
         let here: Vec<&Replica> = status.shards.iter().flat_map(|shard| shard.on(node)).collect();
         assert!(
-            !here.iter().any(|found| runs(found) && old.contains(&found.replica_id))
-                || !cluster.log_of(node).contains(SAID),
+            !here.iter().any(|found| runs(found) && old.contains(&found.replica_id)) || !has_said,
             "a replica that forgot goes on: {here:?}"
         );
         let fresh = |found: &&Replica| !old.contains(&found.replica_id) && runs(found);

@@ -72,7 +72,6 @@ const fn symbol_of(letter: char) -> usize {
     }
     place
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;

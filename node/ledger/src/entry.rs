@@ -1,7 +1,6 @@
 //! One log entry while it is applied.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map;
 
 use coupon_cluster::{CampaignId, Epoch};
 
@@ -86,21 +85,23 @@ impl TouchedCampaigns {
         epoch: Epoch,
         id: &CampaignId,
     ) -> Result<Found<'_>, S::Error> {
-        let vacant = match self.0.entry(id.clone()) {
+        if self.0.contains_key(id) {
             // The epoch is the command's own and has to be looked at even though the owner has not.
-            btree_map::Entry::Occupied(occupied) if epoch == ledger.state().epoch => {
-                return Ok(Found::Campaign(occupied.into_mut()));
-            }
-            btree_map::Entry::Occupied(_) => {
-                return Ok(Found::Fenced(Refusal::StaleEpoch { epoch: ledger.state().epoch }));
-            }
-            btree_map::Entry::Vacant(vacant) => vacant,
-        };
+            return Ok(match self.0.get_mut(id) {
+                Some(touched) if epoch == ledger.state().epoch => Found::Campaign(touched),
+                Some(_) | None => {
+                    Found::Fenced(Refusal::StaleEpoch { epoch: ledger.state().epoch })
+                }
+            });
+        }
         if let Err(refusal) = ledger.fence(epoch, id) {
             return Ok(Found::Fenced(refusal));
         }
         Ok(match store.campaign(id)? {
-            Some(campaign) => Found::Campaign(vacant.insert(Touched { campaign, changed: false })),
+            Some(campaign) => {
+                let touched = Touched { campaign, changed: false };
+                Found::Campaign(self.0.entry(id.clone()).or_insert(touched))
+            }
             None => Found::Nothing,
         })
     }

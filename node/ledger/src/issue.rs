@@ -7,7 +7,10 @@ use coupon_cluster::Epoch;
 use crate::block::take_counter;
 use crate::entry::{Entry, Found};
 use crate::mutants::{self, Mutant};
-use crate::{CampaignSpec, CampaignState, Coupon, Issue, IssuedCoupon, Outcome, Refusal, Store};
+use crate::{
+    Campaign, CampaignSpec, CampaignState, Coupon, Issue, IssuedCoupon, LogTime, Outcome, Refusal,
+    StateReader, Store,
+};
 
 /// How many of the coupons held a refusal names, so that an entry full of refusals stays cheap to
 /// apply and to answer.
@@ -15,11 +18,6 @@ pub const HELD_SHOWN_MAX: usize = 10;
 
 impl<S: Store> Entry<'_, S> {
     /// Issues a coupon, if everything speaks for it.
-    ///
-    /// The order of the checks is part of the contract. A retry is answered with its coupon before
-    /// anything could refuse it, for it was not refused the first time. Then a recipient who is at
-    /// the limit is told what they hold, even after the end and when all is sold out, for that is what
-    /// helps them. Only then the window and the quota are looked at.
     pub(crate) fn issue(&mut self, epoch: Epoch, command: Issue) -> Result<Outcome, S::Error> {
         let Self { ledger, store, touched } = self;
         let touched = match touched.find(ledger, *store, epoch, &command.campaign)? {
@@ -31,31 +29,9 @@ impl<S: Store> Entry<'_, S> {
         let spec = &*campaign.spec;
         let now = ledger.state.log_time;
 
-        if let Some(sequence) = store.sequence_of_request(spec.number, command.request_id)?
-            && !mutants::is(Mutant::RetryNotDeduplicated)
-        {
-            return replay(*store, spec, sequence, &command);
+        if let Some(outcome) = without_effect(*store, campaign, &command, now)? {
+            return Ok(outcome);
         }
-        if let Some(refusal) = recipient_refusal(*store, spec, &command.recipient)?
-            && !mutants::is(Mutant::LimitOutsideLog)
-        {
-            return Ok(refusal.into());
-        }
-        let state = campaign.state_at(now);
-        #[cfg(feature = "mutants")]
-        let state = mutants::distorted(state, campaign, now);
-        match (state, spec.end) {
-            (CampaignState::Scheduled, _) => {
-                return Ok(Refusal::NotStarted { start: spec.start, now }.into());
-            }
-            (CampaignState::Ended, end) => {
-                let end = end.expect("only a campaign with an end can have ended");
-                return Ok(Refusal::Ended { end, now }.into());
-            }
-            (CampaignState::Exhausted, _) => return Ok(Refusal::SoldOut.into()),
-            (CampaignState::Active, _) => {}
-        }
-
         let counters = &mut campaign.counters;
         let Some(counter) = take_counter(&mut ledger.state, *store, spec, counters)? else {
             return Ok(Refusal::ShardFull.into());
@@ -77,8 +53,46 @@ impl<S: Store> Entry<'_, S> {
     }
 }
 
+/// The outcome of a command that changes nothing; `None` if it issues a coupon.
+///
+/// The order of the checks is part of the contract. A retry is answered with its coupon before
+/// anything could refuse it, for it was not refused the first time. Then a recipient who is at
+/// the limit is told what they hold, even after the end and when all is sold out, for that is what
+/// helps them. Only then the window and the quota are looked at.
+pub(crate) fn without_effect<S: StateReader>(
+    store: &mut S,
+    campaign: &Campaign,
+    command: &Issue,
+    now: LogTime,
+) -> Result<Option<Outcome>, S::Error> {
+    let spec = &*campaign.spec;
+    if let Some(sequence) = store.sequence_of_request(spec.number, command.request_id)?
+        && !mutants::is(Mutant::RetryNotDeduplicated)
+    {
+        return replay(store, spec, sequence, command).map(Some);
+    }
+    if let Some(refusal) = recipient_refusal(store, spec, &command.recipient)?
+        && !mutants::is(Mutant::LimitOutsideLog)
+    {
+        return Ok(Some(refusal.into()));
+    }
+    let state = campaign.state_at(now);
+    #[cfg(feature = "mutants")]
+    let state = mutants::distorted(state, campaign, now);
+    let refusal = match (state, spec.end) {
+        (CampaignState::Scheduled, _) => Refusal::NotStarted { start: spec.start, now },
+        (CampaignState::Ended, end) => {
+            let end = end.expect("only a campaign with an end can have ended");
+            Refusal::Ended { end, now }
+        }
+        (CampaignState::Exhausted, _) => Refusal::SoldOut,
+        (CampaignState::Active, _) => return Ok(None),
+    };
+    Ok(Some(refusal.into()))
+}
+
 /// The outcome of a command whose request id was used before in its campaign.
-fn replay<S: Store>(
+fn replay<S: StateReader>(
     store: &mut S,
     spec: &CampaignSpec,
     sequence: u64,
@@ -93,7 +107,7 @@ fn replay<S: Store>(
 }
 
 /// Why the recipient of a new request cannot have a coupon, whatever the campaign's window and quota.
-fn recipient_refusal<S: Store>(
+fn recipient_refusal<S: StateReader>(
     store: &mut S,
     spec: &CampaignSpec,
     recipient: &str,

@@ -3,7 +3,10 @@
 use coupon_cluster::{CampaignId, Epoch, Ring, ShardId};
 
 use crate::entry::Entry;
-use crate::{Command, LogTime, Outcome, Refusal, ShardState, Store};
+use crate::issue::without_effect;
+use crate::{
+    Action, CampaignState, Command, LogTime, Outcome, Refusal, ShardState, StateReader, Store,
+};
 
 /// The ledger of a shard: applies log entries to a [`Store`].
 ///
@@ -23,10 +26,52 @@ impl Ledger {
     /// # Errors
     ///
     /// A fault of the storage.
-    pub fn open<S: Store>(shard: ShardId, store: &mut S) -> Result<Self, S::Error> {
+    pub fn open<S: StateReader>(shard: ShardId, store: &mut S) -> Result<Self, S::Error> {
         let state = store.shard_state()?;
         let ring = Ring::new(state.epoch, state.ring_shards.iter().copied());
         Ok(Self { shard, state, ring })
+    }
+
+    /// Reads its own state anew, for a ledger that only answers while another one applies entries.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the storage.
+    pub fn refresh<S: StateReader>(&mut self, store: &mut S) -> Result<(), S::Error> {
+        let state = store.shard_state()?;
+        if state.epoch != self.state.epoch {
+            self.ring = Ring::new(state.epoch, state.ring_shards.iter().copied());
+        }
+        self.state = state;
+        Ok(())
+    }
+
+    /// The outcome of a command if it were applied now, where it would change nothing: a refusal, or the
+    /// answer to a request that was answered before. `None` where only an entry of the log can tell.
+    ///
+    /// `now` is the time that an entry would be stamped with, no earlier than that of any entry on its way.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the storage.
+    pub fn outcome_without_effect<S: StateReader>(
+        &self,
+        store: &mut S,
+        now: LogTime,
+        command: &Command,
+    ) -> Result<Option<Outcome>, S::Error> {
+        let Action::Issue(issue) = &command.action else { return Ok(None) };
+        if self.fence(command.epoch, &issue.campaign).is_err() {
+            return Ok(None);
+        }
+        let Some(campaign) = store.campaign(&issue.campaign)? else { return Ok(None) };
+        let log_time = self.state.log_time;
+        let outcome = without_effect(store, &campaign, issue, log_time.max(now))?;
+        // By the clock it has ended, but entries on their way may have been stamped before. One of them may hold
+        // this very request, sent earlier.
+        let ends_too_early = matches!(outcome, Some(Outcome::Refused(Refusal::Ended { .. })))
+            && campaign.state_at(log_time) != CampaignState::Ended;
+        Ok(outcome.filter(|_| !ends_too_early))
     }
 
     /// What the ledger knows about its shard, as of the last entry.

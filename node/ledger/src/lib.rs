@@ -64,5 +64,5 @@ pub use memory::MemoryStore;
 pub use outcome::{Outcome, Refusal};
 pub use restore::{BLOCKS_SKIPPED, CountersExhausted};
 pub use shard::ShardState;
-pub use store::Store;
+pub use store::{StateReader, Store};
 pub use time::LogTime;

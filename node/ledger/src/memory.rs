@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use coupon_cluster::{CampaignId, RequestId};
 
-use crate::{Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState, Store};
+use crate::{Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState, StateReader, Store};
 
 /// A [`Store`] that keeps everything in ordered maps and loses it when it is dropped.
 ///
@@ -52,35 +52,15 @@ impl MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
+impl StateReader for MemoryStore {
     type Error = Infallible;
 
     fn shard_state(&mut self) -> Result<ShardState, Infallible> {
         Ok(self.shard_state.clone())
     }
 
-    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Infallible> {
-        self.shard_state.clone_from(state);
-        Ok(())
-    }
-
     fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, Infallible> {
         Ok(self.campaigns.get(id).cloned())
-    }
-
-    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Infallible> {
-        self.campaigns.insert(campaign.spec.id.clone(), campaign.clone());
-        Ok(())
-    }
-
-    fn put_counters(
-        &mut self,
-        campaign: &CampaignSpec,
-        counters: CampaignCounters,
-    ) -> Result<(), Infallible> {
-        let campaign = self.campaigns.get_mut(&campaign.id);
-        campaign.expect("the ledger puts counters of campaigns that it read").counters = counters;
-        Ok(())
     }
 
     fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, Infallible> {
@@ -106,6 +86,28 @@ impl Store for MemoryStore {
         let tables = self.coupons.get(&campaign_number);
         let sequences = tables.and_then(|tables| tables.by_recipient.get(recipient));
         Ok(sequences.cloned().unwrap_or_default())
+    }
+}
+
+impl Store for MemoryStore {
+    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Infallible> {
+        self.shard_state.clone_from(state);
+        Ok(())
+    }
+
+    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Infallible> {
+        self.campaigns.insert(campaign.spec.id.clone(), campaign.clone());
+        Ok(())
+    }
+
+    fn put_counters(
+        &mut self,
+        campaign: &CampaignSpec,
+        counters: CampaignCounters,
+    ) -> Result<(), Infallible> {
+        let campaign = self.campaigns.get_mut(&campaign.id);
+        campaign.expect("the ledger puts counters of campaigns that it read").counters = counters;
+        Ok(())
     }
 
     fn insert_coupon(

@@ -4,41 +4,23 @@ use coupon_cluster::{CampaignId, RequestId};
 
 use crate::{Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState};
 
-/// Where a ledger keeps its state.
-///
-/// What was written must be seen by every later read, also within the entry that wrote it. All
-/// writes of one [`Ledger::apply`](crate::Ledger::apply) belong together: an implementation makes
-/// them durable as a whole or not at all, along with the index of the entry.
+/// What a ledger reads of its state.
 ///
 /// Reads take `&mut self` so that an implementation may cache.
 ///
 /// An error is a fault of the storage. It is not part of the replicated state and must never become
 /// an answer: whoever gets one stops the replica. That includes a record which must be there and is
 /// not.
-pub trait Store {
+pub trait StateReader {
     /// A fault of the storage.
     type Error;
 
     /// The state of the shard; the default of a store that was never written to.
     fn shard_state(&mut self) -> Result<ShardState, Self::Error>;
 
-    /// Replaces the state of the shard. Called once an entry, as the last write.
-    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Self::Error>;
-
     /// The campaign with this id, with its counters as they were last put. The ledger remembers the
     /// answer until the end of the entry, unless it is `None`.
     fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, Self::Error>;
-
-    /// Adds a campaign, with its counters. Its id and number are new.
-    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Self::Error>;
-
-    /// Replaces the counters of a campaign. Called once an entry for each campaign that changed, after
-    /// its coupons (and before that only where the entry adopts a ring halfway).
-    fn put_counters(
-        &mut self,
-        campaign: &CampaignSpec,
-        counters: CampaignCounters,
-    ) -> Result<(), Self::Error>;
 
     /// A coupon, by the number of its campaign and its sequence number. It exists: the ledger asks
     /// only where one of the two indexes below led it, so a missing one is a fault.
@@ -58,6 +40,27 @@ pub trait Store {
         campaign_number: u32,
         recipient: &str,
     ) -> Result<Vec<u64>, Self::Error>;
+}
+
+/// Where a ledger keeps its state.
+///
+/// What was written must be seen by every later read, also within the entry that wrote it. All
+/// writes of one [`Ledger::apply`](crate::Ledger::apply) belong together: an implementation makes
+/// them durable as a whole or not at all, along with the index of the entry.
+pub trait Store: StateReader {
+    /// Replaces the state of the shard. Called once an entry, as the last write.
+    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Self::Error>;
+
+    /// Adds a campaign, with its counters. Its id and number are new.
+    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Self::Error>;
+
+    /// Replaces the counters of a campaign. Called once an entry for each campaign that changed, after
+    /// its coupons (and before that only where the entry adopts a ring halfway).
+    fn put_counters(
+        &mut self,
+        campaign: &CampaignSpec,
+        counters: CampaignCounters,
+    ) -> Result<(), Self::Error>;
 
     /// Adds a coupon under a new sequence number, and its entries in the indexes by request and by
     /// recipient.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, ShardId};
 use coupon_ledger::{
     Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CreateCampaign, Issue,
-    Ledger, LogTime, MemoryStore, Outcome, Refusal, ShardState, Store,
+    Ledger, LogTime, MemoryStore, Outcome, Refusal, ShardState, StateReader, Store,
 };
 
 /// A store that remembers what it was asked for, and fails from one call on.
@@ -38,31 +38,15 @@ fn sound<T>(result: Result<T, std::convert::Infallible>) -> Result<T, Fault> {
     result.map_err(|never| match never {})
 }
 
-impl Store for WatchedStore {
+impl StateReader for WatchedStore {
     type Error = Fault;
 
     fn shard_state(&mut self) -> Result<ShardState, Fault> {
         sound(self.call("shard_state")?.shard_state())
     }
 
-    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Fault> {
-        sound(self.call("put_shard_state")?.put_shard_state(state))
-    }
-
     fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, Fault> {
         sound(self.call("campaign")?.campaign(id))
-    }
-
-    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Fault> {
-        sound(self.call("insert_campaign")?.insert_campaign(campaign))
-    }
-
-    fn put_counters(
-        &mut self,
-        campaign: &CampaignSpec,
-        counters: CampaignCounters,
-    ) -> Result<(), Fault> {
-        sound(self.call("put_counters")?.put_counters(campaign, counters))
     }
 
     fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, Fault> {
@@ -84,6 +68,24 @@ impl Store for WatchedStore {
     ) -> Result<Vec<u64>, Fault> {
         let store = self.call("sequences_of_recipient")?;
         sound(store.sequences_of_recipient(campaign_number, recipient))
+    }
+}
+
+impl Store for WatchedStore {
+    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Fault> {
+        sound(self.call("put_shard_state")?.put_shard_state(state))
+    }
+
+    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Fault> {
+        sound(self.call("insert_campaign")?.insert_campaign(campaign))
+    }
+
+    fn put_counters(
+        &mut self,
+        campaign: &CampaignSpec,
+        counters: CampaignCounters,
+    ) -> Result<(), Fault> {
+        sound(self.call("put_counters")?.put_counters(campaign, counters))
     }
 
     fn insert_coupon(

@@ -16,6 +16,7 @@ use openraft::type_config::TypeConfigExt as _;
 use openraft::{ChangeMembers, Instant as _, Raft, RaftMetrics, ServerState};
 use tokio::sync::{oneshot, watch};
 
+use super::closed_campaigns::ClosedCampaigns;
 use super::history::{self, Conflict};
 use super::log_store::LogStore;
 use super::network::{NetworkFactory, Peers};
@@ -76,6 +77,8 @@ pub struct Group {
     log: LogStore,
     /// What the replica has applied, as it goes on.
     pub reached: Reached,
+    /// The campaigns that give no coupons at the moment, as far as is known.
+    pub closed: ClosedCampaigns,
     /// The entries that this replica and others must have on disk.
     pub witness: Witness,
     answer_age_max: Duration,
@@ -136,12 +139,16 @@ impl Group {
         options: &RaftOptions,
     ) -> Result<Self, StorageError> {
         let log = LogStore::open(storage.clone(), owner.shard, owner.replica)?;
-        let mut machine = match map {
-            Some(map) => StateMachine::open_meta(storage.clone(), owner.replica, map)?,
-            None => StateMachine::open_ledger(storage.clone(), owner)?,
-        };
+        let opened = storage.clone();
+        // What its index lacks is made again, which may take a while after a crash or a restore.
+        let opening = tokio::task::spawn_blocking(move || match map {
+            Some(map) => StateMachine::open_meta(opened, owner.replica, map),
+            None => StateMachine::open_ledger(opened, owner),
+        });
+        let stopped = |error| StorageError::corrupt("start of a replica", error);
+        let mut machine = opening.await.map_err(stopped)??;
         machine.tell(log.acknowledged().clone());
-        let reached = machine.reached();
+        let (reached, closed) = (machine.reached(), machine.closed_campaigns());
         let witness = Witness::new(storage.clone(), owner, log.clone());
         let network = NetworkFactory::new(peers.clone(), owner.shard, witness.clone());
         let config = raft_config(owner.shard, options)
@@ -152,7 +159,8 @@ impl Group {
             .map_err(|fault| StorageError::corrupt("Raft state", fault))?;
         let answer_age_max = ANSWERS_MISSED_MAX * options.heartbeat_interval;
         let quorum_age_max = QUORUM_MISSED_MAX * options.election_timeout;
-        let group = Self { owner, raft, log, reached, witness, answer_age_max, quorum_age_max };
+        let group =
+            Self { owner, raft, log, reached, closed, witness, answer_age_max, quorum_age_max };
         group.watch();
         Ok(group)
     }

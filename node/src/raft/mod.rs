@@ -4,6 +4,7 @@
 //! - [`log_store`]: log, vote and purge mark in RocksDB, durable before reported.
 //! - [`state_machine`]: apply, snapshots.
 //! - [`reached`]: replicas compare what they hold.
+//! - [`closed_campaigns`]: which requests are worth answering without the log.
 //! - [`restored`]: how a replica of a restored cluster begins.
 //! - [`network`]: the calling side of replication; [`crate::service::raft`] is the other side.
 //! - [`acknowledged`], [`witness`]: a replica that forgot acknowledged entries never continues.
@@ -11,6 +12,7 @@
 //! - [`group`]: one running replica.
 
 pub mod acknowledged;
+pub mod closed_campaigns;
 pub mod group;
 pub mod history;
 pub mod log_store;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use coupon_cluster::{ReplicaId, ShardId, ShardMap};
 use coupon_ledger::mutants::{self, Mutant};
-use coupon_ledger::{Ledger, LogTime};
+use coupon_ledger::{Ledger, LogTime, MemoryStore};
 use coupon_proto::internal as pb;
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -22,6 +22,7 @@ use rocksdb::WriteBatch;
 use tokio::sync::watch;
 
 use super::acknowledged::Acknowledged;
+use super::closed_campaigns::ClosedCampaigns;
 use super::reached::{Diverged, Reached};
 use super::terms::Terms;
 use super::types::{
@@ -32,7 +33,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::meta::wire;
 use crate::storage::digest::Digest;
 use crate::storage::keys::{ReplicaKeys, StateKeys};
-use crate::storage::ledger::{LedgerBatch, decode, running_digest};
+use crate::storage::ledger::{Campaigns, LedgerBatch, decode, running_digest};
 use crate::storage::snapshot::{self, Owner, SnapshotFile};
 use crate::storage::{Storage, StorageError, fatal, records};
 
@@ -49,6 +50,8 @@ pub struct StateMachine {
     /// Of the ledger's state; the meta shard has none.
     digest: Digest,
     reached: Reached,
+    closed: ClosedCampaigns,
+    campaigns: Campaigns,
     acknowledged: Acknowledged,
     terms: Terms,
     machine: Machine,
@@ -94,9 +97,9 @@ impl StateMachine {
         let machine = match map {
             Some(map) => Machine::Meta(map),
             None => {
-                let keys = StateKeys::new(owner.shard, 0);
-                let mut empty = LedgerBatch::new(&storage, keys, Digest::default());
-                Machine::Ledger(Box::new(Ledger::open(owner.shard, &mut empty)?))
+                // Replaced when the state in force is loaded.
+                let Ok(ledger) = Ledger::open(owner.shard, &mut MemoryStore::default());
+                Machine::Ledger(Box::new(ledger))
             }
         };
         let mut this = Self {
@@ -107,6 +110,8 @@ impl StateMachine {
             membership: StoredMembership::default(),
             digest: Digest::default(),
             reached: Reached::default(),
+            closed: ClosedCampaigns::default(),
+            campaigns: Campaigns::default(),
             acknowledged: Acknowledged::default(),
             terms: Terms::default(),
             machine,
@@ -127,12 +132,18 @@ impl StateMachine {
         self.reached.clone()
     }
 
+    /// The campaigns that give no coupons at the moment, as it goes on.
+    pub fn closed_campaigns(&self) -> ClosedCampaigns {
+        self.closed.clone()
+    }
+
     /// Reads the state in force from disk: at the start, and after a snapshot was installed.
     fn load(&mut self) -> Result<(), StorageError> {
         let replica_keys = ReplicaKeys::new(self.owner.shard, self.owner.replica);
         let generation = snapshot::generation(&self.storage, &replica_keys)?;
         snapshot::clear_other_generations(&self.storage, self.owner.shard, generation)?;
         self.keys = StateKeys::new(self.owner.shard, generation);
+        self.campaigns = Campaigns::default();
         let db = self.storage.db();
         (self.applied, self.membership) =
             match db.get_cf(self.storage.state(), self.keys.applied())? {
@@ -148,7 +159,7 @@ impl StateMachine {
             Machine::Ledger(ledger) => {
                 self.digest = running_digest(&self.storage, &self.keys)?;
                 self.reached.restart(self.applied.map_or(0, |id| id.index), self.digest);
-                let mut batch = LedgerBatch::new(&self.storage, self.keys, self.digest);
+                let mut batch = LedgerBatch::new(&self.storage, self.keys, self.digest)?;
                 **ledger = Ledger::open(self.owner.shard, &mut batch)?;
             }
             Machine::Meta(current) => {
@@ -169,7 +180,8 @@ impl StateMachine {
         let mut done = false;
         while !done {
             let mut waiting: Vec<(ApplyResponder<TypeConfig>, Applied)> = Vec::new();
-            let mut rows = LedgerBatch::new(&self.storage, self.keys, self.digest);
+            let mut rows = LedgerBatch::new(&self.storage, self.keys, self.digest)?
+                .with_campaigns(std::mem::take(&mut self.campaigns));
             let mut new_map: Option<ShardMap> = None;
             let (mut any, mut new_leader) = (false, false);
             loop {
@@ -204,8 +216,12 @@ impl StateMachine {
                 waiting.extend(responder.map(|responder| (responder, applied)));
             }
             self.digest = rows.digest();
+            if let Machine::Ledger(ledger) = &self.machine {
+                self.closed.note(rows.campaigns(), ledger.state().log_time);
+            }
+            let (mut rows, campaigns) = rows.finish();
+            self.campaigns = campaigns;
             if any {
-                let mut rows = rows.finish();
                 if new_leader {
                     let terms = self.terms.to_pb().encode_to_vec();
                     rows.put_cf(self.storage.state(), self.keys.terms(), terms);
@@ -250,10 +266,11 @@ fn apply_ledger(
     if let Some(leader) = &entry.reached {
         reached.compare(leader)?;
     }
+    let mut reader = records::CommandReader::default();
     let commands = entry
         .commands
         .into_iter()
-        .map(records::command_from_pb)
+        .map(|command| reader.read(command))
         .collect::<Result<Vec<_>, Malformed>>()?;
     let mut stamped = LogTime(entry.log_time_micros);
     if mutants::is(Mutant::ClockReadAtApply) {

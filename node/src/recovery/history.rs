@@ -40,7 +40,7 @@ impl<'a> History<'a> {
         let mut history = Self { shard, view, campaigns, unapplied: BTreeMap::new() };
         let replica_keys = ReplicaKeys::new(shard, found.replica);
         let keys = StateKeys::new(shard, snapshot::generation(storage, &replica_keys)?);
-        let mut rows = LedgerBatch::new(storage, keys, running_digest(storage, &keys)?);
+        let mut rows = LedgerBatch::unwritten(storage, keys, running_digest(storage, &keys)?)?;
         let mut ledger = Ledger::open(shard, &mut rows)?;
         for entry in directory.log_after(replica_keys, found.applied_index) {
             if let Some(Payload::Normal(bytes)) = entry?.payload {

@@ -63,7 +63,7 @@ pub fn keep(
     // Last, so that a marked store does not run before all of its replicas can.
     Floor::create(&path)?;
     lost::clear(&path)?;
-    if path != dir {
+    if path != dir || renewal::has_begun(dir)? {
         renewal::reinstate(dir, &store_id)?;
     }
     Ok(done)

@@ -6,7 +6,7 @@ use coupon_ledger::{Action, Issue, Outcome, Refusal};
 use coupon_proto::internal as pb;
 use tokio::sync::oneshot;
 
-use crate::shard::proposer::Submission;
+use crate::shard::submission::Submission;
 use crate::storage::snapshot::Owner;
 use crate::storage::view::LedgerView;
 use crate::storage::{Storage, StorageError, fatal, records};
@@ -40,8 +40,8 @@ pub(super) fn screen(storage: &Storage, owner: Owner, submission: Submission) ->
         // A caller that went away needs no answer.
         let _ = caller.send(all.collect());
     });
-    let (leadership, bytes) = (submission.leadership, submission.bytes);
-    Submission { leadership, commands: proposed, bytes, replies }
+    let Submission { leadership, stream, bytes, .. } = submission;
+    Submission { leadership, stream, commands: proposed, bytes, replies }
 }
 
 /// What speaks against a command in the applied state.

@@ -26,8 +26,9 @@ use crate::raft::network::{
     CONNECTION_WINDOW_BYTES, EXPORT_WINDOW_BYTES, Lane, MESSAGE_BYTES_MAX, Peers,
 };
 use crate::raft::types::Malformed;
-use crate::shard::proposer::{ENTRY_COMMANDS_MAX, Submission};
+use crate::shard::proposer::ENTRY_COMMANDS_MAX;
 use crate::shard::registry::{OpenStream, Registry, Replica};
+use crate::shard::submission::Submission;
 use crate::storage::{Storage, records};
 
 /// How many answers of a stream may wait for its router; beyond that its batches wait.
@@ -303,7 +304,8 @@ impl Session {
             let Ok(room) = self.answers.clone().reserve_owned().await else { return };
             let (replies, wait) = oneshot::channel();
             let (leadership, commands) = (self.leadership, batch.commands);
-            let submission = Submission { leadership, commands, bytes, replies };
+            let stream = self.stream.tag();
+            let submission = Submission { leadership, stream, commands, bytes, replies };
             let group = &self.stream.replica().group;
             #[cfg(feature = "mutants")]
             let submission = super::outside_log::screen(&self.storage, group.owner, submission);

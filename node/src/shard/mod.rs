@@ -2,13 +2,17 @@
 //! map says they should be.
 //!
 //! - [`proposer`]: commands in, one log entry for everything that waits.
+//! - `direct`: answers to commands that change nothing, without the log.
+//! - [`submission`]: commands that came together, and the queues in which they wait.
 //! - [`registry`]: which replicas run here.
 //! - [`caretaker`]: what the leader of a shard does besides leading.
 //! - [`divergence`]: a shard that has two histories stops.
 //! - [`hand_over`]: how leadership moves without an election timeout.
 
 pub mod caretaker;
+mod direct;
 pub mod divergence;
 pub mod hand_over;
 pub mod proposer;
 pub mod registry;
+pub mod submission;

@@ -9,20 +9,23 @@
 //! not come to life behind a later answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use coupon_ledger::Outcome;
 use coupon_proto::internal as pb;
 use prost::Message as _;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::direct;
+use super::submission::{
+    self, Submission, SubmissionQueue, Waiting, not_proposed, refuse, reply, unknown,
+};
 use crate::clock::TrustedClock;
-use crate::raft::group::{self, Group, Leadership, WriteOutcome, WriteResult};
+use crate::raft::closed_campaigns::ClosedCampaigns;
+use crate::raft::group::{self, Group, WriteOutcome, WriteResult};
 use crate::raft::types::{Applied, Proposal};
+use crate::storage::Storage;
 use crate::storage::flusher::Flusher;
-use crate::storage::records;
 
 /// How many commands one log entry holds at most.
 pub const ENTRY_COMMANDS_MAX: usize = 1_024;
@@ -30,29 +33,12 @@ pub const ENTRY_COMMANDS_MAX: usize = 1_024;
 const ENTRY_BYTES_MAX: usize = 512 << 10;
 /// Entries in flight: one being replicated while the next is applied. More brought nothing.
 const ENTRIES_IN_FLIGHT_MAX: u32 = 2;
-/// How many submissions may wait; routers shed load long before.
-const QUEUE_MAX: usize = 256;
-/// How many bytes of commands may wait.
-const QUEUE_BYTES_MAX: usize = 32 << 20;
-
-/// Commands that came together and are answered together.
-#[derive(Debug)]
-pub struct Submission {
-    /// The leadership they were made under.
-    pub leadership: Leadership,
-    /// The commands, at most [`ENTRY_COMMANDS_MAX`].
-    pub commands: Vec<pb::Command>,
-    /// How many bytes they take.
-    pub bytes: usize,
-    /// Told one reply for each command. Nothing is proposed once nobody waits for them.
-    pub replies: oneshot::Sender<Vec<pb::Reply>>,
-}
-
 /// The handle of a shard's proposer. Clones share it; it ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Proposer {
-    queue: mpsc::Sender<Submission>,
-    queue_bytes: Arc<AtomicUsize>,
+    log: SubmissionQueue,
+    direct: SubmissionQueue,
+    closed: ClosedCampaigns,
     in_flight: Arc<Semaphore>,
 }
 
@@ -63,13 +49,15 @@ pub struct Paused {
 
 impl Proposer {
     /// Starts the proposer of a group on a node with this clock and this disk.
-    pub fn start(group: Group, clock: TrustedClock, disk: Flusher) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+    pub fn start(group: Group, clock: TrustedClock, storage: Storage) -> Self {
         let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX as usize));
-        let queue_bytes = Arc::new(AtomicUsize::new(0));
-        let waiting = Waiting { queue: waiting, bytes: queue_bytes.clone() };
-        tokio::spawn(run(group, clock, disk, waiting, in_flight.clone()));
-        Self { queue, queue_bytes, in_flight }
+        let closed = group.closed.clone();
+        let stamps = Stamps { clock, last_micros: Arc::default() };
+        let ((log, for_log), (direct, for_direct)) = (submission::queue(), submission::queue());
+        let disk = storage.flusher().clone();
+        tokio::spawn(direct::run(group.clone(), storage, stamps.clone(), for_direct));
+        tokio::spawn(run(group, stamps, disk, for_log, in_flight.clone()));
+        Self { log, direct, closed, in_flight }
     }
 
     /// Stops proposing. Returns when every entry in flight has its outcome; `None` when the proposer
@@ -79,39 +67,36 @@ impl Proposer {
         all.ok().map(|all| Paused { _all_of_them: all })
     }
 
-    /// Hands over commands. When the queue is full they are refused at once.
+    /// Hands over commands. When a queue is full they are refused at once.
     pub fn submit(&self, submission: Submission) {
-        let bytes = submission.bytes;
-        let waiting = self.queue_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let refused = if waiting + bytes > QUEUE_BYTES_MAX {
-            Some(submission)
+        // Asked once, since the campaigns change meanwhile.
+        let is_direct = |command: &pb::Command| direct::is_worth_it(&self.closed, command);
+        let are_direct: Vec<bool> = submission.commands.iter().map(is_direct).collect();
+        if !are_direct.contains(&true) {
+            self.log.submit(submission);
+        } else if !are_direct.contains(&false) {
+            self.direct.submit(submission);
         } else {
-            self.queue.try_send(submission).err().map(TrySendError::into_inner)
-        };
-        if let Some(submission) = refused {
-            self.queue_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            refuse(submission, pb::NotProposedReason::Overloaded, 0);
+            let (direct, through_log) = submission.split(are_direct);
+            self.direct.submit(direct);
+            self.log.submit(through_log);
         }
     }
 }
 
-/// The receiving end of the queue.
-struct Waiting {
-    queue: mpsc::Receiver<Submission>,
-    bytes: Arc<AtomicUsize>,
+/// The times that a leader stamps its entries with. Clones share them.
+#[derive(Clone)]
+pub(super) struct Stamps {
+    clock: TrustedClock,
+    last_micros: Arc<AtomicU64>,
 }
 
-impl Waiting {
-    async fn next(&mut self) -> Option<Submission> {
-        let submission = self.queue.recv().await?;
-        self.bytes.fetch_sub(submission.bytes, Ordering::Relaxed);
-        Some(submission)
-    }
-
-    fn try_next(&mut self) -> Option<Submission> {
-        let submission = self.queue.try_recv().ok()?;
-        self.bytes.fetch_sub(submission.bytes, Ordering::Relaxed);
-        Some(submission)
+impl Stamps {
+    /// The time for an entry that is made now, no earlier than that of any before; `None` while the clock is not
+    /// trusted.
+    pub(super) fn now_micros(&self) -> Option<u64> {
+        let now = self.clock.stamp_micros()?;
+        Some(self.last_micros.fetch_max(now, Ordering::Relaxed).max(now))
     }
 }
 
@@ -123,12 +108,11 @@ struct Part {
 
 async fn run(
     group: Group,
-    clock: TrustedClock,
+    stamps: Stamps,
     disk: Flusher,
     mut waiting: Waiting,
     in_flight: Arc<Semaphore>,
 ) {
-    let mut log_time_micros = 0;
     let mut held_back = None;
     loop {
         let first = match held_back.take() {
@@ -141,15 +125,15 @@ async fn run(
         let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
         // A node whose clock is off or whose disk hangs gives its leadership up; until then it proposes
         // nothing.
-        let stamp = clock.stamp_micros().filter(|_| !disk.is_stuck());
+        let stamp = stamps.now_micros().filter(|_| !disk.is_stuck());
         let (Ok(leadership), Some(now)) = (group.leadership(), stamp) else {
             refuse_as_follower(first, &group);
             continue;
         };
-        log_time_micros = now.max(log_time_micros);
         let reached = group.reached.last();
         let pb::LogHeader { committed_index, acknowledged } = group.log_header();
         let commands = Vec::new();
+        let log_time_micros = now;
         let mut entry =
             pb::CommandEntry { log_time_micros, commands, reached, committed_index, acknowledged };
         let mut parts = Vec::new();
@@ -187,15 +171,15 @@ async fn run(
 }
 
 /// Moves a submission's commands into the entry, except those whose callers have stopped waiting. One
-/// whose stream has ended is dropped as a whole: its router sends it once more, and a shard that is
-/// behind must not work for nobody. Returns how many bytes they take.
+/// whose stream has ended is dropped as a whole: its router sends it once more, and has perhaps been told
+/// meanwhile that nothing came of it. Returns how many bytes they take.
 fn take(
     entry: &mut pb::CommandEntry,
     parts: &mut Vec<Part>,
     submission: Submission,
     now: u64,
 ) -> usize {
-    if submission.replies.is_closed() {
+    if submission.is_over() {
         return 0;
     }
     let mut live = Vec::with_capacity(submission.commands.len());
@@ -248,38 +232,18 @@ fn refuse_as_follower(submission: Submission, group: &Group) {
     refuse(submission, pb::NotProposedReason::NotLeader, leader);
 }
 
-fn refuse(submission: Submission, reason: pb::NotProposedReason, leader_node_id: u64) {
-    let replies =
-        submission.commands.iter().map(|_| not_proposed(reason, leader_node_id)).collect();
-    // A caller that went away needs no answer.
-    let _ = submission.replies.send(replies);
-}
-
-fn reply(outcome: Outcome) -> pb::Reply {
-    match records::outcome_to_pb(outcome) {
-        Some(outcome) => pb::Reply { reply: Some(pb::reply::Reply::Outcome(outcome)) },
-        None => unknown(),
-    }
-}
-
-fn unknown() -> pb::Reply {
-    pb::Reply { reply: Some(pb::reply::Reply::Unknown(pb::Unknown {})) }
-}
-
-fn not_proposed(reason: pb::NotProposedReason, leader_node_id: u64) -> pb::Reply {
-    let not_proposed = pb::NotProposed { reason: reason.into(), leader_node_id };
-    pb::Reply { reply: Some(pb::reply::Reply::NotProposed(not_proposed)) }
-}
-
 #[cfg(test)]
 mod tests {
     use openraft::vote::RaftLeaderId as _;
 
     use super::*;
+    use crate::raft::group::Leadership;
+    use crate::shard::submission::StreamTag;
 
     fn submission(replies: oneshot::Sender<Vec<pb::Reply>>) -> Submission {
         let commands = vec![pb::Command { epoch: 1, ..Default::default() }];
-        Submission { leadership: Leadership::new(1, 1), commands, bytes: 1, replies }
+        let (leadership, stream) = (Leadership::new(1, 1), StreamTag::default());
+        Submission { leadership, stream, commands, bytes: 1, replies }
     }
 
     #[test]

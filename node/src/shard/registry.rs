@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use coupon_cluster::{ReplicaId, ShardId};
 use coupon_proto::internal::RouterHello;
@@ -10,7 +10,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::divergence::Diverged;
-use super::proposer::{Proposer, Submission};
+use super::proposer::Proposer;
+use super::submission::{StreamTag, Submission};
 use crate::raft::group::Group;
 
 /// A running replica and what serves it.
@@ -27,7 +28,7 @@ pub struct Replica {
 /// older one had sent may still come, by way of a node that was slow to pass it on.
 #[derive(Default)]
 struct RouterStreams {
-    newest: u64,
+    newest: Arc<AtomicU64>,
     open: usize,
     /// When the last of them was closed, counted in closings.
     closed_at: u64,
@@ -47,7 +48,7 @@ const CLOSED_ROUTERS_MAX: usize = 1_024;
 pub struct OpenStream {
     replica: Replica,
     router_id: u64,
-    number: u64,
+    tag: StreamTag,
 }
 
 impl Replica {
@@ -61,12 +62,13 @@ impl Replica {
         let (router_id, number) = (hello.router_id, hello.stream_number);
         let mut streams = self.streams.lock();
         let of_router = streams.routers.entry(router_id).or_default();
-        if number < of_router.newest {
+        if number < of_router.newest.load(Ordering::Acquire) {
             return None;
         }
-        of_router.newest = number;
+        of_router.newest.store(number, Ordering::Release);
         of_router.open += 1;
-        Some(OpenStream { replica: self.clone(), router_id, number })
+        let tag = StreamTag::new(number, of_router.newest.clone());
+        Some(OpenStream { replica: self.clone(), router_id, tag })
     }
 }
 
@@ -79,13 +81,17 @@ impl OpenStream {
     /// Hands commands that came over the stream to the proposer, unless the router has opened a
     /// newer stream. A newer one cannot be opened between the two.
     pub fn submit(&self, submission: Submission) -> bool {
-        let streams = self.replica.streams.lock();
-        let is_newest =
-            streams.routers.get(&self.router_id).is_none_or(|one| one.newest <= self.number);
+        let _no_newer_one = self.replica.streams.lock();
+        let is_newest = !self.tag.is_superseded();
         if is_newest {
             self.replica.proposer.submit(submission);
         }
         is_newest
+    }
+
+    /// What names the stream.
+    pub fn tag(&self) -> StreamTag {
+        self.tag.clone()
     }
 }
 

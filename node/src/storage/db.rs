@@ -1,5 +1,6 @@
 //! The node's one RocksDB.
 
+use std::collections::HashMap;
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,17 +8,20 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel,
-    LruCacheOptions, Options, WriteBatch, WriteOptions,
+    DBCompactionStyle, DBCompressionType, DBRecoveryMode, ErrorKind, IngestExternalFileOptions,
+    LogLevel, LruCacheOptions, Options, WriteBatch, WriteOptions,
 };
 
 use super::floor::Floor;
 use super::flusher::Flusher;
+use super::index::{Delta, Index};
+use super::keys::{self, StateKeys};
 use super::lost;
 
 const LOG: &str = "log";
 const META: &str = "meta";
 const STATE: &str = "state";
+const INDEX: &str = "index";
 
 /// Shared by all families: recently read blocks. Small, since the hot state is in memtables.
 const BLOCK_CACHE_BYTES: usize = 64 << 20;
@@ -37,6 +41,9 @@ const ALL_MEMTABLES_BYTES: usize = 128 << 20;
 /// The write-ahead log beyond this makes RocksDB flush the memtables that hold it back, which
 /// bounds both the disk it takes and the time a restart takes.
 const WAL_BYTES: u64 = 256 << 20;
+
+/// More tables of indexes than there ever are before they are merged.
+const TABLES_MAX: c_int = 10_000;
 
 /// A fault of local storage. It is never an answer: whoever meets one on the way to a disk that
 /// replicates must end the process ([`super::fatal::abort`]).
@@ -101,23 +108,85 @@ pub struct Storage {
 }
 
 struct Shared {
-    wal: Arc<Wal>,
+    database: Arc<Database>,
     flusher: Flusher,
-    cache: Cache,
     dir: PathBuf,
-    snapshots: PathBuf,
+    /// The indexes that are open.
+    indexes: Mutex<HashMap<StateKeys, IndexSlot>>,
 }
 
+/// An index, once it is open. Those who want it meanwhile wait, and only they.
+type IndexSlot = Arc<Mutex<Option<Arc<Index>>>>;
+
 /// The database with its write-ahead log, and the floor beside it.
-struct Wal {
+pub(super) struct Database {
     db: Arc<DB>,
+    cache: Cache,
+    snapshots: PathBuf,
+    /// The memory of the last rows that an index moved to disk, for the next one that has to. Memory that was
+    /// never used before is expensive.
+    spare_delta: Mutex<Option<Delta>>,
     floor: Mutex<Floor>,
     /// Held while tables are ingested: RocksDB counts their sequence numbers a moment before they are
     /// durable.
     taking_in: Mutex<()>,
 }
 
-impl Wal {
+impl Database {
+    /// The database itself.
+    pub(super) fn db(&self) -> &DB {
+        &self.db
+    }
+
+    /// The family of the indexes of coupons.
+    pub(super) fn index(&self) -> &ColumnFamily {
+        self.family(INDEX)
+    }
+
+    fn family(&self, name: &str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("the family was opened with the database")
+    }
+
+    /// The path of a new table, swept away when the storage is opened unless it is ingested.
+    pub(super) fn table_path(&self, name: &str) -> PathBuf {
+        self.snapshots.join(format!("{name}-{}.sst", uuid::Uuid::new_v4()))
+    }
+
+    /// How tables of the index are laid out.
+    pub(super) fn index_options(&self) -> Options {
+        index_options(&self.cache)
+    }
+
+    /// An empty delta, with memory that was in use before if there is one.
+    pub(super) fn take_spare_delta(&self) -> Delta {
+        self.spare_delta.lock().take().unwrap_or_default()
+    }
+
+    /// Keeps the memory of an empty delta.
+    pub(super) fn keep_spare_delta(&self, delta: Delta) {
+        *self.spare_delta.lock() = Some(delta);
+    }
+
+    /// Ingests a table into the family of indexes, durable on return. The file is moved.
+    ///
+    /// # Errors
+    ///
+    /// When RocksDB fails.
+    pub(super) fn ingest_index(&self, table: &Path) -> Result<(), StorageError> {
+        self.ingest(self.index(), table)?;
+        // An ingested table counts as a write, and is found again without the write-ahead log. A write behind it
+        // keeps that from hiding the loss of the log.
+        self.db.put_cf(self.family(META), keys::INGESTED, [])?;
+        self.sync()
+    }
+
+    fn ingest(&self, family: &ColumnFamily, table: &Path) -> Result<(), StorageError> {
+        let _taking_in = self.taking_in.lock();
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        Ok(self.db.ingest_external_file_cf_opts(family, &options, vec![table])?)
+    }
+
     /// Makes everything written before durable, and records how far that is in the floor.
     fn sync(&self) -> Result<(), StorageError> {
         let written = self.taking_in.try_lock().map(|_idle| self.db.latest_sequence_number());
@@ -131,6 +200,7 @@ impl Drop for Shared {
     /// RocksDB is closed by whoever drops the last handle, not by a thread that might still be at
     /// it when the process ends.
     fn drop(&mut self) {
+        close_all(&mut self.indexes.lock());
         self.flusher.stop();
     }
 }
@@ -175,7 +245,9 @@ impl Storage {
         }
         let cache = block_cache();
         let families = [LOG, META, STATE]
-            .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
+            .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)))
+            .into_iter()
+            .chain([ColumnFamilyDescriptor::new(INDEX, index_options(&cache))]);
         let db = match DB::open_cf_descriptors(&db_options(), &path, families) {
             Ok(db) => Arc::new(db),
             Err(fault) if fault.kind() == ErrorKind::Corruption && is_to_run => {
@@ -210,16 +282,24 @@ impl Storage {
             short(&why)?;
         }
         super::snapshot::sweep(&snapshots)?;
-        let wal = Arc::new(Wal { db, floor: Mutex::new(floor), taking_in: Mutex::new(()) });
-        let synced = wal.clone();
+        let (floor, taking_in) = (Mutex::new(floor), Mutex::new(()));
+        let database = Arc::new(Database {
+            db,
+            cache,
+            snapshots,
+            spare_delta: Mutex::default(),
+            floor,
+            taking_in,
+        });
+        let synced = database.clone();
         let flusher = Flusher::start(move || synced.sync());
-        let dir = dir.to_owned();
-        Ok(Self { shared: Arc::new(Shared { wal, flusher, cache, dir, snapshots }) })
+        let (dir, indexes) = (dir.to_owned(), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { database, flusher, dir, indexes }) })
     }
 
     /// The database itself.
     pub fn db(&self) -> &Arc<DB> {
-        &self.shared.wal.db
+        &self.shared.database.db
     }
 
     /// Marks the store as lost, durable on return. The store never runs again. The caller ends the process.
@@ -238,7 +318,7 @@ impl Storage {
 
     /// Where snapshot files live.
     pub fn snapshot_dir(&self) -> &Path {
-        &self.shared.snapshots
+        &self.shared.database.snapshots
     }
 
     /// The family of log entries.
@@ -256,8 +336,45 @@ impl Storage {
         self.family(STATE)
     }
 
+    /// The family of the indexes of coupons.
+    pub(super) fn index(&self) -> &ColumnFamily {
+        self.shared.database.index()
+    }
+
     fn family(&self, name: &str) -> &ColumnFamily {
-        self.db().cf_handle(name).expect("the family was opened with the database")
+        self.shared.database.family(name)
+    }
+
+    /// The database, for a thread of an index, which closing the storage waits for.
+    pub(super) fn database(&self) -> Arc<Database> {
+        self.shared.database.clone()
+    }
+
+    /// The index of a state, opened at first use.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub(super) fn index_of(&self, keys: StateKeys) -> Result<Arc<Index>, StorageError> {
+        let slot = self.shared.indexes.lock().entry(keys).or_default().clone();
+        let mut slot = slot.lock();
+        if let Some(index) = &*slot {
+            return Ok(index.clone());
+        }
+        let index = Index::open(self, keys)?;
+        Ok(slot.insert(index).clone())
+    }
+
+    /// Closes the index of a state that is about to be removed.
+    pub(super) fn close_index_of(&self, keys: StateKeys) {
+        self.close_indexes(|one| one == keys);
+    }
+
+    /// Closes the indexes of those states that `is_removed` names.
+    pub(super) fn close_indexes(&self, is_removed: impl Fn(StateKeys) -> bool) {
+        let mut removed =
+            self.shared.indexes.lock().extract_if(|keys, _| is_removed(*keys)).collect();
+        close_all(&mut removed);
     }
 
     /// Writes a batch. It is atomic now, and durable once the [`Flusher`] says so.
@@ -285,7 +402,7 @@ impl Storage {
     ///
     /// When RocksDB fails.
     pub fn sync(&self) -> Result<(), StorageError> {
-        self.shared.wal.sync()
+        self.shared.database.sync()
     }
 
     /// Ingests a table that was made outside of the database into the family of applied state, durable on
@@ -295,15 +412,12 @@ impl Storage {
     ///
     /// When RocksDB fails.
     pub fn take_in(&self, table: &Path) -> Result<(), StorageError> {
-        let _taking_in = self.shared.wal.taking_in.lock();
-        let mut options = IngestExternalFileOptions::default();
-        options.set_move_files(true);
-        Ok(self.db().ingest_external_file_cf_opts(self.state(), &options, vec![table])?)
+        self.shared.database.ingest(self.state(), table)
     }
 
     /// How tables are laid out, for those that are made outside of the database and then taken in.
     pub fn table_options(&self) -> Options {
-        family_options(&self.shared.cache)
+        family_options(&self.shared.database.cache)
     }
 
     /// Makes everything durable and ends RocksDB's own work, so that none of its threads is left
@@ -313,11 +427,22 @@ impl Storage {
     ///
     /// When RocksDB fails.
     pub fn close(&self) -> Result<(), StorageError> {
+        // They stay where they are: a late look-up must not open them again.
+        for slot in self.shared.indexes.lock().values() {
+            slot.lock().as_ref().inspect(|index| index.close());
+        }
         self.shared.flusher.stop();
         self.sync()?;
-        self.shared.wal.floor.lock().sync()?;
+        self.shared.database.floor.lock().sync()?;
         self.db().cancel_all_background_work(true);
         Ok(())
+    }
+}
+
+/// Closes indexes and forgets them.
+fn close_all(indexes: &mut HashMap<StateKeys, IndexSlot>) {
+    for (_, slot) in indexes.drain() {
+        slot.lock().take().inspect(|index| index.close());
     }
 }
 
@@ -364,7 +489,7 @@ fn block_cache() -> Cache {
 fn family_options(cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
-    // Most look-ups (a new request, a new recipient) are for keys that do not exist.
+    // Look-ups are often for keys that do not exist.
     table.set_bloom_filter(10.0, false);
     table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     table.set_partition_filters(true);
@@ -380,6 +505,21 @@ fn family_options(cache: &Cache) -> Options {
     // The same for what is still in memory.
     options.set_memtable_whole_key_filtering(true);
     options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
+    options
+}
+
+/// The indexes get whole tables of rows in random order, each over the whole range of keys. Merging those of a
+/// like size rewrites a row about as often as the number of tables grows by a power of ten.
+fn index_options(cache: &Cache) -> Options {
+    let mut options = family_options(cache);
+    options.set_compaction_style(DBCompactionStyle::Universal);
+    options.set_level_zero_file_num_compaction_trigger(8);
+    // Nobody waits for the merging of tables: it would hold up the log of every shard.
+    options.set_level_zero_slowdown_writes_trigger(TABLES_MAX);
+    options.set_level_zero_stop_writes_trigger(TABLES_MAX);
+    options.set_soft_pending_compaction_bytes_limit(0);
+    options.set_hard_pending_compaction_bytes_limit(0);
+    options.set_compression_type(DBCompressionType::None);
     options
 }
 

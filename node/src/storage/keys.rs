@@ -8,6 +8,7 @@
 //! | `meta` | shard `u32`, replica `u64`, `G` | generation of the state, `u32` |
 //! | `meta` | shard `u32`, replica `u64`, `D` | `DivergedRecord`: the replica was stopped for good |
 //! | `meta` | `MAP` | the newest `ShardMap` the node knows |
+//! | `meta` | `INGESTED` | empty: written after every ingested table |
 //! | `meta` | `STORE` | the store id of the directory, a UUID as text |
 //! | `state` | *prefix* `A` | `AppliedRecord` |
 //! | `state` | *prefix* `B` block `u64` | `BlockRecord` |
@@ -15,22 +16,26 @@
 //! | `state` | *prefix* `I` number `u32`, sequence of the first `u64` | `CouponRun` (issued coupons) |
 //! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
-//! | `state` | *prefix* `P` number `u32`, recipient | sequences `u64`…, where the campaign has a limit |
-//! | `state` | *prefix* `Q` number `u32`, request id 16 bytes | sequence `u64` |
 //! | `state` | *prefix* `S` | `ShardRecord` |
 //! | `state` | *prefix* `T` | `TermStarts` |
-//! | `state` | *prefix* `U` number `u32`, length `u16`, recipient, sequence `u64` | empty, where it has none |
+//! | `index` | *prefix* `P` number `u32`, recipient | sequences `u64`…, where the campaign has a limit |
+//! | `index` | *prefix* `Q` number `u32`, request id 16 bytes | sequence `u64` |
+//! | `index` | *prefix* `U` number `u32`, length `u16`, recipient, sequence `u64` | empty, where it has none |
+//! | `index` | *prefix* `W` number `u32` | last sequence indexed `u64` |
 //!
 //! *prefix* is shard `u32`, generation `u32`: a snapshot is installed under a new generation, which
 //! becomes the replica's state in one write. Tags are stable for ever; a new table takes a new tag.
 
-use coupon_cluster::{CampaignId, ReplicaId, RequestId, ShardId};
+use coupon_cluster::{CampaignId, ReplicaId, ShardId};
 
 /// Which state of a shard: grows with every installed snapshot.
 pub type Generation = u32;
 
 /// The key of the newest shard map the node knows. Shorter than the keys of replicas.
 pub const KNOWN_MAP: &[u8] = b"MAP";
+
+/// The key that is written after every ingested table. Shorter than the keys of replicas.
+pub const INGESTED: &[u8] = b"INGESTED";
 
 /// The key of the id of the store that the database is part of. Shorter than the keys of replicas.
 pub const STORE_ID: &[u8] = b"STORE";
@@ -51,6 +56,7 @@ const REQUEST: u8 = b'Q';
 pub(super) const SHARD: u8 = b'S';
 pub(super) const TERMS: u8 = b'T';
 const UNLIMITED_RECIPIENT: u8 = b'U';
+const INDEXED_THROUGH: u8 = b'W';
 
 /// How many bytes of a state key are prefix.
 pub const PREFIX_LEN: usize = 8;
@@ -111,7 +117,7 @@ impl ReplicaKeys {
 }
 
 /// The keys of one generation of a shard's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StateKeys([u8; PREFIX_LEN]);
 
 impl StateKeys {
@@ -121,6 +127,12 @@ impl StateKeys {
         bytes[..4].copy_from_slice(&shard.get().to_be_bytes());
         bytes[4..].copy_from_slice(&generation.to_be_bytes());
         Self(bytes)
+    }
+
+    /// The shard.
+    pub fn shard_id(&self) -> ShardId {
+        let [a, b, c, d, ..] = self.0;
+        ShardId::new(u32::from_be_bytes([a, b, c, d])).expect("it was made of one")
     }
 
     /// The prefix of all keys of this generation.
@@ -208,38 +220,52 @@ impl StateKeys {
         key
     }
 
-    /// The key that leads from a request to the coupon it issued.
-    pub fn request(&self, number: u32, request: &RequestId) -> Vec<u8> {
-        let mut key = self.table(REQUEST, 20);
-        key.extend_from_slice(&number.to_be_bytes());
-        key.extend_from_slice(request.as_bytes());
-        key
+    /// The prefix of the counters of all campaigns.
+    pub fn all_counters(&self) -> Vec<u8> {
+        self.table(COUNTERS, 0)
     }
 
-    /// The key that leads from a recipient to all coupons held, in a campaign with a limit.
-    pub fn limited_recipient(&self, number: u32, recipient: &str) -> Vec<u8> {
-        let mut key = self.table(LIMITED_RECIPIENT, 4 + recipient.len());
-        key.extend_from_slice(&number.to_be_bytes());
-        key.extend_from_slice(recipient.as_bytes());
-        key
+    /// The key that leads from a request, which `key` names with its campaign, to the coupon it issued.
+    pub(super) fn request(&self, key: &[u8]) -> Vec<u8> {
+        self.indexed(REQUEST, key, 0)
     }
 
-    /// The prefix of the keys that lead from a recipient to coupons, in a campaign without a limit.
-    /// The recipient's length stands before it, so that no recipient is a prefix of another.
-    pub fn unlimited_recipients(&self, number: u32, recipient: &str) -> Vec<u8> {
-        let mut key = self.table(UNLIMITED_RECIPIENT, 14 + recipient.len());
-        key.extend_from_slice(&number.to_be_bytes());
-        let length = u16::try_from(recipient.len()).unwrap_or(u16::MAX);
-        key.extend_from_slice(&length.to_be_bytes());
-        key.extend_from_slice(recipient.as_bytes());
-        key
+    /// The key that leads from a recipient, which `key` names with its campaign, to all coupons held.
+    pub(super) fn limited_recipient(&self, key: &[u8]) -> Vec<u8> {
+        self.indexed(LIMITED_RECIPIENT, key, 0)
     }
 
-    /// The key that leads from a recipient to one coupon, in a campaign without a limit.
-    pub fn unlimited_recipient(&self, number: u32, recipient: &str, sequence: u64) -> Vec<u8> {
-        let mut key = self.unlimited_recipients(number, recipient);
+    /// The prefix of the keys that lead from a recipient, which `key` names with its campaign, to coupons.
+    pub(super) fn unlimited_recipients(&self, key: &[u8]) -> Vec<u8> {
+        self.indexed(UNLIMITED_RECIPIENT, key, 8)
+    }
+
+    /// The key that leads from a recipient, which `key` names with its campaign, to one coupon.
+    pub(super) fn unlimited_recipient(&self, key: &[u8], sequence: u64) -> Vec<u8> {
+        let mut key = self.unlimited_recipients(key);
         key.extend_from_slice(&sequence.to_be_bytes());
         key
+    }
+
+    /// The key of the last sequence number of a campaign that is indexed.
+    pub(super) fn indexed_through(&self, number: u32) -> Vec<u8> {
+        self.indexed(INDEXED_THROUGH, &number.to_be_bytes(), 0)
+    }
+
+    /// The prefix of the last sequence numbers indexed.
+    pub(super) fn all_indexed_through(&self) -> Vec<u8> {
+        self.table(INDEXED_THROUGH, 0)
+    }
+
+    fn indexed(&self, tag: u8, rest: &[u8], room: usize) -> Vec<u8> {
+        let mut key = self.table(tag, rest.len() + room);
+        key.extend_from_slice(rest);
+        key
+    }
+
+    /// Whether a row of the index is looked up by its whole key.
+    pub(super) fn is_filtered(key: &[u8]) -> bool {
+        matches!(key.get(PREFIX_LEN), Some(&(REQUEST | LIMITED_RECIPIENT)))
     }
 }
 
@@ -282,26 +308,19 @@ mod tests {
             for key in [
                 keys.applied(), keys.shard(), keys.shard_map(), keys.terms(), keys.block(sequence),
                 keys.counters(number), keys.coupon(number, sequence),
-                keys.request(number, &RequestId::from_bytes(&[7; 16]).unwrap()),
-                keys.limited_recipient(number, &recipient),
-                keys.unlimited_recipient(number, &recipient, sequence),
+                keys.request(recipient.as_bytes()),
+                keys.limited_recipient(recipient.as_bytes()),
+                keys.unlimited_recipient(recipient.as_bytes(), sequence),
+                keys.indexed_through(number),
             ] {
                 prop_assert!(key.starts_with(keys.prefix()));
                 prop_assert!(key.as_slice() < keys.end().as_slice());
             }
             prop_assert_eq!(trailing_u64(&keys.coupon(number, sequence)), Some(sequence));
             prop_assert_eq!(
-                trailing_u64(&keys.unlimited_recipient(number, &recipient, sequence)),
+                trailing_u64(&keys.unlimited_recipient(recipient.as_bytes(), sequence)),
                 Some(sequence)
             );
-        }
-
-        #[test]
-        fn recipients_do_not_mix(a in ".{0,12}", b in ".{0,12}", sequence: u64) {
-            prop_assume!(a != b);
-            let keys = StateKeys::new(ShardId::new(1).unwrap(), 1);
-            let key = keys.unlimited_recipient(1, &a, sequence);
-            prop_assert!(!key.starts_with(&keys.unlimited_recipients(1, &b)));
         }
     }
 

@@ -4,15 +4,21 @@
 //! visible and durable as a whole, together with the record of how far the state has come.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use coupon_cluster::{CampaignId, RequestId};
-use coupon_ledger::{Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState, Store};
+use coupon_ledger::{
+    Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState, StateReader, Store,
+};
 use coupon_proto::internal as pb;
+use foldhash::fast::RandomState;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
 use super::digest::{Digest, RunningDigest};
+use super::index::{Coupons as _, Index, Layers, Sequences};
 use super::keys::{PREFIX_LEN, StateKeys};
+use super::runs::Issued;
 use super::{Storage, StorageError, records, runs};
 
 /// Writes that belong together, and the reads of whoever makes them.
@@ -21,19 +27,32 @@ pub struct LedgerBatch<'a> {
     keys: StateKeys,
     /// Final writes. Rows that change with every command wait in the fields below instead.
     batch: WriteBatch,
-    campaigns: HashMap<CampaignId, CachedCampaign>,
+    campaigns: Campaigns,
     /// What was issued, by the number of the campaign.
     fresh: HashMap<u32, Fresh>,
     shard: Option<ShardState>,
     digest: RunningDigest,
+    index: Arc<Index>,
+    layers: Layers,
+    /// The last recipient asked about, with the number of the campaign, and what it holds. The one who is
+    /// asked about is the next one to get a coupon.
+    asked: (u32, String, Sequences),
 }
+
+/// Campaigns as they are after a batch, for the next one. Nobody else may change them.
+#[derive(Default)]
+pub struct Campaigns(HashMap<CampaignId, CachedCampaign, RandomState>);
 
 struct CachedCampaign {
     campaign: Campaign,
+    is_touched: bool,
     counters_changed: bool,
 }
 
-/// What a batch knows about the coupons of a campaign beside what is written.
+/// Maximum number of campaigns kept between batches. A rush is for a few.
+const CAMPAIGNS_KEPT_MAX: usize = 1_024;
+
+/// The coupons of a campaign that a batch issues.
 #[derive(Default)]
 struct Fresh {
     /// The sequence number of the first of `coupons`.
@@ -42,10 +61,6 @@ struct Fresh {
     coupons: Vec<pb::CouponRecord>,
     /// How many of them are in rows.
     in_rows: usize,
-    /// The coupons of this batch by their requests.
-    requests: HashMap<RequestId, u64>,
-    /// What the recipients hold that this batch was asked about.
-    recipients: HashMap<String, Vec<u64>>,
 }
 
 impl Fresh {
@@ -57,12 +72,50 @@ impl Fresh {
 
 impl<'a> LedgerBatch<'a> {
     /// An empty batch over the state that `keys` name, whose running digest is `digest`.
-    pub fn new(storage: &'a Storage, keys: StateKeys, digest: Digest) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When the index of the state has to be opened and the disk fails.
+    pub fn new(
+        storage: &'a Storage,
+        keys: StateKeys,
+        digest: Digest,
+    ) -> Result<Self, StorageError> {
+        let index = storage.index_of(keys)?;
+        let layers = index.layers();
+        Ok(Self::over(storage, keys, digest, index, layers))
+    }
+
+    /// A batch that must not be finished, and that nobody else sees.
+    ///
+    /// # Errors
+    ///
+    /// As for [`LedgerBatch::new`].
+    pub fn unwritten(
+        storage: &'a Storage,
+        keys: StateKeys,
+        digest: Digest,
+    ) -> Result<Self, StorageError> {
+        let index = storage.index_of(keys)?;
+        let layers = index.layers().beneath_a_private_one();
+        Ok(Self::over(storage, keys, digest, index, layers))
+    }
+
+    fn over(
+        storage: &'a Storage,
+        keys: StateKeys,
+        digest: Digest,
+        index: Arc<Index>,
+        layers: Layers,
+    ) -> Self {
         Self {
+            layers,
+            index,
+            asked: Default::default(),
             storage,
             keys,
             batch: WriteBatch::default(),
-            campaigns: HashMap::new(),
+            campaigns: Campaigns::default(),
             fresh: HashMap::new(),
             shard: None,
             digest: RunningDigest::resume(digest),
@@ -74,26 +127,51 @@ impl<'a> LedgerBatch<'a> {
         self.digest.value()
     }
 
-    /// The finished batch. The order of its rows does not matter, since each key occurs once
-    /// among the rows that wait.
-    pub fn finish(mut self) -> WriteBatch {
+    /// The batch that goes on with the campaigns that the one before left.
+    #[must_use]
+    pub fn with_campaigns(mut self, campaigns: Campaigns) -> Self {
+        self.campaigns = campaigns;
+        self
+    }
+
+    /// The campaigns that were looked at, as the batch leaves them.
+    pub fn campaigns(&self) -> impl Iterator<Item = &Campaign> {
+        let touched = self.campaigns.0.values().filter(|cached| cached.is_touched);
+        touched.map(|cached| &cached.campaign)
+    }
+
+    /// The finished batch, and the campaigns for the next one, which may begin once this one is written. The
+    /// order of the rows does not matter, since each key occurs once among the rows that wait.
+    pub fn finish(mut self) -> (WriteBatch, Campaigns) {
         let family = self.storage.state();
         if let Some(shard) = &self.shard {
             let running_digest = self.digest.value().to_vec();
             let record = pb::ShardRecord { running_digest, ..records::shard_to_pb(shard) };
             self.batch.put_cf(family, self.keys.shard(), record.encode_to_vec());
         }
-        for cached in self.campaigns.values().filter(|cached| cached.counters_changed) {
-            let key = self.keys.counters(cached.campaign.spec.number);
-            let value = records::counters_to_pb(&cached.campaign.counters).encode_to_vec();
-            self.batch.put_cf(family, key, value);
+        for cached in self.campaigns.0.values_mut() {
+            cached.is_touched = false;
+            if std::mem::take(&mut cached.counters_changed) {
+                let key = self.keys.counters(cached.campaign.spec.number);
+                let value = records::counters_to_pb(&cached.campaign.counters).encode_to_vec();
+                self.batch.put_cf(family, key, value);
+            }
         }
-        self.batch
+        if self.campaigns.0.len() > CAMPAIGNS_KEPT_MAX {
+            self.campaigns.0.clear();
+        }
+        // The coupons are not written yet. Rows on disk without a coupon count for nothing.
+        self.index.spill(self.storage);
+        (self.batch, self.campaigns)
     }
 
     /// How many bytes wait in the batch.
     pub fn size_in_bytes(&self) -> usize {
         self.batch.size_in_bytes()
+    }
+
+    fn issued(&self) -> Issued<'a> {
+        Issued { storage: self.storage, keys: self.keys }
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
@@ -107,7 +185,7 @@ impl<'a> LedgerBatch<'a> {
     }
 }
 
-impl Store for LedgerBatch<'_> {
+impl StateReader for LedgerBatch<'_> {
     type Error = StorageError;
 
     fn shard_state(&mut self) -> Result<ShardState, StorageError> {
@@ -121,18 +199,9 @@ impl Store for LedgerBatch<'_> {
         }
     }
 
-    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), StorageError> {
-        // The last write of an entry. Of this row and the counters the batch gets only the last form,
-        // but what replicas write together differs, and what they hash must not.
-        let value = records::shard_to_pb(state).encode_to_vec();
-        self.add_to_digest(&self.keys.shard(), &value);
-        self.digest.end_entry();
-        self.shard = Some(state.clone());
-        Ok(())
-    }
-
     fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, StorageError> {
-        if let Some(cached) = self.campaigns.get(id) {
+        if let Some(cached) = self.campaigns.0.get_mut(id) {
+            cached.is_touched = true;
             return Ok(Some(cached.campaign.clone()));
         }
         let db = self.storage.db();
@@ -145,17 +214,73 @@ impl Store for LedgerBatch<'_> {
             .ok_or_else(|| StorageError::corrupt("campaign", "its counters are missing"))?;
         let campaign = records::campaign_from_pb(spec, decode("campaign counters", &counters)?)
             .map_err(|error| StorageError::corrupt("campaign", error))?;
-        let cached = CachedCampaign { campaign: campaign.clone(), counters_changed: false };
-        self.campaigns.insert(id.clone(), cached);
+        let cached = CachedCampaign {
+            campaign: campaign.clone(),
+            is_touched: true,
+            counters_changed: false,
+        };
+        self.campaigns.0.insert(id.clone(), cached);
         Ok(Some(campaign))
+    }
+
+    fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, StorageError> {
+        let fresh = self.fresh.get(&campaign_number).and_then(|fresh| fresh.coupon(sequence));
+        let record = match fresh {
+            Some(record) => record.clone(),
+            None => self
+                .issued()
+                .coupon(campaign_number, sequence)?
+                .ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?,
+        };
+        records::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
+    }
+
+    fn sequence_of_request(
+        &mut self,
+        campaign_number: u32,
+        request_id: RequestId,
+    ) -> Result<Option<u64>, StorageError> {
+        self.index.sequence_of_request(&self.layers, &self.issued(), campaign_number, &request_id)
+    }
+
+    fn sequences_of_recipient(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+    ) -> Result<Vec<u64>, StorageError> {
+        let held = self.index.held_under_limit(
+            &self.layers,
+            &self.issued(),
+            campaign_number,
+            recipient,
+        )?;
+        let (number, asked, known) = &mut self.asked;
+        *number = campaign_number;
+        asked.clear();
+        asked.push_str(recipient);
+        known.clone_from(&held);
+        Ok(held.into_vec())
+    }
+}
+
+impl Store for LedgerBatch<'_> {
+    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), StorageError> {
+        // The last write of an entry. Of this row and the counters the batch gets only the last form,
+        // but what replicas write together differs, and what they hash must not.
+        let value = records::shard_to_pb(state).encode_to_vec();
+        self.add_to_digest(&self.keys.shard(), &value);
+        self.digest.end_entry();
+        self.shard = Some(state.clone());
+        Ok(())
     }
 
     fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), StorageError> {
         let key = self.keys.campaign(&campaign.spec.id);
         let value = records::spec_to_pb(&campaign.spec).encode_to_vec();
         self.put(&key, &value);
-        let cached = CachedCampaign { campaign: campaign.clone(), counters_changed: true };
-        self.campaigns.insert(campaign.spec.id.clone(), cached);
+        let cached =
+            CachedCampaign { campaign: campaign.clone(), is_touched: true, counters_changed: true };
+        self.campaigns.0.insert(campaign.spec.id.clone(), cached);
         Ok(())
     }
 
@@ -164,7 +289,7 @@ impl Store for LedgerBatch<'_> {
         campaign: &CampaignSpec,
         counters: CampaignCounters,
     ) -> Result<(), StorageError> {
-        let cached = self.campaigns.get_mut(&campaign.id).ok_or_else(|| {
+        let cached = self.campaigns.0.get_mut(&campaign.id).ok_or_else(|| {
             StorageError::corrupt("campaign counters", "written before the campaign was read")
         })?;
         cached.campaign.counters = counters;
@@ -184,51 +309,6 @@ impl Store for LedgerBatch<'_> {
         Ok(())
     }
 
-    fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, StorageError> {
-        let fresh = self.fresh.get(&campaign_number).and_then(|fresh| fresh.coupon(sequence));
-        let record = match fresh {
-            Some(record) => record.clone(),
-            None => {
-                let (options, key) = runs::look_up(self.keys, campaign_number, sequence);
-                let (db, family) = (self.storage.db(), self.storage.state());
-                runs::coupon(db.iterator_cf_opt(family, options, runs::mode(&key)), sequence)?
-            }
-        };
-        records::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
-    }
-
-    fn sequence_of_request(
-        &mut self,
-        campaign_number: u32,
-        request_id: RequestId,
-    ) -> Result<Option<u64>, StorageError> {
-        let fresh = self.fresh.get(&campaign_number);
-        if let Some(sequence) = fresh.and_then(|fresh| fresh.requests.get(&request_id)) {
-            return Ok(Some(*sequence));
-        }
-        let key = self.keys.request(campaign_number, &request_id);
-        let value = self.storage.db().get_pinned_cf(self.storage.state(), key)?;
-        value.map(|bytes| Ok(sequences("request index", &bytes)?[0])).transpose()
-    }
-
-    fn sequences_of_recipient(
-        &mut self,
-        campaign_number: u32,
-        recipient: &str,
-    ) -> Result<Vec<u64>, StorageError> {
-        let fresh = self.fresh.entry(campaign_number).or_default();
-        if let Some(held) = fresh.recipients.get(recipient) {
-            return Ok(held.clone());
-        }
-        let key = self.keys.limited_recipient(campaign_number, recipient);
-        let held = match self.storage.db().get_pinned_cf(self.storage.state(), key)? {
-            Some(bytes) => sequences("recipient index", &bytes)?,
-            None => Vec::new(),
-        };
-        fresh.recipients.insert(recipient.to_owned(), held.clone());
-        Ok(held)
-    }
-
     fn insert_coupon(
         &mut self,
         campaign: &CampaignSpec,
@@ -236,23 +316,22 @@ impl Store for LedgerBatch<'_> {
         coupon: &Coupon,
     ) -> Result<(), StorageError> {
         let number = campaign.number;
-        if campaign.per_recipient_limit > 0 {
-            let mut held = self.sequences_of_recipient(number, &coupon.recipient)?;
-            held.push(sequence);
-            let value: Vec<u8> = held.iter().flat_map(|held| held.to_be_bytes()).collect();
-            self.put(&self.keys.limited_recipient(number, &coupon.recipient), &value);
-            let fresh = self.fresh.entry(number).or_default();
-            fresh.recipients.insert(coupon.recipient.clone(), held);
-        } else if !coupon.recipient.is_empty() {
-            self.put(&self.keys.unlimited_recipient(number, &coupon.recipient, sequence), &[]);
-        }
-        self.put(&self.keys.request(number, &coupon.request_id), &sequence.to_be_bytes());
+        let held = if campaign.per_recipient_limit > 0 {
+            if (self.asked.0, &self.asked.1) != (number, &coupon.recipient) {
+                self.sequences_of_recipient(number, &coupon.recipient)?;
+            }
+            Some(std::mem::take(&mut self.asked.2))
+        } else {
+            None
+        };
+        self.asked.1.clear();
+        let (request, recipient) = (coupon.request_id, &coupon.recipient);
+        self.index.insert(&self.layers, number, sequence, request, recipient, held);
         let fresh = self.fresh.entry(number).or_default();
         if fresh.coupons.is_empty() {
             fresh.first = sequence;
         }
         fresh.coupons.push(records::coupon_to_pb(coupon.clone()));
-        fresh.requests.insert(coupon.request_id, sequence);
         Ok(())
     }
 

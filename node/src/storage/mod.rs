@@ -17,6 +17,7 @@ pub mod floor;
 pub mod flusher;
 mod frames;
 pub mod identity;
+mod index;
 pub mod keys;
 pub mod ledger;
 pub mod lost;

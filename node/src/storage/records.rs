@@ -203,39 +203,63 @@ pub fn check_command(command: &pb::Command) -> Result<(), Malformed> {
     }
 }
 
-/// A command from the log.
+/// A command from the log by itself; see [`CommandReader::read`].
 ///
 /// # Errors
 ///
-/// When it has no action or an id is malformed.
+/// See there.
 pub fn command_from_pb(command: pb::Command) -> Result<Command, Malformed> {
-    use pb::command::Command as Kind;
-    let action = match command.command.ok_or(Malformed("command"))? {
-        Kind::CreateCampaign(create) => Action::CreateCampaign(CreateCampaign {
-            id: campaign_id(&create.campaign_id)?,
-            display_name: create.display_name,
-            quota: create.quota,
-            start: time_from_pb(create.start_micros),
-            end: time_from_pb(create.end_micros),
-            per_recipient_limit: create.per_recipient_limit,
-            coupon_ttl_micros: nonzero(create.coupon_ttl_micros),
-            labels: create.labels,
-            request_id: request_id(&create.request_id)?,
-            code_key: KeyId(create.code_key_id),
-        }),
-        Kind::Issue(issue) => Action::Issue(Issue {
-            campaign: campaign_id(&issue.campaign_id)?,
-            recipient: issue.recipient,
-            request_id: request_id(&issue.request_id)?,
-            metadata: issue.metadata,
-        }),
-        Kind::SkipCounters(pb::SkipCountersCommand {}) => Action::SkipCounters,
-        Kind::AdoptRing(adopt) => Action::AdoptRing {
-            epoch: Epoch(adopt.epoch),
-            ring_shards: shard_ids(&adopt.ring_shards)?,
-        },
-    };
-    Ok(Command { epoch: Epoch(command.epoch), action })
+    CommandReader::default().read(command)
+}
+
+/// Reads the commands of an entry, most of which are for the same campaign.
+#[derive(Default)]
+pub struct CommandReader {
+    last_campaign: Option<CampaignId>,
+}
+
+impl CommandReader {
+    /// A command from the log.
+    ///
+    /// # Errors
+    ///
+    /// When it has no action or an id is malformed.
+    pub fn read(&mut self, command: pb::Command) -> Result<Command, Malformed> {
+        use pb::command::Command as Kind;
+        let action = match command.command.ok_or(Malformed("command"))? {
+            Kind::CreateCampaign(create) => Action::CreateCampaign(CreateCampaign {
+                id: campaign_id(&create.campaign_id)?,
+                display_name: create.display_name,
+                quota: create.quota,
+                start: time_from_pb(create.start_micros),
+                end: time_from_pb(create.end_micros),
+                per_recipient_limit: create.per_recipient_limit,
+                coupon_ttl_micros: nonzero(create.coupon_ttl_micros),
+                labels: create.labels,
+                request_id: request_id(&create.request_id)?,
+                code_key: KeyId(create.code_key_id),
+            }),
+            Kind::Issue(issue) => Action::Issue(Issue {
+                campaign: self.campaign_id(&issue.campaign_id)?,
+                recipient: issue.recipient,
+                request_id: request_id(&issue.request_id)?,
+                metadata: issue.metadata,
+            }),
+            Kind::SkipCounters(pb::SkipCountersCommand {}) => Action::SkipCounters,
+            Kind::AdoptRing(adopt) => Action::AdoptRing {
+                epoch: Epoch(adopt.epoch),
+                ring_shards: shard_ids(&adopt.ring_shards)?,
+            },
+        };
+        Ok(Command { epoch: Epoch(command.epoch), action })
+    }
+
+    fn campaign_id(&mut self, text: &str) -> Result<CampaignId, Malformed> {
+        if let Some(last) = self.last_campaign.as_ref().filter(|last| last.as_str() == text) {
+            return Ok(last.clone());
+        }
+        Ok(self.last_campaign.insert(campaign_id(text)?).clone())
+    }
 }
 
 /// An issued coupon as it travels.
@@ -258,7 +282,20 @@ pub fn outcome_to_pb(outcome: Outcome) -> Option<pb::Outcome> {
             Kind::CampaignCreated(pb::CampaignCreated { campaign, replayed })
         }
         Outcome::CouponIssued { issued, replayed } => {
-            Kind::CouponIssued(issued_to_pb(issued, replayed))
+            // The caller has the rest, which is that of its command.
+            let coupon = pb::CouponRecord {
+                counter: issued.coupon.counter,
+                issue_micros: issued.coupon.issued_at.0,
+                expire_micros: time_to_pb(issued.coupon.expires_at),
+                ..Default::default()
+            };
+            Kind::CouponIssued(pb::CouponIssued {
+                coupon: Some(coupon),
+                sequence: issued.sequence,
+                replayed,
+                code_shard_id: issued.code_shard.get(),
+                code_key_id: issued.code_key.0,
+            })
         }
         Outcome::Refused(refusal) => Kind::Refusal(refusal_to_pb(refusal)),
         Outcome::RingAdopted { .. } | Outcome::CountersSkipped => return None,

@@ -55,6 +55,17 @@ pub(crate) fn reinstate(dir: &Path, store_id: &str) -> Result<(), StorageError> 
     sync_dir(dir)
 }
 
+/// Whether the store in `dir` was about to be moved aside: it would be when its node starts.
+///
+/// # Errors
+///
+/// When the identity cannot be read.
+pub(crate) fn has_begun(dir: &Path) -> Result<bool, StorageError> {
+    let fault = |error: IdentityError| StorageError::corrupt("identity file", error);
+    let stamp = Stamp::read(dir).map_err(fault)?;
+    Ok(!stamp.record().successor_store_id.is_empty())
+}
+
 /// Whether moving the store in `dir` aside, or back, was interrupted.
 pub(crate) fn is_on_the_way(dir: &Path, stamp: &Stamp) -> bool {
     stamp.is_member() && folder(dir, stamp.store_id()).join(PARTS[0]).exists()
@@ -148,6 +159,40 @@ mod tests {
             }
             let again = Identity::open(dir.path(), node).unwrap();
             assert_eq!(again.store_id(), "the-successor");
+        }
+    }
+
+    #[test]
+    fn a_store_is_reinstated_whatever_crash_came_before() {
+        for crash_after in 0..=PARTS.len() {
+            let dir = tempfile::tempdir().unwrap();
+            let node = NodeId::new(3).unwrap();
+            let mut old = Identity::open(dir.path(), node).unwrap();
+            old.join("c").unwrap();
+            let old_id = old.store_id().to_owned();
+            for part in PARTS {
+                std::fs::write(dir.path().join(part), part).unwrap();
+            }
+            let successor_store_id = "the-successor".to_owned();
+            let record = StoreIdentity { successor_store_id, ..old.record().clone() };
+            drop(old);
+            store(dir.path(), &record).unwrap();
+            let kept = folder(dir.path(), &old_id);
+            std::fs::create_dir(&kept).unwrap();
+            for part in &PARTS[..crash_after] {
+                std::fs::rename(dir.path().join(part), kept.join(part)).unwrap();
+            }
+            assert!(has_begun(dir.path()).unwrap());
+            // As the choice of its history leaves it.
+            for place in [dir.path(), kept.as_path()] {
+                lost::clear(place).unwrap();
+            }
+            reinstate(dir.path(), &old_id).unwrap();
+            assert!(!has_begun(dir.path()).unwrap());
+            assert_eq!(Identity::open(dir.path(), node).unwrap().store_id(), old_id);
+            for part in PARTS.into_iter().filter(|part| *part != lost::FILE) {
+                assert_eq!(std::fs::read(dir.path().join(part)).unwrap(), part.as_bytes());
+            }
         }
     }
 

@@ -9,9 +9,10 @@ use coupon_proto::internal as pb;
 use prost::encoding::message;
 use rocksdb::{DBAccess, DBIteratorWithThreadMode, Direction, IteratorMode, ReadOptions};
 
-use super::StorageError;
+use super::index::Coupons;
 use super::keys::{StateKeys, trailing_u64};
 use super::ledger::decode;
+use super::{Storage, StorageError};
 
 /// How many coupons share a row at most. Whoever wants one has to decode all of its row, which is
 /// what speaks against more.
@@ -50,21 +51,39 @@ pub fn mode(key: &[u8]) -> IteratorMode<'_> {
     IteratorMode::From(key, Direction::Reverse)
 }
 
-/// The coupon `sequence`, from the row that an iterator over what [`look_up`] says gives first.
+/// The coupon `sequence`, if there is one, from the row that an iterator over what [`look_up`] says gives first.
 ///
 /// # Errors
 ///
-/// When the disk fails or there is no such coupon: it is asked for only where an index leads to it.
+/// When the disk fails.
 pub fn coupon<D: DBAccess>(
     mut rows: DBIteratorWithThreadMode<'_, D>,
     sequence: u64,
-) -> Result<pb::CouponRecord, StorageError> {
-    let missing = || StorageError::corrupt("coupon", "an index leads to none");
-    let (key, value) = rows.next().ok_or_else(missing)??;
+) -> Result<Option<pb::CouponRecord>, StorageError> {
+    let Some(row) = rows.next() else { return Ok(None) };
+    let (key, value) = row?;
     let (first, mut coupons) = run(&key, &value)?;
     let place = sequence.checked_sub(first).and_then(|place| usize::try_from(place).ok());
-    let place = place.filter(|place| *place < coupons.len()).ok_or_else(missing)?;
-    Ok(coupons.swap_remove(place))
+    let place = place.filter(|place| *place < coupons.len());
+    Ok(place.map(|place| coupons.swap_remove(place)))
+}
+
+/// The coupons of a state as they are now.
+pub(super) struct Issued<'a> {
+    pub(super) storage: &'a Storage,
+    pub(super) keys: StateKeys,
+}
+
+impl Coupons for Issued<'_> {
+    fn storage(&self) -> &Storage {
+        self.storage
+    }
+
+    fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError> {
+        let (options, key) = look_up(self.keys, number, sequence);
+        let family = self.storage.state();
+        coupon(self.storage.db().iterator_cf_opt(family, options, mode(&key)), sequence)
+    }
 }
 
 /// The coupons of a row, and the sequence number of the first.

@@ -230,10 +230,15 @@ pub fn install(
     flip.put_cf(storage.meta(), keys.generation(), new.to_be_bytes());
     storage.write_synced(flip)?;
 
+    storage.close_index_of(old_keys);
     let mut sweep = WriteBatch::default();
-    sweep.delete_range_cf(storage.state(), &old_keys.prefix()[..], &old_keys.end()[..]);
+    for family in [storage.state(), storage.index()] {
+        sweep.delete_range_cf(family, &old_keys.prefix()[..], &old_keys.end()[..]);
+    }
     storage.write(sweep)?;
     keep_as_newest(storage, owner, file)?;
+    // Here, where the installation may take its time, rather than with the first look-up.
+    storage.index_of(new_keys)?;
     Ok(new)
 }
 
@@ -279,20 +284,24 @@ pub fn clear_other_generations(
     in_force: Generation,
 ) -> Result<(), StorageError> {
     let kept = StateKeys::new(shard, in_force);
+    storage.close_indexes(|keys| keys.shard_id() == shard && keys != kept);
     let first = StateKeys::new(shard, 0);
     let last = StateKeys::new(shard, Generation::MAX);
     let ranges = [
         (first.prefix().to_vec(), kept.prefix().to_vec()),
         (kept.end().to_vec(), last.end().to_vec()),
     ];
-    for (from, until) in ranges {
+    let everywhere = ranges
+        .iter()
+        .flat_map(|range| [storage.state(), storage.index()].map(|family| (family, range.clone())));
+    for (family, (from, until)) in everywhere {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(until.clone());
         let mode = IteratorMode::From(&from, Direction::Forward);
-        let mut rows = storage.db().iterator_cf_opt(storage.state(), options, mode);
+        let mut rows = storage.db().iterator_cf_opt(family, options, mode);
         if rows.next().transpose()?.is_some() {
             let mut batch = WriteBatch::default();
-            batch.delete_range_cf(storage.state(), from, until);
+            batch.delete_range_cf(family, from, until);
             storage.write(batch)?;
         }
     }

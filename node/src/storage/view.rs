@@ -1,13 +1,16 @@
 //! A consistent view of a ledger's state, for reads that do not go through the log.
 
-use coupon_cluster::{CampaignId, ReplicaId, ShardId};
-use coupon_ledger::{Campaign, IssuedCoupon, ShardState};
+use std::sync::Arc;
+
+use coupon_cluster::{CampaignId, ReplicaId, RequestId, ShardId};
+use coupon_ledger::{Campaign, Coupon, IssuedCoupon, ShardState};
 use coupon_proto::internal as pb;
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
-use super::keys::{Generation, ReplicaKeys, StateKeys, after_prefix, trailing_u64};
-use super::ledger::{decode, sequences};
-use super::{Storage, StorageError, records, runs};
+use super::index::{Coupons, Index, Layers};
+use super::keys::{Generation, ReplicaKeys, StateKeys, after_prefix};
+use super::ledger::decode;
+use super::{Storage, StorageError, records, runs, snapshot};
 
 type Row = (Box<[u8]>, Box<[u8]>);
 
@@ -16,6 +19,21 @@ pub struct LedgerView<'a> {
     storage: &'a Storage,
     snapshot: SnapshotWithThreadMode<'a, DB>,
     keys: StateKeys,
+    index: Arc<Index>,
+    layers: Layers,
+}
+
+impl Coupons for LedgerView<'_> {
+    fn storage(&self) -> &Storage {
+        self.storage
+    }
+
+    fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError> {
+        let (options, key) = runs::look_up(self.keys, number, sequence);
+        let family = self.storage.state();
+        let rows = self.snapshot.iterator_cf_opt(family, options, runs::mode(&key));
+        runs::coupon(rows, sequence)
+    }
 }
 
 impl<'a> LedgerView<'a> {
@@ -30,13 +48,24 @@ impl<'a> LedgerView<'a> {
         shard: ShardId,
         replica: ReplicaId,
     ) -> Result<Self, StorageError> {
-        let snapshot = storage.db().snapshot();
-        let key = ReplicaKeys::new(shard, replica).generation();
-        let generation = match snapshot.get_cf(storage.meta(), key)? {
-            Some(bytes) => generation_from(&bytes)?,
-            None => 0,
-        };
-        Ok(Self { storage, snapshot, keys: StateKeys::new(shard, generation) })
+        loop {
+            let snapshot = storage.db().snapshot();
+            let replica_keys = ReplicaKeys::new(shard, replica);
+            let generation = match snapshot.get_cf(storage.meta(), replica_keys.generation())? {
+                Some(bytes) => generation_from(&bytes)?,
+                None => 0,
+            };
+            let keys = StateKeys::new(shard, generation);
+            // After the snapshot, so that it leads to every coupon there, and to later ones, which are left
+            // out.
+            let index = storage.index_of(keys)?;
+            if snapshot::generation(storage, &replica_keys)? == generation {
+                let layers = index.layers();
+                return Ok(Self { storage, snapshot, keys, index, layers });
+            }
+            // Another state was installed meanwhile, and this one's index is going away.
+            storage.close_index_of(keys);
+        }
     }
 
     /// What the ledger knows about its shard.
@@ -112,28 +141,71 @@ impl<'a> LedgerView<'a> {
     ) -> Result<impl Iterator<Item = Result<IssuedCoupon, StorageError>>, StorageError> {
         let number = campaign.spec.number;
         let (limited, unlimited) = if campaign.spec.per_recipient_limit > 0 {
-            let held = match self.get(&self.keys.limited_recipient(number, recipient))? {
-                Some(bytes) => sequences("recipient index", &bytes)?,
-                None => Vec::new(),
-            };
+            let held = self.index.held_under_limit(&self.layers, self, number, recipient)?;
             (Some(held.into_iter().filter(move |sequence| *sequence > after).map(Ok)), None)
         } else {
-            let first = self.keys.unlimited_recipient(number, recipient, after.saturating_add(1));
-            let end = after_prefix(&self.keys.unlimited_recipients(number, recipient));
-            let held = self.rows(&first, end).map(|row| {
-                trailing_u64(&row?.0)
-                    .ok_or_else(|| StorageError::corrupt("recipient index", "short key"))
-            });
-            (None, Some(held))
+            let (layers, storage) = (&self.layers, self.storage);
+            (None, Some(self.index.held_without_limit(storage, layers, number, recipient, after)))
         };
         let held = limited.into_iter().flatten().chain(unlimited.into_iter().flatten());
-        Ok(held.map(move |sequence| {
+        let recipient = recipient.to_owned();
+        let found = held.map(move |sequence| {
             let sequence = sequence?;
-            let (options, key) = runs::look_up(self.keys, number, sequence);
-            let (snapshot, family) = (&self.snapshot, self.storage.state());
-            let rows = snapshot.iterator_cf_opt(family, options, runs::mode(&key));
-            issued(campaign, sequence, runs::coupon(rows, sequence)?)
-        }))
+            let coupon = self.coupon(number, sequence)?;
+            let coupon = coupon.filter(|coupon| coupon.recipient == recipient);
+            coupon.map(|coupon| issued(campaign, sequence, coupon)).transpose()
+        });
+        Ok(found.filter_map(Result::transpose))
+    }
+
+    /// A coupon that an index leads to.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails, or there is no such coupon.
+    pub fn coupon_at(&self, number: u32, sequence: u64) -> Result<Coupon, StorageError> {
+        let record = self.coupon(number, sequence)?;
+        let record =
+            record.ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?;
+        records::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
+    }
+
+    /// The sequence number of the coupon that a request issued in a campaign.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn sequence_of_request(
+        &self,
+        number: u32,
+        request: RequestId,
+    ) -> Result<Option<u64>, StorageError> {
+        let found = self.index.sequence_of_request(&self.layers, self, number, &request)?;
+        // One from memory may be newer than the view.
+        Ok(match found {
+            Some(sequence) => self.coupon(number, sequence)?.map(|_| sequence),
+            None => None,
+        })
+    }
+
+    /// The sequence numbers of the coupons that a recipient holds of a campaign with a limit, ascending.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn sequences_of_recipient(
+        &self,
+        number: u32,
+        recipient: &str,
+    ) -> Result<Vec<u64>, StorageError> {
+        let mut held = Vec::new();
+        for sequence in self.index.held_under_limit(&self.layers, self, number, recipient)? {
+            // One from memory may be newer than the view.
+            if self.coupon(number, sequence)?.is_some() {
+                held.push(sequence);
+            }
+        }
+        Ok(held)
     }
 
     fn with_counters(&self, spec: &[u8]) -> Result<Campaign, StorageError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use coupon_cluster::{Epoch, ShardId};
-use coupon_ledger::{Action, Command, Ledger, LogTime, MemoryStore, Store};
+use coupon_ledger::{Action, Command, Ledger, LogTime, MemoryStore, StateReader};
 
 use crate::{parse, show};
 

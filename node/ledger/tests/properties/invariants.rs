@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coupon_ledger::{BLOCK_SIZE, Campaign, Coupon, LogTime, MemoryStore, Store};
+use coupon_ledger::{BLOCK_SIZE, Campaign, Coupon, LogTime, MemoryStore, StateReader};
 
 /// Checks `after`, the state that an entry made of `before`.
 pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {

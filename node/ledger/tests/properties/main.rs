@@ -8,7 +8,7 @@ mod model;
 
 use std::collections::BTreeSet;
 
-use coupon_ledger::{Command, Ledger, LogTime, MemoryStore, Outcome, Refusal, Store};
+use coupon_ledger::{Command, Ledger, LogTime, MemoryStore, Outcome, Refusal, StateReader, Store};
 use history::{Entry, history, shard};
 use model::Model;
 use proptest::prelude::*;
@@ -121,6 +121,37 @@ proptest! {
             }
         }
         prop_assert_eq!(before, run.store);
+    }
+
+    /// What is answered without the log is what an entry would answer, and that entry changes nothing. What
+    /// is not answered so would change something, or is refused for reasons that only the log knows.
+    #[test]
+    fn what_changes_nothing_is_known_without_the_log(entries in history()) {
+        let mut run = Run::new();
+        let mut reader = Ledger::open(shard(), &mut run.store).unwrap();
+        for Entry { stamped, commands } in &entries {
+            for command in commands {
+                reader.refresh(&mut run.store).unwrap();
+                let known = reader.outcome_without_effect(&mut run.store, *stamped, command).unwrap();
+                let before = run.store.clone();
+                let entry = Entry { stamped: *stamped, commands: vec![command.clone()] };
+                let outcome = run.apply(&entry)[0].clone();
+                let log_time = run.ledger.state().clone();
+                match known {
+                    Some(known) => {
+                        prop_assert_eq!(known, outcome);
+                        let mut before = before;
+                        before.put_shard_state(&log_time).unwrap();
+                        prop_assert_eq!(before, run.store.clone());
+                    }
+                    None => prop_assert!(matches!(
+                        kind(&outcome),
+                        "issued" | "created" | "created again" | "ring" | "exists" | "empty window"
+                            | "not found" | "reused" | "stale" | "not owner" | "ended"
+                    ), "{outcome:?}"),
+                }
+            }
+        }
     }
 
     /// Where the log is cut into entries makes no difference.

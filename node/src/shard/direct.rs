@@ -1,0 +1,181 @@
+//! Answers that need no log: to commands that change nothing.
+//!
+//! When a campaign is sold out, or has not started, nearly everybody is refused. Such a refusal, and the answer to a
+//! request that was answered before, follow from the state as any entry would find it. So the leader asks its
+//! quorum once, for all commands that wait, whether it still leads (ReadIndex), and then answers them from the
+//! applied state.
+//!
+//! A command that needs the log after all goes back to its router, and not from here to the proposer. It would
+//! come to the log behind commands that the router has sent since, over another stream perhaps, and could take
+//! effect after the router was told that it had none.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use coupon_cluster::{CampaignId, RequestId};
+use coupon_ledger::{Action, Campaign, Coupon, Ledger, LogTime, ShardState, StateReader};
+use coupon_proto::internal as pb;
+
+use super::proposer::Stamps;
+use super::submission::{Submission, Waiting, not_proposed, refuse, reply};
+use crate::raft::closed_campaigns::ClosedCampaigns;
+use crate::raft::group::Group;
+use crate::storage::records::CommandReader;
+use crate::storage::view::LedgerView;
+use crate::storage::{Storage, StorageError, fatal};
+
+/// Maximum number of submissions that share one round of messages; a router sends up to 1,024 commands in each.
+const ROUND_MAX: usize = 16;
+/// Time limit of a round of messages. Routers look for another leader by then.
+const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Whether a command may need no log: whether it is for a campaign that gives no coupons at the moment.
+pub(super) fn is_worth_it(closed: &ClosedCampaigns, command: &pb::Command) -> bool {
+    match &command.command {
+        Some(pb::command::Command::Issue(issue)) => closed.contains(&issue.campaign_id),
+        Some(
+            pb::command::Command::CreateCampaign(_)
+            | pb::command::Command::AdoptRing(_)
+            | pb::command::Command::SkipCounters(_),
+        )
+        | None => false,
+    }
+}
+
+/// Answers what waits, until nobody can hand over anything.
+pub(super) async fn run(group: Group, storage: Storage, stamps: Stamps, mut waiting: Waiting) {
+    let mut reader = None;
+    while let Some(first) = waiting.next().await {
+        let mut round = vec![first];
+        while round.len() < ROUND_MAX
+            && let Some(next) = waiting.try_next()
+        {
+            round.push(next);
+        }
+        // A node that should lead no more must not assure its followers that it does.
+        let is_fit = !storage.flusher().is_stuck() && stamps.now_micros().is_some();
+        let is_leader = is_fit && group.read_index(READ_INDEX_TIMEOUT).await.is_ok();
+        if !is_leader {
+            // The others would only wait for the same.
+            while let Some(next) = waiting.try_next() {
+                round.push(next);
+            }
+        }
+        let leadership = group.leadership().ok().filter(|_| is_leader);
+        let now = stamps.now_micros();
+        let (current, others): (Vec<_>, Vec<_>) =
+            round.into_iter().partition(|one| now.is_some() && leadership == Some(one.leadership));
+        let leader = group.leader_node().map_or(0, |node| node.get());
+        others.into_iter().for_each(|one| refuse(one, pb::NotProposedReason::NotLeader, leader));
+        let (Some(now), false) = (now, current.is_empty()) else { continue };
+        let (storage, group) = (storage.clone(), group.clone());
+        // Coupons may have to come from disk, and heartbeats must not wait for that.
+        let answering = tokio::task::spawn_blocking(move || {
+            let shard = group.owner.shard;
+            answer_all(&storage, &group, reader, LogTime(now), current).unwrap_or_else(|fault| {
+                fatal::abort(&format!("answering from the state of shard {shard}"), &fault)
+            })
+        });
+        match answering.await {
+            Ok(ledger) => reader = Some(ledger),
+            // The node is stopping.
+            Err(_) => return,
+        }
+    }
+}
+
+/// Answers submissions. Returns the ledger for the next ones.
+fn answer_all(
+    storage: &Storage,
+    group: &Group,
+    reader: Option<Ledger>,
+    now: LogTime,
+    submissions: Vec<Submission>,
+) -> Result<Ledger, StorageError> {
+    let mut state = State::new(storage, group)?;
+    let mut ledger = match reader {
+        Some(ledger) => ledger,
+        None => Ledger::open(group.owner.shard, &mut state)?,
+    };
+    ledger.refresh(&mut state)?;
+    for submission in submissions {
+        if submission.is_over() {
+            continue;
+        }
+        let commands = submission.commands.into_iter();
+        let replies = commands.map(|command| answer(group, &ledger, &mut state, now, command));
+        // One that went away meanwhile needs no answer.
+        let _ = submission.replies.send(replies.collect::<Result<_, _>>()?);
+    }
+    Ok(ledger)
+}
+
+/// The reply to a command.
+fn answer(
+    group: &Group,
+    ledger: &Ledger,
+    state: &mut State<'_>,
+    now: LogTime,
+    command: pb::Command,
+) -> Result<pb::Reply, StorageError> {
+    let command = state.commands.read(command);
+    let command = command.map_err(|error| StorageError::corrupt("command", error))?;
+    if let Some(outcome) = ledger.outcome_without_effect(state, now, &command)? {
+        return Ok(reply(outcome));
+    }
+    if let Action::Issue(issue) = &command.action {
+        group.closed.forget(issue.campaign.as_str());
+    }
+    Ok(not_proposed(pb::NotProposedReason::NeedsLog, 0))
+}
+
+/// The applied state as a ledger reads it, each campaign once.
+struct State<'a> {
+    view: LedgerView<'a>,
+    commands: CommandReader,
+    campaigns: HashMap<CampaignId, Option<Campaign>>,
+}
+
+impl<'a> State<'a> {
+    fn new(storage: &'a Storage, group: &Group) -> Result<Self, StorageError> {
+        let view = LedgerView::new(storage, group.owner.shard, group.owner.replica)?;
+        Ok(Self { view, commands: CommandReader::default(), campaigns: HashMap::new() })
+    }
+}
+
+impl StateReader for State<'_> {
+    type Error = StorageError;
+
+    fn shard_state(&mut self) -> Result<ShardState, StorageError> {
+        self.view.shard_state()
+    }
+
+    fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, StorageError> {
+        if let Some(found) = self.campaigns.get(id) {
+            return Ok(found.clone());
+        }
+        let found = self.view.campaign(id)?;
+        self.campaigns.insert(id.clone(), found.clone());
+        Ok(found)
+    }
+
+    fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, StorageError> {
+        self.view.coupon_at(campaign_number, sequence)
+    }
+
+    fn sequence_of_request(
+        &mut self,
+        campaign_number: u32,
+        request_id: RequestId,
+    ) -> Result<Option<u64>, StorageError> {
+        self.view.sequence_of_request(campaign_number, request_id)
+    }
+
+    fn sequences_of_recipient(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+    ) -> Result<Vec<u64>, StorageError> {
+        self.view.sequences_of_recipient(campaign_number, recipient)
+    }
+}
