@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 # How long any one command may take, in seconds: the longest starts seven containers.
 COMMAND_SECONDS_MAX = 150
+# A cluster whose faults are mended has leaders for all shards by then.
+CONVERGENCE_SECONDS_MAX = 5
 # How long what must come true may take, in seconds.
 PATIENCE_SECONDS = 30
 
@@ -82,6 +84,16 @@ class Cluster:
         print(said)
         assert done.returncode == status, said
         return done.stdout + done.stderr
+
+    def settled(self):
+        """What chaos/status says once every shard has a leader: 5 s after a fault is mended, at the latest."""
+        ends = time.monotonic() + CONVERGENCE_SECONDS_MAX
+        while time.monotonic() < ends:
+            done = run([ROOT / "chaos" / "status"], self.env, check=False)
+            if done.returncode == 0:
+                break
+            time.sleep(0.2)
+        return self.script("status")
 
     def chaos(self, script, *arguments):
         """A script that does something; returns what its last line says."""

@@ -110,7 +110,7 @@ def test_every_shape_is_in_force_until_healed(cluster, serves, shape):
     if shape in ("in node 1", "out node 1"):
         serves()
     cluster.chaos("heal", "-q")
-    assert "cut off" not in cluster.script("status")
+    assert "cut off" not in cluster.settled()
     serves()
 
 

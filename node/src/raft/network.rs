@@ -30,7 +30,6 @@ use openraft::raft::{
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
 use super::state_machine::Snapshot;
@@ -60,9 +59,6 @@ pub(crate) const EXPORT_WINDOW_BYTES: u32 = 512 << 10;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause before an unreachable peer is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
-/// Maximum delay of a message that only says how far the log is committed. Followers apply entries no later than
-/// this after the leader; nobody reads from them.
-const COMMIT_DELAY_MAX: Duration = Duration::from_millis(5);
 /// How much of a snapshot file goes into one message.
 const SNAPSHOT_PART_BYTES: usize = 256 << 10;
 /// How long a snapshot transfer may take, installation included.
@@ -362,7 +358,7 @@ impl NetStreamAppend<TypeConfig> for Network {
             }
             let mut client = self.client(Lane::Replication)?;
             let mut envelope = self.envelope();
-            let requests = coalesced(input).map(move |request| pb::AppendRequest {
+            let requests = input.map(move |request| pb::AppendRequest {
                 envelope: envelope.take(),
                 ..append_to_pb(request)
             });
@@ -377,35 +373,6 @@ impl NetStreamAppend<TypeConfig> for Network {
             Ok(Box::pin(results) as BoxStream<'s, AppendResult>)
         })
     }
-}
-
-/// Holds requests without entries back, which only say how far the log is committed: the next request with entries
-/// says it as well, and under load there is one soon. That saves a message each way for every entry.
-fn coalesced<S>(input: S) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>>
-where
-    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
-{
-    stream::unfold((input.fuse(), None), |(mut input, mut held)| async move {
-        loop {
-            let next = match &held {
-                None => input.next().await,
-                // Nothing may come in time, or at all.
-                Some((_, until)) => {
-                    tokio::time::timeout_at(*until, input.next()).await.ok().flatten()
-                }
-            };
-            let Some(request) = next else {
-                let (request, _) = held?;
-                return Some((request, (input, None)));
-            };
-            if !request.entries.is_empty() {
-                return Some((request, (input, None)));
-            }
-            // The delay counts from the first one.
-            let until = held.map_or_else(|| Instant::now() + COMMIT_DELAY_MAX, |(_, until)| until);
-            held = Some((request, until));
-        }
-    })
 }
 
 impl NetVote<TypeConfig> for Network {
@@ -492,56 +459,5 @@ fn append_from_pb(answer: pb::AppendResponse) -> AppendResult {
         Kind::Matching(matching) => Ok(Ok(matching.log_id.as_ref().map(log_id_from_pb))),
         Kind::Conflict(at) => Ok(Err(StreamAppendError::Conflict(log_id_from_pb(&at)))),
         Kind::HigherVote(vote) => Ok(Err(StreamAppendError::HigherVote(vote_from_pb(&vote)))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use openraft::entry::RaftEntry as _;
-    use openraft::impls::leader_id_adv::LeaderId;
-    use openraft::{EntryPayload, vote::RaftVote as _};
-
-    use super::super::types::{Entry, LogId};
-    use super::*;
-
-    fn id(index: u64) -> LogId {
-        LogId::new(LeaderId { term: 1, node_id: 1 }, index)
-    }
-
-    /// A request after entry `prev` with `entries` entries, by a leader that has committed up to `committed`.
-    fn request(prev: u64, entries: u64, committed: u64) -> AppendEntriesRequest<TypeConfig> {
-        AppendEntriesRequest {
-            vote: Vote::from_leader_id(LeaderId { term: 1, node_id: 1 }, true),
-            prev_log_id: Some(id(prev)),
-            entries: (prev + 1..=prev + entries)
-                .map(|index| Entry::new(id(index), EntryPayload::Blank))
-                .collect(),
-            leader_commit: Some(id(committed)),
-        }
-    }
-
-    fn shape(request: &AppendEntriesRequest<TypeConfig>) -> (usize, u64) {
-        (request.entries.len(), request.leader_commit.map_or(0, |id| id.index))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_committed_travels_with_the_next_entries_or_after_a_moment() {
-        let (sender, requests) = tokio::sync::mpsc::unbounded_channel();
-        let input = tokio_stream::wrappers::UnboundedReceiverStream::new(requests);
-        let mut sent = std::pin::pin!(coalesced(input));
-        sender.send(request(4, 1, 4)).unwrap();
-        assert_eq!(sent.next().await.as_ref().map(shape), Some((1, 4)));
-        sender.send(request(5, 0, 5)).unwrap();
-        sender.send(request(5, 2, 5)).unwrap();
-        assert_eq!(sent.next().await.as_ref().map(shape), Some((2, 5)), "they travel together");
-        let began = Instant::now();
-        sender.send(request(7, 0, 6)).unwrap();
-        sender.send(request(7, 0, 7)).unwrap();
-        assert_eq!(sent.next().await.as_ref().map(shape), Some((0, 7)), "the newer one is enough");
-        assert_eq!(began.elapsed(), COMMIT_DELAY_MAX);
-        sender.send(request(7, 0, 7)).unwrap();
-        drop(sender);
-        assert_eq!(sent.next().await.as_ref().map(shape), Some((0, 7)), "the last one is not lost");
-        assert!(sent.next().await.is_none());
     }
 }
