@@ -21,7 +21,7 @@ ANNOUNCE := ls '$(CARGO_TARGET_DIR)'/*/release/build/librocksdb-sys-*/out/libroc
 	|| echo 'RocksDB is compiled first, once for all clones: 12 to 15 minutes on two cores.'
 BUF := $(HOME)/.cache/coupon/python/buf-bin-1.75.0
 
-.PHONY: help build dist demo bench bench-peers bench-release bench-dist image cluster cluster-down cluster-destroy test check fix
+.PHONY: help build dist demo bench bench-peers bench-growth bench-release bench-dist image cluster cluster-down cluster-destroy test check fix
 
 help:
 	@echo 'make build   compiles the program: $(COUPON)'
@@ -32,6 +32,7 @@ help:
 	@echo '             Results: $(BENCH_OUT)'
 	@echo 'make bench-peers   the same next to Redis and etcd, one call per coupon alone: 4 minutes. Installs'
 	@echo '             their Debian packages where they are missing'
+	@echo 'make bench-growth  one campaign of 10 million coupons: CPU, memory, disk, restarts; 5 minutes, 8 GB of disk'
 	@echo 'make cluster runs 5 nodes and 2 routers in containers and returns when they are ready; needs Docker,'
 	@echo '             and compiles outside of it, inside where there is no cargo (COMPILE=docker insists).'
 	@echo '             chaos/ has scripts that break it'
@@ -60,6 +61,9 @@ bench: bench-$(BUILT)
 bench-peers: bench-$(BUILT)
 	@loadtest/bench/install-peers
 	@exec '$(BENCH)' run --databases --only unary --out '$(BENCH_OUT)' $(ARGS)
+
+bench-growth: bench-$(BUILT)
+	@exec '$(BENCH)' growth --out '$(BENCH_OUT)' $(ARGS)
 
 bench-release: build
 

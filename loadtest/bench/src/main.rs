@@ -8,6 +8,7 @@
 //! Exit codes: 0 everything was measured and every promise kept; 1 not so; 2 a mistake in the command line.
 
 mod cell;
+mod growth;
 mod load;
 mod machine;
 mod meter;
@@ -39,6 +40,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Growth(growth::GrowthArgs),
     /// Answers IssueCoupon without doing anything, until it is killed
     Echo,
     /// Forwards IssueCoupon call by call, until it is killed
@@ -51,7 +53,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(args) => block_on(run::run(args)),
+        Command::Run(args) => block_on(run::until_interrupted(run::measure(args))),
+        Command::Growth(args) => block_on(run::until_interrupted(growth::measure(args))),
         Command::Echo => block_on(echo::serve()),
         Command::Proxy { to } => block_on(proxy::serve(&to)),
     };

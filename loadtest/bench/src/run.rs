@@ -44,12 +44,14 @@ pub(crate) struct RunArgs {
     out: Option<PathBuf>,
 }
 
-/// Runs the command.
-pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
+/// Measures until the end, or until the process is asked to end. What is measured is dropped then, and with it all
+/// processes and files.
+pub(crate) async fn until_interrupted(
+    measuring: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
-    // What is measured is dropped then, and with it all processes and files.
     tokio::select! {
-        done = measure(args) => done,
+        done = measuring => done,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted.context("catch Ctrl-C")?;
             bail!("interrupted")
@@ -58,7 +60,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn measure(args: RunArgs) -> anyhow::Result<()> {
+/// Runs the command.
+pub(crate) async fn measure(args: RunArgs) -> anyhow::Result<()> {
     let program = match args.program {
         Some(program) => program,
         None => std::env::current_exe()?.with_file_name("coupon"),

@@ -58,6 +58,24 @@ impl Process {
         self.child.id()
     }
 
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// When it takes too long, or reports a failure.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        let deadline = Instant::now() + PROCESS_TIMEOUT;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("a process ended with {status}\n{}", self.end_of_log()),
+                None if Instant::now() > deadline => bail!("a process does not end"),
+                None => std::thread::sleep(LOOK_INTERVAL),
+            }
+        }
+    }
+
     /// Why it has ended, if it has.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {

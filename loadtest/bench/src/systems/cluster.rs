@@ -17,16 +17,18 @@ const NODES: usize = 3;
 pub(crate) const SHARD: u32 = 1;
 
 /// Maximum time until the cluster has its leaders.
-const WHOLE_TIMEOUT: Duration = Duration::from_secs(60);
+const WHOLE_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Interval of looks whether it has.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A running cluster. Dropping it kills its processes.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     program: PathBuf,
+    dir: PathBuf,
     nodes: Vec<Process>,
+    addresses: Vec<String>,
     node_addresses: String,
     router: Process,
     router_address: String,
@@ -52,7 +54,9 @@ impl Cluster {
         let router = Process::start(command(program, &args), &dir.join("router.log"))?;
         let router_address = router.address()?;
         let program = program.to_owned();
-        let cluster = Self { program, nodes, node_addresses, router, router_address };
+        let dir = dir.to_owned();
+        let cluster =
+            Self { program, dir, nodes, addresses, node_addresses, router, router_address };
         cluster.wait_until_whole().await?;
         Ok(cluster)
     }
@@ -82,7 +86,40 @@ impl Cluster {
         self.nodes.iter_mut().chain([&mut self.router]).try_for_each(Process::check)
     }
 
-    async fn wait_until_whole(&self) -> anyhow::Result<()> {
+    /// The directory with the data of a node, from 0.
+    pub(crate) fn data(&self, node: usize) -> PathBuf {
+        data(&self.dir, node + 1)
+    }
+
+    /// Kills all nodes at once, and starts them again.
+    pub(crate) fn kill_all_and_start(&mut self) -> anyhow::Result<()> {
+        self.nodes.clear();
+        for (id, address) in (1..).zip(&self.addresses) {
+            let args = (&self.program, &self.dir, id, address, &self.node_addresses);
+            self.nodes.push(start_node(args.0, args.1, args.2, args.3, args.4)?);
+        }
+        Ok(())
+    }
+
+    /// Stops the last node, in the way that a planned restart does.
+    pub(crate) fn stop_last(&mut self) -> anyhow::Result<()> {
+        self.nodes.pop().context("the last node runs")?.stop()
+    }
+
+    /// Starts the last node again.
+    pub(crate) fn start_last(&mut self) -> anyhow::Result<()> {
+        let id = self.addresses.len();
+        let address = self.addresses.last().context("there are nodes")?;
+        let node = start_node(&self.program, &self.dir, id, address, &self.node_addresses)?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// Waits until every shard has a leader and followers that keep up.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub(crate) async fn wait_until_whole(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + WHOLE_TIMEOUT;
         loop {
             let status = Status::ask(&self.program, &self.node_addresses);
@@ -98,6 +135,10 @@ impl Cluster {
     }
 }
 
+fn data(dir: &Path, id: usize) -> PathBuf {
+    dir.join(format!("node-{id}"))
+}
+
 fn start_node(
     program: &Path,
     dir: &Path,
@@ -105,7 +146,7 @@ fn start_node(
     address: &str,
     join: &str,
 ) -> anyhow::Result<Process> {
-    let data = dir.join(format!("node-{id}"));
+    let data = data(dir, id);
     let (id_text, data) = (id.to_string(), data.to_string_lossy());
     let mut args = vec!["node", "--node-id", &id_text, "--data", &data];
     args.extend(["--listen", address, "--join", join]);

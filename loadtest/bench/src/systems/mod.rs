@@ -1,7 +1,7 @@
 //! All systems, running side by side; one at a time is given load.
 
 pub(crate) mod campaigns;
-mod cluster;
+pub(crate) mod cluster;
 pub(crate) mod echo;
 mod etcd;
 pub(crate) mod proxy;
