@@ -32,6 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Maps are ordered, since every replica must write the same bytes.
         .btree_map(".")
         // Log payloads and snapshot parts are passed on without copying.
+        .bytes(".coupon.internal.v1.CommandBatch.commands")
+        .bytes(".coupon.internal.v1.CommandEntry.commands")
         .bytes(".coupon.internal.v1.LogEntry.normal")
         .bytes(".coupon.internal.v1.InstallSnapshotRequest.data")
         .bytes(".coupon.internal.v1.ExportStateResponse.data")

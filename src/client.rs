@@ -3,9 +3,9 @@
 use anyhow::Context as _;
 use tokio::time::{Instant, timeout_at};
 use tonic::Request;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
-use crate::failure::UsageError;
+use crate::address::endpoint;
 use crate::settings::Span;
 
 /// Which router is called.
@@ -58,11 +58,6 @@ impl Connection {
 /// Connects to `host:port`, so that one who does not answer is told from one who answers wrongly.
 pub(crate) async fn connect(address: &str) -> anyhow::Result<Channel> {
     endpoint(address)?.connect().await.with_context(|| format!("connect to {address}"))
-}
-
-/// How `host:port` is called.
-pub(crate) fn endpoint(address: &str) -> Result<Endpoint, UsageError> {
-    coupon_loadtest::endpoint(address).map_err(|error| UsageError(error.to_string()))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(crate) struct IssueArgs {
     metadata: Vec<(String, String)>,
     #[command(flatten)]
     router: RouterArg,
-    /// How it is printed
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }

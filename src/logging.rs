@@ -33,7 +33,7 @@ enum LogFormat {
 pub(crate) enum Level {
     /// Nothing
     Off,
-    /// What needs somebody's attention
+    /// Faults that need attention
     Error,
     /// What may
     Warn,

@@ -5,6 +5,7 @@
 //! or the configuration, and 3 says that a node or a router must not run as it was started: its
 //! cluster, data directory or identity is wrong, and restarting it changes nothing.
 
+mod address;
 mod backup;
 mod campaign;
 mod check;

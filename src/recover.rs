@@ -95,7 +95,7 @@ fn place_of(keep: &Path, all: &[PathBuf]) -> Result<usize, UsageError> {
     };
     let place = all.iter().position(|one| same(one, keep));
     place.ok_or_else(|| {
-        UsageError(format!("--keep {} is none of the directories of --data", keep.display()))
+        UsageError(format!("--keep {} is not one of the --data directories", keep.display()))
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use coupon_cluster::{Node, NodeId, RestoreSpec, ShardId, ShardMap, StateDigest};
-use coupon_node::meta::wire;
+use coupon_node::codec::map;
 use coupon_proto::internal::backup_service_client::BackupServiceClient;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{
@@ -19,8 +19,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
+use crate::address::endpoint;
 use crate::backup::{Backup, Manifest, progress, verify};
-use crate::cluster::Formation;
+use crate::cluster::ClusterSpec;
 use crate::failure::CallError;
 use crate::settings::Span;
 use crate::survey::{Question, Survey};
@@ -35,7 +36,7 @@ const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before a node or leader that is not there yet is asked for again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Forms a new cluster from a backup.
+/// Initializes a new cluster from a backup.
 ///
 /// The nodes must run and be in no cluster yet. The new cluster has the shards, campaigns, coupons and code
 /// keys of the backup. Codes that the old cluster may have issued after the backup are not issued again: each
@@ -68,7 +69,7 @@ pub(crate) struct RestoreArgs {
 /// Runs the command.
 pub(crate) fn run(args: RestoreArgs) -> anyhow::Result<()> {
     let began = Instant::now();
-    let formation = Formation::new(args.nodes, 1, args.replication)?;
+    let formation = ClusterSpec::new(args.nodes, 1, args.replication)?;
     let progress = progress();
     let backup = verify(&args.from, &progress).context("check the backup")?;
     for (shard, state) in &backup.states {
@@ -100,7 +101,7 @@ struct Restore<'a> {
 }
 
 impl Restore<'_> {
-    async fn run(&self, formation: &Formation) -> anyhow::Result<Survey> {
+    async fn run(&self, formation: &ClusterSpec) -> anyhow::Result<Survey> {
         let mut nodes = Vec::new();
         for address in &formation.nodes {
             let who = self.identify(address).await?;
@@ -123,7 +124,7 @@ impl Restore<'_> {
 
     /// Waits until a node identifies itself.
     async fn identify(&self, address: &str) -> anyhow::Result<IdentifyResponse> {
-        let mut client = ClusterServiceClient::new(client::endpoint(address)?.connect_lazy());
+        let mut client = ClusterServiceClient::new(endpoint(address)?.connect_lazy());
         let began = Instant::now();
         loop {
             let asked = timeout(IDENTIFY_TIMEOUT, client.identify(IdentifyRequest {})).await;
@@ -208,7 +209,7 @@ impl Restore<'_> {
         let (moved, mut seen) = watch::channel(());
         let progress = self.progress.clone();
         let first = StageStateRequest {
-            state: Some(wire::restored_to_pb(shard, &state)),
+            state: Some(map::restored_to_pb(shard, &state)),
             ..StageStateRequest::default()
         };
         // A part that cannot be read ends the file early, which the node notices.
@@ -262,7 +263,7 @@ impl Restore<'_> {
         let began = Instant::now();
         loop {
             let mut client = self.backup_client(&former.address, former).await?;
-            let request = RestoreClusterRequest { map: Some(wire::map_to_pb(map)) };
+            let request = RestoreClusterRequest { map: Some(map::map_to_pb(map)) };
             let asked = timeout(self.patience, client.restore_cluster(request)).await;
             let status = match asked {
                 Ok(Ok(_)) => return Ok(()),
@@ -270,7 +271,7 @@ impl Restore<'_> {
                 Err(_) => Status::deadline_exceeded("no answer"),
             };
             if !is_temporary(&status) || began.elapsed() > self.patience {
-                return Err(CallError::from(status)).context("form the cluster");
+                return Err(CallError::from(status)).context("initialize the cluster");
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
@@ -280,7 +281,7 @@ impl Restore<'_> {
         self.progress.set_message("waiting for a leader of every shard");
         let (mut best, mut since) = (usize::MAX, Instant::now());
         loop {
-            let survey = Survey::take(wire::map_to_pb(map), Question::default()).await;
+            let survey = Survey::take(map::map_to_pb(map), Question::default()).await;
             let leaderless = survey.leaderless();
             if leaderless.is_empty() {
                 return Ok(survey);

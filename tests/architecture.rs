@@ -104,9 +104,32 @@ const OUTSIDE_WORLD: [&str; 7] = [
     "std::time::System",
 ];
 
+/// The folders and files below a crate's root, each of which may import those before it.
+const LAYERS: [(&str, &[&str]); 2] = [
+    (
+        "node/src",
+        &[
+            "codec",
+            "peers",
+            "clock",
+            "storage",
+            "raft",
+            "meta",
+            "shard",
+            "config",
+            "recovery",
+            "node",
+            "registration",
+            "api",
+            "server",
+        ],
+    ),
+    ("router/src", &["clock", "route", "answer", "shards", "op", "front"]),
+];
+
 /// Files outside of `node/src/raft` and `node/src/shard` that may name openraft, each with its reason.
 const OPENRAFT_EXEMPT: [(&str, &str); 1] =
-    [("node/src/service/raft.rs", "the serving side of raft/network.rs: the same calls, received")];
+    [("node/src/api/raft.rs", "the serving side of raft/network.rs: the same calls, received")];
 
 /// Past this a file holds more than one idea.
 const SOURCE_LINES_MAX: usize = 600;
@@ -216,6 +239,39 @@ fn openraft_stays_below_raft_and_shard() {
         .map(|(file, reason)| format!("{file} ({reason})"))
         .collect();
     assert_none("no longer needed in OPENRAFT_EXEMPT", &stale);
+}
+
+#[test]
+fn imports_between_folders_run_one_way() {
+    let mut violations = Vec::new();
+    for (sources, layers) in LAYERS {
+        let directory = root().join(sources);
+        let layer = |name: &str| layers.iter().position(|layer| *layer == name);
+        for file in rust_files(&directory) {
+            let inside = file.strip_prefix(&directory).expect("it was found there");
+            let top = inside.iter().next().and_then(OsStr::to_str).unwrap_or_default();
+            let top = top.trim_end_matches(".rs");
+            // The root names everything.
+            if top == "lib" {
+                continue;
+            }
+            let Some(own) = layer(top) else {
+                violations.push(format!("{sources}/{top} is not in LAYERS"));
+                continue;
+            };
+            for (number, line) in code_lines(&file) {
+                let imported = line.split("crate::").skip(1);
+                // Several modules in one line could not be told apart here.
+                let upwards = imported.map(first_word).any(|name| {
+                    name.is_none_or(|name| layer(&name).is_some_and(|used| used > own))
+                });
+                if upwards {
+                    violations.push(place(&file, number, &line));
+                }
+            }
+        }
+    }
+    assert_none("move what is needed below, or pass it in from above", &violations);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use coupon_loadtest::{Conditions, Judged, history_file};
 
 /// Breaks a running cluster under load, one fault after the other, and judges what it answered.
 ///
-/// It gives load to the cluster of `make cluster` in an open loop, puts faults in force in an order
+/// It sends load to the cluster of `make cluster` in an open loop, puts faults in force in an order
 /// that follows from the seed, heals each, and says how long the shard that was hit took to issue
 /// again. At the end everything is read back and judged: nothing issued twice, lost or beyond the
 /// quota, and all replicas alike. Ctrl-C ends it early; then it heals, and judges what there is.

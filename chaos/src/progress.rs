@@ -7,7 +7,7 @@ use crate::incident::Incident;
 use crate::kind::Measure;
 use crate::plan::Step;
 use crate::recovery::Successes;
-use crate::run::Settings;
+use crate::settings::Settings;
 use crate::topology::Topology;
 
 /// Nobody need read it; the report comes in any case.

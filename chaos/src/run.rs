@@ -2,21 +2,21 @@
 //!
 //! Whatever happens on the way, everything is healed at the end.
 
-use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
 use coupon_checker::Replica;
-use coupon_loadtest::{Clock, Conditions, Evidence, LoadError, Options, Pattern, Target};
+use coupon_loadtest::{Clock, Evidence, LoadError, Options, Pattern, Target};
 
 use crate::cluster::{self, ClusterError};
 use crate::elections::{Election, Watch};
 use crate::incident::{Incident, Times};
-use crate::kind::{Count, Measure};
+use crate::kind::Measure;
 use crate::load::{Load, Outcomes};
 use crate::nemesis::{Done, Nemesis, NemesisError};
 use crate::plan::{Step, plan};
 use crate::progress;
+use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::topology::{Topology, Unfit};
 
@@ -38,30 +38,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a call is repeated until it is given up: longer than any fault of a plan.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
-
-/// What is wanted.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What the plan is derived from.
-    pub seed: u64,
-    /// How many faults of which kinds.
-    pub faults: Vec<Count>,
-    /// How many coupons are asked for a second.
-    pub rate: u32,
-    /// How many campaigns they are spread over.
-    pub campaigns: u32,
-    /// The time between two faults.
-    pub settle: Duration,
-    /// The addresses of the routers, in the order of their numbers; where there are none, those that
-    /// the routers of the project publish.
-    pub routers: Vec<String>,
-    /// The name of the Compose project.
-    pub project: String,
-    /// The directory of the scripts.
-    pub scripts: PathBuf,
-    /// For the report of the load.
-    pub conditions: Conditions,
-}
 
 /// What came of a run.
 pub struct Ended {
@@ -92,7 +68,7 @@ pub enum RunError {
     #[error(transparent)]
     Unfit(#[from] Unfit),
     /// The load failed.
-    #[error("give load")]
+    #[error("run the load")]
     Load(#[from] LoadError),
 }
 

@@ -33,7 +33,7 @@ const NO_LEADER: &str = "NO_LEADER";
 const SHARD_DIVERGED: &str = "SHARD_DIVERGED";
 
 /// Refusals that a campaign is expected to give. All others are errors.
-const EXPECTED: [&str; 4] = [SOLD_OUT, NOT_STARTED, "ENDED", "RECIPIENT_LIMIT_REACHED"];
+const EXPECTED: [&str; 5] = [SOLD_OUT, NOT_STARTED, "ENDED", "PAUSED", "RECIPIENT_LIMIT_REACHED"];
 
 /// What one attempt was answered.
 #[derive(Debug)]
@@ -171,12 +171,13 @@ fn starts_in(info: &ErrorInfo) -> Option<Duration> {
 
 /// A reason, without an allocation if it is one of the API's.
 fn known(reason: &str) -> Reason {
-    const KNOWN: [&str; 15] = [
+    const KNOWN: [&str; 16] = [
         "CAMPAIGN_NOT_FOUND",
         "ENDED",
         "FIELD_VIOLATIONS",
         "INTERNAL",
         "OUTCOME_UNKNOWN",
+        "PAUSED",
         "RECIPIENT_LIMIT_REACHED",
         "RECIPIENT_REQUIRED",
         "REQUEST_ID_REUSED",

@@ -35,7 +35,7 @@ const ASK_AGAIN_MIN: Duration = Duration::from_millis(5);
 
 /// How long callers keep trying.
 #[derive(Debug)]
-pub(crate) struct Persistence {
+pub(crate) struct RetryPolicy {
     /// How long one attempt may take.
     pub(crate) attempt_timeout: Duration,
     /// How long a call without an answer is repeated.
@@ -48,7 +48,7 @@ pub(crate) struct Persistence {
 
 /// A coupon that is wanted.
 #[derive(Clone, Debug)]
-pub(crate) struct Want {
+pub(crate) struct IssueCall {
     /// The number of the campaign.
     pub(crate) campaign: usize,
     /// Its id.
@@ -59,9 +59,9 @@ pub(crate) struct Want {
     pub(crate) recipient: Box<str>,
 }
 
-/// What came of a [`Want`].
+/// The result of an [`IssueCall`].
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub(crate) struct CallResult {
     /// The number of the campaign.
     pub(crate) campaign: usize,
     /// When it should have been sent.
@@ -91,12 +91,12 @@ pub(crate) struct Finished {
 pub(crate) struct Caller {
     pub(crate) channels: Channels,
     pub(crate) clock: Clock,
-    pub(crate) persistence: Arc<Persistence>,
+    pub(crate) retry_policy: Arc<RetryPolicy>,
 }
 
-/// A want on its way.
-struct Pursuit {
-    want: Want,
+/// An [`IssueCall`] under way.
+struct CallState {
+    want: IssueCall,
     sent: u64,
     /// When that part of the call began which has no definite answer yet.
     invoked: u64,
@@ -113,12 +113,12 @@ struct Pursuit {
 
 /// What an attempt leads to.
 enum Step {
-    Done(Finished),
+    Done(CallResult),
     Again(Duration),
 }
 
-impl Pursuit {
-    fn begin(want: Want, now: u64) -> Self {
+impl CallState {
+    fn begin(want: IssueCall, now: u64) -> Self {
         Self {
             want,
             sent: now,
@@ -166,7 +166,7 @@ impl Pursuit {
             Answer::NotStarted { starts_in } => {
                 self.not_started += 1;
                 self.is_too_early = true;
-                if !caller.persistence.awaits_start || caller.is_stopping() {
+                if !caller.retry_policy.awaits_start || caller.is_stopping() {
                     let outcome = self.not_started_or_unknown();
                     return Step::Done(self.finish(outcome, NOT_STARTED.into(), intended, now));
                 }
@@ -198,10 +198,10 @@ impl Pursuit {
         self.operations.push(Operation { invoked: self.invoked, returned, call, outcome });
     }
 
-    fn finish(&mut self, outcome: Outcome, reason: Reason, intended: u64, now: u64) -> Finished {
+    fn finish(&mut self, outcome: Outcome, reason: Reason, intended: u64, now: u64) -> CallResult {
         let is_unknown = outcome == Outcome::Unknown;
         self.record(outcome, now);
-        Finished {
+        CallResult {
             campaign: self.want.campaign,
             intended,
             sent: self.sent,
@@ -216,7 +216,7 @@ impl Pursuit {
         }
     }
 
-    fn give_up(&mut self, intended: u64, now: u64) -> Finished {
+    fn give_up(&mut self, intended: u64, now: u64) -> CallResult {
         if self.is_too_early && !self.may_have_happened {
             self.operations.pop();
             return self.finish(Outcome::NotStarted, NOT_STARTED.into(), intended, now);
@@ -229,14 +229,14 @@ impl Pursuit {
 
 impl Caller {
     fn is_stopping(&self) -> bool {
-        self.persistence.is_stopping.load(Ordering::Relaxed)
+        self.retry_policy.is_stopping.load(Ordering::Relaxed)
     }
 
     /// A request with the deadline of an attempt that must not go beyond `end`.
     fn request<T>(&self, message: T, end: Instant) -> Request<T> {
         let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let mut request = Request::new(message);
-        request.set_timeout(self.persistence.attempt_timeout.min(left));
+        request.set_timeout(self.retry_policy.attempt_timeout.min(left));
         request
     }
 
@@ -244,7 +244,7 @@ impl Caller {
     /// from then on.
     fn end(&self, intended: u64, patient_until: u64) -> Instant {
         let from = self.clock.now().max(intended).max(patient_until);
-        self.clock.instant(from) + self.persistence.give_up_after
+        self.clock.instant(from) + self.retry_policy.give_up_after
     }
 
     /// Waits before another attempt, which goes over the next connection. Returns false if there is
@@ -259,9 +259,9 @@ impl Caller {
     }
 
     /// Asks for one coupon. `starts` is when the campaign starts.
-    pub(crate) async fn issue(mut self, want: Want, intended: u64, starts: u64) -> Finished {
+    pub(crate) async fn issue(mut self, want: IssueCall, intended: u64, starts: u64) -> CallResult {
         let end = self.end(intended, starts);
-        let mut pursuit = Pursuit::begin(want, self.clock.now());
+        let mut pursuit = CallState::begin(want, self.clock.now());
         loop {
             pursuit.resume(&self);
             let request = self.request(pursuit.request(), end);
@@ -284,20 +284,20 @@ impl Caller {
     /// without the rest.
     pub(crate) async fn issue_batch(
         mut self,
-        wants: Vec<Want>,
+        wants: Vec<IssueCall>,
         intended: u64,
         starts: u64,
-    ) -> Vec<Finished> {
+    ) -> Vec<CallResult> {
         let end = self.end(intended, starts);
         let now = self.clock.now();
-        let mut open: Vec<Pursuit> =
-            wants.into_iter().map(|want| Pursuit::begin(want, now)).collect();
+        let mut open: Vec<CallState> =
+            wants.into_iter().map(|want| CallState::begin(want, now)).collect();
         let mut done = Vec::with_capacity(open.len());
         loop {
             for pursuit in &mut open {
                 pursuit.resume(&self);
             }
-            let requests = open.iter().map(Pursuit::request).collect();
+            let requests = open.iter().map(CallState::request).collect();
             let message = v1::BatchIssueCouponsRequest { requests };
             let mut client = CouponServiceClient::new(self.channels.current());
             let answer = client.batch_issue_coupons(self.request(message, end)).await;
@@ -332,7 +332,7 @@ impl Caller {
     pub(crate) async fn count(self, campaign_id: &str) -> Operation {
         let mut client = CampaignServiceClient::new(self.channels.current());
         let message = v1::GetCampaignRequest { campaign_id: campaign_id.to_owned() };
-        let end = Instant::now() + self.persistence.attempt_timeout;
+        let end = Instant::now() + self.retry_policy.attempt_timeout;
         let invoked = self.clock.now();
         let answer = client.get_campaign(self.request(message, end)).await;
         let returned = self.clock.now();

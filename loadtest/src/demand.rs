@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use uuid::Uuid;
 
-use crate::client::Want;
+use crate::client::IssueCall;
 use crate::popularity::{Picker, Popularity};
 
 /// Makes wants. The choice of campaigns and recipients follows from the seed; request ids never
@@ -46,7 +46,7 @@ impl Demand {
     }
 
     /// The next one.
-    pub(crate) fn next(&mut self) -> Want {
+    pub(crate) fn next(&mut self) -> IssueCall {
         let place = self.picker.pick(self.choices.random());
         let (campaign, campaign_id) = self.campaigns[place].clone();
         self.number += 1;
@@ -54,7 +54,7 @@ impl Demand {
             Some(recipients) => self.choices.random_range(1..=recipients.max(1)),
             None => self.number,
         };
-        Want {
+        IssueCall {
             campaign,
             campaign_id,
             request_id: uuid::Builder::from_random_bytes(self.ids.random()).into_uuid(),
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn recipients_and_requests_are_unique() {
         let mut demand = demand(None, 1);
-        let wants: Vec<Want> = (0..1_000).map(|_| demand.next()).collect();
+        let wants: Vec<IssueCall> = (0..1_000).map(|_| demand.next()).collect();
         let recipients: BTreeSet<_> = wants.iter().map(|want| &want.recipient).collect();
         let requests: BTreeSet<_> = wants.iter().map(|want| want.request_id).collect();
         assert_eq!((recipients.len(), requests.len()), (1_000, 1_000));

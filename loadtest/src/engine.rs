@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::campaigns;
 use crate::channels::Channels;
-use crate::client::{Caller, Finished, Persistence, Want};
+use crate::client::{CallResult, Caller, IssueCall, RetryPolicy};
 use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
 use crate::error::LoadError;
@@ -43,8 +43,8 @@ enum Source {
 
 /// A task that is over.
 enum Done {
-    Issue(Finished),
-    Batch(Vec<Finished>),
+    Issue(CallResult),
+    Batch(Vec<CallResult>),
     Read(usize, Operation),
     Created(usize, Result<crate::recorder::RecordedCampaign, LoadError>),
 }
@@ -82,7 +82,7 @@ pub(crate) struct Sending {
 /// The state of the loop.
 struct Run {
     engine: Engine,
-    persistence: Arc<Persistence>,
+    retry_policy: Arc<RetryPolicy>,
     source: Source,
     reads: Arrivals,
     began: u64,
@@ -150,7 +150,7 @@ impl Run {
             }
         };
         let is_stampede = matches!(source, Source::Crowd(_));
-        let persistence = Persistence {
+        let retry_policy = RetryPolicy {
             attempt_timeout: options.attempt_timeout,
             give_up_after: options.give_up_after,
             awaits_start: is_stampede,
@@ -163,7 +163,7 @@ impl Run {
             Target::Existing { .. } => 0,
         };
         Self {
-            persistence: Arc::new(persistence),
+            retry_policy: Arc::new(retry_policy),
             source,
             reads: Arrivals::new(options.reads_per_second, 1, None),
             began,
@@ -274,7 +274,7 @@ impl Run {
     /// Nothing more is sent, not even again.
     fn stop(&mut self) {
         self.sending.was_stopped = true;
-        self.persistence.is_stopping.store(true, Ordering::Relaxed);
+        self.retry_policy.is_stopping.store(true, Ordering::Relaxed);
         if self.is_sending {
             self.stop_sending(self.engine.clock.now());
         }
@@ -285,7 +285,7 @@ impl Run {
         Caller {
             channels: self.engine.channels.clone(),
             clock: self.engine.clock,
-            persistence: Arc::clone(&self.persistence),
+            retry_policy: Arc::clone(&self.retry_policy),
         }
     }
 
@@ -301,7 +301,7 @@ impl Run {
                     .spawn(async move { Done::Issue(caller.issue(want, intended, starts).await) });
             }
             Some(size) => {
-                let wants: Vec<Want> = (0..size).map(|_| self.engine.demand.next()).collect();
+                let wants: Vec<IssueCall> = (0..size).map(|_| self.engine.demand.next()).collect();
                 self.engine.recorder.figures.series.sent(now, size);
                 self.tasks.spawn(async move {
                     Done::Batch(caller.issue_batch(wants, intended, starts).await)
@@ -346,8 +346,8 @@ impl Run {
         Ok(())
     }
 
-    fn finished(&mut self, finished: Finished) {
-        let Finished { campaign, attempts, sent, connection, .. } = finished;
+    fn finished(&mut self, finished: CallResult) {
+        let CallResult { campaign, attempts, sent, connection, .. } = finished;
         // Connections go to all routers in turn.
         let router = connection % self.engine.options.routers.len().max(1);
         if let Some(observer) = &mut self.engine.observer {

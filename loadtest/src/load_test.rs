@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 use crate::address::endpoint;
 use crate::campaigns;
 use crate::channels::Channels;
-use crate::client::{Caller, Persistence};
+use crate::client::{Caller, RetryPolicy};
 use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
 use crate::engine::{Engine, Sending};
@@ -222,14 +222,14 @@ impl Recording {
         let Self { setup, recorder, sending } = self;
         let Setup { options, clock, mut channels, starts } = setup;
         let Recorder { campaigns, figures } = recorder;
-        let persistence = Persistence {
+        let retry_policy = RetryPolicy {
             attempt_timeout: options.attempt_timeout,
             give_up_after: options.give_up_after,
             awaits_start: false,
             is_stopping: false.into(),
         };
-        let persistence = Arc::new(persistence);
-        let caller = Caller { channels: channels.clone(), clock, persistence };
+        let retry_policy = Arc::new(retry_policy);
+        let caller = Caller { channels: channels.clone(), clock, retry_policy };
         let count = campaigns.len();
         let (judged, failure) = match read(&mut channels, Some(&caller), &campaigns, scope).await {
             Ok(found) => (judge(found, campaigns, evidence), None),

@@ -10,9 +10,9 @@ use coupon_checker::{Operation, Outcome};
 use hdrhistogram::Histogram;
 
 use crate::answer::{ISSUED, Reason, SOLD_OUT, is_served};
-use crate::client::Finished;
+use crate::client::CallResult;
 use crate::clock::nanos;
-use crate::series::{Ending, Series};
+use crate::series::{Ending, LATENCY_MAX_US, Series};
 
 /// A call that is sent so much later than intended is late. Half of what a person could notice, and
 /// more than an idle machine ever needs.
@@ -20,9 +20,6 @@ pub const LATE_AFTER: Duration = Duration::from_millis(10);
 
 /// How many different answers are told apart; a server that makes up reasons must not fill memory.
 const REASONS_MAX: usize = 64;
-
-/// The longest latency that is told from longer ones, in microseconds: an hour.
-pub(crate) const LATENCY_MAX_US: u64 = 3_600_000_000;
 
 /// The digits that latencies are precise to, 1 to 5.
 const DIGITS: u8 = 3;
@@ -161,7 +158,7 @@ impl Recorder {
     }
 
     /// Records a call that is over. Returns whether its campaign was said to be sold out.
-    pub(crate) fn finished(&mut self, call: Finished) -> bool {
+    pub(crate) fn finished(&mut self, call: CallResult) -> bool {
         let campaign = &mut self.campaigns[call.campaign];
         let figures = &mut self.figures;
         // Who came before the start waits from the start on.
@@ -268,8 +265,8 @@ mod tests {
         Recorder::new(vec![campaign], 0, starts, Some(1))
     }
 
-    fn call(intended: u64, sent: u64, finished: u64, reason: &'static str) -> Finished {
-        Finished {
+    fn call(intended: u64, sent: u64, finished: u64, reason: &'static str) -> CallResult {
+        CallResult {
             campaign: 0,
             intended: intended * MILLISECOND,
             sent: sent * MILLISECOND,
@@ -297,7 +294,11 @@ mod tests {
     #[test]
     fn who_came_too_early_waits_from_the_start_on() {
         let mut recorder = recorder(500 * MILLISECOND);
-        recorder.finished(Finished { attempts: 3, not_started: 2, ..call(400, 400, 510, ISSUED) });
+        recorder.finished(CallResult {
+            attempts: 3,
+            not_started: 2,
+            ..call(400, 400, 510, ISSUED)
+        });
         let figures = recorder.figures;
         assert!((9_900..10_100).contains(&figures.latency.max()), "{}", figures.latency.max());
         assert_eq!((figures.not_started, figures.retries, figures.errors), (2, 0, 0));

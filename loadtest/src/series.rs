@@ -3,7 +3,8 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::recorder::LATENCY_MAX_US;
+/// The longest latency that is told from longer ones, in microseconds: an hour.
+pub(crate) const LATENCY_MAX_US: u64 = 3_600_000_000;
 
 /// How long a slot is while the run is short.
 const SLOT_SHORT_MS: u32 = 100;

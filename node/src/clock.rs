@@ -19,7 +19,7 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::raft::network::{Lane, Peers};
+use crate::peers::{Lane, Peers};
 
 /// How often peers are asked.
 const ROUND_INTERVAL: Duration = Duration::from_millis(500);
@@ -146,7 +146,7 @@ pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
         let offsets = known.iter().map(|(node, (_, offset))| (*node, *offset)).collect();
         // Without news a verdict stays, unless the clock has jumped since. A node that is in no cluster
         // yet has peers, though it does not know them.
-        let is_alone = map.is_formed() && others.is_empty();
+        let is_alone = map.is_initialized() && others.is_empty();
         let stays = clock.stamp_micros().is_some();
         clock.learn(judge(&offsets, is_alone || stays, clock.offset_max));
     }

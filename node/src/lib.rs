@@ -5,28 +5,31 @@
 //! that leads a shard:
 //!
 //! ```text
-//! service::shard → shard::proposer → raft::group → raft::log_store (one sync for all shards)
+//! api::shard → shard::proposer → raft::replica → raft::log_store (one sync for all shards)
 //!                → quorum → raft::state_machine → coupon_ledger → one write batch → outcomes
 //! ```
 //!
 //! Absent on purpose: validation of what clients send (the router's), rules about coupons (the
 //! ledger's), coupon codes (the router makes them from counters).
 
+pub mod api;
 pub mod clock;
+pub mod codec;
 pub mod config;
 pub mod meta;
 pub mod node;
+pub mod peers;
 pub mod raft;
 pub mod recovery;
 pub mod registration;
 pub mod server;
-pub mod service;
 pub mod shard;
 pub mod storage;
 
 #[cfg(feature = "mutants")]
 pub use coupon_ledger::mutants;
 
-pub use config::{NodeConfig, RaftOptions};
+pub use config::NodeConfig;
 pub use node::Refused;
+pub use raft::options::RaftOptions;
 pub use server::{NodeError, NodeHandle, start};

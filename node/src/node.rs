@@ -1,10 +1,11 @@
 //! A node: its storage, its identity, the replicas it runs, and how it joins a cluster.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::{ReplicaId, ReplicaRole, ShardId, ShardMap};
+use coupon_cluster::{NodeId, ReplicaId, ReplicaRole, ShardId, ShardMap};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_transport::{Answerer, NodeIdentity};
@@ -16,24 +17,26 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, TrustedClock};
 use crate::config::NodeConfig;
 use crate::meta::follow;
-use crate::meta::known::KnownMap;
-use crate::raft::group::Group;
-use crate::raft::network::{Lane, Peers};
+use crate::meta::store::ShardMapStore;
+use crate::peers::{Lane, Peers};
+use crate::raft::replica::RaftReplica;
 use crate::raft::restored;
-use crate::shard::caretaker::{self, Surroundings};
 use crate::shard::divergence::Divergence;
-use crate::shard::hand_over::hand_over;
+use crate::shard::leadership_transfer::transfer_leadership;
 use crate::shard::proposer::Proposer;
+use crate::shard::reconciler::{self, NodeContext};
 use crate::shard::registry::{Registry, Replica};
 use crate::storage::identity::{Identity, IdentityError};
 use crate::storage::restore::Staging;
-use crate::storage::snapshot::Owner;
+use crate::storage::snapshot::ReplicaKey;
 use crate::storage::{Storage, StorageError, fatal, lost};
 
+/// How long a founder waits for the one that is to lead a new group, before it begins the group itself.
+const BOOTSTRAP_WAIT: Duration = Duration::from_secs(1);
 /// The pause before a leadership is offered again that nobody could take.
-const HAND_OVER_INTERVAL: Duration = Duration::from_millis(20);
+const TRANSFER_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a stopping node tries to hand leadership over; afterwards the others elect.
-const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a running node must end, although nothing of it is broken: it runs on the wrong directory, or
 /// calls the wrong cluster.
@@ -82,7 +85,7 @@ pub struct Node {
     /// Its storage.
     pub storage: Storage,
     /// The shard map it knows.
-    pub known: KnownMap,
+    pub known: ShardMapStore,
     /// Its channels to other nodes.
     pub peers: Peers,
     /// Its identity for all services; follows `identity` below.
@@ -125,14 +128,14 @@ impl Node {
             opened => opened?,
         };
         identity.check_database(&storage)?;
-        let known = KnownMap::open(storage.clone())?;
+        let known = ShardMapStore::open(storage.clone())?;
         identity.begin()?;
         let map = known.get();
-        if map.is_formed() {
+        if map.is_initialized() {
             // A crash may have come between the two steps of joining.
             identity.join(&map.cluster_id)?;
         }
-        let waits_for = match map.is_formed() {
+        let waits_for = match map.is_initialized() {
             true => "it is not registered yet".to_owned(),
             false => "it is in no cluster yet".to_owned(),
         };
@@ -369,7 +372,7 @@ impl Node {
                     && running != wanted
                     && let Some(old) = self.registry.remove(*shard)
                 {
-                    old.group.stop().await;
+                    old.raft.stop().await;
                 }
                 if let Some(replica) = wanted.filter(|wanted| running != Some(*wanted)) {
                     let started = self.start_replica(&map, *shard, replica).await;
@@ -379,7 +382,7 @@ impl Node {
                 }
             }
             if may_run
-                && map.is_formed()
+                && map.is_initialized()
                 && let Err(fault) = Staging::new(&self.config.data_dir).clear()
             {
                 // The restored states are of no use any more, and nothing depends on them.
@@ -435,13 +438,14 @@ impl Node {
             self.spawn(follow::follow_own_replica(applied.subscribe(), self.known.clone()));
             applied
         });
-        let owner = Owner { shard, replica };
-        if self.divergence().resume(owner)? {
+        let key = ReplicaKey { shard, replica };
+        if self.divergence().resume(key)? {
             return Ok(());
         }
-        restored::begin(&self.storage, self.config.data_dir.clone(), map, owner).await?;
+        restored::begin(&self.storage, self.config.data_dir.clone(), map, key).await?;
         let options = &self.config.raft;
-        let group = Group::start(&self.storage, &self.peers, owner, applied_map, options).await?;
+        let raft =
+            RaftReplica::start(&self.storage, &self.peers, key, applied_map, options).await?;
         let founders = map.founders(shard);
         // A group is founded by a map in which none of its founders was replaced: afterwards its
         // members are in its own log alone.
@@ -453,19 +457,17 @@ impl Node {
                 ReplicaRole::Voter | ReplicaRole::Leaving | ReplicaRole::Retiring => false,
             }
         });
-        if untouched
-            && founders.contains_key(&replica)
-            && let Err(error) = group.found(&founders).await
-        {
-            tracing::warn!(%shard, %error, "a group was not founded");
+        if untouched && founders.contains_key(&replica) {
+            let goes_first = map.preferred_leader(shard) == Some(replica);
+            self.spawn(bootstrap(raft.clone(), founders, goes_first));
         }
-        let (divergence, difference) = (self.divergence(), group.reached.difference());
-        self.spawn(async move { divergence.watch(owner, difference).await });
+        let (divergence, difference) = (self.divergence(), raft.applied_digests.difference());
+        self.spawn(async move { divergence.watch(key, difference).await });
         let (clock, storage) = (self.clock.clone(), self.storage.clone());
-        let proposer = Proposer::start(group.clone(), clock, storage);
-        let replica = Replica::new(group, proposer);
+        let proposer = Proposer::start(raft.clone(), clock, storage);
+        let replica = Replica::new(raft, proposer);
         self.registry.insert(replica.clone());
-        self.spawn(caretaker::run(self.surroundings(), replica));
+        self.spawn(reconciler::run(self.context(), replica));
         Ok(())
     }
 
@@ -475,8 +477,8 @@ impl Node {
         Divergence::new(storage, peers, self.registry.clone(), self.stopping())
     }
 
-    fn surroundings(&self) -> Surroundings {
-        Surroundings {
+    fn context(&self) -> NodeContext {
+        NodeContext {
             storage: self.storage.clone(),
             clock: self.clock.clone(),
             known: self.known.clone(),
@@ -487,28 +489,30 @@ impl Node {
     }
 
     /// Hands over every leadership, or tries to for a while.
-    pub async fn hand_over(&self) {
-        // The caretakers must not let anybody stand for election again.
+    pub async fn transfer_leadership(&self) {
+        // The reconcilers must not let anybody stand for election again.
         self.registry.begin_stop();
         let replicas = self.registry.all();
         for replica in &replicas {
-            replica.group.allow_election(false);
+            replica.raft.allow_election(false);
         }
         let handed = async {
             loop {
                 let mut leads = false;
-                for replica in replicas.iter().filter(|replica| replica.group.leads_replaceably()) {
+                for replica in replicas.iter().filter(|replica| replica.raft.leads_replaceably()) {
                     let distrusted = self.clock.verdict().distrusted_peers;
-                    leads |= !hand_over(replica, None, &distrusted).await;
+                    leads |= !transfer_leadership(replica, None, &distrusted).await;
                 }
                 if !leads {
                     return;
                 }
-                tokio::time::sleep(HAND_OVER_INTERVAL).await;
+                tokio::time::sleep(TRANSFER_INTERVAL).await;
             }
         };
-        if tokio::time::timeout(HAND_OVER_TIMEOUT, handed).await.is_err() {
-            tracing::warn!("stopping although this node still leads: nobody took over in time");
+        if tokio::time::timeout(TRANSFER_TIMEOUT, handed).await.is_err() {
+            tracing::warn!(
+                "stopping although this node still leads: no other node became leader in time"
+            );
         }
     }
 
@@ -532,7 +536,7 @@ impl Node {
             tracing::error!(%error, "the replicas were not all started");
         }
         for replica in self.registry.all() {
-            replica.group.stop().await;
+            replica.raft.stop().await;
         }
         let storage = self.storage.clone();
         match tokio::task::spawn_blocking(move || storage.close()).await {
@@ -540,6 +544,17 @@ impl Node {
             Ok(Err(fault)) => fatal::abort("closing the storage", &fault),
             Err(error) => tracing::error!(%error, "the storage was not closed"),
         }
+    }
+}
+
+/// Begins a new group. The founder that is to lead it goes first: an election that another one holds late would
+/// depose it.
+async fn bootstrap(raft: RaftReplica, founders: BTreeMap<ReplicaId, NodeId>, goes_first: bool) {
+    if !goes_first {
+        raft.wait_for_leader(BOOTSTRAP_WAIT).await;
+    }
+    if let Err(error) = raft.bootstrap(&founders).await {
+        tracing::warn!(shard = %raft.key.shard, %error, "could not bootstrap the shard");
     }
 }
 

@@ -19,9 +19,9 @@ use futures::stream::FuturesUnordered;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::meta::wire;
+use crate::codec::map;
 use crate::node::{Node, Refused};
-use crate::raft::network::Lane;
+use crate::peers::Lane;
 
 /// Pause between two rounds.
 const ROUND_INTERVAL: Duration = Duration::from_millis(300);
@@ -115,7 +115,7 @@ impl Node {
                 return self.admit();
             }
             // Also once replicas run: a node that answers later may know better.
-            if map.is_formed() {
+            if map.is_initialized() {
                 match self.announce_to_all(&map, began.elapsed()).await {
                     Round::Agreed if !self.is_admitted() => {
                         tracing::info!(
@@ -136,7 +136,7 @@ impl Node {
                 match self.register_at(&address).await {
                     Answer::Yes(()) => break,
                     Answer::NotYet(why) => {
-                        waiting.say(!map.is_formed(), &address, &why);
+                        waiting.say(!map.is_initialized(), &address, &why);
                         self.wait_for(format!("it is not registered yet: {address}: {why}"));
                     }
                     Answer::Never(refused) => return self.refuse(refused),
@@ -158,7 +158,7 @@ impl Node {
         let me = self.identify().address;
         let mut seen = std::collections::BTreeSet::from([me.clone()]);
         all.retain(|address| seen.insert(address.clone()));
-        all.extend(map.is_formed().then_some(me));
+        all.extend(map.is_initialized().then_some(me));
         all
     }
 
@@ -175,7 +175,7 @@ impl Node {
             Ok(Err(status)) => return self.refusal(&status),
             Ok(Ok(answer)) => answer.into_inner(),
         };
-        let Some(Ok(map)) = answer.map.map(wire::map_from_pb) else {
+        let Some(Ok(map)) = answer.map.map(map::map_from_pb) else {
             return not_yet("it answered with a malformed map");
         };
         match self.adopt(&Arc::new(map)).await {

@@ -16,16 +16,16 @@ use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use crate::api::backup::BackupEndpoint;
+use crate::api::cluster::ClusterEndpoint;
+use crate::api::health;
+use crate::api::raft::RaftEndpoint;
+use crate::api::shard::{REQUEST_BYTES_MAX, ShardEndpoint};
 use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::node::{Node, Refused};
-use crate::raft::network::MESSAGE_BYTES_MAX;
+use crate::peers::MESSAGE_BYTES_MAX;
 use crate::raft::options::BadTimes;
-use crate::service::backup::BackupEndpoint;
-use crate::service::cluster::ClusterEndpoint;
-use crate::service::health;
-use crate::service::raft::RaftEndpoint;
-use crate::service::shard::{REQUEST_BYTES_MAX, ShardEndpoint};
 use crate::storage::identity::IdentityError;
 
 /// Flow-control windows, as on the calling side.
@@ -167,7 +167,7 @@ impl NodeHandle {
 
     /// Hands over every leadership, then stops. Takes a few seconds at most.
     pub async fn stop(self) {
-        self.node.hand_over().await;
+        self.node.transfer_leadership().await;
         self.halt().await;
     }
 

@@ -11,10 +11,10 @@ use coupon_ledger::{
 use coupon_node::raft::state_machine::StateMachine;
 use coupon_node::storage::backup::{export, inspect};
 use coupon_node::storage::digest::Digest;
-use coupon_node::storage::keys::{ReplicaKeys, StateKeys};
+use coupon_node::storage::keys::{LogKeys, StateKeys};
 use coupon_node::storage::ledger::{LedgerBatch, running_digest};
 use coupon_node::storage::restore::{StageError, Staging, install};
-use coupon_node::storage::snapshot::{Owner, current, digest, generation};
+use coupon_node::storage::snapshot::{ReplicaKey, current, digest, generation};
 use coupon_node::storage::view::LedgerView;
 use coupon_node::storage::{Storage, StorageError};
 use coupon_proto::internal as pb;
@@ -28,8 +28,8 @@ fn shard() -> ShardId {
     ShardId::new(1).unwrap()
 }
 
-fn owner(replica: u64) -> Owner {
-    Owner { shard: shard(), replica: ReplicaId(replica) }
+fn replica_key(replica: u64) -> ReplicaKey {
+    ReplicaKey { shard: shard(), replica: ReplicaId(replica) }
 }
 
 fn campaign() -> CampaignId {
@@ -87,7 +87,7 @@ fn backup(dir: &Path) -> (PathBuf, StateDigest) {
     apply(&storage, 0, vec![create]);
     apply(&storage, 0, (0..COUPONS).map(issue).collect());
     let mut bytes = Vec::new();
-    export(&storage, owner(7), &mut bytes).unwrap();
+    export(&storage, replica_key(7), &mut bytes).unwrap();
     storage.close().unwrap();
     let path = dir.join("backup");
     std::fs::write(&path, bytes).unwrap();
@@ -119,11 +119,11 @@ impl Node {
     }
 
     fn install(&self, replica: u64, state: &StateDigest) -> Result<(), StorageError> {
-        install(&self.storage, &self.staging, owner(replica), state, membership())
+        install(&self.storage, &self.staging, replica_key(replica), state, membership())
     }
 
     fn generation(&self, replica: u64) -> u32 {
-        generation(&self.storage, &ReplicaKeys::new(shard(), ReplicaId(replica))).unwrap()
+        generation(&self.storage, &LogKeys::new(shard(), ReplicaId(replica))).unwrap()
     }
 }
 
@@ -139,7 +139,7 @@ fn replicas_begin_alike_with_what_is_in_the_backup() {
         assert_eq!(node.staging.list().unwrap(), [(shard(), state)]);
         node.install(replica, &state).unwrap();
         digests.push((
-            digest(&node.storage, owner(replica)).unwrap().hex,
+            digest(&node.storage, replica_key(replica)).unwrap().hex,
             running_digest(&node.storage, &StateKeys::new(shard(), 1)).unwrap(),
         ));
         let view = LedgerView::new(&node.storage, shard(), ReplicaId(replica)).unwrap();
@@ -162,6 +162,7 @@ fn replicas_begin_alike_with_what_is_in_the_backup() {
         .map(|outcome| match outcome {
             Outcome::CouponIssued { issued, replayed } => (issued.coupon.counter, *replayed),
             Outcome::CampaignCreated { .. }
+            | Outcome::CampaignChanged { .. }
             | Outcome::RingAdopted { .. }
             | Outcome::CountersSkipped
             | Outcome::Refused(_) => panic!("{outcome:?}"),
@@ -183,11 +184,12 @@ async fn a_restored_replica_is_past_the_first_entry_and_has_a_snapshot_to_send()
     let node = Node::new();
     node.receive(&std::fs::read(&file).unwrap(), &state).unwrap();
     node.install(1, &state).unwrap();
-    let mut machine = StateMachine::open_ledger(node.storage.clone(), owner(1)).unwrap();
+    let mut machine = StateMachine::open_ledger(node.storage.clone(), replica_key(1)).unwrap();
     let (applied, membership) = machine.applied_state().await.unwrap();
     assert_eq!(applied.unwrap().index, 0);
     assert_eq!(membership.voter_ids().collect::<Vec<_>>(), [1, 2, 3]);
-    let snapshot = current(&node.storage, owner(1)).unwrap().expect("the log before it is gone");
+    let snapshot =
+        current(&node.storage, replica_key(1)).unwrap().expect("the log before it is gone");
     assert_eq!(inspect(&snapshot.path, shard()).unwrap().coupons, COUPONS.into());
 }
 

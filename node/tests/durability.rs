@@ -15,8 +15,8 @@ use coupon_node::raft::log_store::LogStore;
 use coupon_node::raft::state_machine::StateMachine;
 use coupon_node::raft::terms::Terms;
 use coupon_node::raft::types::{Entry, LogId, Proposal, Vote};
-use coupon_node::storage::keys::ReplicaKeys;
-use coupon_node::storage::snapshot::{self, Owner};
+use coupon_node::storage::keys::LogKeys;
+use coupon_node::storage::snapshot::{self, ReplicaKey};
 use coupon_node::storage::view::LedgerView;
 use coupon_node::storage::{Storage, StorageError, lost};
 use coupon_proto::internal as pb;
@@ -30,8 +30,8 @@ use openraft::storage::{
 };
 use prost::Message as _;
 
-fn owner() -> Owner {
-    Owner { shard: ShardId::new(1).unwrap(), replica: ReplicaId(7) }
+fn replica_key() -> ReplicaKey {
+    ReplicaKey { shard: ShardId::new(1).unwrap(), replica: ReplicaId(7) }
 }
 
 fn log_id(index: u64) -> LogId {
@@ -43,7 +43,7 @@ fn entry(index: u64, payload: Vec<u8>) -> Entry {
 }
 
 fn open_log(storage: &Storage) -> LogStore {
-    LogStore::open(storage.clone(), owner().shard, owner().replica).unwrap()
+    LogStore::open(storage.clone(), replica_key().shard, replica_key().replica).unwrap()
 }
 
 /// A copy of a data directory as it is on disk now.
@@ -188,20 +188,20 @@ async fn a_store_without_its_floor_is_lost() {
 async fn a_store_is_whole_after_a_snapshot_was_installed() {
     let dir = tempfile::tempdir().unwrap();
     let storage = Storage::open(&dir.path().join("leader")).unwrap();
-    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    let mut machine = StateMachine::open_ledger(storage.clone(), replica_key()).unwrap();
     apply(&mut machine, 0..100).await;
     let live = dir.path().join("live");
     let follower = Storage::open(&live).unwrap();
-    let mut other = StateMachine::open_ledger(follower.clone(), owner()).unwrap();
+    let mut other = StateMachine::open_ledger(follower.clone(), replica_key()).unwrap();
     apply(&mut other, 0..50).await;
     for round in 0..3 {
-        let file = snapshot::build(&storage, owner()).unwrap();
-        let received = snapshot::incoming_path(&follower, owner());
+        let file = snapshot::build(&storage, replica_key()).unwrap();
+        let received = snapshot::incoming_path(&follower, replica_key());
         std::fs::copy(&file.path, &received).unwrap();
-        let file = snapshot::check(&received, owner().shard).unwrap();
+        let file = snapshot::check(&received, replica_key().shard).unwrap();
         // A view of the state makes RocksDB give the table a sequence number of its own.
-        let _view = LedgerView::new(&follower, owner().shard, owner().replica).unwrap();
-        snapshot::install(&follower, owner(), &file).unwrap();
+        let _view = LedgerView::new(&follower, replica_key().shard, replica_key().replica).unwrap();
+        snapshot::install(&follower, replica_key(), &file).unwrap();
         follower.sync().unwrap();
         let cut = dir.path().join(format!("cut-{round}"));
         copy(&live, &cut);
@@ -303,26 +303,34 @@ async fn truncation_and_purge_last() {
 
 /// The payload of entry `index`: the ring, then a campaign, then a coupon in each entry.
 fn commands(index: u64) -> Vec<u8> {
-    use pb::command::Command as Kind;
+    use pb::command::Operation;
+    use pb::command_entry::InternalCommand;
     let request_id = (u128::from(index) + 1).to_be_bytes().to_vec();
-    let kind = match index {
-        0 => Kind::AdoptRing(pb::AdoptRingCommand { epoch: 1, ring_shards: vec![1] }),
-        1 => Kind::CreateCampaign(pb::CreateCampaignCommand {
+    let log_time_micros = index + 1;
+    let operation = match index {
+        0 => {
+            let adopt = pb::AdoptRingCommand { epoch: 1, ring_shards: vec![1] };
+            let internal_command = Some(InternalCommand::AdoptRing(adopt));
+            let entry =
+                pb::CommandEntry { log_time_micros, internal_command, ..Default::default() };
+            return entry.encode_to_vec();
+        }
+        1 => Operation::CreateCampaign(pb::CreateCampaignCommand {
             campaign_id: "c".into(),
             quota: 1_000_000,
             request_id,
             code_key_id: 1,
             ..Default::default()
         }),
-        _ => Kind::Issue(pb::IssueCommand {
+        _ => Operation::Issue(pb::IssueCommand {
             campaign_id: "c".into(),
             recipient: format!("r{index}"),
             request_id,
             ..Default::default()
         }),
     };
-    let command = pb::Command { epoch: 1, command: Some(kind), deadline_micros: 0 };
-    let (log_time_micros, commands) = (index + 1, vec![command]);
+    let command = pb::Command { epoch: 1, operation: Some(operation) };
+    let commands = vec![command.encode_to_vec().into()];
     pb::CommandEntry { log_time_micros, commands, ..Default::default() }.encode_to_vec()
 }
 
@@ -332,7 +340,7 @@ async fn apply(machine: &mut StateMachine, range: std::ops::Range<u64>) {
 }
 
 fn issued(storage: &Storage) -> u64 {
-    let view = LedgerView::new(storage, owner().shard, owner().replica).unwrap();
+    let view = LedgerView::new(storage, replica_key().shard, replica_key().replica).unwrap();
     let id = coupon_cluster::CampaignId::parse("c").unwrap();
     let campaign = view.campaign(&id).unwrap().unwrap();
     let rows = view.coupons_after(&campaign, 0).map(Result::unwrap).count();
@@ -344,7 +352,7 @@ fn issued(storage: &Storage) -> u64 {
 async fn a_snapshot_under_load_holds_just_what_its_last_applied_says() {
     let dir = tempfile::tempdir().unwrap();
     let storage = Storage::open(&dir.path().join("leader")).unwrap();
-    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    let mut machine = StateMachine::open_ledger(storage.clone(), replica_key()).unwrap();
     apply(&mut machine, 0..100).await;
     let mut next = 100;
     for round in 0..5 {
@@ -358,18 +366,18 @@ async fn a_snapshot_under_load_holds_just_what_its_last_applied_says() {
         let last = built.meta.last_log_id.unwrap().index;
         // On an empty replica, and over what the replica before has left.
         let follower = Storage::open(&dir.path().join(format!("follower-{round}"))).unwrap();
-        let mut other = StateMachine::open_ledger(follower.clone(), owner()).unwrap();
+        let mut other = StateMachine::open_ledger(follower.clone(), replica_key()).unwrap();
         apply(&mut other, 0..50).await;
-        let received = snapshot::incoming_path(&follower, owner());
+        let received = snapshot::incoming_path(&follower, replica_key());
         std::fs::copy(&built.snapshot.path, &received).unwrap();
-        let file = snapshot::check(&received, owner().shard).unwrap();
+        let file = snapshot::check(&received, replica_key().shard).unwrap();
         other.install_snapshot(&built.meta, file).await.unwrap();
         assert_eq!(other.applied_state().await.unwrap().0, Some(log_id(last)));
         assert_eq!(issued(&follower), last + 1 - 2, "entry 0 is the ring, entry 1 the campaign");
         // It goes on from there, and ends where the leader is.
         apply(&mut other, last + 1..next).await;
-        let mine = snapshot::digest(&storage, owner()).unwrap();
-        let theirs = snapshot::digest(&follower, owner()).unwrap();
+        let mine = snapshot::digest(&storage, replica_key()).unwrap();
+        let theirs = snapshot::digest(&follower, replica_key()).unwrap();
         assert_eq!((mine.applied_index, mine.hex), (theirs.applied_index, theirs.hex));
     }
 }
@@ -378,18 +386,18 @@ async fn a_snapshot_under_load_holds_just_what_its_last_applied_says() {
 async fn a_damaged_snapshot_is_refused_and_the_old_state_stays() {
     let dir = tempfile::tempdir().unwrap();
     let storage = Storage::open(&dir.path().join("leader")).unwrap();
-    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    let mut machine = StateMachine::open_ledger(storage.clone(), replica_key()).unwrap();
     apply(&mut machine, 0..500).await;
-    let built = snapshot::build(&storage, owner()).unwrap();
+    let built = snapshot::build(&storage, replica_key()).unwrap();
     let good = std::fs::read(&built.path).unwrap();
     let path = dir.path().join("damaged");
     for at in (0..good.len()).step_by(good.len() / 40) {
         let mut bytes = good.clone();
         bytes[at] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        assert!(snapshot::check(&path, owner().shard).is_err(), "bit flipped in byte {at}");
+        assert!(snapshot::check(&path, replica_key().shard).is_err(), "bit flipped in byte {at}");
         std::fs::write(&path, &good[..at]).unwrap();
-        assert!(snapshot::check(&path, owner().shard).is_err(), "cut at byte {at}");
+        assert!(snapshot::check(&path, replica_key().shard).is_err(), "cut at byte {at}");
     }
     assert_eq!(issued(&storage), 498);
 }
@@ -401,14 +409,14 @@ async fn a_snapshot_is_never_ahead_of_the_state_it_was_made_of() {
     let dir = tempfile::tempdir().unwrap();
     let live = dir.path().join("live");
     let storage = Storage::open(&live).unwrap();
-    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    let mut machine = StateMachine::open_ledger(storage.clone(), replica_key()).unwrap();
     apply(&mut machine, 0..60).await;
     let built = machine.try_create_snapshot_builder(true).await.unwrap().build_snapshot().await;
     let last = built.unwrap().meta.last_log_id;
     let cut = dir.path().join("cut");
     copy(&live, &cut);
     let storage = Storage::open(&cut).unwrap();
-    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    let mut machine = StateMachine::open_ledger(storage.clone(), replica_key()).unwrap();
     assert_eq!(machine.applied_state().await.unwrap().0, last);
 
     // A replica's own file may be installed all the same, and is still there afterwards.
@@ -416,7 +424,7 @@ async fn a_snapshot_is_never_ahead_of_the_state_it_was_made_of() {
     machine.install_snapshot(&own.meta, own.snapshot).await.unwrap();
     assert_eq!(machine.applied_state().await.unwrap().0, last);
     let kept = machine.get_current_snapshot().await.unwrap().unwrap();
-    assert!(snapshot::keep_if_whole(&kept.snapshot.path, owner().shard));
+    assert!(snapshot::keep_if_whole(&kept.snapshot.path, replica_key().shard));
     assert_eq!(issued(&storage), 58);
 }
 
@@ -425,11 +433,11 @@ async fn a_damaged_snapshot_file_is_made_anew_where_the_log_needs_one() {
     let dir = tempfile::tempdir().unwrap();
     let storage = Storage::open(dir.path()).unwrap();
     let mut log = open_log(&storage);
-    let mut machine = StateMachine::open_ledger(storage.clone(), owner()).unwrap();
+    let mut machine = StateMachine::open_ledger(storage.clone(), replica_key()).unwrap();
     log.blocking_append((0..60).map(|index| entry(index, commands(index)))).await.unwrap();
     apply(&mut machine, 0..60).await;
     for purged in [false, true] {
-        let built = snapshot::build(&storage, owner()).unwrap();
+        let built = snapshot::build(&storage, replica_key()).unwrap();
         if purged {
             log.purge(log_id(40)).await.unwrap();
         }
@@ -437,13 +445,16 @@ async fn a_damaged_snapshot_file_is_made_anew_where_the_log_needs_one() {
         let in_the_body = bytes.len() / 2;
         bytes[in_the_body] ^= 1;
         std::fs::write(&built.path, &bytes).unwrap();
-        assert!(!snapshot::keep_if_whole(&built.path, owner().shard), "it would be sent for ever");
+        assert!(
+            !snapshot::keep_if_whole(&built.path, replica_key().shard),
+            "it would be sent for ever"
+        );
         std::fs::write(&built.path, &bytes[..20]).unwrap();
         let current = machine.get_current_snapshot().await.unwrap();
         assert_eq!(current.is_some(), purged);
         if let Some(current) = current {
             assert_eq!(current.meta.last_log_id, Some(log_id(59)));
-            assert!(snapshot::keep_if_whole(&current.snapshot.path, owner().shard));
+            assert!(snapshot::keep_if_whole(&current.snapshot.path, replica_key().shard));
         }
     }
 }
@@ -455,7 +466,7 @@ async fn a_hole_in_the_log_is_a_fault() {
     let mut log = open_log(&storage);
     log.blocking_append((0..30).map(|i| entry(i, vec![1; 50]))).await.unwrap();
     log.purge(log_id(9)).await.unwrap();
-    let key = ReplicaKeys::new(owner().shard, owner().replica).entry(20);
+    let key = LogKeys::new(replica_key().shard, replica_key().replica).entry(20);
     storage.db().delete_cf(storage.log(), key).unwrap();
     // What was just written is in memory.
     let mut log = open_log(&storage);

@@ -7,7 +7,7 @@ use coupon_node::raft::log_store::LogStore;
 use coupon_node::raft::state_machine::StateMachine;
 use coupon_node::raft::types::TypeConfig;
 use coupon_node::storage::Storage;
-use coupon_node::storage::snapshot::Owner;
+use coupon_node::storage::snapshot::ReplicaKey;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
@@ -18,9 +18,9 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path()).unwrap();
-        let owner = Owner { shard: ShardId::new(1).unwrap(), replica: ReplicaId(1) };
-        let log = LogStore::open(storage.clone(), owner.shard, owner.replica).unwrap();
-        let machine = StateMachine::open_ledger(storage, owner).unwrap();
+        let key = ReplicaKey { shard: ShardId::new(1).unwrap(), replica: ReplicaId(1) };
+        let log = LogStore::open(storage.clone(), key.shard, key.replica).unwrap();
+        let machine = StateMachine::open_ledger(storage, key).unwrap();
         Ok((dir, log, machine))
     }
 }

@@ -17,32 +17,15 @@
 //! Deliberately absent: Raft, storage, and any decision about quota, window or recipient. Those are
 //! the ledger's; the router only carries its answers.
 
-mod admission;
-mod alarm;
-mod backend;
-mod census;
+mod answer;
 mod clock;
-mod codec;
-mod connection;
-mod convert;
-mod directory;
-mod error;
-mod follower;
-mod leader;
-mod malformed;
-mod page;
-mod pool;
-mod propose;
-mod read;
-mod retry;
-mod server;
-mod service;
-mod stream;
-mod topology;
-mod validate;
+mod front;
+mod op;
+mod route;
+mod shards;
 
-pub use admission::DEADLINE_MAX;
 pub use clock::WallClock;
-pub use directory::WrongCluster;
-pub use retry::Timing;
-pub use server::{RouterConfig, RouterError, RouterHandle, start};
+pub use front::DEADLINE_MAX;
+pub use front::server::{RouterConfig, RouterError, RouterHandle, start};
+pub use route::retry::Timing;
+pub use shards::directory::WrongCluster;

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use coupon_proto::internal::command;
+use coupon_proto::internal::command::Operation;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use coupon_proto::v1::{
     BatchIssueCouponsRequest, GetCampaignRequest, IssueCouponRequest, StreamCouponsRequest,
@@ -20,11 +20,11 @@ use tonic_types::StatusExt as _;
 
 /// The request ids of the issue commands that reached nodes.
 fn request_ids(seen: &[Seen]) -> Vec<Vec<u8>> {
-    let ids = seen.iter().filter_map(|seen| match seen.command.command.as_ref()? {
-        command::Command::Issue(issue) => Some(issue.request_id.clone()),
-        command::Command::CreateCampaign(_)
-        | command::Command::AdoptRing(_)
-        | command::Command::SkipCounters(_) => None,
+    let ids = seen.iter().filter_map(|seen| match seen.command.operation.as_ref()? {
+        Operation::Issue(issue) => Some(issue.request_id.clone()),
+        Operation::CreateCampaign(_)
+        | Operation::PauseCampaign(_)
+        | Operation::ResumeCampaign(_) => None,
     });
     ids.collect()
 }
@@ -224,7 +224,7 @@ async fn a_node_whose_clock_is_ahead_does_not_expire_requests() {
     t.cluster.play([Trick::Expired]);
     t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
     let deadlines: Vec<_> =
-        t.cluster.seen().iter().map(|seen| seen.command.deadline_micros).skip(1).collect();
+        t.cluster.seen().iter().map(|seen| seen.deadline_micros).skip(1).collect();
     assert!(deadlines[0] > 0);
     assert_eq!(deadlines[1], 0);
 }

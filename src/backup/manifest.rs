@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// The version of the layout of a backup.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// The name of the manifest.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -235,6 +235,6 @@ mod tests {
         assert!(none.contains("is no whole backup"), "{none}");
         Manifest { version: 1, ..manifest() }.write(dir.path()).unwrap();
         let other = Manifest::read(dir.path()).unwrap_err().to_string();
-        assert!(other.contains("has version 1; this program knows 2"), "{other}");
+        assert!(other.contains("has version 1; this program knows 3"), "{other}");
     }
 }

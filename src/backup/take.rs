@@ -23,7 +23,7 @@ use tonic_types::StatusExt as _;
 
 use super::manifest::write_private;
 use super::manifest::{MAP, Manifest, ShardEntry, VERSION, create_private, hex, keep, partial};
-use crate::client;
+use crate::address::endpoint;
 use crate::failure::{CallError, UsageError};
 use crate::survey::map_of;
 
@@ -203,7 +203,7 @@ impl Export<'_> {
         let id = NodeId::new(node_id).map_err(|error| Failure::Final(error.into()))?;
         let to = Addressee::new(&self.map.cluster_id, id, &node.store_id);
         let to = to.map_err(|error| Failure::Final(error.into()))?;
-        let endpoint = client::endpoint(address).map_err(|error| Failure::Final(error.into()))?;
+        let endpoint = endpoint(address).map_err(|error| Failure::Final(error.into()))?;
         let late = |_| again(format!("the node at {address} does not answer"));
         let channel = timeout(PART_TIMEOUT, endpoint.connect()).await.map_err(late)?;
         let channel = channel.map_err(|_| again(format!("{address} cannot be reached")))?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use coupon_cluster::{ShardId, ShardMap};
-use coupon_node::meta::wire;
+use coupon_node::codec::map;
 use coupon_node::storage::backup::{Inspection, inspect};
 use coupon_proto::internal as pb;
 use indicatif::ProgressBar;
@@ -59,7 +59,7 @@ fn read_map(dir: &Path, manifest: &Manifest) -> anyhow::Result<ShardMap> {
         bail!("{}: its checksum does not match", damaged());
     }
     let map = pb::ShardMap::decode(bytes.as_slice()).with_context(damaged)?;
-    let map = wire::map_from_pb(map).with_context(damaged)?;
+    let map = map::map_from_pb(map).with_context(damaged)?;
     map.check().with_context(damaged)?;
     if (&map.cluster_id, map.epoch.0) != (&manifest.cluster_id, manifest.epoch) {
         bail!("{}: it is of another cluster or epoch", damaged());

@@ -9,8 +9,8 @@ use coupon_proto::internal::{IdentifyRequest, InitClusterRequest};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::Formation;
-use crate::client;
+use super::ClusterSpec;
+use crate::address::endpoint;
 use crate::failure::CallError;
 use crate::survey::{Question, Survey};
 
@@ -34,7 +34,7 @@ pub(crate) struct Formed {
 /// # Errors
 /// When a node refuses, an address is none, or the cluster exists and is another one. Nodes that do
 /// not answer are waited for, for ever.
-pub(crate) async fn form(formation: &Formation, tell: impl Fn(&str)) -> anyhow::Result<Formed> {
+pub(crate) async fn form(formation: &ClusterSpec, tell: impl Fn(&str)) -> anyhow::Result<Formed> {
     let mut first = None;
     for address in &formation.nodes {
         let client = answering(address, &tell).await?;
@@ -68,7 +68,7 @@ async fn answering(
     address: &str,
     tell: impl Fn(&str),
 ) -> anyhow::Result<ClusterServiceClient<Channel>> {
-    let endpoint = client::endpoint(address)?;
+    let endpoint = endpoint(address)?;
     let mut told = false;
     loop {
         let mut client = ClusterServiceClient::new(endpoint.connect_lazy());

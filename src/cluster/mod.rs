@@ -12,11 +12,11 @@ use crate::failure::UsageError;
 use crate::settings::Span;
 use crate::{output, runtime};
 
-/// Forms a cluster, or removes a node from it.
+/// Initializes a cluster, or removes a node from it.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ClusterCommand {
     Init(InitArgs),
-    /// Removes a node from the cluster for ever. Other nodes take over its replicas first; the node may be up
+    /// Removes a node from the cluster for ever. Other nodes get its replicas first; the node may be up
     /// or gone.
     ///
     /// Refused where a shard would lose its quorum meanwhile, or where every other node already has
@@ -35,10 +35,10 @@ Examples:
     Forget(RemoveArgs),
 }
 
-/// Forms a cluster of running nodes. Repeating it on a formed cluster changes nothing; asking for
+/// Initializes a cluster of running nodes. Repeating it on an existing cluster changes nothing; asking for
 /// another number of shards, or naming a node the cluster does not have, is an error then.
 ///
-/// Waits until the nodes answer, forms the cluster, and waits until every shard has a leader.
+/// Waits until the nodes answer, initializes the cluster, and waits until every shard has a leader.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -62,7 +62,7 @@ pub(crate) struct InitArgs {
 
 /// What a cluster is formed of.
 #[derive(Clone, Debug)]
-pub(crate) struct Formation {
+pub(crate) struct ClusterSpec {
     /// The addresses of its nodes.
     pub(crate) nodes: Vec<String>,
     /// How many shards own campaigns.
@@ -71,7 +71,7 @@ pub(crate) struct Formation {
     pub(crate) replication: u32,
 }
 
-impl Formation {
+impl ClusterSpec {
     /// A formation with the usual replication, if none is asked for.
     ///
     /// # Errors
@@ -122,13 +122,13 @@ pub(crate) fn run(command: ClusterCommand) -> anyhow::Result<()> {
 }
 
 fn init(args: InitArgs) -> anyhow::Result<()> {
-    let formation = Formation::new(args.nodes, args.shards, args.replication)?;
+    let formation = ClusterSpec::new(args.nodes, args.shards, args.replication)?;
     let tell = |progress: &str| eprintln!("{progress}");
     runtime::block_on(async {
         let formed = tokio::time::timeout(args.timeout.get(), form(&formation, tell)).await;
         let formed = formed
             .with_context(|| format!("not done within {}", args.timeout))
-            .context("form the cluster")??;
+            .context("initialize the cluster")??;
         let map = formed.survey.map;
         let word = if formed.existed { "exists already" } else { "is formed" };
         output::line(format!(
@@ -153,7 +153,7 @@ mod tests {
         let map = ShardMap { nodes, ring_shards: vec![1, 2], ..ShardMap::default() };
         let check = |nodes: &[&str], shards| {
             let nodes = nodes.iter().map(|&node| node.to_owned()).collect();
-            Formation::new(nodes, shards, Some(1)).unwrap().check_existing(&map)
+            ClusterSpec::new(nodes, shards, Some(1)).unwrap().check_existing(&map)
         };
         assert!(check(&["a:1", "b:1", "c:1"], 2).is_ok());
         assert!(check(&["b:1"], 2).is_ok());
@@ -167,7 +167,7 @@ mod tests {
     fn replication_fits_the_nodes() {
         let replication = |nodes: usize, asked| {
             let nodes = vec!["a:1".to_owned(); nodes];
-            Formation::new(nodes, 4, asked).map(|formation| formation.replication).ok()
+            ClusterSpec::new(nodes, 4, asked).map(|formation| formation.replication).ok()
         };
         assert_eq!(replication(1, None), Some(1));
         assert_eq!(replication(2, None), Some(1));

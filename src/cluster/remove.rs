@@ -63,7 +63,7 @@ async fn remove(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
     while map.nodes.iter().any(|node| node.node_id == id) {
         let left = replicas_on(&map, id);
         if told != Some(left) {
-            eprintln!("node {id} still has {left} replicas that other nodes take over");
+            eprintln!("node {id}: replicas left to move to other nodes: {left}");
             told = Some(left);
         }
         sleep(LOOK_INTERVAL).await;

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use self::load::LoadOptions;
 use self::member::Member;
-use crate::cluster::{Formation, form};
+use crate::cluster::{ClusterSpec, form};
 use crate::failure::UsageError;
 use crate::settings::Span;
 use crate::survey::{Question, Survey};
@@ -174,7 +174,7 @@ impl Demo {
             nodes.push(Member::node(id, dir, listen, before).await?);
         }
         let addresses: Vec<String> = nodes.iter().map(|node| node.address().to_string()).collect();
-        let formation = Formation::new(addresses.clone(), args.shards, None)?;
+        let formation = ClusterSpec::new(addresses.clone(), args.shards, None)?;
         // Before there is a cluster, which is bound to these addresses from then on.
         keep_addresses(place, &addresses)?;
         let formed = while_all_run(&mut nodes, form(&formation, |_| ())).await?;

@@ -19,7 +19,7 @@ const CALLERS: u32 = 20_000;
 /// How many calls of a closed loop are under way unless it is said.
 const CONCURRENCY: u32 = 256;
 
-/// Gives load to a router, reads everything back and judges it.
+/// Sends load to a router, reads everything back and judges it.
 ///
 /// By default an open loop: calls are sent at --rate, whatever is answered, and latency counts from
 /// the time at which a call should have been sent. --closed sends a call when another one ends,
@@ -75,8 +75,8 @@ pub(crate) struct LoadtestArgs {
     #[arg(long, value_name = "DURATION", default_value = "5s", requires = "stampede")]
     start_in: Span,
 
-    /// An existing campaign; others may give load to it as well, so that a coupon nobody is known to
-    /// have asked for is no fault
+    /// An existing campaign. Other callers may use it too, so a coupon that this run did not ask for
+    /// is not a fault
     #[arg(long, value_name = "ID")]
     #[arg(conflicts_with_all = ["campaigns", "quota", "per_recipient_limit", "renew", "stampede"])]
     campaign: Option<String>,
@@ -104,7 +104,7 @@ pub(crate) struct LoadtestArgs {
     /// How many recipients ask, at random, so that limits are met [default: always new ones]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     recipients: Option<u64>,
-    /// Ask with BatchIssueCoupons for so many at a time [default: with IssueCoupon]
+    /// Coupons in one BatchIssueCoupons call [default: IssueCoupon, one at a time]
     #[arg(long, value_name = "N", conflicts_with = "stampede")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(BATCH_MAX)))]
     batch: Option<u32>,

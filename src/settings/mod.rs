@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::text::Span;
-use crate::client::endpoint;
+use crate::address::endpoint;
 use crate::failure::UsageError;
 
 /// Puts the layers together.

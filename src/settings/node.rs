@@ -23,8 +23,8 @@ const ELECTION_MAX: Duration = Duration::from_secs(3_600);
 
 /// Runs one member of a cluster.
 ///
-/// A new node waits until `coupon cluster init` forms a cluster of it, or joins the cluster of the
-/// nodes it is told about. SIGTERM stops it after it has handed its leaderships over. Every flag
+/// A new node waits for `coupon cluster init`, or joins the cluster of the
+/// nodes in --join. On SIGTERM it transfers its leaderships, then stops. Every flag
 /// can stand in a TOML file (`snapshot_entries = 1000`) or in the environment
 /// (COUPON_NODE_SNAPSHOT_ENTRIES) as well; flags go before the environment, and that before the file.
 #[derive(Debug, Default, clap::Args, Serialize)]
@@ -63,7 +63,7 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_clock_offset: Option<Span>,
-    /// How often a leader says that it is there [default: 150ms]
+    /// Interval between a leader's heartbeats [default: 150ms]
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     heartbeat_interval: Option<Span>,
@@ -72,11 +72,11 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     election_timeout: Option<Span>,
-    /// A shard's snapshot is built after so many log entries [default: 200000]
+    /// Build a shard's snapshot after this many log entries [default: 200000]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot_entries: Option<u64>,
-    /// ... or after so many bytes of them, but not fewer than the last snapshot has [default: 268435456]
+    /// ... or after this many bytes of log, if that is at least the size of the last snapshot [default: 268435456]
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot_bytes: Option<u64>,
@@ -154,7 +154,10 @@ impl NodeSettings {
         let data_dir = self.data.ok_or_else(|| missing(PREFIX, "data"))?;
         check_listen(self.listen, self.insecure)?;
         if self.listen.ip().is_unspecified() && self.advertise.is_none() {
-            let why = format!("advertise is not set: nobody can call a node at {}", self.listen);
+            let why = format!(
+                "advertise is not set, and other nodes cannot call {}: set an address that they can call",
+                self.listen
+            );
             return Err(UsageError(why));
         }
         self.advertise.iter().try_for_each(|address| check_address("advertise", address))?;
@@ -296,9 +299,8 @@ mod tests {
         refused(|settings| settings.advertise = Some(":7001".into()), "host:port");
         refused(|settings| settings.heartbeat_interval = Span(Duration::MAX), "three times");
         refused(|settings| settings.election_timeout = Span(Duration::MAX), "1h or less");
-        // Raft counts in whole milliseconds.
         refused(
-            |settings| settings.election_timeout = Span(Duration::from_millis(452)),
+            |settings| settings.election_timeout = Span(Duration::from_millis(450)),
             "three times",
         );
         let fast =

@@ -33,7 +33,7 @@ pub(crate) struct StatusArgs {
     /// The cluster to show [default: the one that most of the nodes belong to]
     #[arg(long, value_name = "ID")]
     cluster_id: Option<String>,
-    /// How it is printed
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// Also compute a digest of each replica's state; reads all of it

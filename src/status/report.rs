@@ -254,7 +254,7 @@ fn different_at(replicas: &[ReplicaReport]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use coupon_proto::internal::StateMark;
+    use coupon_proto::internal::AppliedDigest;
 
     use super::*;
     use crate::survey::tests::survey;
@@ -314,8 +314,10 @@ mod tests {
         let mut survey = survey(&[Some(("leader", 1)), Some(("follower", 1)), None]);
         let mut plant = |node: usize, marks: &[(u64, u8)]| {
             let replica = &mut survey.nodes[node].answer.as_mut().unwrap().replicas[0];
-            let mark =
-                |(index, digest): &(u64, u8)| StateMark { index: *index, digest: vec![*digest] };
+            let mark = |(index, digest): &(u64, u8)| AppliedDigest {
+                index: *index,
+                digest: vec![*digest],
+            };
             replica.marks = marks.iter().map(mark).collect();
             Report::of(&survey).problems
         };

@@ -47,6 +47,23 @@ def campaign(api, campaign_id):
     return api.campaigns.GetCampaign(request, timeout=SECONDS).campaign
 
 
+def test_a_paused_campaign_issues_nothing_until_it_is_resumed(api):
+    campaign_id = new_campaign(api, 10)
+    request_id = str(uuid.uuid4())
+    pause = api.campaign_pb.PauseCampaignRequest(campaign_id=campaign_id, request_id=request_id)
+    paused = api.campaigns.PauseCampaign(pause, timeout=SECONDS)
+    assert paused.campaign.state == api.campaign_pb.CAMPAIGN_STATE_PAUSED and not paused.replayed
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "PAUSED"):
+        issue(api, campaign_id, "ann")
+    resume = api.campaign_pb.ResumeCampaignRequest(campaign_id=campaign_id)
+    resumed = api.campaigns.ResumeCampaign(resume, timeout=SECONDS)
+    assert resumed.campaign.state == api.campaign_pb.CAMPAIGN_STATE_ACTIVE
+    # Repeated, the old request changes nothing.
+    again = api.campaigns.PauseCampaign(pause, timeout=SECONDS)
+    assert again.replayed and again.campaign.state == api.campaign_pb.CAMPAIGN_STATE_ACTIVE
+    assert issue(api, campaign_id, "ann").coupon.sequence == 1
+
+
 def test_the_alphabet_has_89_symbols():
     assert len(ALPHABET) == 89
 

@@ -86,7 +86,7 @@ pub enum MapFault {
 impl ShardMap {
     /// Checks the invariants of a map and names the first that does not hold.
     pub fn check(&self) -> Result<(), MapFault> {
-        if !self.is_formed() {
+        if !self.is_initialized() {
             return if *self == Self::default() { Ok(()) } else { Err(MapFault::UnformedNotEmpty) };
         }
         if self.version == 0 || self.epoch == Epoch(0) {

@@ -66,7 +66,7 @@ pub enum MetaCommand {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetaRefusal {
     /// Genesis of a cluster that exists.
-    #[error("the cluster is formed already")]
+    #[error("the cluster exists already")]
     AlreadyFormed,
     /// A command other than genesis, before genesis.
     #[error("there is no cluster yet")]
@@ -128,7 +128,7 @@ pub enum MetaRefusal {
     },
     /// Every other node already has a replica of one of its shards.
     #[error(
-        "no other node can take over the replica of shard {shard} from node {node}: add a node first"
+        "every other node already has a replica of shard {shard}: add a node before you remove node {node}"
     )]
     NoSpareNode {
         /// The node to remove.
@@ -171,7 +171,7 @@ impl ShardMap {
     pub fn apply(&mut self, command: MetaCommand) -> Result<(), MetaRefusal> {
         match command {
             MetaCommand::Genesis(map) => self.form(map),
-            _ if !self.is_formed() => Err(MetaRefusal::NotFormed),
+            _ if !self.is_initialized() => Err(MetaRefusal::NotFormed),
             MetaCommand::RegisterNode { id, node, starts, origin, seen_start } => {
                 self.register(id, node, &starts, &origin, &seen_start)
             }
@@ -187,7 +187,7 @@ impl ShardMap {
     }
 
     fn form(&mut self, map: Self) -> Result<(), MetaRefusal> {
-        if self.is_formed() {
+        if self.is_initialized() {
             return Err(MetaRefusal::AlreadyFormed);
         }
         map.check().map_err(MetaRefusal::GenesisUnsound)?;

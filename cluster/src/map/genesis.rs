@@ -189,8 +189,8 @@ pub(super) mod tests {
         assert_eq!(map.next_replica_id, ReplicaId(16));
         assert_eq!(map.ring_shards.len(), 4);
         assert_eq!(map.code_keys.keys().copied().collect::<Vec<_>>(), [KeyId(1)]);
-        assert!(map.is_formed());
-        assert!(!ShardMap::default().is_formed());
+        assert!(map.is_initialized());
+        assert!(!ShardMap::default().is_initialized());
     }
 
     #[test]

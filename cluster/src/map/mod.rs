@@ -124,7 +124,7 @@ impl Replica {
 
 impl ShardMap {
     /// Whether there is a cluster: genesis has been applied.
-    pub fn is_formed(&self) -> bool {
+    pub fn is_initialized(&self) -> bool {
         !self.cluster_id.is_empty()
     }
 

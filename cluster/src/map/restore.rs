@@ -29,7 +29,7 @@ impl ShardMap {
     ///
     /// When the backup has no cluster or lacks the state of a shard, or the nodes cannot form a cluster.
     pub fn restored(&self, spec: RestoreSpec) -> Result<Self, GenesisError> {
-        if !self.is_formed() {
+        if !self.is_initialized() {
             return Err(GenesisError::BackupEmpty);
         }
         let data = |shard: &ShardId| *shard != ShardId::META;

@@ -283,6 +283,20 @@ impl CampaignService for FakeRouter {
     ) -> Result<Response<v1::ListCampaignsResponse>, Status> {
         Err(Status::unimplemented("nobody asks"))
     }
+
+    async fn pause_campaign(
+        &self,
+        _: Request<v1::PauseCampaignRequest>,
+    ) -> Result<Response<v1::PauseCampaignResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn resume_campaign(
+        &self,
+        _: Request<v1::ResumeCampaignRequest>,
+    ) -> Result<Response<v1::ResumeCampaignResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
 }
 
 #[tonic::async_trait]

@@ -1,4 +1,4 @@
-//! A campaign: what was agreed when it was created, and what changes with every coupon.
+//! A campaign: what an administrator decides about it, and what changes with every coupon.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use coupon_cluster::{CampaignId, KeyId, RequestId, ShardId};
 
 use crate::LogTime;
 
-/// The part of a campaign that never changes.
+/// The part of a campaign that its coupons do not change.
 ///
 /// The ledger trusts that lengths and ranges were checked before the log. Values outside of them
 /// cannot make it panic or break an invariant; they make a campaign that nobody gets a coupon of.
@@ -42,6 +42,28 @@ pub struct CampaignSpec {
     pub code_shard: ShardId,
     /// When the campaign was created.
     pub created: LogTime,
+    /// Whether nothing is issued until the campaign is resumed.
+    pub is_paused: bool,
+    /// The latest requests to change the campaign that were not refused, the last one last.
+    pub changes: Vec<Change>,
+}
+
+/// A request to change a campaign that was not refused; it may have found nothing to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The request.
+    pub request_id: RequestId,
+    /// What it changed.
+    pub kind: ChangeKind,
+}
+
+/// What a request changes about a campaign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It pauses the campaign.
+    Pause,
+    /// It resumes the campaign.
+    Resume,
 }
 
 /// The part of a campaign that changes with every coupon.
@@ -66,7 +88,7 @@ impl CampaignCounters {
 /// A campaign at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Campaign {
-    /// What never changes; shared, since every copy of a campaign needs it.
+    /// What coupons do not change; shared, since every copy of a campaign needs it.
     pub spec: Arc<CampaignSpec>,
     /// What changes with every coupon.
     pub counters: CampaignCounters,
@@ -78,10 +100,12 @@ impl Campaign {
     /// Issuing asks this and nothing else, so what a campaign shows is what it does.
     #[must_use]
     pub fn state_at(&self, now: LogTime) -> CampaignState {
-        if now < self.spec.start {
-            CampaignState::Scheduled
-        } else if self.spec.end.is_some_and(|end| now >= end) {
+        if self.spec.end.is_some_and(|end| now >= end) {
             CampaignState::Ended
+        } else if self.spec.is_paused {
+            CampaignState::Paused
+        } else if now < self.spec.start {
+            CampaignState::Scheduled
         } else if self.remaining() == 0 {
             CampaignState::Exhausted
         } else {
@@ -96,14 +120,15 @@ impl Campaign {
     }
 }
 
-/// Where in its life a campaign stands. The window comes before the quota: a campaign that is sold
-/// out and over has ended.
+/// Where in its life a campaign stands. What comes first hides the rest: its end, a pause, its start, its quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CampaignState {
     /// Before its start.
     Scheduled,
     /// Coupons are issued.
     Active,
+    /// Stopped until it is resumed.
+    Paused,
     /// The quota is used up.
     Exhausted,
     /// At or after its end.

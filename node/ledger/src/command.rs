@@ -1,10 +1,8 @@
 //! Commands: what a log entry asks of the ledger.
 
-use std::collections::BTreeMap;
+use coupon_cluster::{Epoch, ShardId};
 
-use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, ShardId};
-
-use crate::LogTime;
+use crate::{CreateCampaign, Issue, PauseCampaign, ResumeCampaign};
 
 /// One command, as it stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +20,10 @@ pub enum Action {
     CreateCampaign(CreateCampaign),
     /// Issue a coupon.
     Issue(Issue),
+    /// Stop issuing coupons of a campaign until it is resumed.
+    PauseCampaign(PauseCampaign),
+    /// Issue coupons of a paused campaign again.
+    ResumeCampaign(ResumeCampaign),
     /// Adopt a newer ring. Comes from the shard's own leader, hence [`Command::epoch`] is not looked
     /// at: the shard cannot learn of a new epoch by being at it.
     AdoptRing {
@@ -33,43 +35,6 @@ pub enum Action {
     /// Skip every code counter that an abandoned history could have used. Only an offline recovery adds this
     /// command to a log.
     SkipCounters,
-}
-
-/// Creates a campaign. The fields are those of [`CampaignSpec`](crate::CampaignSpec).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateCampaign {
-    /// The id wanted.
-    pub id: CampaignId,
-    /// A name for people.
-    pub display_name: String,
-    /// How many coupons may be issued.
-    pub quota: u64,
-    /// Nothing is issued before this time; `None`: the campaign starts when it is created.
-    pub start: Option<LogTime>,
-    /// Nothing is issued at or after this time; `None`: no end.
-    pub end: Option<LogTime>,
-    /// How many coupons a recipient may hold; 0: no limit.
-    pub per_recipient_limit: u32,
-    /// For how many microseconds a coupon may be used; `None`: for ever.
-    pub coupon_ttl_micros: Option<u64>,
-    /// Labels for the owner's use.
-    pub labels: BTreeMap<String, String>,
-    /// Recognises a retry: the same id with the same fields is answered with the same campaign.
-    pub request_id: RequestId,
-    /// The key that the codes of the campaign are made with. Chosen by the system, not by the
-    /// caller, and so not among the fields that a retry must repeat.
-    pub code_key: KeyId,
-}
-
-/// Issues a coupon.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Issue {
-    /// The campaign.
-    pub campaign: CampaignId,
-    /// The holder's external id; may be empty where the campaign has no limit per recipient.
-    pub recipient: String,
-    /// Recognises a retry: the same id with the same fields is answered with the same coupon.
-    pub request_id: RequestId,
-    /// Kept with the coupon.
-    pub metadata: BTreeMap<String, String>,
+    /// A command that cannot be read. It is in the log, so that every replica refuses it alike.
+    Unreadable,
 }

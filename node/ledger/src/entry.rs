@@ -2,51 +2,43 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignId, Epoch};
+use coupon_cluster::{CampaignId, Epoch, ShardId};
 
-use crate::ledger::Ledger;
-use crate::{Action, Campaign, Command, Outcome, Refusal, Store};
+use crate::fence::Fence;
+use crate::{Campaign, Outcome, Refusal, Store};
 
-/// A log entry while it is applied: the ledger, its store, and the campaigns that the entry has
+/// A log entry while it is applied: the shard, its store, and the campaigns that the entry has
 /// touched so far.
 #[derive(Debug)]
 pub(crate) struct Entry<'a, S> {
-    pub(crate) ledger: &'a mut Ledger,
+    pub(crate) fence: &'a mut Fence,
     pub(crate) store: &'a mut S,
     pub(crate) touched: TouchedCampaigns,
 }
 
 impl<'a, S: Store> Entry<'a, S> {
-    pub(crate) fn new(ledger: &'a mut Ledger, store: &'a mut S) -> Self {
-        Self { ledger, store, touched: TouchedCampaigns::default() }
+    pub(crate) fn new(fence: &'a mut Fence, store: &'a mut S) -> Self {
+        Self { fence, store, touched: TouchedCampaigns::default() }
     }
 
-    pub(crate) fn apply(&mut self, command: Command) -> Result<Outcome, S::Error> {
-        match command.action {
-            Action::CreateCampaign(create) => self.create_campaign(command.epoch, create),
-            Action::Issue(issue) => self.issue(command.epoch, issue),
-            Action::AdoptRing { epoch, ring_shards } => {
-                if epoch > self.ledger.state.epoch {
-                    // Another ring, other owners: every campaign has to pass the fence again.
-                    self.touched.flush(self.store)?;
-                    self.ledger.adopt_ring(epoch, ring_shards);
-                }
-                Ok(Outcome::RingAdopted { epoch: self.ledger.state.epoch })
-            }
-            Action::SkipCounters => match self.ledger.state.clone().restored() {
-                Ok(skipped) => {
-                    self.ledger.state = skipped;
-                    Ok(Outcome::CountersSkipped)
-                }
-                Err(_) => Ok(Refusal::ShardFull.into()),
-            },
+    /// Takes a newer ring into force.
+    pub(crate) fn adopt_ring(
+        &mut self,
+        epoch: Epoch,
+        ring_shards: Vec<ShardId>,
+    ) -> Result<Outcome, S::Error> {
+        if epoch > self.fence.state.epoch {
+            // Another ring, other owners: every campaign has to pass the fence again.
+            self.touched.flush(self.store)?;
+            self.fence.adopt_ring(epoch, ring_shards);
         }
+        Ok(Outcome::RingAdopted { epoch: self.fence.state.epoch })
     }
 
     /// Writes what the commands have left to write.
     pub(crate) fn finish(mut self) -> Result<(), S::Error> {
         self.touched.flush(self.store)?;
-        self.store.put_shard_state(&self.ledger.state)
+        self.store.put_shard_state(&self.fence.state)
     }
 }
 
@@ -80,7 +72,7 @@ impl TouchedCampaigns {
     /// Finds the campaign that a command of `epoch` names, if the command passes the fence.
     pub(crate) fn find<S: Store>(
         &mut self,
-        ledger: &Ledger,
+        fence: &Fence,
         store: &mut S,
         epoch: Epoch,
         id: &CampaignId,
@@ -88,13 +80,11 @@ impl TouchedCampaigns {
         if self.0.contains_key(id) {
             // The epoch is the command's own and has to be looked at even though the owner has not.
             return Ok(match self.0.get_mut(id) {
-                Some(touched) if epoch == ledger.state().epoch => Found::Campaign(touched),
-                Some(_) | None => {
-                    Found::Fenced(Refusal::StaleEpoch { epoch: ledger.state().epoch })
-                }
+                Some(touched) if epoch == fence.state.epoch => Found::Campaign(touched),
+                Some(_) | None => Found::Fenced(Refusal::StaleEpoch { epoch: fence.state.epoch }),
             });
         }
-        if let Err(refusal) = ledger.fence(epoch, id) {
+        if let Err(refusal) = fence.check(epoch, id) {
             return Ok(Found::Fenced(refusal));
         }
         Ok(match store.campaign(id)? {

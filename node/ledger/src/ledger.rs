@@ -1,9 +1,10 @@
 //! The ledger of a shard.
 
-use coupon_cluster::{CampaignId, Epoch, Ring, ShardId};
+use coupon_cluster::{CampaignId, Epoch, ShardId};
 
 use crate::entry::Entry;
-use crate::issue::without_effect;
+use crate::fence::Fence;
+use crate::op::{self, without_effect};
 use crate::{
     Action, CampaignState, Command, LogTime, Outcome, Refusal, ShardState, StateReader, Store,
 };
@@ -14,10 +15,7 @@ use crate::{
 /// with one store: when the store is replaced, as by a snapshot, open a new one.
 #[derive(Debug)]
 pub struct Ledger {
-    pub(crate) shard: ShardId,
-    pub(crate) state: ShardState,
-    /// `None`: the ring has no members, and nobody owns anything.
-    ring: Option<Ring>,
+    fence: Fence,
 }
 
 impl Ledger {
@@ -27,9 +25,7 @@ impl Ledger {
     ///
     /// A fault of the storage.
     pub fn open<S: StateReader>(shard: ShardId, store: &mut S) -> Result<Self, S::Error> {
-        let state = store.shard_state()?;
-        let ring = Ring::new(state.epoch, state.ring_shards.iter().copied());
-        Ok(Self { shard, state, ring })
+        Ok(Self { fence: Fence::new(shard, store.shard_state()?) })
     }
 
     /// Reads its own state anew, for a ledger that only answers while another one applies entries.
@@ -38,11 +34,7 @@ impl Ledger {
     ///
     /// A fault of the storage.
     pub fn refresh<S: StateReader>(&mut self, store: &mut S) -> Result<(), S::Error> {
-        let state = store.shard_state()?;
-        if state.epoch != self.state.epoch {
-            self.ring = Ring::new(state.epoch, state.ring_shards.iter().copied());
-        }
-        self.state = state;
+        self.fence.refresh(store.shard_state()?);
         Ok(())
     }
 
@@ -60,43 +52,46 @@ impl Ledger {
         now: LogTime,
         command: &Command,
     ) -> Result<Option<Outcome>, S::Error> {
-        let Action::Issue(issue) = &command.action else { return Ok(None) };
-        if self.fence(command.epoch, &issue.campaign).is_err() {
+        let issue = match &command.action {
+            Action::Issue(issue) => issue,
+            Action::Unreadable => return Ok(Some(Refusal::Unreadable.into())),
+            Action::CreateCampaign(_)
+            | Action::PauseCampaign(_)
+            | Action::ResumeCampaign(_)
+            | Action::AdoptRing { .. }
+            | Action::SkipCounters => return Ok(None),
+        };
+        if self.fence.check(command.epoch, &issue.campaign).is_err() {
             return Ok(None);
         }
         let Some(campaign) = store.campaign(&issue.campaign)? else { return Ok(None) };
-        let log_time = self.state.log_time;
+        let log_time = self.fence.state.log_time;
         let outcome = without_effect(store, &campaign, issue, log_time.max(now))?;
-        // By the clock it has ended, but entries on their way may have been stamped before. One of them may hold
-        // this very request, sent earlier.
-        let ends_too_early = matches!(outcome, Some(Outcome::Refused(Refusal::Ended { .. })))
-            && campaign.state_at(log_time) != CampaignState::Ended;
-        Ok(outcome.filter(|_| !ends_too_early))
+        // Entries on their way may hold this very request, sent earlier, and be stamped before the end, or resume
+        // the campaign.
+        let may_change = match outcome {
+            Some(Outcome::Refused(Refusal::Ended { .. })) => {
+                campaign.state_at(log_time) != CampaignState::Ended
+            }
+            Some(Outcome::Refused(Refusal::Paused)) => true,
+            _ => false,
+        };
+        Ok(outcome.filter(|_| !may_change))
     }
 
     /// What the ledger knows about its shard, as of the last entry.
     #[must_use]
     pub fn state(&self) -> &ShardState {
-        &self.state
+        &self.fence.state
     }
 
     /// Checks that a sender who routed a campaign to this shard by the ring of `epoch` was right.
-    ///
-    /// This is what makes a campaign have one owner at any position of the log: a router may be
-    /// arbitrarily late, and a command may have waited for as long.
     ///
     /// # Errors
     ///
     /// [`Refusal::StaleEpoch`] or [`Refusal::NotOwner`].
     pub fn fence(&self, epoch: Epoch, campaign: &CampaignId) -> Result<(), Refusal> {
-        let in_force = self.state.epoch;
-        if epoch != in_force {
-            return Err(Refusal::StaleEpoch { epoch: in_force });
-        }
-        match &self.ring {
-            Some(ring) if ring.owner(campaign) == self.shard => Ok(()),
-            Some(_) | None => Err(Refusal::NotOwner { epoch: in_force }),
-        }
+        self.fence.check(epoch, campaign)
     }
 
     /// Applies one log entry and returns the outcomes of its commands, in their order.
@@ -114,23 +109,13 @@ impl Ledger {
         stamped: LogTime,
         commands: Vec<Command>,
     ) -> Result<Vec<Outcome>, S::Error> {
-        self.state.log_time = self.state.log_time.max(stamped);
-        let mut entry = Entry::new(self, store);
+        self.fence.state.log_time = self.fence.state.log_time.max(stamped);
+        let mut entry = Entry::new(&mut self.fence, store);
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
-            outcomes.push(entry.apply(command)?);
+            outcomes.push(op::apply(&mut entry, command)?);
         }
         entry.finish()?;
         Ok(outcomes)
-    }
-
-    /// Takes a ring into force.
-    pub(crate) fn adopt_ring(&mut self, epoch: Epoch, mut ring_shards: Vec<ShardId>) {
-        // A ring is a set. Kept in one form, it is the same bytes whoever proposed it.
-        ring_shards.sort_unstable();
-        ring_shards.dedup();
-        self.ring = Ring::new(epoch, ring_shards.iter().copied());
-        self.state.epoch = epoch;
-        self.state.ring_shards = ring_shards;
     }
 }

@@ -95,7 +95,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Infallible> {
+    fn put_campaign(&mut self, campaign: &Campaign) -> Result<(), Infallible> {
         self.campaigns.insert(campaign.spec.id.clone(), campaign.clone());
         Ok(())
     }

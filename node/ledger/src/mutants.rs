@@ -119,6 +119,7 @@ pub(crate) fn distorted(state: CampaignState, campaign: &Campaign, now: LogTime)
         }
         CampaignState::Scheduled
         | CampaignState::Active
+        | CampaignState::Paused
         | CampaignState::Exhausted
         | CampaignState::Ended => state,
     }

@@ -15,6 +15,13 @@ pub enum Outcome {
         /// Whether an earlier command with the same request id created it.
         replayed: bool,
     },
+    /// The campaign is as the command asked for it.
+    CampaignChanged {
+        /// The campaign as it is after the command; in a replay, as it is by now.
+        campaign: Campaign,
+        /// Whether an earlier command with the same request id changed it.
+        replayed: bool,
+    },
     /// There is a coupon as the command asked for it.
     CouponIssued {
         /// The coupon, the same in every replay.
@@ -59,6 +66,8 @@ pub enum Refusal {
         /// Log time.
         now: LogTime,
     },
+    /// The campaign is paused.
+    Paused,
     /// All coupons of the quota are issued.
     SoldOut,
     /// The recipient holds as many coupons as the campaign allows.
@@ -88,6 +97,8 @@ pub enum Refusal {
         /// The epoch the shard is at.
         epoch: Epoch,
     },
+    /// The command cannot be read: its sender is newer than this replica, or at fault.
+    Unreadable,
     /// The shard has no number left for another campaign, or no code counters for another coupon.
     /// What keeps a code from being given twice when a shard outlives its numbers; shards that were
     /// added since have plenty.

@@ -51,8 +51,8 @@ pub trait Store: StateReader {
     /// Replaces the state of the shard. Called once an entry, as the last write.
     fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Self::Error>;
 
-    /// Adds a campaign, with its counters. Its id and number are new.
-    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Self::Error>;
+    /// Adds a campaign, with its counters, or replaces the one with its id and number.
+    fn put_campaign(&mut self, campaign: &Campaign) -> Result<(), Self::Error>;
 
     /// Replaces the counters of a campaign. Called once an entry for each campaign that changed, after
     /// its coupons (and before that only where the entry adopts a ring halfway).

@@ -76,8 +76,8 @@ impl Store for WatchedStore {
         sound(self.call("put_shard_state")?.put_shard_state(state))
     }
 
-    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), Fault> {
-        sound(self.call("insert_campaign")?.insert_campaign(campaign))
+    fn put_campaign(&mut self, campaign: &Campaign) -> Result<(), Fault> {
+        sound(self.call("put_campaign")?.put_campaign(campaign))
     }
 
     fn put_counters(

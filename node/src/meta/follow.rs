@@ -11,9 +11,9 @@ use coupon_transport::{Addressed, Addressee};
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
-use super::known::KnownMap;
-use super::wire;
-use crate::raft::network::{Lane, Peers};
+use super::store::ShardMapStore;
+use crate::codec::map;
+use crate::peers::{Lane, Peers};
 use crate::storage::fatal;
 
 /// The pause before the next peer is tried.
@@ -26,7 +26,7 @@ const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 const PEER_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// Takes over every map that the meta replica of this node applies.
-pub async fn follow_own_replica(mut applied: watch::Receiver<Arc<ShardMap>>, known: KnownMap) {
+pub async fn follow_own_replica(mut applied: watch::Receiver<Arc<ShardMap>>, known: ShardMapStore) {
     loop {
         let map = applied.borrow_and_update().clone();
         learn(&known, &map).await;
@@ -37,7 +37,7 @@ pub async fn follow_own_replica(mut applied: watch::Receiver<Arc<ShardMap>>, kno
 }
 
 /// Takes over the maps of peers, one after another.
-pub async fn follow_peers(me: u64, peers: Peers, known: KnownMap) {
+pub async fn follow_peers(me: u64, peers: Peers, known: ShardMapStore) {
     let mut said: BTreeMap<NodeId, Instant> = BTreeMap::new();
     for turn in 0_usize.. {
         let others: Vec<_> =
@@ -71,7 +71,7 @@ pub async fn follow_peers(me: u64, peers: Peers, known: KnownMap) {
 ///
 /// # Errors
 /// The node that answers, when it is of another cluster.
-async fn watch_peer(channel: Channel, known: &KnownMap) -> Result<(), IdentifyResponse> {
+async fn watch_peer(channel: Channel, known: &ShardMapStore) -> Result<(), IdentifyResponse> {
     let mut stranger = ClusterServiceClient::new(channel.clone());
     let asked = stranger.identify(IdentifyRequest {});
     let Ok(Ok(peer)) = tokio::time::timeout(FIRST_MAP_TIMEOUT, asked).await else { return Ok(()) };
@@ -94,7 +94,7 @@ async fn watch_peer(channel: Channel, known: &KnownMap) -> Result<(), IdentifyRe
     };
     let mut maps = answer.into_inner();
     while let Ok(Some(message)) = maps.message().await {
-        match message.map.map(wire::map_from_pb) {
+        match message.map.map(map::map_from_pb) {
             Some(Ok(map)) => learn(known, &Arc::new(map)).await,
             Some(Err(error)) => tracing::warn!(%error, "a peer sent a malformed shard map"),
             None => {}
@@ -103,8 +103,8 @@ async fn watch_peer(channel: Channel, known: &KnownMap) -> Result<(), IdentifyRe
     Ok(())
 }
 
-async fn learn(known: &KnownMap, map: &Arc<ShardMap>) {
-    if map.is_formed()
+async fn learn(known: &ShardMapStore, map: &Arc<ShardMap>) {
+    if map.is_initialized()
         && let Err(fault) = known.learn(map).await
     {
         fatal::abort("keeping the shard map", &fault);

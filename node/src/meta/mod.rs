@@ -1,6 +1,5 @@
 //! The meta shard: how a node learns the shard map, and how it has it changed.
 
 pub mod follow;
-pub mod known;
 pub mod propose;
-pub mod wire;
+pub mod store;

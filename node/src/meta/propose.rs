@@ -12,11 +12,10 @@ use coupon_transport::Mismatch;
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use super::wire;
-use crate::raft::group::GroupError;
-use crate::raft::network::{Lane, Peers};
+use crate::codec::map;
+use crate::peers::{Lane, Peers};
+use crate::raft::replica::{RaftReplica, ReplicaError};
 use crate::raft::types::{Applied, Proposal};
-use crate::shard::registry::Registry;
 
 /// How long one node may take to answer.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -34,7 +33,7 @@ pub enum ProposeError {
     },
     /// This node does not lead the meta shard, or it did not learn the outcome.
     #[error(transparent)]
-    Group(#[from] GroupError),
+    Replica(#[from] ReplicaError),
     /// The leader of the meta shard, on another node, refuses the command.
     #[error("{0}")]
     RefusedElsewhere(Status),
@@ -43,28 +42,28 @@ pub enum ProposeError {
     Unreachable(String),
 }
 
-/// Proposes to the meta replica of this node.
+/// Proposes to the meta replica of this node, if there is one.
 ///
 /// # Errors
 ///
 /// When it does not lead, refuses, or the outcome is not known. Commands are idempotent: they may
 /// be repeated.
 pub async fn propose_here(
-    registry: &Registry,
+    replica: Option<&RaftReplica>,
     command: &MetaCommand,
 ) -> Result<Arc<ShardMap>, ProposeError> {
-    let unknown = GroupError::NotLeader { shard: ShardId::META, leader: None };
-    let group = registry.get(ShardId::META).ok_or(unknown)?.group;
-    let pb::LogHeader { committed_index, acknowledged } = group.log_header();
-    let command = pb::MetaCommand { committed_index, acknowledged, ..wire::command_to_pb(command) };
+    let none = ReplicaError::NotLeader { shard: ShardId::META, leader: None };
+    let raft = replica.ok_or(none)?;
+    let pb::LogHeader { committed_index, acknowledged } = raft.log_header();
+    let command = pb::MetaCommand { committed_index, acknowledged, ..map::command_to_pb(command) };
     let proposal = Proposal(Bytes::from(command.encode_to_vec()));
-    match group.propose_and_wait(proposal).await? {
+    match raft.propose_and_wait(proposal).await? {
         Applied::Meta(Ok(map)) => Ok(map),
         Applied::Meta(Err((refusal, map_version))) => {
             Err(ProposeError::Refused { refusal, map_version })
         }
         Applied::Nothing | Applied::Ledger(_) => {
-            Err(GroupError::OutcomeUnknown(ShardId::META).into())
+            Err(ReplicaError::OutcomeUnknown(ShardId::META).into())
         }
     }
 }
@@ -76,12 +75,12 @@ pub async fn propose_here(
 ///
 /// As [`propose_here`].
 pub async fn propose(
-    registry: &Registry,
+    replica: Option<&RaftReplica>,
     peers: &Peers,
     command: &MetaCommand,
 ) -> Result<Arc<ShardMap>, ProposeError> {
-    match propose_here(registry, command).await {
-        Err(ProposeError::Group(_)) => {}
+    match propose_here(replica, command).await {
+        Err(ProposeError::Replica(_)) => {}
         done => return done,
     }
     let mut last = "no other node has a replica of it".to_owned();
@@ -111,7 +110,7 @@ async fn propose_there(
     let no_answer = |why: &str| Failure::NoAnswer(why.to_owned());
     let channel =
         peers.channel(node, Lane::Control).ok_or_else(|| no_answer("it has no address"))?;
-    let request = ProposeMetaRequest { command: Some(wire::command_to_pb(command)) };
+    let request = ProposeMetaRequest { command: Some(map::command_to_pb(command)) };
     let mut client = ClusterServiceClient::new(channel);
     let answer = tokio::time::timeout(ATTEMPT_TIMEOUT, client.propose_meta(request))
         .await
@@ -126,5 +125,5 @@ async fn propose_there(
             }
         })?;
     let map = answer.into_inner().map.ok_or_else(|| no_answer("an empty answer"))?;
-    wire::map_from_pb(map).map(Arc::new).map_err(|error| no_answer(&error.to_string()))
+    map::map_from_pb(map).map(Arc::new).map_err(|error| no_answer(&error.to_string()))
 }

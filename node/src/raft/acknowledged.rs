@@ -133,7 +133,7 @@ mod tests {
         let leader = Acknowledged::default();
         leader.note(7, [(1, 7), (2, 5), (9, 3)]);
         let pb::LogHeader { committed_index, acknowledged } = leader.header([1, 2, 4]);
-        let commands = vec![pb::Command { epoch: 3, command: None, deadline_micros: 7 }];
+        let commands = vec![bytes::Bytes::from_static(b"abc")];
         let entry = pb::CommandEntry {
             log_time_micros: 5,
             commands,

@@ -18,10 +18,14 @@ const CAMPAIGNS_MAX: usize = 4_096;
 pub struct ClosedCampaigns(Arc<RwLock<HashSet<Box<str>>>>);
 
 impl ClosedCampaigns {
+    /// Whether no campaign is known to be closed.
+    pub fn is_empty(&self) -> bool {
+        self.0.read().is_empty()
+    }
+
     /// Whether a campaign is known to be closed.
     pub fn contains(&self, campaign_id: &str) -> bool {
-        let closed = self.0.read();
-        !closed.is_empty() && closed.contains(campaign_id)
+        self.0.read().contains(campaign_id)
     }
 
     /// Forgets a campaign, which may have opened.
@@ -33,7 +37,11 @@ impl ClosedCampaigns {
     pub(super) fn note<'a>(&self, campaigns: impl Iterator<Item = &'a Campaign>, now: LogTime) {
         for campaign in campaigns {
             let id = campaign.spec.id.as_str();
-            let is_closed = campaign.state_at(now) != CampaignState::Active;
+            let is_closed = match campaign.state_at(now) {
+                // A paused one may be resumed by an entry on its way; only the log can tell.
+                CampaignState::Active | CampaignState::Paused => false,
+                CampaignState::Scheduled | CampaignState::Exhausted | CampaignState::Ended => true,
+            };
             if is_closed == self.contains(id) {
                 continue;
             }

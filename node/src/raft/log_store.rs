@@ -26,7 +26,7 @@ use super::types::{
     Entry, LogId, TypeConfig, Vote, entry_bytes, entry_from_pb, entry_to_pb, log_id_from_pb,
     log_id_to_pb, vote_from_pb, vote_to_pb,
 };
-use crate::storage::keys::ReplicaKeys;
+use crate::storage::keys::LogKeys;
 use crate::storage::{Storage, StorageError, fatal};
 
 /// How much of the log's tail is kept in memory for each replica. A follower that is further
@@ -43,7 +43,7 @@ const HEADER_SEARCH_MAX: usize = 256;
 #[derive(Clone)]
 pub struct LogStore {
     storage: Storage,
-    keys: ReplicaKeys,
+    keys: LogKeys,
     shared: Arc<Mutex<Shared>>,
     acknowledged: Acknowledged,
 }
@@ -120,7 +120,7 @@ impl LogStore {
         shard: ShardId,
         replica: ReplicaId,
     ) -> Result<Self, StorageError> {
-        let keys = ReplicaKeys::new(shard, replica);
+        let keys = LogKeys::new(shard, replica);
         let db = storage.db();
         let purged = db
             .get_pinned_cf(storage.meta(), keys.purged())?

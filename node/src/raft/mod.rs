@@ -3,22 +3,23 @@
 //! - [`types`]: our types for its type parameters, and their form on disk and on the wire.
 //! - [`log_store`]: log, vote and purge mark in RocksDB, durable before reported.
 //! - [`state_machine`]: apply, snapshots.
-//! - [`reached`]: replicas compare what they hold.
+//! - [`consistency_check`]: replicas compare what they hold.
 //! - [`closed_campaigns`]: which requests are worth answering without the log.
 //! - [`restored`]: how a replica of a restored cluster begins.
-//! - [`network`]: the calling side of replication; [`crate::service::raft`] is the other side.
+//! - [`network`]: the calling side of replication; [`crate::api::raft`] is the other side.
 //! - [`acknowledged`], [`witness`]: a replica that forgot acknowledged entries never continues.
 //! - [`history`]: committed entries are never replaced by others.
-//! - [`group`]: one running replica.
+//! - [`replica`]: one running replica.
 
 pub mod acknowledged;
 pub mod closed_campaigns;
-pub mod group;
+pub mod consistency_check;
+mod heartbeats;
 pub mod history;
 pub mod log_store;
 pub mod network;
 pub mod options;
-pub mod reached;
+pub mod replica;
 pub mod restored;
 pub mod state_machine;
 pub mod terms;

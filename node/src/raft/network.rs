@@ -1,20 +1,15 @@
 //! The calling side of Raft between nodes.
 //!
-//! A node keeps a few channels to each peer, shared by all shards: one for replication, one for
-//! heartbeats and votes, one for snapshots, so that no large transfer delays a heartbeat; and two for
-//! what it passes on for routers.
 //! Replication is one ordered, pipelined stream for each pair of replicas.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use coupon_cluster::{NodeId, ShardId, ShardMap};
+use coupon_cluster::{NodeId, ShardId};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::raft_service_client::RaftServiceClient;
-use coupon_transport::{Addressed, AddressedChannel, Addressee};
+use coupon_transport::AddressedChannel;
 use futures::{Stream, StreamExt as _, stream};
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
@@ -27,33 +22,17 @@ use openraft::raft::{
     AppendEntriesRequest, SnapshotResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::watch;
-use tonic::transport::{Channel, Endpoint};
 
 use super::state_machine::Snapshot;
 use super::types::{
     Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
 };
 use super::witness::Witness;
+use crate::peers::{Lane, MESSAGE_BYTES_MAX, Peers};
 use crate::storage::fatal;
 use crate::storage::snapshot::{self, SnapshotFile};
 
-/// The largest message between nodes: a batch of entries (see `log_store`) and room to spare.
-pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
-
-/// How long connecting to a peer may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A peer that does not answer a ping for so long is gone: its streams break, so that a paused
-/// node does not hold replication up silently.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
-/// Flow-control windows large enough for a few batches, so that they never wait for an update.
-const STREAM_WINDOW_BYTES: u32 = 8 << 20;
-pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// The same for one stream of coupons: as many as a node sends at a time fit into the connection's.
-pub(crate) const EXPORT_WINDOW_BYTES: u32 = 512 << 10;
 /// How long a peer may take to accept a replication stream: several ways there and back over a bad
 /// network, since each failure costs a pause.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -63,130 +42,6 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const SNAPSHOT_PART_BYTES: usize = 256 << 10;
 /// How long a snapshot transfer may take, installation included.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// What a channel is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lane {
-    /// Log replication.
-    Replication,
-    /// Heartbeats, votes, leadership transfers, questions about the cluster.
-    Control,
-    /// Snapshots.
-    Snapshot,
-    /// Calls of routers that cannot reach the peer themselves.
-    Forward,
-    /// Their streams of coupons, which may be read slowly.
-    ForwardExports,
-}
-
-/// The channels to all peers. Clones share them.
-#[derive(Clone)]
-pub struct Peers {
-    map: watch::Receiver<Arc<ShardMap>>,
-    /// Announced addresses of nodes that have started since, each with the start that the map had
-    /// then.
-    announced: Arc<Mutex<HashMap<NodeId, (String, String)>>>,
-    channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
-    addressed: Arc<Mutex<HashMap<(NodeId, Lane), Peer>>>,
-}
-
-/// A peer as the map had it when it was last called.
-struct Peer {
-    address: String,
-    channel: AddressedChannel,
-}
-
-impl Peers {
-    /// Channels to the nodes of `map`, as it is and as it will be.
-    pub fn new(map: watch::Receiver<Arc<ShardMap>>) -> Self {
-        let (announced, channels) = (Arc::default(), Arc::default());
-        Self { map, announced, channels, addressed: Arc::default() }
-    }
-
-    /// Notes the address of a node that has started, while the map still has an earlier start of
-    /// it.
-    pub fn announced(&self, id: NodeId, address: String) {
-        if let Some(known) = self.map.borrow().nodes.get(&id) {
-            self.announced.lock().insert(id, (known.start_id.clone(), address));
-        }
-    }
-
-    /// The address of a node: the announced one, until the map has a later start.
-    pub(crate) fn address(&self, id: NodeId) -> Option<String> {
-        let map = self.map.borrow();
-        let known = map.nodes.get(&id)?;
-        let mut announced = self.announced.lock();
-        match announced.get(&id) {
-            Some((start_id, address)) if *start_id == known.start_id => {
-                return Some(address.clone());
-            }
-            Some(_) => drop(announced.remove(&id)),
-            None => {}
-        }
-        Some(known.address.clone())
-    }
-
-    /// The channel to a node, as the map names it. Answers from another node at its address are refused.
-    /// `None` when the map has no address for the node.
-    pub fn channel(&self, node: NodeId, lane: Lane) -> Option<AddressedChannel> {
-        let map = self.map.borrow().clone();
-        let (known, address) = (map.nodes.get(&node)?, self.address(node)?);
-        let mut addressed = self.addressed.lock();
-        if let Some(peer) = addressed.get(&(node, lane))
-            && peer.address == address
-            && peer.channel.addressee().is(&map.cluster_id, node, &known.store_id)
-        {
-            return Some(peer.channel.clone());
-        }
-        let to = Addressee::new(&map.cluster_id, node, &known.store_id).ok()?;
-        let channel = Addressed::new(self.channel_to(address.clone(), lane)?, to);
-        addressed.insert((node, lane), Peer { address, channel: channel.clone() });
-        Some(channel)
-    }
-
-    /// The channel to the address of a node, whichever node listens there; `None` when the map has no address
-    /// for it. For `Identify`, whose answer names the node.
-    pub fn channel_unnamed(&self, node: NodeId, lane: Lane) -> Option<Channel> {
-        self.channel_to(self.address(node)?, lane)
-    }
-
-    /// The channel to an address, made on first use and connected on first call, whichever node listens
-    /// there. For calls that need not name the node.
-    pub fn channel_to(&self, address: String, lane: Lane) -> Option<Channel> {
-        let mut channels = self.channels.lock();
-        if let Some(channel) = channels.get(&(address.clone(), lane)) {
-            return Some(channel.clone());
-        }
-        let stream_window = match lane {
-            Lane::ForwardExports => EXPORT_WINDOW_BYTES,
-            Lane::Replication | Lane::Control | Lane::Snapshot | Lane::Forward => {
-                STREAM_WINDOW_BYTES
-            }
-        };
-        let channel = Endpoint::from_shared(format!("http://{address}"))
-            .ok()?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(stream_window)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .connect_lazy();
-        channels.insert((address, lane), channel.clone());
-        Some(channel)
-    }
-
-    /// The map that addresses come from, now and whenever it changes.
-    pub fn maps(&self) -> watch::Receiver<Arc<ShardMap>> {
-        self.map.clone()
-    }
-
-    /// The map that addresses come from.
-    pub fn map(&self) -> Arc<ShardMap> {
-        self.map.borrow().clone()
-    }
-}
 
 /// Makes the clients of one replica.
 #[derive(Clone)]
@@ -265,7 +120,7 @@ impl Network {
         message.envelope = self.envelope();
         let mut client = self.client(Lane::Control)?;
         let mut call = tonic::Request::new(message);
-        call.set_timeout(option.soft_ttl());
+        call.set_timeout(option.hard_ttl());
         let answer = client.heartbeat(call).await.map_err(unreachable)?.into_inner();
         self.witness.must_hold(answer.acknowledged_index);
         append_from_pb(answer)
@@ -284,7 +139,7 @@ impl Network {
             leadership_transfer: rpc.leadership_transfer,
             pre_vote,
         });
-        call.set_timeout(option.soft_ttl());
+        call.set_timeout(option.hard_ttl());
         let mut client = self.client(Lane::Control)?;
         let answer = client.request_vote(call).await.map_err(unreachable)?.into_inner();
         // Checked before the vote counts.
@@ -424,7 +279,7 @@ impl NetTransferLeader<TypeConfig> for Network {
             last_log_id: request.last_log_id().map(log_id_to_pb),
             to_replica_id: *request.to_node_id(),
         });
-        call.set_timeout(option.soft_ttl());
+        call.set_timeout(option.hard_ttl());
         let mut client = self.client(Lane::Control)?;
         let answer = client.transfer_leader(call).await.map_err(unreachable)?.into_inner();
         if answer.accepted { Ok(Ok(())) } else { Err(unreachable("it declined to lead")) }

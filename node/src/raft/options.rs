@@ -5,17 +5,64 @@ use std::time::Duration;
 use coupon_cluster::ShardId;
 use openraft::{Config, SnapshotPolicy};
 
-use crate::config::RaftOptions;
+/// How a node's Raft groups behave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaftOptions {
+    /// How often a leader says that it is there.
+    pub heartbeat_interval: Duration,
+    /// How long a follower hears nothing of a leader before it stands for election: between this
+    /// and a third more, drawn anew each time. More than three heartbeats.
+    pub election_timeout: Duration,
+    /// A snapshot is built after this many entries...
+    pub snapshot_entries: u64,
+    /// ...or after this many bytes of them, if that is at least the size of the last snapshot.
+    pub snapshot_bytes: u64,
+    /// The number of entries before the last snapshot that are kept, for followers that were away for a while;
+    /// fewer where they take more than `snapshot_bytes`.
+    pub log_entries_kept: u64,
+}
+
+impl RaftOptions {
+    /// Whether Raft groups can run with these options.
+    ///
+    /// # Errors
+    ///
+    /// When the times do not go together.
+    pub fn check(&self) -> Result<(), BadTimes> {
+        raft_config(ShardId::META, self).map(drop)
+    }
+}
+
+impl Default for RaftOptions {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_millis(150),
+            election_timeout: Duration::from_millis(750),
+            snapshot_entries: 200_000,
+            snapshot_bytes: 256 << 20,
+            log_entries_kept: 50_000,
+        }
+    }
+}
 
 /// Maximum number of entries in one replication request; their bytes are bounded as well.
 const ENTRIES_PER_APPEND_MAX: u64 = 256;
 /// Maximum number of calls that wait for a group's core.
 const CORE_QUEUE_MAX: u64 = 4_096;
 
+/// The shortest of openraft's times, which are whole milliseconds.
+const TIME_MIN: Duration = Duration::from_millis(1);
+
 /// The intervals in [`RaftOptions`] contradict each other.
 #[derive(Debug, thiserror::Error)]
-#[error("the Raft intervals contradict each other: {0}")]
-pub struct BadTimes(#[from] openraft::ConfigError);
+pub enum BadTimes {
+    /// A leader that is well would be taken for dead.
+    #[error("the election timeout must be more than three times the heartbeat interval")]
+    HeartbeatsTooRare,
+    /// openraft says so.
+    #[error("the Raft intervals contradict each other: {0}")]
+    Refused(#[from] openraft::ConfigError),
+}
 
 /// The openraft settings for the group of a shard.
 ///
@@ -24,13 +71,21 @@ pub struct BadTimes(#[from] openraft::ConfigError);
 /// When the intervals in `options` contradict each other.
 pub fn raft_config(shard: ShardId, options: &RaftOptions) -> Result<Config, BadTimes> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let third = options.election_timeout / 3;
+    if options.heartbeat_interval >= third {
+        return Err(BadTimes::HeartbeatsTooRare);
+    }
+    // A follower waits for the leader's lease, which is the maximum, and then for something between the two.
+    let (election_min, election_max) = (millis(third), millis(third * 2));
     let config = Config {
         cluster_name: format!("shard-{shard}"),
-        heartbeat_interval: millis(options.heartbeat_interval),
-        // A follower waits for the leader's lease, which is the maximum, and then for something
-        // between the two.
-        election_timeout_min: millis(options.election_timeout / 3),
-        election_timeout_max: millis(options.election_timeout / 3 * 2),
+        // How long a call may take; see `heartbeats`.
+        heartbeat_interval: millis(third.saturating_sub(TIME_MIN)),
+        election_timeout_min: election_min,
+        election_timeout_max: election_max,
+        // A leader that its quorum does not answer falls silent for so long, so that followers that still
+        // hear it can elect another one (CheckQuorum, Raft dissertation §6.2).
+        quorum_loss_probe_interval: Some(election_max.saturating_mul(2)),
         enable_pre_vote: Some(true),
         // A leader that restarts must win an election before it leads again. Otherwise it could
         // write new entries under the log ids of entries that it had sent to followers but lost

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use coupon_cluster::{ReplicaRole, ShardMap};
 
-use super::types::{Malformed, Member, Membership, membership_to_pb};
+use super::types::{Member, Membership, membership_to_pb};
+use crate::codec::Malformed;
 use crate::storage::restore::{self, Staging};
-use crate::storage::snapshot::Owner;
+use crate::storage::snapshot::ReplicaKey;
 use crate::storage::{Storage, StorageError};
 
 /// Makes a founder begin with the state that the map says its shard was restored from; idempotent. Does
@@ -21,13 +22,13 @@ pub async fn begin(
     storage: &Storage,
     data_dir: PathBuf,
     map: &ShardMap,
-    owner: Owner,
+    key: ReplicaKey,
 ) -> Result<(), StorageError> {
-    let Some(state) = map.restored.get(&owner.shard).copied() else { return Ok(()) };
+    let Some(state) = map.restored.get(&key.shard).copied() else { return Ok(()) };
     // The map lists the founders as long as none was replaced, as in a group that begins empty.
-    let replicas = map.shards.get(&owner.shard).into_iter().flatten();
+    let replicas = map.shards.get(&key.shard).into_iter().flatten();
     let is_first = replicas.clone().all(|(_, replica)| replica.role == ReplicaRole::Founder);
-    if !is_first || !replicas.clone().any(|(id, _)| *id == owner.replica) {
+    if !is_first || !replicas.clone().any(|(id, _)| *id == key.replica) {
         return Ok(());
     }
     let members = replicas.map(|(id, replica)| (id.0, Member { node_id: replica.node.get() }));
@@ -38,7 +39,7 @@ pub async fn begin(
     let storage = storage.clone();
     let installed = tokio::task::spawn_blocking(move || {
         let membership = membership_to_pb(&membership);
-        restore::install(&storage, &Staging::new(&data_dir), owner, &state, membership)
+        restore::install(&storage, &Staging::new(&data_dir), key, &state, membership)
     });
     match installed.await {
         Ok(installed) => installed,

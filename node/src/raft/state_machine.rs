@@ -23,19 +23,20 @@ use tokio::sync::watch;
 
 use super::acknowledged::Acknowledged;
 use super::closed_campaigns::ClosedCampaigns;
-use super::reached::{Diverged, Reached};
+use super::consistency_check::{AppliedDigests, Diverged};
 use super::terms::Terms;
 use super::types::{
-    Applied, LogId, Malformed, Proposal, SnapshotMeta, StoredMembership, TypeConfig,
-    applied_from_pb, applied_to_pb,
+    Applied, LogId, Proposal, SnapshotMeta, StoredMembership, TypeConfig, applied_from_pb,
+    applied_to_pb,
 };
 use crate::clock::{Clock as _, SystemClock};
-use crate::meta::wire;
+use crate::codec::map;
+use crate::codec::{Malformed, command};
 use crate::storage::digest::Digest;
-use crate::storage::keys::{ReplicaKeys, StateKeys};
+use crate::storage::keys::{LogKeys, StateKeys};
 use crate::storage::ledger::{Campaigns, LedgerBatch, decode, running_digest};
-use crate::storage::snapshot::{self, Owner, SnapshotFile};
-use crate::storage::{Storage, StorageError, fatal, records};
+use crate::storage::snapshot::{self, ReplicaKey, SnapshotFile};
+use crate::storage::{Storage, StorageError, fatal};
 
 /// A batch is written at the latest when it holds so many bytes.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -43,13 +44,13 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 /// The state machine of one replica.
 pub struct StateMachine {
     storage: Storage,
-    owner: Owner,
+    key: ReplicaKey,
     keys: StateKeys,
     applied: Option<LogId>,
     membership: StoredMembership,
     /// Of the ledger's state; the meta shard has none.
     digest: Digest,
-    reached: Reached,
+    applied_digests: AppliedDigests,
     closed: ClosedCampaigns,
     campaigns: Campaigns,
     acknowledged: Acknowledged,
@@ -72,8 +73,8 @@ impl StateMachine {
     /// # Errors
     ///
     /// When what is on disk cannot be read.
-    pub fn open_ledger(storage: Storage, owner: Owner) -> Result<Self, StorageError> {
-        Self::open(storage, owner, None)
+    pub fn open_ledger(storage: Storage, key: ReplicaKey) -> Result<Self, StorageError> {
+        Self::open(storage, key, None)
     }
 
     /// Opens the state of a replica of the meta shard; `map` is told of every new map.
@@ -86,30 +87,30 @@ impl StateMachine {
         replica: ReplicaId,
         map: watch::Sender<Arc<ShardMap>>,
     ) -> Result<Self, StorageError> {
-        Self::open(storage, Owner { shard: ShardId::META, replica }, Some(map))
+        Self::open(storage, ReplicaKey { shard: ShardId::META, replica }, Some(map))
     }
 
     fn open(
         storage: Storage,
-        owner: Owner,
+        key: ReplicaKey,
         map: Option<watch::Sender<Arc<ShardMap>>>,
     ) -> Result<Self, StorageError> {
         let machine = match map {
             Some(map) => Machine::Meta(map),
             None => {
                 // Replaced when the state in force is loaded.
-                let Ok(ledger) = Ledger::open(owner.shard, &mut MemoryStore::default());
+                let Ok(ledger) = Ledger::open(key.shard, &mut MemoryStore::default());
                 Machine::Ledger(Box::new(ledger))
             }
         };
         let mut this = Self {
-            keys: StateKeys::new(owner.shard, 0),
+            keys: StateKeys::new(key.shard, 0),
             storage,
-            owner,
+            key,
             applied: None,
             membership: StoredMembership::default(),
             digest: Digest::default(),
-            reached: Reached::default(),
+            applied_digests: AppliedDigests::default(),
             closed: ClosedCampaigns::default(),
             campaigns: Campaigns::default(),
             acknowledged: Acknowledged::default(),
@@ -128,8 +129,8 @@ impl StateMachine {
     }
 
     /// What is applied, as it goes on.
-    pub fn reached(&self) -> Reached {
-        self.reached.clone()
+    pub fn applied_digests(&self) -> AppliedDigests {
+        self.applied_digests.clone()
     }
 
     /// The campaigns that give no coupons at the moment, as it goes on.
@@ -139,10 +140,10 @@ impl StateMachine {
 
     /// Reads the state in force from disk: at the start, and after a snapshot was installed.
     fn load(&mut self) -> Result<(), StorageError> {
-        let replica_keys = ReplicaKeys::new(self.owner.shard, self.owner.replica);
+        let replica_keys = LogKeys::new(self.key.shard, self.key.replica);
         let generation = snapshot::generation(&self.storage, &replica_keys)?;
-        snapshot::clear_other_generations(&self.storage, self.owner.shard, generation)?;
-        self.keys = StateKeys::new(self.owner.shard, generation);
+        snapshot::clear_other_generations(&self.storage, self.key.shard, generation)?;
+        self.keys = StateKeys::new(self.key.shard, generation);
         self.campaigns = Campaigns::default();
         let db = self.storage.db();
         (self.applied, self.membership) =
@@ -158,13 +159,13 @@ impl StateMachine {
         match &mut self.machine {
             Machine::Ledger(ledger) => {
                 self.digest = running_digest(&self.storage, &self.keys)?;
-                self.reached.restart(self.applied.map_or(0, |id| id.index), self.digest);
+                self.applied_digests.restart(self.applied.map_or(0, |id| id.index), self.digest);
                 let mut batch = LedgerBatch::new(&self.storage, self.keys, self.digest)?;
-                **ledger = Ledger::open(self.owner.shard, &mut batch)?;
+                **ledger = Ledger::open(self.key.shard, &mut batch)?;
             }
             Machine::Meta(current) => {
                 if let Some(bytes) = db.get_cf(self.storage.state(), self.keys.shard_map())? {
-                    let map = wire::map_from_pb(decode("shard map", &bytes)?)
+                    let map = map::map_from_pb(decode("shard map", &bytes)?)
                         .map_err(|error| StorageError::corrupt("shard map", error))?;
                     current.send_replace(Arc::new(map));
                 }
@@ -204,7 +205,7 @@ impl StateMachine {
                     }
                     EntryPayload::Normal(proposal) => match &mut self.machine {
                         Machine::Ledger(ledger) => {
-                            apply_ledger(ledger, &mut rows, &self.reached, &proposal)?
+                            apply_ledger(ledger, &mut rows, &self.applied_digests, &proposal)?
                         }
                         Machine::Meta(current) => {
                             let map = new_map.get_or_insert_with(|| (**current.borrow()).clone());
@@ -212,7 +213,7 @@ impl StateMachine {
                         }
                     },
                 };
-                self.reached.push(entry.log_id.index, rows.digest());
+                self.applied_digests.push(entry.log_id.index, rows.digest());
                 waiting.extend(responder.map(|responder| (responder, applied)));
             }
             self.digest = rows.digest();
@@ -242,7 +243,7 @@ impl StateMachine {
         let record = applied_to_pb(self.applied.as_ref(), &self.membership);
         batch.put_cf(self.storage.state(), self.keys.applied(), record.encode_to_vec());
         if let Some(map) = &map {
-            let value = wire::map_to_pb(map).encode_to_vec();
+            let value = map::map_to_pb(map).encode_to_vec();
             batch.put_cf(self.storage.state(), self.keys.shard_map(), value);
         }
         self.storage.write(batch)?;
@@ -259,20 +260,15 @@ impl StateMachine {
 fn apply_ledger(
     ledger: &mut Ledger,
     rows: &mut LedgerBatch<'_>,
-    reached: &Reached,
+    applied_digests: &AppliedDigests,
     proposal: &Proposal,
 ) -> Result<Applied, ApplyError> {
     let entry = pb::CommandEntry::decode(proposal.0.clone())?;
-    if let Some(leader) = &entry.reached {
-        reached.compare(leader)?;
+    if let Some(leader) = &entry.applied_digest {
+        applied_digests.compare(leader)?;
     }
-    let mut reader = records::CommandReader::default();
-    let commands = entry
-        .commands
-        .into_iter()
-        .map(|command| reader.read(command))
-        .collect::<Result<Vec<_>, Malformed>>()?;
     let mut stamped = LogTime(entry.log_time_micros);
+    let commands = command::read_entry(entry)?;
     if mutants::is(Mutant::ClockReadAtApply) {
         stamped = LogTime(SystemClock.now_micros());
     }
@@ -281,7 +277,7 @@ fn apply_ledger(
 }
 
 fn apply_meta(map: &mut ShardMap, proposal: &Proposal) -> Result<Applied, ApplyError> {
-    let command = wire::command_from_pb(pb::MetaCommand::decode(proposal.0.clone())?)?;
+    let command = map::command_from_pb(pb::MetaCommand::decode(proposal.0.clone())?)?;
     Ok(Applied::Meta(match map.apply(command) {
         Ok(()) => Ok(Arc::new(map.clone())),
         Err(refusal) => Err((refusal, map.version)),
@@ -314,24 +310,24 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     where
         S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
-        if self.reached.difference().borrow().is_some() {
+        if self.applied_digests.difference().borrow().is_some() {
             return Ok(());
         }
         match self.apply_all(entries).await {
             Ok(()) => Ok(()),
             // Nothing more is applied, so no call is answered: the replica is about to be stopped.
             Err(ApplyError::Diverged(found)) => {
-                self.reached.differs_at(found.index);
+                self.applied_digests.differs_at(found.index);
                 Ok(())
             }
             Err(fault) => {
-                fatal::abort(&format!("applying the log of shard {}", self.owner.shard), &fault)
+                fatal::abort(&format!("applying the log of shard {}", self.key.shard), &fault)
             }
         }
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { storage: self.storage.clone(), owner: self.owner }
+        Builder { storage: self.storage.clone(), key: self.key }
     }
 
     async fn install_snapshot(
@@ -339,8 +335,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         _meta: &SnapshotMeta,
         file: SnapshotFile,
     ) -> Result<(), io::Error> {
-        let (storage, owner) = (self.storage.clone(), self.owner);
-        blocking(move || snapshot::install(&storage, owner, &file)).await?;
+        let (storage, key) = (self.storage.clone(), self.key);
+        blocking(move || snapshot::install(&storage, key, &file)).await?;
         self.load()?;
         self.acknowledged.note_terms(&self.terms);
         self.acknowledged.note_applied(self.applied.map_or(0, |id| id.index));
@@ -348,8 +344,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        let (storage, owner) = (self.storage.clone(), self.owner);
-        let file = blocking(move || snapshot::current(&storage, owner)).await?;
+        let (storage, key) = (self.storage.clone(), self.key);
+        let file = blocking(move || snapshot::current(&storage, key)).await?;
         Ok(file.map(openraft_snapshot).transpose()?)
     }
 }
@@ -357,15 +353,15 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 /// Builds snapshots of one replica.
 pub struct Builder {
     storage: Storage,
-    owner: Owner,
+    key: ReplicaKey,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        let (storage, owner) = (self.storage.clone(), self.owner);
-        let file = blocking(move || snapshot::build(&storage, owner)).await?;
+        let (storage, key) = (self.storage.clone(), self.key);
+        let file = blocking(move || snapshot::build(&storage, key)).await?;
         Ok(openraft_snapshot(file)?)
     }
 }
@@ -399,8 +395,8 @@ mod tests {
     use super::*;
 
     fn machine(dir: &std::path::Path) -> StateMachine {
-        let owner = Owner { shard: ShardId::new(1).unwrap(), replica: ReplicaId(1) };
-        StateMachine::open_ledger(Storage::open(dir).unwrap(), owner).unwrap()
+        let key = ReplicaKey { shard: ShardId::new(1).unwrap(), replica: ReplicaId(1) };
+        StateMachine::open_ledger(Storage::open(dir).unwrap(), key).unwrap()
     }
 
     /// Applies an entry that adopts the ring of an epoch.
@@ -408,13 +404,15 @@ mod tests {
         machine: &mut StateMachine,
         index: u64,
         epoch: u64,
-        reached: Option<pb::StateMark>,
+        applied_digests: Option<pb::AppliedDigest>,
     ) -> Result<(), ApplyError> {
         let adopt = pb::AdoptRingCommand { epoch, ring_shards: vec![1] };
-        let command = Some(pb::command::Command::AdoptRing(adopt));
-        let commands = vec![pb::Command { epoch, command, deadline_micros: 0 }];
-        let entry =
-            pb::CommandEntry { log_time_micros: 1, commands, reached, ..Default::default() };
+        let entry = pb::CommandEntry {
+            log_time_micros: 1,
+            internal_command: Some(pb::command_entry::InternalCommand::AdoptRing(adopt)),
+            applied_digest: applied_digests,
+            ..Default::default()
+        };
         let proposal = Proposal(Bytes::from(entry.encode_to_vec()));
         let log_id = LogId::new(LeaderId { term: 1, node_id: 1 }, index);
         let entry = Entry::new(log_id, EntryPayload::Normal(proposal));
@@ -426,17 +424,17 @@ mod tests {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (mut leader, mut follower) = (machine(one.path()), machine(two.path()));
         for index in 1..=3 {
-            let reached = leader.reached().last();
+            let applied_digests = leader.applied_digests().last();
             for machine in [&mut leader, &mut follower] {
-                adopt(machine, index, index, reached.clone()).await.unwrap();
+                adopt(machine, index, index, applied_digests.clone()).await.unwrap();
             }
         }
-        assert_eq!(leader.reached().last(), follower.reached().last());
+        assert_eq!(leader.applied_digests().last(), follower.applied_digests().last());
         adopt(&mut leader, 4, 4, None).await.unwrap();
         adopt(&mut follower, 4, 5, None).await.unwrap();
-        let reached = leader.reached().last();
-        adopt(&mut leader, 5, 6, reached.clone()).await.unwrap();
-        let stopped = adopt(&mut follower, 5, 6, reached.clone()).await.unwrap_err();
+        let applied_digests = leader.applied_digests().last();
+        adopt(&mut leader, 5, 6, applied_digests.clone()).await.unwrap();
+        let stopped = adopt(&mut follower, 5, 6, applied_digests.clone()).await.unwrap_err();
         assert!(matches!(stopped, ApplyError::Diverged(_)), "{stopped}");
 
         // It is still so after a restart, whatever is applied in between.
@@ -444,11 +442,11 @@ mod tests {
         drop(follower);
         let mut follower = machine(two.path());
         assert_eq!(follower.applied.unwrap().index, 4);
-        assert!(adopt(&mut follower, 5, 6, reached).await.is_err());
+        assert!(adopt(&mut follower, 5, 6, applied_digests).await.is_err());
         drop(follower);
         let mut follower = machine(two.path());
         adopt(&mut follower, 5, 6, None).await.unwrap();
-        let reached = leader.reached().last();
-        assert!(adopt(&mut follower, 6, 7, reached).await.is_err());
+        let applied_digests = leader.applied_digests().last();
+        assert!(adopt(&mut follower, 6, 7, applied_digests).await.is_err());
     }
 }

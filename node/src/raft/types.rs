@@ -12,6 +12,8 @@ use openraft::entry::RaftEntry as _;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::vote::RaftVote as _;
 
+use crate::codec::Malformed;
+
 /// What a normal log entry carries: an encoded `CommandEntry` or, on the meta shard, `MetaCommand`.
 /// Encoded once by the leader and passed on as it is.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,11 +82,6 @@ pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Typ
 pub type Membership = openraft::Membership<u64, Member>;
 /// What a snapshot holds.
 pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
-
-/// A message lacks what every message of its kind has.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} is missing or malformed")]
-pub struct Malformed(pub &'static str);
 
 /// A log id as a message.
 pub fn log_id_to_pb(id: &LogId) -> pb::LogId {

@@ -6,23 +6,23 @@
 
 use super::acknowledged::Acknowledged;
 use super::log_store::LogStore;
-use crate::storage::snapshot::Owner;
+use crate::storage::snapshot::ReplicaKey;
 use crate::storage::{Storage, fatal};
 
 /// What one replica knows of its own log and of the others'. Clones share it.
 #[derive(Clone)]
 pub struct Witness {
     storage: Storage,
-    owner: Owner,
+    key: ReplicaKey,
     log: LogStore,
     known: Acknowledged,
 }
 
 impl Witness {
     /// Creates the witness of the replica with this log.
-    pub fn new(storage: Storage, owner: Owner, log: LogStore) -> Self {
+    pub fn new(storage: Storage, key: ReplicaKey, log: LogStore) -> Self {
         let known = log.acknowledged().clone();
-        Self { storage, owner, log, known }
+        Self { storage, key, log, known }
     }
 
     /// The last committed index that another replica once had on disk; 0: not known.
@@ -39,14 +39,14 @@ impl Witness {
             self.forgot(&format!(
                 "its replica {} of shard {} once acknowledged the entry at index {index}, but its log \
                  ends at {last}",
-                self.owner.replica, self.owner.shard
+                self.key.replica, self.key.shard
             ));
         }
     }
 
     /// Marks the store as lost and ends the process.
     pub fn forgot(&self, why: &str) -> ! {
-        let context = format!("the log of shard {}", self.owner.shard);
+        let context = format!("the log of shard {}", self.key.shard);
         if let Err(fault) = self.storage.mark_lost(why) {
             tracing::error!(%fault, "the store could not be marked as lost");
         }

@@ -8,9 +8,9 @@ use coupon_proto::internal as pb;
 use rocksdb::{Direction, IteratorMode, ReadOptions};
 
 use super::RecoveryError;
-use crate::meta::known::KnownMap;
+use crate::meta::store::ShardMapStore;
 use crate::storage::identity::Stamp;
-use crate::storage::keys::ReplicaKeys;
+use crate::storage::keys::LogKeys;
 use crate::storage::ledger::decode;
 use crate::storage::{Storage, StorageError, lost, renewal, snapshot};
 
@@ -71,8 +71,8 @@ impl Directory {
         }
         let lost = lost::read(&path)?;
         let storage = Storage::open_as_found(&path)?;
-        let map = KnownMap::open(storage.clone())?.get();
-        if !map.is_formed() {
+        let map = ShardMapStore::open(storage.clone())?.get();
+        if !map.is_initialized() {
             return Err(RecoveryError::Empty);
         }
         let (node, store_id) = (stamp.node()?, stamp.store_id().to_owned());
@@ -97,7 +97,7 @@ impl Directory {
     }
 
     fn replica(&self, shard: ShardId, replica: ReplicaId) -> Result<ReplicaFound, StorageError> {
-        let keys = ReplicaKeys::new(shard, replica);
+        let keys = LogKeys::new(shard, replica);
         let meta = |key: &[u8]| self.storage.db().get_cf(self.storage.meta(), key);
         let vote: Option<pb::Vote> =
             meta(&keys.vote())?.map(|bytes| decode("vote", &bytes)).transpose()?;
@@ -116,10 +116,7 @@ impl Directory {
     }
 
     /// The id of the last entry of a replica's log, or of the last purged entry.
-    pub(super) fn last_log_id(
-        &self,
-        keys: &ReplicaKeys,
-    ) -> Result<Option<pb::LogId>, StorageError> {
+    pub(super) fn last_log_id(&self, keys: &LogKeys) -> Result<Option<pb::LogId>, StorageError> {
         let end = keys.entry(u64::MAX);
         let mode = IteratorMode::From(&end, Direction::Reverse);
         let last = self.storage.db().iterator_cf(self.storage.log(), mode).next().transpose()?;
@@ -135,7 +132,7 @@ impl Directory {
     /// The entries of a replica's log after an index, in order.
     pub(super) fn log_after(
         &self,
-        keys: ReplicaKeys,
+        keys: LogKeys,
         after: u64,
     ) -> impl Iterator<Item = Result<pb::LogEntry, StorageError>> + '_ {
         let mut options = ReadOptions::default();

@@ -9,10 +9,11 @@ use coupon_proto::internal::log_entry::Payload;
 use prost::Message as _;
 
 use super::{Directory, RecoveryError, ReplicaFound};
-use crate::storage::keys::{ReplicaKeys, StateKeys};
+use crate::codec::command;
+use crate::storage::keys::{LogKeys, StateKeys};
 use crate::storage::ledger::{LedgerBatch, running_digest};
 use crate::storage::view::LedgerView;
-use crate::storage::{StorageError, records, snapshot};
+use crate::storage::{StorageError, snapshot};
 
 /// The history of a replica of a data shard. Entries in its log that are not applied yet are applied here, in
 /// memory only.
@@ -38,7 +39,7 @@ impl<'a> History<'a> {
             campaigns.insert(campaign.spec.id.clone(), campaign);
         }
         let mut history = Self { shard, view, campaigns, unapplied: BTreeMap::new() };
-        let replica_keys = ReplicaKeys::new(shard, found.replica);
+        let replica_keys = LogKeys::new(shard, found.replica);
         let keys = StateKeys::new(shard, snapshot::generation(storage, &replica_keys)?);
         let mut rows = LedgerBatch::unwritten(storage, keys, running_digest(storage, &keys)?)?;
         let mut ledger = Ledger::open(shard, &mut rows)?;
@@ -60,18 +61,25 @@ impl<'a> History<'a> {
         let unreadable = |why: String| RecoveryError::Unreadable { shard, why };
         let entry =
             pb::CommandEntry::decode(bytes).map_err(|error| unreadable(error.to_string()))?;
-        let commands = entry.commands.into_iter().map(records::command_from_pb);
-        let commands = commands.collect::<Result<Vec<_>, _>>();
-        let commands = commands.map_err(|error| unreadable(error.to_string()))?;
+        let log_time = LogTime(entry.log_time_micros);
+        let commands = command::read_entry(entry).map_err(|error| unreadable(error.to_string()))?;
         let issued_from = |command: &Command| match &command.action {
             Action::Issue(issue) => Some(issue.campaign.clone()),
-            Action::CreateCampaign(_) | Action::AdoptRing { .. } | Action::SkipCounters => None,
+            Action::CreateCampaign(_)
+            | Action::PauseCampaign(_)
+            | Action::ResumeCampaign(_)
+            | Action::AdoptRing { .. }
+            | Action::SkipCounters
+            | Action::Unreadable => None,
         };
         let ids: Vec<Option<CampaignId>> = commands.iter().map(issued_from).collect();
-        let outcomes = ledger.apply(rows, LogTime(entry.log_time_micros), commands)?;
+        let outcomes = ledger.apply(rows, log_time, commands)?;
         for (id, outcome) in ids.into_iter().zip(outcomes) {
             match (outcome, id) {
                 (Outcome::CampaignCreated { campaign, replayed: false }, _) => {
+                    self.campaigns.insert(campaign.spec.id.clone(), campaign);
+                }
+                (Outcome::CampaignChanged { campaign, .. }, _) => {
                     self.campaigns.insert(campaign.spec.id.clone(), campaign);
                 }
                 (Outcome::CouponIssued { issued, replayed: false }, Some(id)) => {

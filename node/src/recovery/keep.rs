@@ -14,16 +14,16 @@ use std::path::Path;
 
 use coupon_cluster::{MetaCommand, NodeId, ShardId};
 use coupon_proto::internal as pb;
-use coupon_proto::internal::command::Command as Kind;
+use coupon_proto::internal::command_entry::InternalCommand;
 use coupon_proto::internal::log_entry::Payload;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
 use super::{Directory, RecoveryError, ReplicaFound};
-use crate::meta::wire;
+use crate::codec::map;
 use crate::storage::floor::Floor;
 use crate::storage::identity::Stamp;
-use crate::storage::keys::ReplicaKeys;
+use crate::storage::keys::LogKeys;
 use crate::storage::{lost, renewal, snapshot};
 
 /// Number of versions of the shard map that are skipped: a node that is not among the directories, or a router,
@@ -90,7 +90,7 @@ fn strike_off(
     given_up: &BTreeSet<NodeId>,
     map_version: u64,
 ) -> Result<Kept, RecoveryError> {
-    let (storage, keys) = (directory.storage(), ReplicaKeys::new(found.shard, found.replica));
+    let (storage, keys) = (directory.storage(), LogKeys::new(found.shard, found.replica));
     let not_a_voter = RecoveryError::NotAVoter { node: directory.node, shard: found.shard };
     let applied = snapshot::applied(storage, found.shard, found.replica)?.unwrap_or_default();
     let mut membership = applied.membership.and_then(|stored| stored.membership);
@@ -148,9 +148,8 @@ fn strike_off(
 fn go_on(shard: ShardId, map_version: u64) -> Vec<u8> {
     if shard == ShardId::META {
         let version = map_version.saturating_add(MAP_VERSIONS_SKIPPED);
-        return wire::command_to_pb(&MetaCommand::Recover { version }).encode_to_vec();
+        return map::command_to_pb(&MetaCommand::Recover { version }).encode_to_vec();
     }
-    let skip = Kind::SkipCounters(pb::SkipCountersCommand {});
-    let command = pb::Command { command: Some(skip), ..pb::Command::default() };
-    pb::CommandEntry { commands: vec![command], ..pb::CommandEntry::default() }.encode_to_vec()
+    let skip = InternalCommand::SkipCounters(pb::SkipCountersCommand {});
+    pb::CommandEntry { internal_command: Some(skip), ..Default::default() }.encode_to_vec()
 }

@@ -17,10 +17,10 @@ use coupon_ledger::{Action, Campaign, Coupon, Ledger, LogTime, ShardState, State
 use coupon_proto::internal as pb;
 
 use super::proposer::Stamps;
-use super::submission::{Submission, Waiting, not_proposed, refuse, reply};
+use super::submission::{EncodedCommand, Submission, SubmissionQueue, not_proposed, refuse, reply};
+use crate::codec::command::{CommandReader, campaign_of_issue};
 use crate::raft::closed_campaigns::ClosedCampaigns;
-use crate::raft::group::Group;
-use crate::storage::records::CommandReader;
+use crate::raft::replica::RaftReplica;
 use crate::storage::view::LedgerView;
 use crate::storage::{Storage, StorageError, fatal};
 
@@ -30,20 +30,17 @@ const ROUND_MAX: usize = 16;
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether a command may need no log: whether it is for a campaign that gives no coupons at the moment.
-pub(super) fn is_worth_it(closed: &ClosedCampaigns, command: &pb::Command) -> bool {
-    match &command.command {
-        Some(pb::command::Command::Issue(issue)) => closed.contains(&issue.campaign_id),
-        Some(
-            pb::command::Command::CreateCampaign(_)
-            | pb::command::Command::AdoptRing(_)
-            | pb::command::Command::SkipCounters(_),
-        )
-        | None => false,
-    }
+pub(super) fn is_worth_it(closed: &ClosedCampaigns, command: &[u8]) -> bool {
+    !closed.is_empty() && campaign_of_issue(command).is_some_and(|id| closed.contains(id))
 }
 
 /// Answers what waits, until nobody can hand over anything.
-pub(super) async fn run(group: Group, storage: Storage, stamps: Stamps, mut waiting: Waiting) {
+pub(super) async fn run(
+    raft: RaftReplica,
+    storage: Storage,
+    stamps: Stamps,
+    mut waiting: SubmissionQueue,
+) {
     let mut reader = None;
     while let Some(first) = waiting.next().await {
         let mut round = vec![first];
@@ -54,25 +51,25 @@ pub(super) async fn run(group: Group, storage: Storage, stamps: Stamps, mut wait
         }
         // A node that should lead no more must not assure its followers that it does.
         let is_fit = !storage.flusher().is_stuck() && stamps.now_micros().is_some();
-        let is_leader = is_fit && group.read_index(READ_INDEX_TIMEOUT).await.is_ok();
+        let is_leader = is_fit && raft.read_index(READ_INDEX_TIMEOUT).await.is_ok();
         if !is_leader {
             // The others would only wait for the same.
             while let Some(next) = waiting.try_next() {
                 round.push(next);
             }
         }
-        let leadership = group.leadership().ok().filter(|_| is_leader);
+        let leadership = raft.leadership().ok().filter(|_| is_leader);
         let now = stamps.now_micros();
         let (current, others): (Vec<_>, Vec<_>) =
             round.into_iter().partition(|one| now.is_some() && leadership == Some(one.leadership));
-        let leader = group.leader_node().map_or(0, |node| node.get());
+        let leader = raft.leader_node().map_or(0, |node| node.get());
         others.into_iter().for_each(|one| refuse(one, pb::NotProposedReason::NotLeader, leader));
         let (Some(now), false) = (now, current.is_empty()) else { continue };
-        let (storage, group) = (storage.clone(), group.clone());
+        let (storage, raft) = (storage.clone(), raft.clone());
         // Coupons may have to come from disk, and heartbeats must not wait for that.
         let answering = tokio::task::spawn_blocking(move || {
-            let shard = group.owner.shard;
-            answer_all(&storage, &group, reader, LogTime(now), current).unwrap_or_else(|fault| {
+            let shard = raft.key.shard;
+            answer_all(&storage, &raft, reader, LogTime(now), current).unwrap_or_else(|fault| {
                 fatal::abort(&format!("answering from the state of shard {shard}"), &fault)
             })
         });
@@ -87,15 +84,15 @@ pub(super) async fn run(group: Group, storage: Storage, stamps: Stamps, mut wait
 /// Answers submissions. Returns the ledger for the next ones.
 fn answer_all(
     storage: &Storage,
-    group: &Group,
+    raft: &RaftReplica,
     reader: Option<Ledger>,
     now: LogTime,
     submissions: Vec<Submission>,
 ) -> Result<Ledger, StorageError> {
-    let mut state = State::new(storage, group)?;
+    let mut state = State::new(storage, raft)?;
     let mut ledger = match reader {
         Some(ledger) => ledger,
-        None => Ledger::open(group.owner.shard, &mut state)?,
+        None => Ledger::open(raft.key.shard, &mut state)?,
     };
     ledger.refresh(&mut state)?;
     for submission in submissions {
@@ -103,7 +100,7 @@ fn answer_all(
             continue;
         }
         let commands = submission.commands.into_iter();
-        let replies = commands.map(|command| answer(group, &ledger, &mut state, now, command));
+        let replies = commands.map(|command| answer(raft, &ledger, &mut state, now, command));
         // One that went away meanwhile needs no answer.
         let _ = submission.replies.send(replies.collect::<Result<_, _>>()?);
     }
@@ -112,19 +109,18 @@ fn answer_all(
 
 /// The reply to a command.
 fn answer(
-    group: &Group,
+    raft: &RaftReplica,
     ledger: &Ledger,
     state: &mut State<'_>,
     now: LogTime,
-    command: pb::Command,
+    command: EncodedCommand,
 ) -> Result<pb::Reply, StorageError> {
-    let command = state.commands.read(command);
-    let command = command.map_err(|error| StorageError::corrupt("command", error))?;
+    let command = state.commands.read(command.bytes);
     if let Some(outcome) = ledger.outcome_without_effect(state, now, &command)? {
         return Ok(reply(outcome));
     }
     if let Action::Issue(issue) = &command.action {
-        group.closed.forget(issue.campaign.as_str());
+        raft.closed.forget(issue.campaign.as_str());
     }
     Ok(not_proposed(pb::NotProposedReason::NeedsLog, 0))
 }
@@ -137,8 +133,8 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    fn new(storage: &'a Storage, group: &Group) -> Result<Self, StorageError> {
-        let view = LedgerView::new(storage, group.owner.shard, group.owner.replica)?;
+    fn new(storage: &'a Storage, raft: &RaftReplica) -> Result<Self, StorageError> {
+        let view = LedgerView::new(storage, raft.key.shard, raft.key.replica)?;
         Ok(Self { view, commands: CommandReader::default(), campaigns: HashMap::new() })
     }
 }

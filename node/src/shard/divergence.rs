@@ -19,13 +19,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::registry::Registry;
-use crate::raft::group::Group;
+use crate::peers::{Lane, Peers};
 use crate::raft::history::Conflict;
-use crate::raft::network::{Lane, Peers};
+use crate::raft::replica::RaftReplica;
 use crate::raft::types::log_id_to_pb;
-use crate::storage::keys::ReplicaKeys;
+use crate::storage::keys::LogKeys;
 use crate::storage::ledger::decode;
-use crate::storage::snapshot::Owner;
+use crate::storage::snapshot::ReplicaKey;
 use crate::storage::{Storage, StorageError, fatal};
 
 /// Timeout for a member to answer a report.
@@ -42,7 +42,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Diverged {
     /// The shard and the replica.
-    pub owner: Owner,
+    pub key: ReplicaKey,
     /// Where the histories differ, as far as is known.
     pub record: pb::DivergedRecord,
 }
@@ -100,71 +100,71 @@ impl Divergence {
     /// # Errors
     ///
     /// When the mark cannot be read.
-    pub fn resume(&self, owner: Owner) -> Result<bool, StorageError> {
-        let key = ReplicaKeys::new(owner.shard, owner.replica).diverged();
-        let Some(bytes) = self.storage.db().get_cf(self.storage.meta(), key)? else {
+    pub fn resume(&self, key: ReplicaKey) -> Result<bool, StorageError> {
+        let row = LogKeys::new(key.shard, key.replica).diverged();
+        let Some(bytes) = self.storage.db().get_cf(self.storage.meta(), row)? else {
             return Ok(false);
         };
         let record = decode("divergence mark", &bytes)?;
-        self.registry.set_diverged(Diverged { owner, record });
-        tokio::spawn(self.clone().report(owner));
+        self.registry.set_diverged(Diverged { key, record });
+        tokio::spawn(self.clone().report(key));
         Ok(true)
     }
 
     /// Notes that a replica found entries of `from` that contradict its own. Returns at once; the replica
     /// stops.
-    pub fn found(&self, group: &Group, from: ReplicaId, conflict: Conflict) {
-        let owner = group.owner;
+    pub fn found(&self, raft: &RaftReplica, from: ReplicaId, conflict: Conflict) {
+        let key = raft.key;
         let record = pb::DivergedRecord {
             index: conflict.ours.index,
             ours: Some(log_id_to_pb(&conflict.ours)),
             theirs: Some(log_id_to_pb(&conflict.theirs)),
-            noticed_by_replica_id: owner.replica.0,
+            noticed_by_replica_id: key.replica.0,
             differs_from_replica_id: from.0,
         };
         let this = self.clone();
         // The caller may hang up, but the replica must still stop.
-        tokio::spawn(async move { this.stop(owner, record).await });
+        tokio::spawn(async move { this.stop(key, record).await });
     }
 
     /// While a replica runs, waits for it to find that its state differs from its leader's, and stops it
     /// then.
-    pub async fn watch(&self, owner: Owner, mut difference: watch::Receiver<Option<u64>>) {
+    pub async fn watch(&self, key: ReplicaKey, mut difference: watch::Receiver<Option<u64>>) {
         let Ok(found) = difference.wait_for(Option::is_some).await.map(|found| *found) else {
             return;
         };
-        let running = self.registry.get_replica(owner.shard, owner.replica);
-        let leader = running.and_then(|running| running.group.leader_replica());
+        let running = self.registry.get_replica(key.shard, key.replica);
+        let leader = running.and_then(|running| running.raft.leader_replica());
         let record = pb::DivergedRecord {
             index: found.unwrap_or_default(),
-            noticed_by_replica_id: owner.replica.0,
+            noticed_by_replica_id: key.replica.0,
             differs_from_replica_id: leader.map_or(0, |leader| leader.0),
             ..pb::DivergedRecord::default()
         };
-        self.stop(owner, record).await;
+        self.stop(key, record).await;
     }
 
     /// Stops a replica for good: first durably, then for all its users. Returns when it has stopped.
-    pub async fn stop(&self, owner: Owner, record: pb::DivergedRecord) {
-        if self.registry.occupant(owner.shard) != Some(owner.replica)
-            || self.registry.diverged(owner.shard).is_some()
+    pub async fn stop(&self, key: ReplicaKey, record: pb::DivergedRecord) {
+        if self.registry.occupant(key.shard) != Some(key.replica)
+            || self.registry.diverged(key.shard).is_some()
         {
             return;
         }
-        if let Err(fault) = self.mark(owner, &record).await {
-            fatal::abort(&format!("stopping the replica of shard {}", owner.shard), &fault);
+        if let Err(fault) = self.mark(key, &record).await {
+            fatal::abort(&format!("stopping the replica of shard {}", key.shard), &fault);
         }
         // Another task may have been first.
-        let running = self.registry.set_diverged(Diverged { owner, record });
+        let running = self.registry.set_diverged(Diverged { key, record });
         let Some(running) = running else { return };
-        tokio::spawn(self.clone().report(owner));
-        running.group.stop().await;
+        tokio::spawn(self.clone().report(key));
+        running.raft.stop().await;
     }
 
-    async fn mark(&self, owner: Owner, record: &pb::DivergedRecord) -> Result<(), StorageError> {
-        let key = ReplicaKeys::new(owner.shard, owner.replica).diverged();
+    async fn mark(&self, key: ReplicaKey, record: &pb::DivergedRecord) -> Result<(), StorageError> {
+        let row = LogKeys::new(key.shard, key.replica).diverged();
         let mut batch = WriteBatch::default();
-        batch.put_cf(self.storage.meta(), key, record.encode_to_vec());
+        batch.put_cf(self.storage.meta(), row, record.encode_to_vec());
         self.storage.write(batch)?;
         self.storage.flusher().durable().await;
         Ok(())
@@ -172,46 +172,46 @@ impl Divergence {
 
     /// Reports to the other members and to the log, again and again, until the node stops or has
     /// another replica of the shard.
-    async fn report(self, owner: Owner) {
+    async fn report(self, key: ReplicaKey) {
         let stopping = self.stopping.clone();
         tokio::select! {
             () = stopping.cancelled() => {}
-            () = self.repeat_report(owner) => {}
+            () = self.repeat_report(key) => {}
         }
     }
 
-    async fn repeat_report(&self, owner: Owner) {
+    async fn repeat_report(&self, key: ReplicaKey) {
         let mut logged: Option<Instant> = None;
         loop {
-            let diverged = self.registry.diverged(owner.shard);
-            let Some(diverged) = diverged.filter(|found| found.owner == owner) else { return };
+            let diverged = self.registry.diverged(key.shard);
+            let Some(diverged) = diverged.filter(|found| found.key == key) else { return };
             if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
                 logged = Some(Instant::now());
-                tracing::error!(shard = %owner.shard, "SHARD_DIVERGED: {}", diverged.reason());
+                tracing::error!(shard = %key.shard, "SHARD_DIVERGED: {}", diverged.reason());
             }
-            let told = self.tell_all(owner, &diverged.record).await;
+            let told = self.tell_all(key, &diverged.record).await;
             tokio::time::sleep(if told { QUIET_INTERVAL } else { REPORT_INTERVAL }).await;
         }
     }
 
     /// Reports to every other member once. Returns whether all have stopped.
-    async fn tell_all(&self, owner: Owner, record: &pb::DivergedRecord) -> bool {
+    async fn tell_all(&self, key: ReplicaKey, record: &pb::DivergedRecord) -> bool {
         let map = self.peers.map();
-        let members = map.shards.get(&owner.shard).into_iter().flatten();
+        let members = map.shards.get(&key.shard).into_iter().flatten();
         let others: Vec<(ReplicaId, NodeId)> = members
-            .filter(|(id, member)| **id != owner.replica && !member.is_leaving())
+            .filter(|(id, member)| **id != key.replica && !member.is_leaving())
             .map(|(id, member)| (*id, member.node))
             .collect();
         let mut all = true;
         for (replica, node) in others {
-            all &= self.tell(owner, replica, node, record).await.is_some();
+            all &= self.tell(key, replica, node, record).await.is_some();
         }
         all
     }
 
     async fn tell(
         &self,
-        owner: Owner,
+        key: ReplicaKey,
         replica: ReplicaId,
         node: NodeId,
         record: &pb::DivergedRecord,
@@ -219,11 +219,11 @@ impl Divergence {
         let channel = self.peers.channel(node, Lane::Control)?;
         let request = pb::ReportDivergenceRequest {
             envelope: Some(pb::Envelope {
-                shard_id: owner.shard.get(),
+                shard_id: key.shard.get(),
                 to_replica_id: replica.0,
                 acknowledged_index: 0,
             }),
-            from_replica_id: owner.replica.0,
+            from_replica_id: key.replica.0,
             record: Some(*record),
         };
         let mut client = RaftServiceClient::new(channel);

@@ -5,14 +5,14 @@
 //! - `direct`: answers to commands that change nothing, without the log.
 //! - [`submission`]: commands that came together, and the queues in which they wait.
 //! - [`registry`]: which replicas run here.
-//! - [`caretaker`]: what the leader of a shard does besides leading.
+//! - [`reconciler`]: what the leader of a shard does besides leading.
 //! - [`divergence`]: a shard that has two histories stops.
-//! - [`hand_over`]: how leadership moves without an election timeout.
+//! - [`leadership_transfer`]: how leadership moves without an election timeout.
 
-pub mod caretaker;
 mod direct;
 pub mod divergence;
-pub mod hand_over;
+pub mod leadership_transfer;
 pub mod proposer;
+pub mod reconciler;
 pub mod registry;
 pub mod submission;

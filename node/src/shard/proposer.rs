@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use coupon_proto::internal as pb;
@@ -18,11 +19,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::direct;
 use super::submission::{
-    self, Submission, SubmissionQueue, Waiting, not_proposed, refuse, reply, unknown,
+    self, EncodedCommand, Submission, SubmissionQueue, SubmissionSender, not_proposed, refuse,
+    reply, unknown,
 };
 use crate::clock::TrustedClock;
 use crate::raft::closed_campaigns::ClosedCampaigns;
-use crate::raft::group::{self, Group, WriteOutcome, WriteResult};
+use crate::raft::replica::{self, RaftReplica, WriteOutcome, WriteResult};
 use crate::raft::types::{Applied, Proposal};
 use crate::storage::Storage;
 use crate::storage::flusher::Flusher;
@@ -33,11 +35,14 @@ pub const ENTRY_COMMANDS_MAX: usize = 1_024;
 const ENTRY_BYTES_MAX: usize = 512 << 10;
 /// Entries in flight: one being replicated while the next is applied. More brought nothing.
 const ENTRIES_IN_FLIGHT_MAX: u32 = 2;
+/// How long a former leader waits for the next one to make itself known, before it refuses what came for it.
+const SUCCESSOR_WAIT: Duration = Duration::from_millis(50);
+
 /// The handle of a shard's proposer. Clones share it; it ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Proposer {
-    log: SubmissionQueue,
-    direct: SubmissionQueue,
+    log: SubmissionSender,
+    direct: SubmissionSender,
     closed: ClosedCampaigns,
     in_flight: Arc<Semaphore>,
 }
@@ -49,14 +54,14 @@ pub struct Paused {
 
 impl Proposer {
     /// Starts the proposer of a group on a node with this clock and this disk.
-    pub fn start(group: Group, clock: TrustedClock, storage: Storage) -> Self {
+    pub fn start(raft: RaftReplica, clock: TrustedClock, storage: Storage) -> Self {
         let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX as usize));
-        let closed = group.closed.clone();
+        let closed = raft.closed.clone();
         let stamps = Stamps { clock, last_micros: Arc::default() };
         let ((log, for_log), (direct, for_direct)) = (submission::queue(), submission::queue());
         let disk = storage.flusher().clone();
-        tokio::spawn(direct::run(group.clone(), storage, stamps.clone(), for_direct));
-        tokio::spawn(run(group, stamps, disk, for_log, in_flight.clone()));
+        tokio::spawn(direct::run(raft.clone(), storage, stamps.clone(), for_direct));
+        tokio::spawn(run(raft, stamps, disk, for_log, in_flight.clone()));
         Self { log, direct, closed, in_flight }
     }
 
@@ -70,7 +75,8 @@ impl Proposer {
     /// Hands over commands. When a queue is full they are refused at once.
     pub fn submit(&self, submission: Submission) {
         // Asked once, since the campaigns change meanwhile.
-        let is_direct = |command: &pb::Command| direct::is_worth_it(&self.closed, command);
+        let is_direct =
+            |command: &EncodedCommand| direct::is_worth_it(&self.closed, &command.bytes);
         let are_direct: Vec<bool> = submission.commands.iter().map(is_direct).collect();
         if !are_direct.contains(&true) {
             self.log.submit(submission);
@@ -100,17 +106,17 @@ impl Stamps {
     }
 }
 
-/// Part of an entry: a submission whose commands are in it, from `first` on.
-struct Part {
+/// A submission in an entry: which of its commands are in it, and where their replies go.
+struct PendingReply {
     live: Vec<bool>,
     replies: oneshot::Sender<Vec<pb::Reply>>,
 }
 
 async fn run(
-    group: Group,
+    raft: RaftReplica,
     stamps: Stamps,
     disk: Flusher,
-    mut waiting: Waiting,
+    mut waiting: SubmissionQueue,
     in_flight: Arc<Semaphore>,
 ) {
     let mut held_back = None;
@@ -126,22 +132,28 @@ async fn run(
         // A node whose clock is off or whose disk hangs gives its leadership up; until then it proposes
         // nothing.
         let stamp = stamps.now_micros().filter(|_| !disk.is_stuck());
-        let (Ok(leadership), Some(now)) = (group.leadership(), stamp) else {
-            refuse_as_follower(first, &group);
+        let (Ok(leadership), Some(now)) = (raft.leadership(), stamp) else {
+            // So that most routers are told where to go.
+            raft.wait_for_leader(SUCCESSOR_WAIT).await;
+            let rest = std::iter::from_fn(|| waiting.try_next());
+            std::iter::once(first).chain(rest).for_each(|all| refuse_as_follower(all, &raft));
             continue;
         };
-        let reached = group.reached.last();
-        let pb::LogHeader { committed_index, acknowledged } = group.log_header();
-        let commands = Vec::new();
-        let log_time_micros = now;
-        let mut entry =
-            pb::CommandEntry { log_time_micros, commands, reached, committed_index, acknowledged };
+        let applied_digest = raft.applied_digests.last();
+        let pb::LogHeader { committed_index, acknowledged } = raft.log_header();
+        let mut entry = pb::CommandEntry {
+            log_time_micros: now,
+            applied_digest,
+            committed_index,
+            acknowledged,
+            ..Default::default()
+        };
         let mut parts = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(submission) = next {
             if submission.leadership != leadership {
-                refuse_as_follower(submission, &group);
+                refuse_as_follower(submission, &raft);
             } else if entry.commands.len() + submission.commands.len() > ENTRY_COMMANDS_MAX {
                 held_back = Some(submission);
                 break;
@@ -158,7 +170,7 @@ async fn run(
             continue;
         }
         let proposal = Proposal(Bytes::from(entry.encode_to_vec()));
-        match group.propose(proposal, leadership).await {
+        match raft.propose(proposal, leadership).await {
             Ok(outcome) => {
                 tokio::spawn(async move {
                     finish(outcome.await.ok(), parts);
@@ -175,7 +187,7 @@ async fn run(
 /// meanwhile that nothing came of it. Returns how many bytes they take.
 fn take(
     entry: &mut pb::CommandEntry,
-    parts: &mut Vec<Part>,
+    parts: &mut Vec<PendingReply>,
     submission: Submission,
     now: u64,
 ) -> usize {
@@ -188,20 +200,20 @@ fn take(
         let expired = command.deadline_micros != 0 && command.deadline_micros < now;
         live.push(!expired);
         if !expired {
-            bytes += command.encoded_len();
-            entry.commands.push(command);
+            bytes += command.bytes.len();
+            entry.commands.push(command.bytes);
         }
     }
-    parts.push(Part { live, replies: submission.replies });
+    parts.push(PendingReply { live, replies: submission.replies });
     bytes
 }
 
 /// Hands the outcomes of an entry to the submissions it was made of.
-fn finish(result: Option<WriteResult>, parts: Vec<Part>) {
+fn finish(result: Option<WriteResult>, parts: Vec<PendingReply>) {
     let mut outcomes;
     let mut not_led = std::iter::repeat_with(|| not_proposed(pb::NotProposedReason::NotLeader, 0));
     let mut lost = std::iter::repeat_with(unknown);
-    let replies: &mut dyn Iterator<Item = pb::Reply> = match result.map(group::outcome) {
+    let replies: &mut dyn Iterator<Item = pb::Reply> = match result.map(replica::outcome) {
         Some(WriteOutcome::Applied(Applied::Ledger(applied))) => {
             outcomes = applied.into_iter().map(reply);
             &mut outcomes
@@ -216,7 +228,7 @@ fn finish(result: Option<WriteResult>, parts: Vec<Part>) {
 }
 
 /// Answers one submission with the next replies; its expired commands get their own.
-fn answer(part: Part, replies: &mut dyn Iterator<Item = pb::Reply>) {
+fn answer(part: PendingReply, replies: &mut dyn Iterator<Item = pb::Reply>) {
     let expired = || not_proposed(pb::NotProposedReason::Expired, 0);
     let all = part
         .live
@@ -227,8 +239,8 @@ fn answer(part: Part, replies: &mut dyn Iterator<Item = pb::Reply>) {
     let _ = part.replies.send(all);
 }
 
-fn refuse_as_follower(submission: Submission, group: &Group) {
-    let leader = group.leader_node().map_or(0, |node| node.get());
+fn refuse_as_follower(submission: Submission, raft: &RaftReplica) {
+    let leader = raft.leader_node().map_or(0, |node| node.get());
     refuse(submission, pb::NotProposedReason::NotLeader, leader);
 }
 
@@ -237,11 +249,11 @@ mod tests {
     use openraft::vote::RaftLeaderId as _;
 
     use super::*;
-    use crate::raft::group::Leadership;
+    use crate::raft::replica::Leadership;
     use crate::shard::submission::StreamTag;
 
     fn submission(replies: oneshot::Sender<Vec<pb::Reply>>) -> Submission {
-        let commands = vec![pb::Command { epoch: 1, ..Default::default() }];
+        let commands = vec![EncodedCommand::default()];
         let (leadership, stream) = (Leadership::new(1, 1), StreamTag::default());
         Submission { leadership, stream, commands, bytes: 1, replies }
     }

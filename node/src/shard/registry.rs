@@ -12,13 +12,13 @@ use tokio::sync::watch;
 use super::divergence::Diverged;
 use super::proposer::Proposer;
 use super::submission::{StreamTag, Submission};
-use crate::raft::group::Group;
+use crate::raft::replica::RaftReplica;
 
 /// A running replica and what serves it.
 #[derive(Clone)]
 pub struct Replica {
     /// The replica.
-    pub group: Group,
+    pub raft: RaftReplica,
     /// Its proposer.
     pub proposer: Proposer,
     streams: Arc<Mutex<Streams>>,
@@ -53,8 +53,8 @@ pub struct OpenStream {
 
 impl Replica {
     /// A replica that was just started.
-    pub fn new(group: Group, proposer: Proposer) -> Self {
-        Self { group, proposer, streams: Arc::default() }
+    pub fn new(raft: RaftReplica, proposer: Proposer) -> Self {
+        Self { raft, proposer, streams: Arc::default() }
     }
 
     /// Notes that a router has opened a stream. `None` when it has opened a newer one already.
@@ -154,7 +154,12 @@ impl Registry {
 
     /// The replica with this id.
     pub fn get_replica(&self, shard: ShardId, replica: ReplicaId) -> Option<Replica> {
-        self.get(shard).filter(|found| found.group.owner.replica == replica)
+        self.get(shard).filter(|found| found.raft.key.replica == replica)
+    }
+
+    /// The Raft replica of the meta shard, if one runs here.
+    pub fn meta(&self) -> Option<RaftReplica> {
+        self.get(ShardId::META).map(|replica| replica.raft)
     }
 
     /// All replicas, by shard.
@@ -164,7 +169,7 @@ impl Registry {
 
     /// Adds a replica that was just started.
     pub fn insert(&self, replica: Replica) {
-        self.replicas.write().insert(replica.group.owner.shard, replica);
+        self.replicas.write().insert(replica.raft.key.shard, replica);
     }
 
     /// Removes a replica, running or stopped for good. Returns it if it runs.
@@ -176,16 +181,16 @@ impl Registry {
     /// Notes that the replica of a shard is stopped for good. Returns it if it still runs; the
     /// caller stops it.
     pub fn set_diverged(&self, diverged: Diverged) -> Option<Replica> {
-        let owner = diverged.owner;
+        let key = diverged.key;
         let mut replicas = self.replicas.write();
         // The replica may have been replaced meanwhile.
-        if replicas.get(&owner.shard).is_some_and(|other| other.group.owner != owner) {
+        if replicas.get(&key.shard).is_some_and(|other| other.raft.key != key) {
             return None;
         }
         self.diverged.send_modify(|all| {
-            all.entry(owner.shard).or_insert(diverged);
+            all.entry(key.shard).or_insert(diverged);
         });
-        replicas.remove(&owner.shard)
+        replicas.remove(&key.shard)
     }
 
     /// Why the replica of a shard is stopped for good, if it is.
@@ -200,7 +205,7 @@ impl Registry {
 
     /// The replica of a shard that this node has, running or stopped for good.
     pub fn occupant(&self, shard: ShardId) -> Option<ReplicaId> {
-        let running = self.get(shard).map(|replica| replica.group.owner.replica);
-        running.or_else(|| self.diverged(shard).map(|diverged| diverged.owner.replica))
+        let running = self.get(shard).map(|replica| replica.raft.key.replica);
+        running.or_else(|| self.diverged(shard).map(|diverged| diverged.key.replica))
     }
 }

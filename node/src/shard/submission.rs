@@ -3,18 +3,28 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use coupon_ledger::Outcome;
 use coupon_proto::internal as pb;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::raft::group::Leadership;
-use crate::storage::records;
+use crate::codec::outcome;
+use crate::raft::replica::Leadership;
 
 /// How many submissions may wait in a queue; routers shed load long before.
 const QUEUE_MAX: usize = 256;
 /// How many bytes of commands may wait in a queue.
 const QUEUE_BYTES_MAX: usize = 32 << 20;
+
+/// A command as a router encoded it.
+#[derive(Clone, Debug, Default)]
+pub struct EncodedCommand {
+    /// An encoded `Command`.
+    pub bytes: Bytes,
+    /// When its caller stops waiting: microseconds since 1970; 0: never. Not part of what is in the log.
+    pub deadline_micros: u64,
+}
 
 /// Commands that came together and are answered together.
 #[derive(Debug)]
@@ -24,7 +34,7 @@ pub struct Submission {
     /// The stream that they came over.
     pub stream: StreamTag,
     /// The commands, at most as many as an entry of the log may have.
-    pub commands: Vec<pb::Command>,
+    pub commands: Vec<EncodedCommand>,
     /// How many bytes they take.
     pub bytes: usize,
     /// Told one reply for each command. Nothing is proposed once nobody waits for them.
@@ -41,7 +51,7 @@ impl Submission {
             commands.into_iter().partition(|_| is_first.next() == Some(true));
         let (to_first, of_first) = oneshot::channel::<Vec<pb::Reply>>();
         let (to_second, of_second) = oneshot::channel::<Vec<pb::Reply>>();
-        let first_bytes = first.iter().map(prost::Message::encoded_len).sum::<usize>().min(bytes);
+        let first_bytes = first.iter().map(|command| command.bytes.len()).sum::<usize>().min(bytes);
         tokio::spawn(async move {
             let mut replies = replies;
             let both = tokio::select! {
@@ -104,26 +114,26 @@ impl Submission {
 
 /// The end of a queue that takes submissions. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct SubmissionQueue {
+pub(super) struct SubmissionSender {
     submissions: mpsc::Sender<Submission>,
     bytes: Arc<AtomicUsize>,
 }
 
 /// The end of a queue that gives submissions, in the order in which they came.
-pub(super) struct Waiting {
+pub(super) struct SubmissionQueue {
     submissions: mpsc::Receiver<Submission>,
     bytes: Arc<AtomicUsize>,
 }
 
 /// A new queue.
-pub(super) fn queue() -> (SubmissionQueue, Waiting) {
+pub(super) fn queue() -> (SubmissionSender, SubmissionQueue) {
     let (sender, receiver) = mpsc::channel(QUEUE_MAX);
     let bytes = Arc::new(AtomicUsize::new(0));
-    let queue = SubmissionQueue { submissions: sender, bytes: bytes.clone() };
-    (queue, Waiting { submissions: receiver, bytes })
+    let queue = SubmissionSender { submissions: sender, bytes: bytes.clone() };
+    (queue, SubmissionQueue { submissions: receiver, bytes })
 }
 
-impl SubmissionQueue {
+impl SubmissionSender {
     /// Hands over commands. When the queue is full they are refused at once.
     pub(super) fn submit(&self, submission: Submission) {
         let bytes = submission.bytes;
@@ -140,7 +150,7 @@ impl SubmissionQueue {
     }
 }
 
-impl Waiting {
+impl SubmissionQueue {
     /// The next submission; `None` when nobody can hand over anything any more.
     pub(super) async fn next(&mut self) -> Option<Submission> {
         let submission = self.submissions.recv().await?;
@@ -166,7 +176,7 @@ pub(super) fn refuse(submission: Submission, reason: pb::NotProposedReason, lead
 
 /// The reply that has an outcome.
 pub(super) fn reply(outcome: Outcome) -> pb::Reply {
-    match records::outcome_to_pb(outcome) {
+    match outcome::outcome_to_pb(outcome) {
         Some(outcome) => pb::Reply { reply: Some(pb::reply::Reply::Outcome(outcome)) },
         None => unknown(),
     }
@@ -192,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn replies_to_a_split_submission_come_in_the_order_of_its_commands() {
         let commands: Vec<_> =
-            (1..=5).map(|epoch| pb::Command { epoch, ..Default::default() }).collect();
+            (1..=5).map(|n| EncodedCommand { deadline_micros: n, ..Default::default() }).collect();
         let (replies, all) = oneshot::channel();
         let leadership = Leadership::new(1, 1);
         let stream = StreamTag::default();
@@ -201,8 +211,8 @@ mod tests {
         assert_eq!((odd.commands.len(), even.commands.len()), (3, 2));
         assert_eq!(odd.bytes + even.bytes, 10);
         for part in [even, odd] {
-            let numbered = |command: &pb::Command| {
-                not_proposed(pb::NotProposedReason::NotLeader, command.epoch)
+            let numbered = |command: &EncodedCommand| {
+                not_proposed(pb::NotProposedReason::NotLeader, command.deadline_micros)
             };
             part.replies.send(part.commands.iter().map(numbered).collect()).unwrap();
         }
@@ -216,7 +226,7 @@ mod tests {
         let (queue, mut waiting) = queue();
         let submit = |bytes| {
             let (replies, answered) = oneshot::channel();
-            let commands = vec![pb::Command::default()];
+            let commands = vec![EncodedCommand::default()];
             let leadership = Leadership::new(1, 1);
             let stream = StreamTag::default();
             queue.submit(Submission { leadership, stream, commands, bytes, replies });

@@ -14,8 +14,9 @@ use coupon_proto::internal as pb;
 use super::frames::{self, FrameReader, WriteError};
 use super::keys::{COUNTERS, SHARD};
 use super::ledger::decode;
-use super::snapshot::{Owner, Rows};
-use super::{Storage, StorageError, records};
+use super::snapshot::{ReplicaKey, Rows};
+use super::{Storage, StorageError};
+use crate::codec::row;
 
 /// The contents of a whole and undamaged snapshot file.
 #[derive(Clone, Debug)]
@@ -51,8 +52,8 @@ impl Inspection {
 /// # Errors
 ///
 /// When the disk fails or `out` does.
-pub fn export(storage: &Storage, owner: Owner, out: impl Write) -> Result<(), WriteError> {
-    let rows = Rows::of(storage, owner)?;
+pub fn export(storage: &Storage, key: ReplicaKey, out: impl Write) -> Result<(), WriteError> {
+    let rows = Rows::of(storage, key)?;
     let mut out = frames::write(out, &rows.header()?, rows.iter())?;
     Ok(out.flush()?)
 }
@@ -80,7 +81,7 @@ pub fn inspect(path: &Path, shard: ShardId) -> Result<Inspection, StorageError> 
                 coupons = coupons.saturating_add(counters.issued);
             }
             [SHARD] => {
-                state = records::shard_from_pb(decode("shard record", value)?)
+                state = row::shard_from_pb(decode("shard record", value)?)
                     .map_err(|error| StorageError::corrupt("shard record", error))?;
             }
             _ => {}

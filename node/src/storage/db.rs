@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
     DBCompactionStyle, DBCompressionType, DBRecoveryMode, ErrorKind, IngestExternalFileOptions,
-    LogLevel, LruCacheOptions, Options, WriteBatch, WriteOptions,
+    LogLevel, LruCacheOptions, Options, UniversalCompactOptions, WriteBatch, WriteOptions,
 };
 
 use super::floor::Floor;
@@ -42,6 +42,11 @@ const ALL_MEMTABLES_BYTES: usize = 128 << 20;
 /// bounds both the disk it takes and the time a restart takes.
 const WAL_BYTES: u64 = 256 << 20;
 
+/// Minimum number of tables of an index that are merged.
+const TABLES_MERGED: i32 = 8;
+/// Number of tables of an index from which on some are merged: those of a million coupons. A retry looks into the
+/// filter of each.
+const TABLES_WANTED: c_int = 24;
 /// More tables of indexes than there ever are before they are merged.
 const TABLES_MAX: c_int = 10_000;
 
@@ -508,12 +513,18 @@ fn family_options(cache: &Cache) -> Options {
     options
 }
 
-/// The indexes get whole tables of rows in random order, each over the whole range of keys. Merging those of a
-/// like size rewrites a row about as often as the number of tables grows by a power of ten.
+/// The indexes get whole tables of rows in random order, each over the whole range of keys. Only tables of a like
+/// size are merged, [`TABLES_MERGED`] or more at a time, so that a row is rewritten rarely. The number of tables costs
+/// little meanwhile: a filter in memory answers nearly all look-ups. Few rows replace an older one, so space is
+/// no reason to merge.
 fn index_options(cache: &Cache) -> Options {
     let mut options = family_options(cache);
     options.set_compaction_style(DBCompactionStyle::Universal);
-    options.set_level_zero_file_num_compaction_trigger(8);
+    let mut universal = UniversalCompactOptions::default();
+    universal.set_min_merge_width(TABLES_MERGED);
+    universal.set_max_size_amplification_percent(i32::MAX);
+    options.set_universal_compaction_options(&universal);
+    options.set_level_zero_file_num_compaction_trigger(TABLES_WANTED);
     // Nobody waits for the merging of tables: it would hold up the log of every shard.
     options.set_level_zero_slowdown_writes_trigger(TABLES_MAX);
     options.set_level_zero_stop_writes_trigger(TABLES_MAX);

@@ -13,7 +13,7 @@
 //! | `state` | *prefix* `A` | `AppliedRecord` |
 //! | `state` | *prefix* `B` block `u64` | `BlockRecord` |
 //! | `state` | *prefix* `C` campaign id | `CampaignRecord` without counters |
-//! | `state` | *prefix* `I` number `u32`, sequence of the first `u64` | `CouponRun` (issued coupons) |
+//! | `state` | *prefix* `I` number `u32`, sequence of the first `u64` | `CouponRow` (issued coupons) |
 //! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
 //! | `state` | *prefix* `S` | `ShardRecord` |
@@ -63,9 +63,9 @@ pub const PREFIX_LEN: usize = 8;
 
 /// The keys of one replica in the families `log` and `meta`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplicaKeys([u8; 12]);
+pub struct LogKeys([u8; 12]);
 
-impl ReplicaKeys {
+impl LogKeys {
     /// The keys of `replica` of `shard`.
     pub fn new(shard: ShardId, replica: ReplicaId) -> Self {
         let mut bytes = [0; 12];
@@ -82,7 +82,7 @@ impl ReplicaKeys {
         key
     }
 
-    /// The index in a key that [`ReplicaKeys::entry`] made; `None` for any other key.
+    /// The index in a key that [`LogKeys::entry`] made; `None` for any other key.
     pub fn index_of(&self, key: &[u8]) -> Option<u64> {
         let index = key.strip_prefix(&self.0[..])?;
         Some(u64::from_be_bytes(index.try_into().ok()?))
@@ -295,7 +295,7 @@ mod tests {
     proptest! {
         #[test]
         fn log_keys_round_trip_and_sort_by_index(a: u64, b: u64, shard in 0..=1023u32, replica: u64) {
-            let keys = ReplicaKeys::new(ShardId::new(shard).unwrap(), ReplicaId(replica));
+            let keys = LogKeys::new(ShardId::new(shard).unwrap(), ReplicaId(replica));
             prop_assert_eq!(keys.index_of(&keys.entry(a)), Some(a));
             prop_assert_eq!(keys.entry(a).cmp(&keys.entry(b)), a.cmp(&b));
         }

@@ -15,11 +15,12 @@ use foldhash::fast::RandomState;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
+use super::coupon_rows::Issued;
 use super::digest::{Digest, RunningDigest};
 use super::index::{Coupons as _, Index, Layers, Sequences};
 use super::keys::{PREFIX_LEN, StateKeys};
-use super::runs::Issued;
-use super::{Storage, StorageError, records, runs};
+use super::{Storage, StorageError, coupon_rows};
+use crate::codec::row;
 
 /// Writes that belong together, and the reads of whoever makes them.
 pub struct LedgerBatch<'a> {
@@ -146,14 +147,14 @@ impl<'a> LedgerBatch<'a> {
         let family = self.storage.state();
         if let Some(shard) = &self.shard {
             let running_digest = self.digest.value().to_vec();
-            let record = pb::ShardRecord { running_digest, ..records::shard_to_pb(shard) };
+            let record = pb::ShardRecord { running_digest, ..row::shard_to_pb(shard) };
             self.batch.put_cf(family, self.keys.shard(), record.encode_to_vec());
         }
         for cached in self.campaigns.0.values_mut() {
             cached.is_touched = false;
             if std::mem::take(&mut cached.counters_changed) {
                 let key = self.keys.counters(cached.campaign.spec.number);
-                let value = records::counters_to_pb(&cached.campaign.counters).encode_to_vec();
+                let value = row::counters_to_pb(&cached.campaign.counters).encode_to_vec();
                 self.batch.put_cf(family, key, value);
             }
         }
@@ -193,7 +194,7 @@ impl StateReader for LedgerBatch<'_> {
             return Ok(shard.clone());
         }
         match self.storage.db().get_pinned_cf(self.storage.state(), self.keys.shard())? {
-            Some(bytes) => records::shard_from_pb(decode("shard record", &bytes)?)
+            Some(bytes) => row::shard_from_pb(decode("shard record", &bytes)?)
                 .map_err(|error| StorageError::corrupt("shard record", error)),
             None => Ok(ShardState::default()),
         }
@@ -212,7 +213,7 @@ impl StateReader for LedgerBatch<'_> {
         let counters = db
             .get_pinned_cf(self.storage.state(), self.keys.counters(spec.number))?
             .ok_or_else(|| StorageError::corrupt("campaign", "its counters are missing"))?;
-        let campaign = records::campaign_from_pb(spec, decode("campaign counters", &counters)?)
+        let campaign = row::campaign_from_pb(spec, decode("campaign counters", &counters)?)
             .map_err(|error| StorageError::corrupt("campaign", error))?;
         let cached = CachedCampaign {
             campaign: campaign.clone(),
@@ -232,7 +233,7 @@ impl StateReader for LedgerBatch<'_> {
                 .coupon(campaign_number, sequence)?
                 .ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?,
         };
-        records::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
+        row::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
     }
 
     fn sequence_of_request(
@@ -267,16 +268,16 @@ impl Store for LedgerBatch<'_> {
     fn put_shard_state(&mut self, state: &ShardState) -> Result<(), StorageError> {
         // The last write of an entry. Of this row and the counters the batch gets only the last form,
         // but what replicas write together differs, and what they hash must not.
-        let value = records::shard_to_pb(state).encode_to_vec();
+        let value = row::shard_to_pb(state).encode_to_vec();
         self.add_to_digest(&self.keys.shard(), &value);
         self.digest.end_entry();
         self.shard = Some(state.clone());
         Ok(())
     }
 
-    fn insert_campaign(&mut self, campaign: &Campaign) -> Result<(), StorageError> {
+    fn put_campaign(&mut self, campaign: &Campaign) -> Result<(), StorageError> {
         let key = self.keys.campaign(&campaign.spec.id);
-        let value = records::spec_to_pb(&campaign.spec).encode_to_vec();
+        let value = row::spec_to_pb(&campaign.spec).encode_to_vec();
         self.put(&key, &value);
         let cached =
             CachedCampaign { campaign: campaign.clone(), is_touched: true, counters_changed: true };
@@ -294,12 +295,12 @@ impl Store for LedgerBatch<'_> {
         })?;
         cached.campaign.counters = counters;
         cached.counters_changed = true;
-        let value = records::counters_to_pb(&counters).encode_to_vec();
+        let value = row::counters_to_pb(&counters).encode_to_vec();
         self.add_to_digest(&self.keys.counters(campaign.number), &value);
         // This is called once an entry, after the coupons it issued: the place where runs end.
         if let Some(fresh) = self.fresh.get_mut(&campaign.number) {
             let first = fresh.first + fresh.in_rows as u64;
-            for (first, value) in runs::rows(first, &fresh.coupons[fresh.in_rows..]) {
+            for (first, value) in coupon_rows::rows(first, &fresh.coupons[fresh.in_rows..]) {
                 let key = self.keys.coupon(campaign.number, first);
                 self.digest.add(&key[PREFIX_LEN..], &value);
                 self.batch.put_cf(self.storage.state(), key, value);
@@ -331,7 +332,7 @@ impl Store for LedgerBatch<'_> {
         if fresh.coupons.is_empty() {
             fresh.first = sequence;
         }
-        fresh.coupons.push(records::coupon_to_pb(coupon.clone()));
+        fresh.coupons.push(row::coupon_to_pb(coupon.clone()));
         Ok(())
     }
 

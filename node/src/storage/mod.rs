@@ -10,6 +10,7 @@
 //! - A failed write or sync ends the process ([`fatal`]); it never becomes an answer.
 
 pub mod backup;
+pub mod coupon_rows;
 pub mod db;
 pub mod digest;
 pub mod fatal;
@@ -21,10 +22,8 @@ mod index;
 pub mod keys;
 pub mod ledger;
 pub mod lost;
-pub mod records;
 pub(crate) mod renewal;
 pub mod restore;
-pub mod runs;
 pub mod snapshot;
 pub mod view;
 

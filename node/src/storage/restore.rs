@@ -26,10 +26,11 @@ use super::backup::inspect;
 use super::digest::{Digest, RunningDigest};
 use super::frames::FrameReader;
 use super::identity::sync_dir;
-use super::keys::{APPLIED, Generation, ReplicaKeys, SHARD, StateKeys, TERMS};
+use super::keys::{APPLIED, Generation, LogKeys, SHARD, StateKeys, TERMS};
 use super::ledger::decode;
-use super::snapshot::{Owner, clear_other_generations};
-use super::{Storage, StorageError, records};
+use super::snapshot::{ReplicaKey, clear_other_generations};
+use super::{Storage, StorageError};
+use crate::codec::row;
 
 /// Suffix of the files of staged states.
 const SUFFIX: &str = ".state";
@@ -165,17 +166,17 @@ fn parse_name(name: &str) -> Option<(ShardId, StateDigest)> {
 pub fn install(
     storage: &Storage,
     staging: &Staging,
-    owner: Owner,
+    key: ReplicaKey,
     state: &StateDigest,
     membership: pb::Membership,
 ) -> Result<(), StorageError> {
-    let replica = ReplicaKeys::new(owner.shard, owner.replica);
+    let replica = LogKeys::new(key.shard, key.replica);
     if storage.db().get_cf(storage.meta(), replica.generation())?.is_some() {
         return Ok(());
     }
     // Leftovers of an attempt that crashed.
-    clear_other_generations(storage, owner.shard, 0)?;
-    let path = staging.path(owner.shard, state);
+    clear_other_generations(storage, key.shard, 0)?;
+    let path = staging.path(key.shard, state);
     if !path.try_exists().map_err(StorageError::io(&path))? {
         let why = format!(
             "{} is not there: empty the data directories of all nodes and restore again",
@@ -192,8 +193,8 @@ pub fn install(
             membership: Some(membership),
         }),
     };
-    let sst = storage.snapshot_dir().join(format!("{}restoring.sst", owner.file_prefix()));
-    write_table(storage, owner.shard, &path, state, &applied, &sst)?;
+    let sst = storage.snapshot_dir().join(format!("{}restoring.sst", key.file_prefix()));
+    write_table(storage, key.shard, &path, state, &applied, &sst)?;
     storage.take_in(&sst)?;
 
     let mut flip = WriteBatch::default();
@@ -227,7 +228,7 @@ fn write_table(
             [APPLIED] | [TERMS] => {}
             [SHARD] => {
                 shard_seen = true;
-                let backup = records::shard_from_pb(decode("shard record", value)?)
+                let backup = row::shard_from_pb(decode("shard record", value)?)
                     .map_err(|error| StorageError::corrupt("shard record", error))?;
                 writer.put(key_here, shard_record(backup, state)?)?;
             }
@@ -249,7 +250,7 @@ fn write_table(
 fn shard_record(backup: ShardState, state: &Digest) -> Result<Vec<u8>, StorageError> {
     let restored =
         backup.restored().map_err(|error| StorageError::corrupt("restored state", error))?;
-    let record = records::shard_to_pb(&restored);
+    let record = row::shard_to_pb(&restored);
     let mut digest = RunningDigest::resume(*state);
     digest.add(&[SHARD], &record.encode_to_vec());
     digest.end_entry();

@@ -21,7 +21,7 @@ use rocksdb::{
 use super::digest::RowSum;
 use super::frames::{self, FrameReader, Row, VERSION, WriteError};
 use super::identity::sync_dir;
-use super::keys::{Generation, PREFIX_LEN, ReplicaKeys, StateKeys};
+use super::keys::{Generation, LogKeys, PREFIX_LEN, StateKeys};
 use super::ledger::decode;
 use super::view::generation_from;
 use super::{Storage, StorageError, fatal};
@@ -40,14 +40,14 @@ pub struct SnapshotFile {
 
 /// Which replica a snapshot is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct ReplicaKey {
     /// The shard.
     pub shard: ShardId,
     /// The replica.
     pub replica: ReplicaId,
 }
 
-impl Owner {
+impl ReplicaKey {
     pub(super) fn file_prefix(self) -> String {
         format!("shard-{}-replica-{}-", self.shard, self.replica)
     }
@@ -67,15 +67,15 @@ pub struct StateDigest {
 /// # Errors
 ///
 /// When the disk fails.
-pub fn build(storage: &Storage, owner: Owner) -> Result<SnapshotFile, StorageError> {
-    let rows = Rows::of(storage, owner)?;
+pub fn build(storage: &Storage, key: ReplicaKey) -> Result<SnapshotFile, StorageError> {
+    let rows = Rows::of(storage, key)?;
     let header = rows.header()?;
     let dir = storage.snapshot_dir();
     // Of its own, since another one may be under way: one that is due, and one that replaces a damaged
     // file.
-    let name = format!("{}building-{}", owner.file_prefix(), uuid::Uuid::new_v4());
+    let name = format!("{}building-{}", key.file_prefix(), uuid::Uuid::new_v4());
     let temporary = dir.join(name);
-    let path = snapshot_path(storage, owner, &header);
+    let path = snapshot_path(storage, key, &header);
     let file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
     let written = frames::write(BufWriter::new(file), &header, rows.iter());
     let written = written.and_then(|out| Ok(out.into_inner().map_err(std::io::Error::from)?));
@@ -87,7 +87,7 @@ pub fn build(storage: &Storage, owner: Owner) -> Result<SnapshotFile, StorageErr
     std::fs::rename(&temporary, &path).map_err(StorageError::io(&path))?;
     sync_dir(dir)?;
     let file = SnapshotFile { path, header };
-    remove_older(storage, owner, &file.path)?;
+    remove_older(storage, key, &file.path)?;
     Ok(file)
 }
 
@@ -98,8 +98,8 @@ pub fn build(storage: &Storage, owner: Owner) -> Result<SnapshotFile, StorageErr
 /// # Errors
 ///
 /// When the disk fails.
-pub fn current(storage: &Storage, owner: Owner) -> Result<Option<SnapshotFile>, StorageError> {
-    while let Some(path) = files(storage, owner)?.pop() {
+pub fn current(storage: &Storage, key: ReplicaKey) -> Result<Option<SnapshotFile>, StorageError> {
+    while let Some(path) = files(storage, key)?.pop() {
         match FrameReader::open(&path).and_then(|mut frames| frames.header()) {
             Ok(header) => return Ok(Some(SnapshotFile { path, header })),
             Err(StorageError::Corrupt { .. }) => discard(&path)?,
@@ -108,11 +108,11 @@ pub fn current(storage: &Storage, owner: Owner) -> Result<Option<SnapshotFile>, 
             Err(fault) => return Err(fault),
         }
     }
-    let purged = ReplicaKeys::new(owner.shard, owner.replica).purged();
+    let purged = LogKeys::new(key.shard, key.replica).purged();
     if storage.db().get_cf(storage.meta(), purged)?.is_none() {
         return Ok(None);
     }
-    build(storage, owner).map(Some)
+    build(storage, key).map(Some)
 }
 
 /// Removes a file unless it is a whole snapshot of a shard: the next one is taken from the state. Returns
@@ -144,16 +144,16 @@ fn discard(path: &Path) -> Result<(), StorageError> {
 /// # Errors
 ///
 /// When the directory cannot be read.
-pub fn size_in_bytes(storage: &Storage, owner: Owner) -> Result<u64, StorageError> {
-    let newest = files(storage, owner)?.pop();
+pub fn size_in_bytes(storage: &Storage, key: ReplicaKey) -> Result<u64, StorageError> {
+    let newest = files(storage, key)?.pop();
     // One that is just being replaced counts as none.
     Ok(newest.and_then(|path| path.metadata().ok()).map_or(0, |metadata| metadata.len()))
 }
 
 /// A file of its own to receive a snapshot into. It is not yet named as one, and what is left of
 /// it after a crash is swept away when the storage is opened.
-pub fn incoming_path(storage: &Storage, owner: Owner) -> PathBuf {
-    let name = format!("{}incoming-{}", owner.file_prefix(), uuid::Uuid::new_v4());
+pub fn incoming_path(storage: &Storage, key: ReplicaKey) -> PathBuf {
+    let name = format!("{}incoming-{}", key.file_prefix(), uuid::Uuid::new_v4());
     storage.snapshot_dir().join(name)
 }
 
@@ -195,17 +195,17 @@ pub fn check(path: &Path, shard: ShardId) -> Result<SnapshotFile, StorageError> 
 /// When the file is damaged or the disk fails. The old state is in force then.
 pub fn install(
     storage: &Storage,
-    owner: Owner,
+    key: ReplicaKey,
     file: &SnapshotFile,
 ) -> Result<Generation, StorageError> {
-    let keys = ReplicaKeys::new(owner.shard, owner.replica);
+    let keys = LogKeys::new(key.shard, key.replica);
     let old = generation(storage, &keys)?;
     let new = old + 1;
-    let old_keys = StateKeys::new(owner.shard, old);
-    let new_keys = StateKeys::new(owner.shard, new);
-    clear_other_generations(storage, owner.shard, old)?;
+    let old_keys = StateKeys::new(key.shard, old);
+    let new_keys = StateKeys::new(key.shard, new);
+    clear_other_generations(storage, key.shard, old)?;
 
-    let sst = storage.snapshot_dir().join(format!("{}installing.sst", owner.file_prefix()));
+    let sst = storage.snapshot_dir().join(format!("{}installing.sst", key.file_prefix()));
     let options = storage.table_options();
     let mut writer = SstFileWriter::create(&options);
     writer.open(&sst)?;
@@ -221,7 +221,7 @@ pub fn install(
 
     // A crash after the flip must not leave a file of the state before: it would be taken for the
     // newest one, and the log behind the new state is gone.
-    for older in files(storage, owner)?.into_iter().filter(|older| *older != file.path) {
+    for older in files(storage, key)?.into_iter().filter(|older| *older != file.path) {
         std::fs::remove_file(&older).map_err(StorageError::io(&older))?;
     }
     sync_dir(storage.snapshot_dir())?;
@@ -236,7 +236,7 @@ pub fn install(
         sweep.delete_range_cf(family, &old_keys.prefix()[..], &old_keys.end()[..]);
     }
     storage.write(sweep)?;
-    keep_as_newest(storage, owner, file)?;
+    keep_as_newest(storage, key, file)?;
     // Here, where the installation may take its time, rather than with the first look-up.
     storage.index_of(new_keys)?;
     Ok(new)
@@ -245,20 +245,20 @@ pub fn install(
 /// A snapshot that was installed is the newest one of this replica too.
 fn keep_as_newest(
     storage: &Storage,
-    owner: Owner,
+    key: ReplicaKey,
     file: &SnapshotFile,
 ) -> Result<(), StorageError> {
-    let path = snapshot_path(storage, owner, &file.header);
+    let path = snapshot_path(storage, key, &file.header);
     std::fs::rename(&file.path, &path).map_err(StorageError::io(&path))?;
     sync_dir(storage.snapshot_dir())?;
-    remove_older(storage, owner, &path)
+    remove_older(storage, key, &path)
 }
 
 /// The name of a whole file: by the index it is at, so that names sort by age.
-fn snapshot_path(storage: &Storage, owner: Owner, header: &pb::SnapshotHeader) -> PathBuf {
+fn snapshot_path(storage: &Storage, key: ReplicaKey, header: &pb::SnapshotHeader) -> PathBuf {
     let index = header.applied.as_ref().and_then(|applied| applied.last_applied);
     let index = index.map_or(0, |id| id.index);
-    storage.snapshot_dir().join(format!("{}{index:020}.{SUFFIX}", owner.file_prefix()))
+    storage.snapshot_dir().join(format!("{}{index:020}.{SUFFIX}", key.file_prefix()))
 }
 
 /// The generation in force of a replica.
@@ -266,7 +266,7 @@ fn snapshot_path(storage: &Storage, owner: Owner, header: &pb::SnapshotHeader) -
 /// # Errors
 ///
 /// When the disk fails.
-pub fn generation(storage: &Storage, keys: &ReplicaKeys) -> Result<Generation, StorageError> {
+pub fn generation(storage: &Storage, keys: &LogKeys) -> Result<Generation, StorageError> {
     match storage.db().get_cf(storage.meta(), keys.generation())? {
         Some(bytes) => generation_from(&bytes),
         None => Ok(0),
@@ -318,7 +318,7 @@ pub fn applied(
     shard: ShardId,
     replica: ReplicaId,
 ) -> Result<Option<pb::AppliedRecord>, StorageError> {
-    Rows::of(storage, Owner { shard, replica })?.applied()
+    Rows::of(storage, ReplicaKey { shard, replica })?.applied()
 }
 
 /// The digest of a replica's state: equal on all replicas of a shard at the same index.
@@ -326,8 +326,8 @@ pub fn applied(
 /// # Errors
 ///
 /// When the disk fails.
-pub fn digest(storage: &Storage, owner: Owner) -> Result<StateDigest, StorageError> {
-    let rows = Rows::of(storage, owner)?;
+pub fn digest(storage: &Storage, key: ReplicaKey) -> Result<StateDigest, StorageError> {
+    let rows = Rows::of(storage, key)?;
     let mut sum = RowSum::default();
     for row in rows.iter() {
         let (key, value) = row?;
@@ -340,17 +340,17 @@ pub fn digest(storage: &Storage, owner: Owner) -> Result<StateDigest, StorageErr
 }
 
 /// Removes the files of a replica that are older than one of them.
-fn remove_older(storage: &Storage, owner: Owner, than: &Path) -> Result<(), StorageError> {
-    for path in files(storage, owner)?.into_iter().filter(|path| path.as_path() < than) {
+fn remove_older(storage: &Storage, key: ReplicaKey, than: &Path) -> Result<(), StorageError> {
+    for path in files(storage, key)?.into_iter().filter(|path| path.as_path() < than) {
         std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
     }
     Ok(())
 }
 
 /// The whole files of a replica, oldest first.
-fn files(storage: &Storage, owner: Owner) -> Result<Vec<PathBuf>, StorageError> {
+fn files(storage: &Storage, key: ReplicaKey) -> Result<Vec<PathBuf>, StorageError> {
     let dir = storage.snapshot_dir();
-    let prefix = owner.file_prefix();
+    let prefix = key.file_prefix();
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(StorageError::io(dir))? {
         let path = entry.map_err(StorageError::io(dir))?.path();
@@ -368,7 +368,7 @@ pub(super) struct Rows<'a> {
     storage: &'a Storage,
     snapshot: SnapshotWithThreadMode<'a, DB>,
     keys: StateKeys,
-    owner: Owner,
+    key: ReplicaKey,
 }
 
 impl<'a> Rows<'a> {
@@ -377,14 +377,14 @@ impl<'a> Rows<'a> {
     /// # Errors
     ///
     /// When the disk fails.
-    pub(super) fn of(storage: &'a Storage, owner: Owner) -> Result<Self, StorageError> {
+    pub(super) fn of(storage: &'a Storage, key: ReplicaKey) -> Result<Self, StorageError> {
         let snapshot = storage.db().snapshot();
-        let key = ReplicaKeys::new(owner.shard, owner.replica).generation();
-        let generation = match snapshot.get_cf(storage.meta(), key)? {
+        let row = LogKeys::new(key.shard, key.replica).generation();
+        let generation = match snapshot.get_cf(storage.meta(), row)? {
             Some(bytes) => generation_from(&bytes)?,
             None => 0,
         };
-        Ok(Self { storage, snapshot, keys: StateKeys::new(owner.shard, generation), owner })
+        Ok(Self { storage, snapshot, keys: StateKeys::new(key.shard, generation), key })
     }
 
     fn applied(&self) -> Result<Option<pb::AppliedRecord>, StorageError> {
@@ -403,7 +403,7 @@ impl<'a> Rows<'a> {
         let terms = terms.map(|bytes| decode("term starts", &bytes)).transpose()?;
         Ok(pb::SnapshotHeader {
             version: VERSION,
-            shard_id: self.owner.shard.get(),
+            shard_id: self.key.shard.get(),
             snapshot_id: uuid::Uuid::new_v4().to_string(),
             applied: Some(applied),
             terms,

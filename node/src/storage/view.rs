@@ -8,9 +8,10 @@ use coupon_proto::internal as pb;
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
 use super::index::{Coupons, Index, Layers};
-use super::keys::{Generation, ReplicaKeys, StateKeys, after_prefix};
+use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
 use super::ledger::decode;
-use super::{Storage, StorageError, records, runs, snapshot};
+use super::{Storage, StorageError, coupon_rows, snapshot};
+use crate::codec::row;
 
 type Row = (Box<[u8]>, Box<[u8]>);
 
@@ -29,10 +30,10 @@ impl Coupons for LedgerView<'_> {
     }
 
     fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError> {
-        let (options, key) = runs::look_up(self.keys, number, sequence);
+        let (options, key) = coupon_rows::look_up(self.keys, number, sequence);
         let family = self.storage.state();
-        let rows = self.snapshot.iterator_cf_opt(family, options, runs::mode(&key));
-        runs::coupon(rows, sequence)
+        let rows = self.snapshot.iterator_cf_opt(family, options, coupon_rows::mode(&key));
+        coupon_rows::coupon(rows, sequence)
     }
 }
 
@@ -50,7 +51,7 @@ impl<'a> LedgerView<'a> {
     ) -> Result<Self, StorageError> {
         loop {
             let snapshot = storage.db().snapshot();
-            let replica_keys = ReplicaKeys::new(shard, replica);
+            let replica_keys = LogKeys::new(shard, replica);
             let generation = match snapshot.get_cf(storage.meta(), replica_keys.generation())? {
                 Some(bytes) => generation_from(&bytes)?,
                 None => 0,
@@ -75,7 +76,7 @@ impl<'a> LedgerView<'a> {
     /// When the disk fails.
     pub fn shard_state(&self) -> Result<ShardState, StorageError> {
         match self.get(&self.keys.shard())? {
-            Some(bytes) => records::shard_from_pb(decode("shard record", &bytes)?)
+            Some(bytes) => row::shard_from_pb(decode("shard record", &bytes)?)
                 .map_err(|error| StorageError::corrupt("shard record", error)),
             None => Ok(ShardState::default()),
         }
@@ -114,9 +115,9 @@ impl<'a> LedgerView<'a> {
     ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + '_ {
         let number = campaign.spec.number;
         // The run that holds the first of them may begin before it.
-        let first = self.keys.coupon(number, runs::earliest_first(after.saturating_add(1)));
+        let first = self.keys.coupon(number, coupon_rows::earliest_first(after.saturating_add(1)));
         self.rows(&first, after_prefix(&self.keys.coupons(number))).flat_map(move |row| {
-            let run = row.and_then(|(key, value)| runs::run(&key, &value));
+            let run = row.and_then(|(key, value)| coupon_rows::run(&key, &value));
             let (first, coupons, fault) = match run {
                 Ok((first, coupons)) => (first, coupons, None),
                 Err(fault) => (0, Vec::new(), Some(fault)),
@@ -167,7 +168,7 @@ impl<'a> LedgerView<'a> {
         let record = self.coupon(number, sequence)?;
         let record =
             record.ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?;
-        records::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
+        row::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
     }
 
     /// The sequence number of the coupon that a request issued in a campaign.
@@ -213,7 +214,7 @@ impl<'a> LedgerView<'a> {
         let counters = self
             .get(&self.keys.counters(spec.number))?
             .ok_or_else(|| StorageError::corrupt("campaign", "its counters are missing"))?;
-        records::campaign_from_pb(spec, decode("campaign counters", &counters)?)
+        row::campaign_from_pb(spec, decode("campaign counters", &counters)?)
             .map_err(|error| StorageError::corrupt("campaign", error))
     }
 
@@ -243,7 +244,7 @@ fn issued(
     coupon: pb::CouponRecord,
 ) -> Result<IssuedCoupon, StorageError> {
     let coupon =
-        records::coupon_from_pb(coupon).map_err(|error| StorageError::corrupt("coupon", error))?;
+        row::coupon_from_pb(coupon).map_err(|error| StorageError::corrupt("coupon", error))?;
     let (code_shard, code_key) = (campaign.spec.code_shard, campaign.spec.code_key);
     Ok(IssuedCoupon { coupon, sequence, code_shard, code_key })
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 mod clocks;
+mod distant;
 mod rejoin;
 mod serving;
+mod slow_link;
 mod support;

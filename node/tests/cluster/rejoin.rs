@@ -33,7 +33,13 @@ async fn a_wiped_node_rejoins_through_a_snapshot_under_load() {
     let before = cluster.replica_status(victim, false).await.unwrap();
     let address = cluster.nodes[&victim].address.clone();
     cluster.stop(victim).await;
-    load(&cluster, 200).await;
+    load(&cluster, 600).await;
+    // Built beside the load; the log before it is purged.
+    until("a snapshot", async || {
+        let status = cluster.replica_status(cluster.leader().await, false).await?;
+        (status.snapshot_index >= 700).then_some(())
+    })
+    .await;
     let fresh = cluster.dir.path().join("fresh");
     cluster.boot(victim, &fresh, &address).await;
 

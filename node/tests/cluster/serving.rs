@@ -4,7 +4,10 @@ use coupon_node::RaftOptions;
 use coupon_proto::internal as pb;
 use futures::StreamExt as _;
 
-use crate::support::{SHARD, Session, TestCluster, create, issue, refusal, sequence, until};
+use crate::support::{
+    Caller, SHARD, Session, TestCluster, command_batch, create, issue, pause, refusal, resume,
+    sequence, until,
+};
 
 #[tokio::test]
 async fn a_cluster_issues_and_its_replicas_agree() {
@@ -104,6 +107,47 @@ async fn a_follower_passes_on_what_it_is_asked_to() {
 }
 
 #[tokio::test]
+async fn a_paused_campaign_issues_nothing_until_it_is_resumed() {
+    let mut cluster = TestCluster::start(RaftOptions::default()).await;
+    let mut caller = Caller::default();
+    caller.call(&cluster, create("c", 10, 0, 0)).await;
+    assert_eq!(sequence(&caller.call(&cluster, issue("c", "a", 1)).await), Some(1));
+    caller.call(&cluster, pause("c", 100)).await;
+    // Twice, since a leader answers some refusals without the log once it has seen one.
+    for number in [2, 3] {
+        let refused = caller.call(&cluster, issue("c", "b", number)).await;
+        assert_eq!(refusal(&refused), Some(pb::RefusalReason::Paused));
+    }
+    assert_eq!(sequence(&caller.call(&cluster, issue("c", "a", 1)).await), Some(1), "a retry");
+
+    // The next leader knows.
+    let leader = cluster.leader().await;
+    cluster.stop(leader).await;
+    let refused = caller.call(&cluster, issue("c", "b", 2)).await;
+    assert_eq!(refusal(&refused), Some(pb::RefusalReason::Paused));
+    caller.call(&cluster, resume("c", 101)).await;
+    // A repeated pause is an old one.
+    caller.call(&cluster, pause("c", 100)).await;
+    assert_eq!(sequence(&caller.call(&cluster, issue("c", "b", 2)).await), Some(2));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_and_what_is_newer_ends_the_stream() {
+    let cluster = TestCluster::start(RaftOptions::default()).await;
+    let mut session = Session::open(&cluster, cluster.leader().await).await.unwrap();
+    session.one(create("c", 10, 0, 0)).await.unwrap();
+    let mut batch = command_batch(&[issue("c", "a", 1), issue("c", "b", 2)]);
+    batch.commands[0] = b"\xff\xff".as_slice().into();
+    let replies = session.send(batch).await.unwrap();
+    let replies: Vec<_> = replies.into_iter().map(Some).collect();
+    assert_eq!(refusal(&replies[0]), Some(pb::RefusalReason::Unreadable));
+    assert_eq!(sequence(&replies[1]), Some(1));
+    let mut newer = command_batch(&[issue("c", "c", 3)]);
+    newer.commands[0] = b"\x08\x01\xfa\x01\x00".as_slice().into();
+    assert_eq!(session.send(newer).await, None);
+}
+
+#[tokio::test]
 async fn an_older_stream_of_a_router_is_fenced_off() {
     let cluster = TestCluster::start(RaftOptions::default()).await;
     let leader = cluster.leader().await;
@@ -113,7 +157,7 @@ async fn an_older_stream_of_a_router_is_fenced_off() {
             pb::RouterHello { shard_id: SHARD, router_id: 7, stream_number, forward: false };
         let message = Some(pb::propose_request::Message::Hello(hello));
         let hello = pb::ProposeRequest { message };
-        let batch = pb::CommandBatch { batch_id: 1, commands: vec![issue("c", "r", 1)] };
+        let batch = command_batch(&[issue("c", "r", 1)]);
         let message = Some(pb::propose_request::Message::Batch(batch));
         let requests = tokio_stream::iter([hello, pb::ProposeRequest { message }]);
         let requests = requests.chain(futures::stream::pending());

@@ -13,11 +13,14 @@ use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_transport::{Addressed, AddressedChannel, Addressee};
+use prost::Message as _;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
+
+use crate::slow_link::SlowLink;
 
 /// How long anything may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,22 +42,42 @@ pub(crate) struct TestNode {
     pub(crate) clock: Arc<ShiftedClock>,
     pub(crate) address: String,
     pub(crate) handle: Option<NodeHandle>,
+    /// The way that other nodes take to it, where that is a slow one.
+    link: Option<SlowLink>,
+}
+
+impl TestNode {
+    /// The address that other nodes call it at.
+    fn advertised(&self) -> String {
+        self.link.as_ref().map_or_else(|| self.address.clone(), |link| link.address.to_string())
+    }
 }
 
 pub(crate) struct TestCluster {
     pub(crate) dir: TempDir,
     pub(crate) options: RaftOptions,
     pub(crate) nodes: BTreeMap<u64, TestNode>,
+    /// How long a byte from one node to another takes.
+    delay: Option<Duration>,
 }
 
 impl TestCluster {
     /// Three nodes, one data shard, every node with a replica.
     pub(crate) async fn start(options: RaftOptions) -> Self {
+        Self::start_with(options, None).await
+    }
+
+    /// The same, with nodes that are far from each other.
+    pub(crate) async fn start_distant(options: RaftOptions, delay: Duration) -> Self {
+        Self::start_with(options, Some(delay)).await
+    }
+
+    async fn start_with(options: RaftOptions, delay: Option<Duration>) -> Self {
         // RUST_LOG shows what the nodes of a failing test did.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self { dir, options, nodes: BTreeMap::new() };
+        let mut cluster = Self { dir, options, nodes: BTreeMap::new(), delay };
         cluster.boot_all().await;
         cluster.init(1).await;
         cluster
@@ -64,7 +87,7 @@ impl TestCluster {
     pub(crate) async fn unformed() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = RaftOptions::default();
-        let mut cluster = Self { dir, options, nodes: BTreeMap::new() };
+        let mut cluster = Self { dir, options, nodes: BTreeMap::new(), delay: None };
         cluster.boot_all().await;
         cluster
     }
@@ -81,24 +104,31 @@ impl TestCluster {
             Some(node) => node.clock.clone(),
             None => Arc::default(),
         };
+        let link = match self.delay {
+            Some(delay) => Some(SlowLink::start(delay).await),
+            None => None,
+        };
         let config = NodeConfig {
             node_id: NodeId::new(id).unwrap(),
             data_dir: dir.to_owned(),
             listen: listen.parse().unwrap(),
-            advertise: None,
-            join: self.nodes.values().map(|node| node.address.clone()).collect(),
+            advertise: link.as_ref().map(|link| link.address.to_string()),
+            join: self.nodes.values().map(TestNode::advertised).collect(),
             max_clock_offset: Duration::from_millis(500),
             raft: self.options.clone(),
         };
         let handle = coupon_node::start(config, clock.clone()).await.unwrap();
-        let address = handle.local_addr().to_string();
-        let handle = Some(handle);
-        self.nodes.insert(id, TestNode { id, clock, address, handle });
+        let address = handle.local_addr();
+        if let Some(link) = &link {
+            link.lead_to(address);
+        }
+        let (address, handle) = (address.to_string(), Some(handle));
+        self.nodes.insert(id, TestNode { id, clock, address, handle, link });
     }
 
     /// Asks a node to form the cluster.
     pub(crate) async fn init(&self, id: u64) -> pb::InitClusterResponse {
-        let addresses = self.nodes.values().map(|node| node.address.clone()).collect();
+        let addresses = self.nodes.values().map(TestNode::advertised).collect();
         let request = pb::InitClusterRequest { addresses, shard_count: 1, replication_factor: 3 };
         let mut client = ClusterServiceClient::new(self.channel(id).await);
         client.init_cluster(request).await.unwrap().into_inner()
@@ -223,7 +253,11 @@ impl Session {
 
     /// `None` when the stream ended.
     pub(crate) async fn propose(&mut self, commands: Vec<pb::Command>) -> Option<Vec<pb::Reply>> {
-        let batch = pb::CommandBatch { batch_id: 1, commands };
+        self.send(command_batch(&commands)).await
+    }
+
+    /// `None` when the stream ended.
+    pub(crate) async fn send(&mut self, batch: pb::CommandBatch) -> Option<Vec<pb::Reply>> {
         let message = Some(pb::propose_request::Message::Batch(batch));
         self.requests.send(pb::ProposeRequest { message }).await.ok()?;
         match self.answers.message().await.ok()??.message? {
@@ -265,6 +299,13 @@ impl Caller {
     }
 }
 
+/// A batch as a router sends it.
+pub(crate) fn command_batch(commands: &[pb::Command]) -> pb::CommandBatch {
+    let deadline_micros = vec![0; commands.len()];
+    let commands = commands.iter().map(|command| command.encode_to_vec().into()).collect();
+    pb::CommandBatch { batch_id: 1, commands, deadline_micros }
+}
+
 pub(crate) fn request_id(number: u64) -> Vec<u8> {
     u128::from(number + 1).to_be_bytes().to_vec()
 }
@@ -279,8 +320,8 @@ pub(crate) fn create(campaign: &str, quota: u64, start_micros: u64, limit: u32) 
         code_key_id: 1,
         ..Default::default()
     };
-    let command = Some(pb::command::Command::CreateCampaign(create));
-    pb::Command { epoch: 1, command, deadline_micros: 0 }
+    let operation = Some(pb::command::Operation::CreateCampaign(create));
+    pb::Command { epoch: 1, operation }
 }
 
 pub(crate) fn issue(campaign: &str, recipient: &str, number: u64) -> pb::Command {
@@ -290,8 +331,22 @@ pub(crate) fn issue(campaign: &str, recipient: &str, number: u64) -> pb::Command
         request_id: request_id(number),
         ..Default::default()
     };
-    let command = Some(pb::command::Command::Issue(issue));
-    pb::Command { epoch: 1, command, deadline_micros: 0 }
+    let operation = Some(pb::command::Operation::Issue(issue));
+    pb::Command { epoch: 1, operation }
+}
+
+pub(crate) fn pause(campaign: &str, number: u64) -> pb::Command {
+    let (campaign_id, request_id) = (campaign.into(), request_id(number));
+    let pause = pb::PauseCampaignCommand { campaign_id, request_id };
+    let operation = Some(pb::command::Operation::PauseCampaign(pause));
+    pb::Command { epoch: 1, operation }
+}
+
+pub(crate) fn resume(campaign: &str, number: u64) -> pb::Command {
+    let (campaign_id, request_id) = (campaign.into(), request_id(number));
+    let resume = pb::ResumeCampaignCommand { campaign_id, request_id };
+    let operation = Some(pb::command::Operation::ResumeCampaign(resume));
+    pb::Command { epoch: 1, operation }
 }
 
 pub(crate) fn outcome(reply: &Option<pb::Reply>) -> Option<&pb::outcome::Outcome> {
@@ -304,13 +359,17 @@ pub(crate) fn outcome(reply: &Option<pb::Reply>) -> Option<&pb::outcome::Outcome
 pub(crate) fn refusal(reply: &Option<pb::Reply>) -> Option<pb::RefusalReason> {
     match outcome(reply)? {
         pb::outcome::Outcome::Refusal(refusal) => Some(refusal.reason()),
-        pb::outcome::Outcome::CampaignCreated(_) | pb::outcome::Outcome::CouponIssued(_) => None,
+        pb::outcome::Outcome::CampaignCreated(_)
+        | pb::outcome::Outcome::CampaignChanged(_)
+        | pb::outcome::Outcome::CouponIssued(_) => None,
     }
 }
 
 pub(crate) fn sequence(reply: &Option<pb::Reply>) -> Option<u64> {
     match outcome(reply)? {
         pb::outcome::Outcome::CouponIssued(issued) => Some(issued.sequence),
-        pb::outcome::Outcome::CampaignCreated(_) | pb::outcome::Outcome::Refusal(_) => None,
+        pb::outcome::Outcome::CampaignCreated(_)
+        | pb::outcome::Outcome::CampaignChanged(_)
+        | pb::outcome::Outcome::Refusal(_) => None,
     }
 }

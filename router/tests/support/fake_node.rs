@@ -20,6 +20,7 @@ use coupon_transport::{Answerer, AnswererLayer, NodeIdentity};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use parking_lot::Mutex;
+use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -60,6 +61,8 @@ pub struct Seen {
     pub node_id: u64,
     pub hello: RouterHello,
     pub command: Command,
+    /// When its caller stops waiting.
+    pub deadline_micros: u64,
 }
 
 struct State {
@@ -329,10 +332,14 @@ impl FakeNode {
     ) -> Result<Option<Vec<Reply>>, Status> {
         let mut state = self.state.lock();
         let node_id = self.node_id;
-        state.seen.extend(batch.commands.iter().map(|command| Seen {
+        let commands = batch.commands.iter().map(|command| Command::decode(&**command));
+        let commands: Vec<Command> = commands.collect::<Result<_, _>>().expect("it can be read");
+        let deadlines = batch.deadline_micros.iter();
+        state.seen.extend(commands.iter().zip(deadlines).map(|(command, deadline)| Seen {
             node_id,
             hello: *hello,
             command: command.clone(),
+            deadline_micros: *deadline,
         }));
         state.progress.send_replace(());
         let not_proposed = |reason: NotProposedReason, leader_node_id| {
@@ -347,7 +354,7 @@ impl FakeNode {
         let trick = state.tricks.pop_front();
         let mut apply = || -> Vec<Reply> {
             let apply = |command| state.ledger.apply(hello.shard_id, command);
-            let outcomes = batch.commands.iter().map(apply);
+            let outcomes = commands.iter().map(apply);
             outcomes.map(|o| Reply { reply: Some(reply::Reply::Outcome(o)) }).collect()
         };
         let all = |reply: Reply| Ok(Some(vec![reply; batch.commands.len()]));

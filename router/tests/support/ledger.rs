@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{
-    CampaignCounters, CampaignCoupon, CampaignCreated, CampaignRecord, Command, CouponIssued,
-    CouponRecord, CreateCampaignCommand, IssueCommand, Outcome, ReadRequest, ReadResponse, Refusal,
-    RefusalReason, command, outcome, read_request,
+    CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignRecord, Command,
+    CouponIssued, CouponRecord, CreateCampaignCommand, IssueCommand, Outcome, ReadRequest,
+    ReadResponse, Refusal, RefusalReason, outcome, read_request,
 };
 
 /// The log time of everything.
@@ -28,12 +29,11 @@ impl Ledger {
 
     pub fn apply(&mut self, shard: u32, command: &Command) -> Outcome {
         let outcome = if command.epoch == self.epoch {
-            match command.command.as_ref().expect("the router sends commands") {
-                command::Command::CreateCampaign(create) => self.create(shard, create),
-                command::Command::Issue(issue) => self.issue(shard, issue),
-                command::Command::AdoptRing(_) | command::Command::SkipCounters(_) => {
-                    panic!("no router sends this")
-                }
+            match command.operation.as_ref().expect("the router sends commands") {
+                Operation::CreateCampaign(create) => self.create(shard, create),
+                Operation::Issue(issue) => self.issue(shard, issue),
+                Operation::PauseCampaign(pause) => self.pause(&pause.campaign_id, true),
+                Operation::ResumeCampaign(resume) => self.pause(&resume.campaign_id, false),
             }
         } else {
             outcome::Outcome::Refusal(self.stale())
@@ -78,6 +78,15 @@ impl Ledger {
         outcome::Outcome::CampaignCreated(created)
     }
 
+    fn pause(&mut self, campaign_id: &str, paused: bool) -> outcome::Outcome {
+        let Some((_, record, _)) = self.campaigns.get_mut(campaign_id) else {
+            return outcome::Outcome::Refusal(refusal(RefusalReason::CampaignNotFound));
+        };
+        record.paused = paused;
+        let changed = CampaignChanged { campaign: Some(record.clone()), replayed: false };
+        outcome::Outcome::CampaignChanged(changed)
+    }
+
     fn issue(&mut self, shard: u32, issue: &IssueCommand) -> outcome::Outcome {
         let Some((_, record, coupons)) = self.campaigns.get_mut(&issue.campaign_id) else {
             return outcome::Outcome::Refusal(refusal(RefusalReason::CampaignNotFound));
@@ -88,6 +97,9 @@ impl Ledger {
                 replayed: true,
                 ..earlier.clone()
             });
+        }
+        if record.paused {
+            return outcome::Outcome::Refusal(refusal(RefusalReason::Paused));
         }
         if NOW_MICROS < record.start_micros {
             return outcome::Outcome::Refusal(Refusal {

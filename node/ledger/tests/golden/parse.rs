@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, ShardId};
-use coupon_ledger::{Action, Command, CreateCampaign, Issue, LogTime};
+use coupon_ledger::{
+    Action, Command, CreateCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
+};
 
 /// The command that `words` say; `epoch` is the one its sender routed by.
 pub(crate) fn command(words: &[&str], epoch: Epoch) -> Command {
@@ -14,6 +16,15 @@ pub(crate) fn command(words: &[&str], epoch: Epoch) -> Command {
         },
         ["skip-counters"] => Action::SkipCounters,
         ["create", id, fields @ ..] => Action::CreateCampaign(create(id, &pairs(fields))),
+        ["pause", id, request] => Action::PauseCampaign(PauseCampaign {
+            campaign: campaign_id(id),
+            request_id: request_id(request),
+        }),
+        ["resume", id, request] => Action::ResumeCampaign(ResumeCampaign {
+            campaign: campaign_id(id),
+            request_id: request_id(request),
+        }),
+        ["nonsense"] => Action::Unreadable,
         ["issue", id, recipient, request, metadata @ ..] => {
             issue(id, recipient, request_id(request), pairs(metadata))
         }

@@ -10,6 +10,10 @@ pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
             let verb = if *replayed { "replayed" } else { "created" };
             format!("{verb} {}", campaign(created, now))
         }
+        Outcome::CampaignChanged { campaign: changed, replayed } => {
+            let verb = if *replayed { "replayed" } else { "is now" };
+            format!("{verb} {}", campaign(changed, now))
+        }
         Outcome::CouponIssued { issued, replayed } => {
             let verb = if *replayed { "replayed" } else { "issued" };
             format!("{verb} {}", coupon(issued))
@@ -26,7 +30,9 @@ fn reason(refusal: &Refusal) -> String {
             format!("not started, start={} now={}", start.0, now.0)
         }
         Refusal::Ended { end, now } => format!("ended, end={} now={}", end.0, now.0),
+        Refusal::Paused => "paused".to_owned(),
         Refusal::SoldOut => "sold out".to_owned(),
+        Refusal::Unreadable => "unreadable".to_owned(),
         Refusal::RecipientLimitReached { held } => {
             let held: Vec<_> = held.iter().map(coupon).collect();
             format!("recipient limit reached, holds {}", held.join(" and "))

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, ShardId};
-use coupon_ledger::{Action, Command, CreateCampaign, Issue, LogTime};
+use coupon_ledger::{
+    Action, Command, CreateCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
+};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -88,6 +90,13 @@ fn draw() -> impl Strategy<Value = Draw> {
     prop_oneof![
         20 => issue().prop_map(|issue| Draw::New(Action::Issue(issue))),
         8 => create().prop_map(|create| Draw::New(Action::CreateCampaign(create))),
+        1 => (campaign_id(), request_id()).prop_map(|(campaign, request_id)| {
+            Draw::New(Action::PauseCampaign(PauseCampaign { campaign, request_id }))
+        }),
+        2 => (campaign_id(), request_id()).prop_map(|(campaign, request_id)| {
+            Draw::New(Action::ResumeCampaign(ResumeCampaign { campaign, request_id }))
+        }),
+        1 => Just(Draw::New(Action::Unreadable)),
         1 => (0..4_u64, vec((1..4_u32).prop_map(shard_id), 0..4))
             .prop_map(|(step, ring_shards)| Draw::Adopt(step, ring_shards)),
         4 => any::<Index>().prop_map(Draw::Again),

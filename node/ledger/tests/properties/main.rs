@@ -147,7 +147,8 @@ proptest! {
                     None => prop_assert!(matches!(
                         kind(&outcome),
                         "issued" | "created" | "created again" | "ring" | "exists" | "empty window"
-                            | "not found" | "reused" | "stale" | "not owner" | "ended"
+                            | "not found" | "reused" | "stale" | "not owner" | "ended" | "changed" | "changed again"
+                            | "paused"
                     ), "{outcome:?}"),
                 }
             }
@@ -228,6 +229,10 @@ fn histories_reach_every_outcome() {
         "ring",
         "not started",
         "ended",
+        "changed",
+        "changed again",
+        "paused",
+        "unreadable",
         "sold out",
         "limit",
         "recipient required",
@@ -247,11 +252,15 @@ fn kind(outcome: &Outcome) -> &'static str {
         Outcome::CampaignCreated { replayed: true, .. } => "created again",
         Outcome::CouponIssued { replayed: false, .. } => "issued",
         Outcome::CouponIssued { replayed: true, .. } => "issued again",
+        Outcome::CampaignChanged { replayed: false, .. } => "changed",
+        Outcome::CampaignChanged { replayed: true, .. } => "changed again",
         Outcome::RingAdopted { .. } => "ring",
         Outcome::CountersSkipped => "skipped",
         Outcome::Refused(refusal) => match refusal {
             Refusal::NotStarted { .. } => "not started",
             Refusal::Ended { .. } => "ended",
+            Refusal::Paused => "paused",
+            Refusal::Unreadable => "unreadable",
             Refusal::SoldOut => "sold out",
             Refusal::RecipientLimitReached { .. } => "limit",
             Refusal::RecipientRequired => "recipient required",

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, Ring, ShardId};
 use coupon_ledger::{
-    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CreateCampaign, Issue,
-    IssuedCoupon, LogTime, Outcome, Refusal,
+    Action, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Command, Coupon,
+    CreateCampaign, Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign, Refusal, ResumeCampaign,
 };
 
 use crate::history::{Entry, shard};
@@ -28,6 +28,10 @@ struct Listed {
     asked: CreateCampaign,
     created: u64,
     coupons: Vec<IssuedCoupon>,
+    /// Who paused and resumed it, in this order, and which of the two.
+    switches: Vec<(RequestId, bool)>,
+    /// How often that changed something.
+    switched: u64,
 }
 
 impl Model {
@@ -50,6 +54,13 @@ impl Model {
             Action::SkipCounters => Ok(Outcome::CountersSkipped),
             Action::CreateCampaign(create) => self.create(command.epoch, create),
             Action::Issue(issue) => self.issue(command.epoch, issue),
+            Action::PauseCampaign(PauseCampaign { campaign, request_id }) => {
+                self.pause(command.epoch, campaign, *request_id, true)
+            }
+            Action::ResumeCampaign(ResumeCampaign { campaign, request_id }) => {
+                self.pause(command.epoch, campaign, *request_id, false)
+            }
+            Action::Unreadable => Err(Refusal::Unreadable),
         };
         result.unwrap_or_else(Outcome::Refused)
     }
@@ -88,14 +99,20 @@ impl Model {
             }
             place = Some(self.campaigns.len());
             let asked = create.clone();
-            self.campaigns.push(Listed { asked, created: self.now, coupons: Vec::new() });
+            self.campaigns.push(Listed {
+                asked,
+                created: self.now,
+                coupons: Vec::new(),
+                switches: Vec::new(),
+                switched: 0,
+            });
         }
         let campaign = self.campaign(place.unwrap());
         Ok(Outcome::CampaignCreated { campaign, replayed })
     }
 
     fn campaign(&self, place: usize) -> Campaign {
-        let Listed { asked, created, coupons } = &self.campaigns[place];
+        let Listed { asked, created, coupons, switches, switched } = &self.campaigns[place];
         let issued = coupons.len() as u64;
         let spec = CampaignSpec {
             id: asked.id.clone(),
@@ -112,15 +129,54 @@ impl Model {
             code_key: asked.code_key,
             code_shard: shard(),
             created: LogTime(*created),
+            is_paused: self.campaigns[place].is_paused(),
+            changes: switches[switches.len().saturating_sub(16)..]
+                .iter()
+                .map(|(request_id, pause)| Change {
+                    request_id: *request_id,
+                    kind: if *pause { ChangeKind::Pause } else { ChangeKind::Resume },
+                })
+                .collect(),
         };
         let counters = CampaignCounters {
             issued,
-            revision: issued + 1,
+            revision: issued + switched + 1,
             next_counter: coupons.last().map_or(0, |last| last.coupon.counter + 1),
             // None while there is no coupon, else what is missing to whole blocks.
             block_left: u32::try_from(issued.next_multiple_of(BLOCK) - issued).unwrap(),
         };
         Campaign { spec: Arc::new(spec), counters }
+    }
+
+    fn pause(
+        &mut self,
+        epoch: Epoch,
+        campaign: &CampaignId,
+        request_id: RequestId,
+        wanted: bool,
+    ) -> Result<Outcome, Refusal> {
+        self.fence(epoch, campaign)?;
+        let place = self.campaigns.iter().position(|listed| listed.asked.id == *campaign);
+        let place = place.ok_or(Refusal::CampaignNotFound)?;
+        let now = LogTime(self.now);
+        let listed = &mut self.campaigns[place];
+        let mut latest = listed.switches.iter().rev().take(16);
+        let before = latest.find(|(request, _)| *request == request_id);
+        if before.is_some_and(|(_, paused)| *paused != wanted) {
+            return Err(Refusal::RequestIdReused);
+        }
+        let replayed = before.is_some();
+        if !replayed {
+            match listed.asked.end {
+                Some(end) if end <= now => return Err(Refusal::Ended { end, now }),
+                _ => {}
+            }
+            if listed.is_paused() != wanted {
+                listed.switched += 1;
+            }
+            listed.switches.push((request_id, wanted));
+        }
+        Ok(Outcome::CampaignChanged { campaign: self.campaign(place), replayed })
     }
 
     fn issue(&mut self, epoch: Epoch, issue: &Issue) -> Result<Outcome, Refusal> {
@@ -145,13 +201,16 @@ impl Model {
                 return Err(Refusal::RecipientLimitReached { held });
             }
         }
-        if now < listed.start() {
-            let start = LogTime(listed.start());
-            return Err(Refusal::NotStarted { start, now: LogTime(now) });
-        }
         match listed.asked.end {
             Some(end) if end.0 <= now => return Err(Refusal::Ended { end, now: LogTime(now) }),
             _ => {}
+        }
+        if listed.is_paused() {
+            return Err(Refusal::Paused);
+        }
+        if now < listed.start() {
+            let start = LogTime(listed.start());
+            return Err(Refusal::NotStarted { start, now: LogTime(now) });
         }
         let issued = listed.coupons.len() as u64;
         if issued >= listed.asked.quota {
@@ -180,6 +239,10 @@ impl Model {
 }
 
 impl Listed {
+    fn is_paused(&self) -> bool {
+        self.switches.last().is_some_and(|(_, paused)| *paused)
+    }
+
     fn start(&self) -> u64 {
         self.asked.start.map_or(self.created, |start| start.0)
     }

@@ -10,10 +10,10 @@ use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
 
+use super::super::coupon_rows::Issued;
 use super::super::keys::{PREFIX_LEN, StateKeys, after_prefix};
 use super::super::ledger::decode;
-use super::super::runs::Issued;
-use super::super::{Storage, StorageError, runs};
+use super::super::{Storage, StorageError, coupon_rows};
 use super::{Filter, Index, Layers, Tasks, spawn};
 
 /// Keys that the filter takes in one go.
@@ -115,7 +115,7 @@ impl Index {
         is_limited: bool,
         gap: &Gap,
     ) -> Result<(), StorageError> {
-        let first = self.keys.coupon(number, runs::earliest_first(gap.indexed + 1));
+        let first = self.keys.coupon(number, coupon_rows::earliest_first(gap.indexed + 1));
         let end = after_prefix(&self.keys.coupons(number));
         let mut options = ReadOptions::default();
         options.fill_cache(false);
@@ -124,7 +124,7 @@ impl Index {
         let mode = IteratorMode::From(&first, Direction::Forward);
         for row in storage.db().iterator_cf_opt(storage.state(), options, mode) {
             let (key, value) = row?;
-            let (first, coupons) = runs::run(&key, &value)?;
+            let (first, coupons) = coupon_rows::run(&key, &value)?;
             let layers = self.layers();
             for (sequence, coupon) in (first..).zip(coupons) {
                 if sequence <= gap.indexed || sequence > gap.issued {

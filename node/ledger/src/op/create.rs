@@ -1,0 +1,120 @@
+//! Creating a campaign.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId};
+
+use crate::entry::{Entry, Found};
+use crate::{Campaign, CampaignCounters, CampaignSpec, LogTime, Outcome, Refusal, Store};
+
+/// Creates a campaign. The fields are those of [`CampaignSpec`](crate::CampaignSpec).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateCampaign {
+    /// The id wanted.
+    pub id: CampaignId,
+    /// A name for people.
+    pub display_name: String,
+    /// How many coupons may be issued.
+    pub quota: u64,
+    /// Nothing is issued before this time; `None`: the campaign starts when it is created.
+    pub start: Option<LogTime>,
+    /// Nothing is issued at or after this time; `None`: no end.
+    pub end: Option<LogTime>,
+    /// How many coupons a recipient may hold; 0: no limit.
+    pub per_recipient_limit: u32,
+    /// For how many microseconds a coupon may be used; `None`: for ever.
+    pub coupon_ttl_micros: Option<u64>,
+    /// Labels for the owner's use.
+    pub labels: BTreeMap<String, String>,
+    /// Recognises a retry: the same id with the same fields is answered with the same campaign.
+    pub request_id: RequestId,
+    /// The key that the codes of the campaign are made with. Chosen by the system, not by the
+    /// caller, and so not among the fields that a retry must repeat.
+    pub code_key: KeyId,
+}
+
+impl<S: Store> Entry<'_, S> {
+    /// Creates a campaign, unless its id is taken.
+    pub(crate) fn create_campaign(
+        &mut self,
+        epoch: Epoch,
+        command: CreateCampaign,
+    ) -> Result<Outcome, S::Error> {
+        let Self { fence, store, touched } = self;
+        match touched.find(fence, *store, epoch, &command.id)? {
+            Found::Campaign(existing) => return Ok(answer_with(&existing.campaign, &command)),
+            Found::Fenced(refusal) => return Ok(refusal.into()),
+            Found::Nothing => {}
+        }
+        let created = fence.state.log_time;
+        let start = command.start.unwrap_or(created);
+        if command.end.is_some_and(|end| end <= start) {
+            return Ok(Refusal::EmptyWindow.into());
+        }
+        let number = fence.state.next_campaign_number;
+        let Some(next_number) = number.checked_add(1) else {
+            return Ok(Refusal::ShardFull.into());
+        };
+        fence.state.next_campaign_number = next_number;
+        let spec = CampaignSpec {
+            id: command.id,
+            number,
+            display_name: command.display_name,
+            quota: command.quota,
+            start,
+            requested_start: command.start,
+            end: command.end,
+            per_recipient_limit: command.per_recipient_limit,
+            coupon_ttl_micros: command.coupon_ttl_micros,
+            labels: command.labels,
+            request_id: command.request_id,
+            code_key: command.code_key,
+            code_shard: fence.shard,
+            created,
+            is_paused: false,
+            changes: Vec::new(),
+        };
+        let campaign = Campaign { spec: Arc::new(spec), counters: CampaignCounters::NEW };
+        store.put_campaign(&campaign)?;
+        Ok(Outcome::CampaignCreated { campaign, replayed: false })
+    }
+}
+
+/// The outcome of a command whose id is taken.
+fn answer_with(existing: &Campaign, command: &CreateCampaign) -> Outcome {
+    if existing.spec.request_id != command.request_id {
+        Refusal::CampaignExists.into()
+    } else if was_asked_for_by(&existing.spec, command) {
+        Outcome::CampaignCreated { campaign: existing.clone(), replayed: true }
+    } else {
+        Refusal::RequestIdReused.into()
+    }
+}
+
+/// Whether a command asks for just this campaign. Every field of the command is named here, so that a
+/// new one cannot be forgotten.
+fn was_asked_for_by(spec: &CampaignSpec, command: &CreateCampaign) -> bool {
+    let CreateCampaign {
+        id,
+        display_name,
+        quota,
+        start,
+        end,
+        per_recipient_limit,
+        coupon_ttl_micros,
+        labels,
+        request_id,
+        // The system chooses it, and may have begun to use another one since the first attempt.
+        code_key: _,
+    } = command;
+    spec.id == *id
+        && spec.display_name == *display_name
+        && spec.quota == *quota
+        && spec.requested_start == *start
+        && spec.end == *end
+        && spec.per_recipient_limit == *per_recipient_limit
+        && spec.coupon_ttl_micros == *coupon_ttl_micros
+        && spec.labels == *labels
+        && spec.request_id == *request_id
+}

@@ -1,0 +1,153 @@
+//! Issuing a coupon.
+
+use std::collections::BTreeMap;
+
+use coupon_cluster::{CampaignId, Epoch, RequestId};
+
+use crate::block::take_counter;
+use crate::entry::{Entry, Found};
+use crate::mutants::{self, Mutant};
+use crate::{
+    Campaign, CampaignSpec, CampaignState, Coupon, IssuedCoupon, LogTime, Outcome, Refusal,
+    StateReader, Store,
+};
+
+/// Issues a coupon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The holder's external id; may be empty where the campaign has no limit per recipient.
+    pub recipient: String,
+    /// Recognises a retry: the same id with the same fields is answered with the same coupon.
+    pub request_id: RequestId,
+    /// Kept with the coupon.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// How many of the coupons held a refusal names, so that an entry full of refusals stays cheap to
+/// apply and to answer.
+pub const HELD_SHOWN_MAX: usize = 10;
+
+impl<S: Store> Entry<'_, S> {
+    /// Issues a coupon, if everything speaks for it.
+    pub(crate) fn issue(&mut self, epoch: Epoch, command: Issue) -> Result<Outcome, S::Error> {
+        let Self { fence, store, touched } = self;
+        let touched = match touched.find(fence, *store, epoch, &command.campaign)? {
+            Found::Campaign(touched) => touched,
+            Found::Nothing => return Ok(Refusal::CampaignNotFound.into()),
+            Found::Fenced(refusal) => return Ok(refusal.into()),
+        };
+        let campaign = &mut touched.campaign;
+        let spec = &*campaign.spec;
+        let now = fence.state.log_time;
+
+        if let Some(outcome) = without_effect(*store, campaign, &command, now)? {
+            return Ok(outcome);
+        }
+        let counters = &mut campaign.counters;
+        let Some(counter) = take_counter(&mut fence.state, *store, spec, counters)? else {
+            return Ok(Refusal::ShardFull.into());
+        };
+        let sequence = counters.issued.saturating_add(1);
+        let coupon = Coupon {
+            counter,
+            recipient: command.recipient,
+            request_id: command.request_id,
+            issued_at: now,
+            expires_at: spec.coupon_ttl_micros.map(|ttl| now.after_micros(ttl)),
+            metadata: command.metadata,
+        };
+        store.insert_coupon(spec, sequence, &coupon)?;
+        counters.issued = sequence;
+        counters.revision = counters.revision.saturating_add(1);
+        touched.changed = true;
+        Ok(Outcome::CouponIssued { issued: issued(spec, sequence, coupon), replayed: false })
+    }
+}
+
+/// The outcome of a command that changes nothing; `None` if it issues a coupon.
+///
+/// The order of the checks is part of the contract. A retry is answered with its coupon before
+/// anything could refuse it, for it was not refused the first time. Then a recipient who is at
+/// the limit is told what they hold, even after the end and when all is sold out, for that is what
+/// helps them. Only then the window and the quota are looked at.
+pub(crate) fn without_effect<S: StateReader>(
+    store: &mut S,
+    campaign: &Campaign,
+    command: &Issue,
+    now: LogTime,
+) -> Result<Option<Outcome>, S::Error> {
+    let spec = &*campaign.spec;
+    if let Some(sequence) = store.sequence_of_request(spec.number, command.request_id)?
+        && !mutants::is(Mutant::RetryNotDeduplicated)
+    {
+        return replay(store, spec, sequence, command).map(Some);
+    }
+    if let Some(refusal) = recipient_refusal(store, spec, &command.recipient)?
+        && !mutants::is(Mutant::LimitOutsideLog)
+    {
+        return Ok(Some(refusal.into()));
+    }
+    let state = campaign.state_at(now);
+    #[cfg(feature = "mutants")]
+    let state = mutants::distorted(state, campaign, now);
+    let refusal = match (state, spec.end) {
+        (CampaignState::Scheduled, _) => Refusal::NotStarted { start: spec.start, now },
+        (CampaignState::Ended, end) => {
+            let end = end.expect("only a campaign with an end can have ended");
+            Refusal::Ended { end, now }
+        }
+        (CampaignState::Paused, _) => Refusal::Paused,
+        (CampaignState::Exhausted, _) => Refusal::SoldOut,
+        (CampaignState::Active, _) => return Ok(None),
+    };
+    Ok(Some(refusal.into()))
+}
+
+/// The outcome of a command whose request id was used before in its campaign.
+fn replay<S: StateReader>(
+    store: &mut S,
+    spec: &CampaignSpec,
+    sequence: u64,
+    command: &Issue,
+) -> Result<Outcome, S::Error> {
+    let coupon = store.coupon(spec.number, sequence)?;
+    Ok(if coupon.recipient == command.recipient && coupon.metadata == command.metadata {
+        Outcome::CouponIssued { issued: issued(spec, sequence, coupon), replayed: true }
+    } else {
+        Refusal::RequestIdReused.into()
+    })
+}
+
+/// Why the recipient of a new request cannot have a coupon, whatever the campaign's window and quota.
+fn recipient_refusal<S: StateReader>(
+    store: &mut S,
+    spec: &CampaignSpec,
+    recipient: &str,
+) -> Result<Option<Refusal>, S::Error> {
+    if spec.per_recipient_limit == 0 {
+        return Ok(None);
+    }
+    if recipient.is_empty() {
+        return Ok(Some(Refusal::RecipientRequired));
+    }
+    let sequences = store.sequences_of_recipient(spec.number, recipient)?;
+    // A limit that does not fit is greater than any number of coupons held in memory.
+    let limit = usize::try_from(spec.per_recipient_limit).unwrap_or(usize::MAX);
+    if sequences.len() < limit {
+        return Ok(None);
+    }
+    let mut held = Vec::new();
+    for sequence in sequences.into_iter().take(HELD_SHOWN_MAX) {
+        let coupon = store.coupon(spec.number, sequence)?;
+        // Whoever asks in vain is told the code, not what else was kept with it.
+        let coupon = Coupon { metadata: BTreeMap::new(), ..coupon };
+        held.push(issued(spec, sequence, coupon));
+    }
+    Ok(Some(Refusal::RecipientLimitReached { held }))
+}
+
+fn issued(spec: &CampaignSpec, sequence: u64, coupon: Coupon) -> IssuedCoupon {
+    IssuedCoupon { coupon, sequence, code_shard: spec.code_shard, code_key: spec.code_key }
+}

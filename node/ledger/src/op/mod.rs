@@ -1,0 +1,38 @@
+//! The operations: of each its command, and what it does to the ledger.
+
+mod change;
+mod create;
+mod issue;
+mod pause;
+mod resume;
+
+use crate::entry::Entry;
+use crate::{Action, Command, Outcome, Refusal, Store};
+
+pub use create::CreateCampaign;
+pub(crate) use issue::without_effect;
+pub use issue::{HELD_SHOWN_MAX, Issue};
+pub use pause::PauseCampaign;
+pub use resume::ResumeCampaign;
+
+/// Applies a command.
+pub(crate) fn apply<S: Store>(
+    entry: &mut Entry<'_, S>,
+    command: Command,
+) -> Result<Outcome, S::Error> {
+    match command.action {
+        Action::CreateCampaign(create) => entry.create_campaign(command.epoch, create),
+        Action::Issue(issue) => entry.issue(command.epoch, issue),
+        Action::PauseCampaign(pause) => entry.pause_campaign(command.epoch, &pause),
+        Action::ResumeCampaign(resume) => entry.resume_campaign(command.epoch, &resume),
+        Action::AdoptRing { epoch, ring_shards } => entry.adopt_ring(epoch, ring_shards),
+        Action::SkipCounters => Ok(match entry.fence.state.clone().restored() {
+            Ok(skipped) => {
+                entry.fence.state = skipped;
+                Outcome::CountersSkipped
+            }
+            Err(_) => Refusal::ShardFull.into(),
+        }),
+        Action::Unreadable => Ok(Refusal::Unreadable.into()),
+    }
+}

@@ -1,0 +1,30 @@
+//! Resuming a campaign.
+
+use coupon_cluster::{CampaignId, Epoch, RequestId};
+
+use crate::entry::Entry;
+use crate::{Change, ChangeKind, Outcome, Store};
+
+/// Issues coupons of a paused campaign again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeCampaign {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// Recognises a retry.
+    pub request_id: RequestId,
+}
+
+impl<S: Store> Entry<'_, S> {
+    /// Resumes a campaign, unless it is not paused.
+    pub(crate) fn resume_campaign(
+        &mut self,
+        epoch: Epoch,
+        command: &ResumeCampaign,
+    ) -> Result<Outcome, S::Error> {
+        let ResumeCampaign { campaign, request_id } = command;
+        let change = Change { request_id: *request_id, kind: ChangeKind::Resume };
+        self.change_campaign(epoch, campaign, change, |spec| {
+            std::mem::replace(&mut spec.is_paused, false)
+        })
+    }
+}

@@ -1,0 +1,326 @@
+//! The serving side of Raft between nodes.
+
+use std::pin::Pin;
+
+use coupon_cluster::ReplicaId;
+use coupon_proto::internal as pb;
+use coupon_proto::internal::raft_service_server::RaftService;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use openraft::raft::{
+    AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest,
+};
+use tempfile::TempPath;
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::status::{malformed, shard_diverged};
+use crate::codec::Malformed;
+use crate::codec::map;
+use crate::raft::history::Conflict;
+use crate::raft::replica::RaftReplica;
+use crate::raft::state_machine::openraft_snapshot;
+use crate::raft::terms::Terms;
+use crate::raft::types::{
+    TypeConfig, Vote, entry_from_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
+};
+use crate::shard::divergence::Divergence;
+use crate::shard::registry::Registry;
+use crate::storage::snapshot::{self, SnapshotFile};
+use crate::storage::{Storage, StorageError, fatal};
+
+/// Serves Raft for all replicas of a node. Clones serve the same.
+#[derive(Clone)]
+pub struct RaftEndpoint {
+    registry: Registry,
+    storage: Storage,
+    divergence: Divergence,
+    stopping: CancellationToken,
+}
+
+impl RaftEndpoint {
+    /// Serves the replicas in `registry`; ends its streams once `stopping` is cancelled.
+    pub fn new(
+        registry: Registry,
+        storage: Storage,
+        divergence: Divergence,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { registry, storage, divergence, stopping }
+    }
+
+    /// The replica a message is for. Ends the process if the sender knows that this replica has forgotten
+    /// acknowledged entries: before it votes, answers or counts anything.
+    fn find(&self, envelope: Option<&pb::Envelope>) -> Result<RaftReplica, Status> {
+        let envelope = envelope.ok_or_else(|| malformed(&Malformed("envelope")))?;
+        let shard = map::shard_id(envelope.shard_id).map_err(|error| malformed(&error))?;
+        let raft = self
+            .registry
+            .get_replica(shard, ReplicaId(envelope.to_replica_id))
+            .map(|replica| replica.raft)
+            .ok_or_else(|| Status::unavailable("the replica does not run here"))?;
+        raft.witness.must_hold(envelope.acknowledged_index);
+        Ok(raft)
+    }
+
+    /// Stops the replica if a leader's message contradicts what is committed here; openraft must not see it
+    /// then.
+    fn check_append(
+        &self,
+        raft: &RaftReplica,
+        rpc: &AppendEntriesRequest<TypeConfig>,
+    ) -> Result<(), Status> {
+        let entries = rpc.entries.iter().map(|entry| entry.log_id);
+        let found = raft.conflict(&rpc.vote, rpc.prev_log_id.into_iter().chain(entries));
+        self.check(raft, &rpc.vote, found)
+    }
+
+    fn check(
+        &self,
+        raft: &RaftReplica,
+        vote: &Vote,
+        found: Result<Option<Conflict>, StorageError>,
+    ) -> Result<(), Status> {
+        match found {
+            Ok(None) => Ok(()),
+            Ok(Some(conflict)) => {
+                let leader = ReplicaId(vote.leader_id().node_id);
+                self.divergence.found(raft, leader, conflict);
+                Err(shard_diverged())
+            }
+            Err(fault) => {
+                fatal::abort(&format!("reading the log of shard {}", raft.key.shard), &fault)
+            }
+        }
+    }
+}
+
+fn stopped(fault: impl ToString) -> Status {
+    Status::unavailable(fault.to_string())
+}
+
+/// A disk that fails ends the process.
+fn written<T>(result: std::io::Result<T>) -> T {
+    result.unwrap_or_else(|fault| fatal::abort("writing a snapshot", &fault))
+}
+
+fn append_from_pb(
+    message: pb::AppendRequest,
+) -> Result<AppendEntriesRequest<TypeConfig>, Malformed> {
+    Ok(AppendEntriesRequest {
+        vote: vote_from_pb(&message.vote.ok_or(Malformed("vote"))?),
+        prev_log_id: message.prev_log_id.as_ref().map(log_id_from_pb),
+        entries: message.entries.into_iter().map(entry_from_pb).collect::<Result<_, _>>()?,
+        leader_commit: message.leader_commit.as_ref().map(log_id_from_pb),
+    })
+}
+
+fn append_to_pb(result: StreamAppendResult<TypeConfig>) -> pb::AppendResponse {
+    use pb::append_response::Result as Kind;
+    let kind = match result {
+        Ok(matching) => {
+            Kind::Matching(pb::Matching { log_id: matching.as_ref().map(log_id_to_pb) })
+        }
+        Err(StreamAppendError::Conflict(at)) => Kind::Conflict(log_id_to_pb(&at)),
+        Err(StreamAppendError::HigherVote(vote)) => Kind::HigherVote(vote_to_pb(&vote)),
+    };
+    pb::AppendResponse { result: Some(kind), acknowledged_index: 0 }
+}
+
+#[tonic::async_trait]
+impl RaftService for RaftEndpoint {
+    type AppendStream = Pin<Box<dyn Stream<Item = Result<pb::AppendResponse, Status>> + Send>>;
+
+    async fn append(
+        &self,
+        request: Request<Streaming<pb::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
+        // The stream is open before its first message is here: a leader may have nothing to send.
+        let answers = stream::once(self.clone().replicate(request.into_inner())).try_flatten();
+        let stopping = self.stopping.clone().cancelled_owned();
+        Ok(Response::new(Box::pin(answers.take_until(stopping))))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<pb::AppendRequest>,
+    ) -> Result<Response<pb::AppendResponse>, Status> {
+        let message = request.into_inner();
+        let raft = self.find(message.envelope.as_ref())?;
+        let rpc = append_from_pb(message).map_err(|error| malformed(&error))?;
+        self.check_append(&raft, &rpc)?;
+        let prev = rpc.prev_log_id;
+        let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
+        let leader = rpc.vote.leader_id().node_id;
+        let answer = raft.core().append_entries(rpc).await.map_err(stopped)?;
+        let result = answer.into_stream_result(prev, last);
+        // The leader of this term names the last entry that this replica has told it to be durable.
+        if let (Some(prev), Err(StreamAppendError::Conflict(_))) = (prev, &result) {
+            let (shard, replica) = (raft.key.shard, raft.key.replica);
+            raft.witness.forgot(&format!(
+                "its replica {replica} of shard {shard} told the leader that it has the entry at index \
+                 {}, but does not have it",
+                prev.index
+            ));
+        }
+        let acknowledged_index = raft.witness.acknowledged_by(leader);
+        Ok(Response::new(pb::AppendResponse { acknowledged_index, ..append_to_pb(result) }))
+    }
+
+    async fn request_vote(
+        &self,
+        request: Request<pb::RequestVoteRequest>,
+    ) -> Result<Response<pb::RequestVoteResponse>, Status> {
+        let message = request.into_inner();
+        let raft = self.find(message.envelope.as_ref())?;
+        let vote = message.vote.ok_or_else(|| malformed(&Malformed("vote")))?;
+        let mut rpc: VoteRequest<TypeConfig> =
+            VoteRequest::new(vote_from_pb(&vote), message.last_log_id.as_ref().map(log_id_from_pb));
+        rpc.leadership_transfer = message.leadership_transfer;
+        let answer = if message.pre_vote {
+            raft.core().pre_vote(rpc).await
+        } else {
+            raft.core().vote(rpc).await
+        }
+        .map_err(stopped)?;
+        Ok(Response::new(pb::RequestVoteResponse {
+            vote: Some(vote_to_pb(&answer.vote)),
+            granted: answer.vote_granted,
+            last_log_id: answer.last_log_id.as_ref().map(log_id_to_pb),
+            acknowledged_index: raft.witness.acknowledged_by(vote.replica_id),
+        }))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<pb::InstallSnapshotRequest>>,
+    ) -> Result<Response<pb::InstallSnapshotResponse>, Status> {
+        let mut messages = request.into_inner();
+        let first =
+            messages.message().await?.ok_or_else(|| malformed(&Malformed("first message")))?;
+        let raft = self.find(first.envelope.as_ref())?;
+        let vote = first.vote.as_ref().ok_or_else(|| malformed(&Malformed("vote")))?;
+        let vote = vote_from_pb(vote);
+        let (left_over, file) = self.receive(&raft, messages).await?;
+        let snapshot = openraft_snapshot(file).map_err(stopped)?;
+        if let Some(last) = snapshot.meta.last_log_id {
+            let terms = snapshot.snapshot.header.terms.clone().unwrap_or_default();
+            let terms = Terms::from_pb(terms);
+            self.check(&raft, &vote, raft.snapshot_conflict(&vote, last, &terms))?;
+        }
+        // A caller that goes away must not take the file from under an installation.
+        let installed = tokio::spawn(async move {
+            let answer = raft.core().install_full_snapshot(vote, snapshot).await;
+            drop(left_over);
+            answer
+        });
+        let answer = installed.await.map_err(stopped)?.map_err(stopped)?;
+        Ok(Response::new(pb::InstallSnapshotResponse { vote: Some(vote_to_pb(&answer.vote)) }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<pb::TransferLeaderRequest>,
+    ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
+        let message = request.into_inner();
+        let raft = self.find(message.envelope.as_ref())?;
+        let from = message.from_leader.ok_or_else(|| malformed(&Malformed("vote")))?;
+        let rpc = TransferLeaderRequest::new(
+            vote_from_pb(&from),
+            message.to_replica_id,
+            message.last_log_id.as_ref().map(log_id_from_pb),
+        );
+        let answer = raft.core().handle_transfer_leader(rpc).await.map_err(stopped)?;
+        Ok(Response::new(pb::TransferLeaderResponse { accepted: answer.is_ok() }))
+    }
+
+    async fn report_divergence(
+        &self,
+        request: Request<pb::ReportDivergenceRequest>,
+    ) -> Result<Response<pb::ReportDivergenceResponse>, Status> {
+        let message = request.into_inner();
+        let record = message.record.ok_or_else(|| malformed(&Malformed("record")))?;
+        let envelope = message.envelope.as_ref();
+        let key = match self.find(envelope) {
+            Ok(raft) => raft.key,
+            Err(refused) => return self.stopped_before(envelope).ok_or(refused),
+        };
+        let from = ReplicaId(message.from_replica_id);
+        if from == key.replica || !self.divergence.is_member(key.shard, from) {
+            return Err(Status::failed_precondition("the reporter is not a member of the shard"));
+        }
+        // A caller that hangs up must not leave a replica half stopped.
+        let divergence = self.divergence.clone();
+        let stopping = tokio::spawn(async move { divergence.stop(key, record).await });
+        stopping.await.map_err(stopped)?;
+        Ok(Response::new(pb::ReportDivergenceResponse {}))
+    }
+}
+
+impl RaftEndpoint {
+    /// The answer to a report about a replica that is stopped for good already.
+    fn stopped_before(
+        &self,
+        envelope: Option<&pb::Envelope>,
+    ) -> Option<Response<pb::ReportDivergenceResponse>> {
+        let envelope = envelope?;
+        let diverged = self.registry.diverged(map::shard_id(envelope.shard_id).ok()?)?;
+        (diverged.key.replica.0 == envelope.to_replica_id)
+            .then(|| Response::new(pb::ReportDivergenceResponse {}))
+    }
+
+    /// Reads the first message of a stream, which says which replica it is for, and hands the
+    /// stream over to it.
+    async fn replicate(
+        self,
+        mut messages: Streaming<pb::AppendRequest>,
+    ) -> Result<impl Stream<Item = Result<pb::AppendResponse, Status>> + Send, Status> {
+        let first =
+            messages.message().await?.ok_or_else(|| malformed(&Malformed("first message")))?;
+        let raft = self.find(first.envelope.as_ref())?;
+        // A message that cannot be read ends the input, and with it the stream: the leader will
+        // begin again where this replica is.
+        let requests = stream::iter([Ok(first)])
+            .chain(messages)
+            .map({
+                let raft = raft.clone();
+                move |message: Result<pb::AppendRequest, Status>| {
+                    let request = append_from_pb(message.ok()?).ok()?;
+                    // A request that contradicts what is committed ends the input as well.
+                    self.check_append(&raft, &request).ok()?;
+                    Some(request)
+                }
+            })
+            .take_while(|request| std::future::ready(request.is_some()))
+            .filter_map(std::future::ready);
+        let results: BoxStream<'static, _> = Box::pin(raft.core().stream_append(requests));
+        Ok(results.map(|result| match result {
+            Ok(result) => Ok(append_to_pb(result)),
+            Err(fault) => Err(stopped(fault)),
+        }))
+    }
+
+    /// Writes a snapshot to a file as its parts arrive, and checks it. The path removes the file when
+    /// it is dropped, unless the file was given another name.
+    async fn receive(
+        &self,
+        raft: &RaftReplica,
+        mut parts: Streaming<pb::InstallSnapshotRequest>,
+    ) -> Result<(TempPath, SnapshotFile), Status> {
+        let path = snapshot::incoming_path(&self.storage, raft.key);
+        let left_over = TempPath::try_from_path(&path).map_err(stopped)?;
+        let mut file = written(tokio::fs::File::create(&path).await);
+        while let Some(part) = parts.message().await? {
+            written(file.write_all(&part.data).await);
+        }
+        written(file.sync_all().await);
+        let shard = raft.key.shard;
+        let checked = tokio::task::spawn_blocking(move || snapshot::check(&path, shard)).await;
+        match checked.map_err(stopped)? {
+            Ok(file) => Ok((left_over, file)),
+            Err(error @ StorageError::Corrupt { .. }) => Err(Status::data_loss(error.to_string())),
+            Err(fault) => fatal::abort("reading a snapshot", &fault),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Answers to questions, from the state of a replica at one moment. Whether it leads is not asked here.
+
+use coupon_cluster::CampaignId;
+use coupon_ledger::{IssuedCoupon, LogTime, Refusal, ShardState};
+use coupon_proto::internal as pb;
+use coupon_proto::internal::read_request::Query;
+use prost::Message as _;
+use tonic::Status;
+
+use super::status::malformed;
+use crate::codec::Malformed;
+use crate::codec::{outcome, row};
+use crate::shard::registry::Replica;
+use crate::storage::view::LedgerView;
+use crate::storage::{Storage, StorageError, fatal};
+
+/// How many rows one answer holds at most.
+const PAGE_MAX: usize = 1_000;
+/// How many campaigns one answer looks at for the coupons of a recipient.
+const SEARCHED_MAX: usize = 1_000;
+/// How many coupons a message of a stream of coupons holds.
+const STREAM_PAGE: usize = 500;
+/// A message holds no more rows once it has so many bytes: clients of gRPC take 4 MiB unless told
+/// otherwise, and one row has at most some tens of kilobytes.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Why a question was not answered.
+pub(super) enum ReadError {
+    /// The question makes no sense.
+    Malformed(Malformed),
+    /// The disk failed.
+    Storage(StorageError),
+    /// The router went away, or takes nothing any more.
+    Gone,
+}
+
+impl From<StorageError> for ReadError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl ReadError {
+    /// As the status of a call. A disk that fails ends the process.
+    pub(super) fn into_status(self) -> Status {
+        match self {
+            Self::Malformed(error) => malformed(&error),
+            Self::Storage(fault) => fatal::abort("reading state", &fault),
+            Self::Gone => Status::cancelled("the router took nothing any more"),
+        }
+    }
+}
+
+/// A campaign's id.
+///
+/// # Errors
+///
+/// When it is none.
+pub(super) fn campaign_id(text: &str) -> Result<CampaignId, ReadError> {
+    CampaignId::parse(text).map_err(|_| ReadError::Malformed(Malformed("campaign id")))
+}
+
+/// Answers questions from a replica's state.
+pub(super) struct Reader<'a> {
+    /// Where the state is.
+    pub(super) storage: &'a Storage,
+    /// Whose state it is.
+    pub(super) replica: &'a Replica,
+    /// The time by this node's clock.
+    pub(super) now: LogTime,
+}
+
+impl<'a> Reader<'a> {
+    /// Answers a question that was routed by the ring of `epoch`.
+    ///
+    /// # Errors
+    ///
+    /// When the question makes no sense, or the disk fails.
+    pub(super) fn answer(&self, epoch: u64, query: Query) -> Result<pb::ReadResponse, ReadError> {
+        match query {
+            Query::GetCampaign(query) => self.get_campaign(epoch, &query),
+            Query::ListCampaigns(query) => self.list_campaigns(epoch, &query),
+            Query::ListCoupons(query) => self.list_coupons(epoch, &query),
+        }
+    }
+
+    fn view(&self) -> Result<LedgerView<'a>, StorageError> {
+        let key = self.replica.raft.key;
+        LedgerView::new(self.storage, key.shard, key.replica)
+    }
+
+    /// The time that campaign states are shown at. Log time stands still while nothing is written;
+    /// the leader's clock is what the next entry would be stamped with.
+    fn time(&self, state: &ShardState) -> u64 {
+        state.log_time.max(self.now).0
+    }
+
+    /// The fence: a question about a campaign must come by the shard's own ring.
+    fn refusal(state: &ShardState, epoch: u64) -> Option<pb::Refusal> {
+        let refusal = Refusal::StaleEpoch { epoch: state.epoch };
+        (state.epoch.0 != epoch).then(|| outcome::refusal_to_pb(refusal))
+    }
+
+    fn get_campaign(
+        &self,
+        epoch: u64,
+        query: &pb::GetCampaignQuery,
+    ) -> Result<pb::ReadResponse, ReadError> {
+        let id = campaign_id(&query.campaign_id)?;
+        let view = self.view()?;
+        let state = view.shard_state()?;
+        let mut answer =
+            pb::ReadResponse { log_time_micros: self.time(&state), ..Default::default() };
+        answer.refusal = Self::refusal(&state, epoch);
+        if answer.refusal.is_none() {
+            match view.campaign(&id)? {
+                Some(campaign) => answer.campaigns.push(row::campaign_to_pb(&campaign)),
+                None => answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound)),
+            }
+        }
+        Ok(answer)
+    }
+
+    fn list_campaigns(
+        &self,
+        epoch: u64,
+        query: &pb::ListCampaignsQuery,
+    ) -> Result<pb::ReadResponse, ReadError> {
+        let view = self.view()?;
+        let state = view.shard_state()?;
+        let log_time_micros = self.time(&state);
+        let refusal = Self::refusal(&state, epoch);
+        if refusal.is_some() {
+            return Ok(pb::ReadResponse { refusal, log_time_micros, ..Default::default() });
+        }
+        let mut page = Page::new(query.limit);
+        for campaign in view.campaigns_after(&query.after) {
+            if !page.push(row::campaign_to_pb(&campaign?)) {
+                break;
+            }
+        }
+        Ok(pb::ReadResponse {
+            campaigns: page.items,
+            more: page.more,
+            log_time_micros,
+            ..Default::default()
+        })
+    }
+
+    fn list_coupons(
+        &self,
+        epoch: u64,
+        query: &pb::ListCouponsQuery,
+    ) -> Result<pb::ReadResponse, ReadError> {
+        let view = self.view()?;
+        let state = view.shard_state()?;
+        let mut answer =
+            pb::ReadResponse { log_time_micros: self.time(&state), ..Default::default() };
+        answer.refusal = Self::refusal(&state, epoch);
+        if answer.refusal.is_some() {
+            return Ok(answer);
+        }
+        let mut page = Page::new(query.limit);
+        if query.campaign_id.is_empty() {
+            if query.recipient.is_empty() {
+                return Err(ReadError::Malformed(Malformed("recipient")));
+            }
+            answer.searched_campaign_id = Self::coupons_of_recipient(&view, query, &mut page)?;
+        } else {
+            let id = campaign_id(&query.campaign_id)?;
+            let Some(campaign) = view.campaign(&id)? else {
+                answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound));
+                return Ok(answer);
+            };
+            let after = query.after_sequence;
+            if query.recipient.is_empty() {
+                page.fill(id.as_str(), view.coupons_after(&campaign, after))?;
+            } else {
+                page.fill(id.as_str(), view.coupons_of(&campaign, &query.recipient, after)?)?;
+            }
+        }
+        answer.more = page.more || !answer.searched_campaign_id.is_empty();
+        answer.coupons = page.items;
+        Ok(answer)
+    }
+
+    /// What a recipient holds in the campaigns of the shard, by campaign id. That costs a look-up for
+    /// each campaign, so an answer covers some of them: returns the last one if others follow, and
+    /// nothing if all were looked at, or the page is full.
+    fn coupons_of_recipient(
+        view: &LedgerView<'_>,
+        query: &pb::ListCouponsQuery,
+        page: &mut Page<pb::CampaignCoupon>,
+    ) -> Result<String, ReadError> {
+        if !query.after_campaign_id.is_empty() {
+            let id = campaign_id(&query.after_campaign_id)?;
+            if let Some(campaign) = view.campaign(&id)? {
+                let after = query.after_sequence;
+                page.fill(id.as_str(), view.coupons_of(&campaign, &query.recipient, after)?)?;
+            }
+        }
+        for (searched, campaign) in view.campaigns_after(&query.after_campaign_id).enumerate() {
+            if page.more {
+                break;
+            }
+            let campaign = campaign?;
+            let held = view.coupons_of(&campaign, &query.recipient, 0)?;
+            page.fill(campaign.spec.id.as_str(), held)?;
+            if searched + 1 == SEARCHED_MAX && !page.more {
+                return Ok(campaign.spec.id.as_str().to_owned());
+            }
+        }
+        Ok(String::new())
+    }
+
+    /// Sends all coupons of a campaign, as they are now. Returns when they are sent.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails, or when `send` does.
+    pub(super) fn stream_coupons(
+        &self,
+        epoch: u64,
+        id: &CampaignId,
+        send: impl Fn(pb::StreamCouponsResponse) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let view = self.view()?;
+        let state = view.shard_state()?;
+        let mut first = pb::StreamCouponsResponse {
+            log_time_micros: self.time(&state),
+            refusal: Self::refusal(&state, epoch),
+            ..Default::default()
+        };
+        let campaign = view.campaign(id)?;
+        if first.refusal.is_none() && campaign.is_none() {
+            first.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound));
+        }
+        let Some(campaign) = campaign.filter(|_| first.refusal.is_none()) else {
+            return send(first);
+        };
+        first.campaign = Some(row::campaign_to_pb(&campaign));
+        send(first)?;
+        let mut page = pb::StreamCouponsResponse::default();
+        let mut bytes = 0;
+        for coupon in view.coupons_after(&campaign, 0) {
+            let coupon = outcome::issued_to_pb(coupon?, false);
+            bytes += coupon.encoded_len();
+            page.coupons.push(coupon);
+            if page.coupons.len() >= STREAM_PAGE || bytes >= PAGE_BYTES {
+                send(std::mem::take(&mut page))?;
+                bytes = 0;
+            }
+        }
+        if page.coupons.is_empty() { Ok(()) } else { send(page) }
+    }
+}
+
+/// The rows of one answer, bounded in number and in bytes.
+struct Page<T> {
+    rows_max: usize,
+    bytes: usize,
+    items: Vec<T>,
+    /// Whether there was a row too many.
+    more: bool,
+}
+
+impl<T: prost::Message> Page<T> {
+    fn new(limit: u32) -> Self {
+        let rows_max = usize::try_from(limit).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+        Self { rows_max, bytes: 0, items: Vec::new(), more: false }
+    }
+
+    /// Takes a row. Returns whether it had room for it.
+    fn push(&mut self, item: T) -> bool {
+        if self.items.len() >= self.rows_max || self.bytes >= PAGE_BYTES {
+            self.more = true;
+            return false;
+        }
+        self.bytes += item.encoded_len();
+        self.items.push(item);
+        true
+    }
+}
+
+impl Page<pb::CampaignCoupon> {
+    /// Takes coupons of a campaign, as many as it has room for.
+    fn fill(
+        &mut self,
+        campaign_id: &str,
+        coupons: impl Iterator<Item = Result<IssuedCoupon, StorageError>>,
+    ) -> Result<(), StorageError> {
+        for coupon in coupons {
+            let coupon = Some(outcome::issued_to_pb(coupon?, false));
+            if !self.push(pb::CampaignCoupon { campaign_id: campaign_id.to_owned(), coupon }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn campaign(id: &str, label: usize) -> pb::CampaignRecord {
+        let labels = [("l".to_owned(), "x".repeat(label))].into();
+        pb::CampaignRecord { campaign_id: id.to_owned(), labels, ..Default::default() }
+    }
+
+    #[test]
+    fn a_page_ends_with_its_rows_or_its_bytes_and_says_that_there_is_more() {
+        let mut rows = Page::new(2);
+        assert!(rows.push(campaign("a", 1)) && rows.push(campaign("b", 1)) && !rows.more);
+        assert!(!rows.push(campaign("c", 1)) && rows.more);
+        assert_eq!(rows.items.len(), 2);
+
+        let mut bytes = Page::new(u32::MAX);
+        while bytes.push(campaign("a", 100_000)) {}
+        assert_eq!(bytes.items.len(), PAGE_BYTES.div_ceil(100_000));
+        // However large a row is, a page has one, or a listing would not go on.
+        assert!(Page::new(0).push(campaign("a", 2 * PAGE_BYTES)));
+    }
+}

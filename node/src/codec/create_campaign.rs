@@ -1,0 +1,22 @@
+//! `CreateCampaignCommand`.
+
+use coupon_cluster::KeyId;
+use coupon_ledger::{Action, CreateCampaign};
+use coupon_proto::internal as pb;
+
+use super::{Malformed, campaign_id, nonzero, request_id, time_from_pb};
+
+pub(super) fn from_pb(create: pb::CreateCampaignCommand) -> Result<Action, Malformed> {
+    Ok(Action::CreateCampaign(CreateCampaign {
+        id: campaign_id(&create.campaign_id)?,
+        display_name: create.display_name,
+        quota: create.quota,
+        start: time_from_pb(create.start_micros),
+        end: time_from_pb(create.end_micros),
+        per_recipient_limit: create.per_recipient_limit,
+        coupon_ttl_micros: nonzero(create.coupon_ttl_micros),
+        labels: create.labels,
+        request_id: request_id(&create.request_id)?,
+        code_key: KeyId(create.code_key_id),
+    }))
+}

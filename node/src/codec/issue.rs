@@ -1,0 +1,34 @@
+//! `IssueCommand`, and its answer.
+
+use coupon_cluster::CampaignId;
+use coupon_ledger::{Action, Issue, IssuedCoupon};
+use coupon_proto::internal as pb;
+
+use super::{Malformed, request_id, time_to_pb};
+
+/// The command; its campaign id has been read.
+pub(super) fn from_pb(issue: pb::IssueCommand, campaign: CampaignId) -> Result<Action, Malformed> {
+    Ok(Action::Issue(Issue {
+        campaign,
+        recipient: issue.recipient,
+        request_id: request_id(&issue.request_id)?,
+        metadata: issue.metadata,
+    }))
+}
+
+/// The answer, without what the router has: it is that of its command.
+pub(super) fn answer_to_pb(issued: &IssuedCoupon, replayed: bool) -> pb::CouponIssued {
+    let coupon = pb::CouponRecord {
+        counter: issued.coupon.counter,
+        issue_micros: issued.coupon.issued_at.0,
+        expire_micros: time_to_pb(issued.coupon.expires_at),
+        ..Default::default()
+    };
+    pb::CouponIssued {
+        coupon: Some(coupon),
+        sequence: issued.sequence,
+        replayed,
+        code_shard_id: issued.code_shard.get(),
+        code_key_id: issued.code_key.0,
+    }
+}

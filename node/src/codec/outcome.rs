@@ -1,0 +1,71 @@
+//! What came of a command, as it travels.
+
+use coupon_ledger::{IssuedCoupon, Outcome, Refusal};
+use coupon_proto::internal as pb;
+
+use super::{issue, row};
+
+/// An issued coupon as it travels.
+pub fn issued_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIssued {
+    pb::CouponIssued {
+        coupon: Some(row::coupon_to_pb(issued.coupon)),
+        sequence: issued.sequence,
+        replayed,
+        code_shard_id: issued.code_shard.get(),
+        code_key_id: issued.code_key.0,
+    }
+}
+
+/// An outcome as it travels. `None` for an adopted ring, which no caller asks for.
+pub fn outcome_to_pb(outcome: Outcome) -> Option<pb::Outcome> {
+    use pb::outcome::Outcome as Kind;
+    let kind = match outcome {
+        Outcome::CampaignCreated { campaign, replayed } => {
+            let campaign = Some(row::campaign_to_pb(&campaign));
+            Kind::CampaignCreated(pb::CampaignCreated { campaign, replayed })
+        }
+        Outcome::CampaignChanged { campaign, replayed } => {
+            let campaign = Some(row::campaign_to_pb(&campaign));
+            Kind::CampaignChanged(pb::CampaignChanged { campaign, replayed })
+        }
+        Outcome::CouponIssued { issued, replayed } => {
+            Kind::CouponIssued(issue::answer_to_pb(&issued, replayed))
+        }
+        Outcome::Refused(refusal) => Kind::Refusal(refusal_to_pb(refusal)),
+        Outcome::RingAdopted { .. } | Outcome::CountersSkipped => return None,
+    };
+    Some(pb::Outcome { outcome: Some(kind) })
+}
+
+/// A refusal as it travels.
+pub fn refusal_to_pb(refusal: Refusal) -> pb::Refusal {
+    use pb::RefusalReason as Reason;
+    let refused = |reason: Reason| pb::Refusal { reason: reason.into(), ..Default::default() };
+    match refusal {
+        Refusal::NotStarted { start, now } => pb::Refusal {
+            time_micros: start.0,
+            log_time_micros: now.0,
+            ..refused(Reason::NotStarted)
+        },
+        Refusal::Ended { end, now } => {
+            pb::Refusal { time_micros: end.0, log_time_micros: now.0, ..refused(Reason::Ended) }
+        }
+        Refusal::Paused => refused(Reason::Paused),
+        Refusal::SoldOut => refused(Reason::SoldOut),
+        Refusal::Unreadable => refused(Reason::Unreadable),
+        Refusal::RecipientLimitReached { held } => pb::Refusal {
+            held: held.into_iter().map(|issued| issued_to_pb(issued, false)).collect(),
+            ..refused(Reason::RecipientLimitReached)
+        },
+        Refusal::RecipientRequired => refused(Reason::RecipientRequired),
+        Refusal::CampaignExists => refused(Reason::CampaignExists),
+        Refusal::CampaignNotFound => refused(Reason::CampaignNotFound),
+        Refusal::EmptyWindow => refused(Reason::EmptyWindow),
+        Refusal::RequestIdReused => refused(Reason::RequestIdReused),
+        Refusal::StaleEpoch { epoch } => {
+            pb::Refusal { epoch: epoch.0, ..refused(Reason::StaleEpoch) }
+        }
+        Refusal::ShardFull => refused(Reason::ShardFull),
+        Refusal::NotOwner { epoch } => pb::Refusal { epoch: epoch.0, ..refused(Reason::NotOwner) },
+    }
+}

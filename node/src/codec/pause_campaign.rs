@@ -1,0 +1,13 @@
+//! `PauseCampaignCommand`.
+
+use coupon_ledger::{Action, PauseCampaign};
+use coupon_proto::internal as pb;
+
+use super::{Malformed, campaign_id, request_id};
+
+pub(super) fn from_pb(pause: &pb::PauseCampaignCommand) -> Result<Action, Malformed> {
+    Ok(Action::PauseCampaign(PauseCampaign {
+        campaign: campaign_id(&pause.campaign_id)?,
+        request_id: request_id(&pause.request_id)?,
+    }))
+}

@@ -1,0 +1,174 @@
+//! Campaigns, coupons and the state of a shard, as they are kept on disk.
+
+use std::sync::Arc;
+
+use coupon_cluster::{Epoch, KeyId};
+use coupon_ledger::{
+    Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Coupon, LogTime, ShardState,
+};
+use coupon_proto::internal as pb;
+
+use super::{
+    Malformed, campaign_id, nonzero, request_id, shard_id, shard_ids, time_from_pb, time_to_pb,
+};
+
+/// A campaign without its counters, as it is kept on disk.
+pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {
+    pb::CampaignRecord {
+        campaign_id: spec.id.as_str().to_owned(),
+        display_name: spec.display_name.clone(),
+        quota: spec.quota,
+        start_micros: spec.start.0,
+        end_micros: time_to_pb(spec.end),
+        per_recipient_limit: spec.per_recipient_limit,
+        coupon_ttl_micros: spec.coupon_ttl_micros.unwrap_or(0),
+        labels: spec.labels.clone(),
+        request_id: spec.request_id.as_bytes().to_vec(),
+        code_key_id: spec.code_key.0,
+        number: spec.number,
+        create_micros: spec.created.0,
+        code_shard_id: spec.code_shard.get(),
+        requested_start_micros: time_to_pb(spec.requested_start),
+        counters: None,
+        paused: spec.is_paused,
+        changes: spec.changes.iter().map(change_to_pb).collect(),
+    }
+}
+
+/// A campaign from its record.
+///
+/// # Errors
+///
+/// When an id or a change is malformed.
+pub fn spec_from_pb(record: pb::CampaignRecord) -> Result<CampaignSpec, Malformed> {
+    Ok(CampaignSpec {
+        id: campaign_id(&record.campaign_id)?,
+        number: record.number,
+        display_name: record.display_name,
+        quota: record.quota,
+        start: LogTime(record.start_micros),
+        requested_start: time_from_pb(record.requested_start_micros),
+        end: time_from_pb(record.end_micros),
+        per_recipient_limit: record.per_recipient_limit,
+        coupon_ttl_micros: nonzero(record.coupon_ttl_micros),
+        labels: record.labels,
+        request_id: request_id(&record.request_id)?,
+        code_key: KeyId(record.code_key_id),
+        code_shard: shard_id(record.code_shard_id)?,
+        created: LogTime(record.create_micros),
+        is_paused: record.paused,
+        changes: record.changes.iter().map(change_from_pb).collect::<Result<_, _>>()?,
+    })
+}
+
+fn change_to_pb(change: &Change) -> pb::CampaignChange {
+    let kind = match change.kind {
+        ChangeKind::Pause => pb::CampaignChangeKind::Pause,
+        ChangeKind::Resume => pb::CampaignChangeKind::Resume,
+    };
+    pb::CampaignChange { request_id: change.request_id.as_bytes().to_vec(), kind: kind.into() }
+}
+
+fn change_from_pb(change: &pb::CampaignChange) -> Result<Change, Malformed> {
+    let kind = match change.kind() {
+        pb::CampaignChangeKind::Pause => ChangeKind::Pause,
+        pb::CampaignChangeKind::Resume => ChangeKind::Resume,
+        pb::CampaignChangeKind::Unspecified => return Err(Malformed("kind of a change")),
+    };
+    Ok(Change { request_id: request_id(&change.request_id)?, kind })
+}
+
+/// A campaign's counters as a message.
+pub fn counters_to_pb(counters: &CampaignCounters) -> pb::CampaignCounters {
+    pb::CampaignCounters {
+        issued: counters.issued,
+        revision: counters.revision,
+        next_counter: counters.next_counter,
+        block_left: counters.block_left,
+    }
+}
+
+/// A campaign's counters from a message.
+pub fn counters_from_pb(counters: pb::CampaignCounters) -> CampaignCounters {
+    CampaignCounters {
+        issued: counters.issued,
+        revision: counters.revision,
+        next_counter: counters.next_counter,
+        block_left: counters.block_left,
+    }
+}
+
+/// A campaign with its counters, as it travels.
+pub fn campaign_to_pb(campaign: &Campaign) -> pb::CampaignRecord {
+    let counters = Some(counters_to_pb(&campaign.counters));
+    pb::CampaignRecord { counters, changes: Vec::new(), ..spec_to_pb(&campaign.spec) }
+}
+
+/// A campaign from its two records.
+///
+/// # Errors
+///
+/// See [`spec_from_pb`].
+pub fn campaign_from_pb(
+    spec: pb::CampaignRecord,
+    counters: pb::CampaignCounters,
+) -> Result<Campaign, Malformed> {
+    Ok(Campaign { spec: Arc::new(spec_from_pb(spec)?), counters: counters_from_pb(counters) })
+}
+
+/// A coupon as it is kept on disk.
+pub fn coupon_to_pb(coupon: Coupon) -> pb::CouponRecord {
+    pb::CouponRecord {
+        counter: coupon.counter,
+        recipient: coupon.recipient,
+        request_id: coupon.request_id.as_bytes().to_vec(),
+        issue_micros: coupon.issued_at.0,
+        expire_micros: time_to_pb(coupon.expires_at),
+        metadata: coupon.metadata,
+    }
+}
+
+/// A coupon from its record.
+///
+/// # Errors
+///
+/// When the request id is malformed.
+pub fn coupon_from_pb(record: pb::CouponRecord) -> Result<Coupon, Malformed> {
+    Ok(Coupon {
+        counter: record.counter,
+        recipient: record.recipient,
+        request_id: request_id(&record.request_id)?,
+        issued_at: LogTime(record.issue_micros),
+        expires_at: time_from_pb(record.expire_micros),
+        metadata: record.metadata,
+    })
+}
+
+/// What a ledger knows about its shard, as it is kept on disk: all of the record but the digest.
+pub fn shard_to_pb(state: &ShardState) -> pb::ShardRecord {
+    pb::ShardRecord {
+        epoch: state.epoch.0,
+        ring_shards: state.ring_shards.iter().map(|shard| shard.get()).collect(),
+        next_campaign_number: state.next_campaign_number,
+        next_block: state.next_block,
+        first_block: state.first_block,
+        log_time_micros: state.log_time.0,
+        running_digest: Vec::new(),
+    }
+}
+
+/// What a ledger knows about its shard, from its record.
+///
+/// # Errors
+///
+/// When a shard id is out of range.
+pub fn shard_from_pb(record: pb::ShardRecord) -> Result<ShardState, Malformed> {
+    Ok(ShardState {
+        epoch: Epoch(record.epoch),
+        ring_shards: shard_ids(&record.ring_shards)?,
+        next_campaign_number: record.next_campaign_number,
+        next_block: record.next_block,
+        first_block: record.first_block,
+        log_time: LogTime(record.log_time_micros),
+    })
+}

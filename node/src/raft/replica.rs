@@ -1,0 +1,608 @@
+//! One running replica of a shard.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_cluster::{NodeId, ReplicaId, ShardId, ShardMap};
+use coupon_ledger::mutants::{self, Mutant};
+use coupon_proto::internal as pb;
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::impls::ProgressResponder;
+use openraft::impls::leader_id_adv::LeaderId;
+use openraft::raft::{ClientWriteResult, ReadPolicy};
+use openraft::type_config::TypeConfigExt as _;
+use openraft::{ChangeMembers, Instant as _, Raft, RaftMetrics, ServerState};
+use tokio::sync::{oneshot, watch};
+
+use super::closed_campaigns::ClosedCampaigns;
+use super::consistency_check::AppliedDigests;
+use super::heartbeats::Heartbeats;
+use super::history::{self, Conflict};
+use super::log_store::LogStore;
+use super::network::NetworkFactory;
+use super::options::raft_config;
+use super::state_machine::StateMachine;
+use super::terms::Terms;
+use super::types::{Applied, LogId, Member, Proposal, TypeConfig, Vote};
+use super::witness::Witness;
+use crate::peers::Peers;
+use crate::raft::options::RaftOptions;
+use crate::storage::snapshot::ReplicaKey;
+use crate::storage::{Storage, StorageError, fatal};
+
+/// The leader of a group in one term: who proposes under it can be sure that no other leader's
+/// entries came between.
+pub type Leadership = LeaderId<u64, u64>;
+
+/// How many entries a learner may lack and still count as caught up.
+const CAUGHT_UP_ENTRIES: u64 = 64;
+/// How many heartbeats a voter may leave unanswered and still count as responsive.
+const ANSWERS_MISSED_MAX: u32 = 2;
+/// After how many election timeouts without an answer from a quorum a leader counts as one no more.
+const QUORUM_MISSED_MAX: u32 = 2;
+
+/// Why a group cannot do what it was asked to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// Another replica leads, or none.
+    #[error("this replica does not lead shard {shard}")]
+    NotLeader {
+        /// The shard.
+        shard: ShardId,
+        /// The node that leads, if known.
+        leader: Option<NodeId>,
+    },
+    /// A proposal was made, and nobody knows whether it will be applied.
+    #[error("the outcome of a proposal to shard {0} is not known")]
+    OutcomeUnknown(ShardId),
+    /// A quorum did not answer in time.
+    #[error("no quorum of shard {0} answered in time")]
+    NoQuorum(ShardId),
+    /// The group refused a change of its membership.
+    #[error("shard {shard} refused a membership change: {why}")]
+    Membership {
+        /// The shard.
+        shard: ShardId,
+        /// What openraft says.
+        why: String,
+    },
+}
+
+/// A running replica. Clones share it.
+#[derive(Clone)]
+pub struct RaftReplica {
+    /// The shard and the replica.
+    pub key: ReplicaKey,
+    raft: Raft<TypeConfig, StateMachine>,
+    heartbeats: Heartbeats,
+    log: LogStore,
+    /// What the replica has applied, as it goes on.
+    pub applied_digests: AppliedDigests,
+    /// The campaigns that give no coupons at the moment, as far as is known.
+    pub closed: ClosedCampaigns,
+    /// The entries that this replica and others must have on disk.
+    pub witness: Witness,
+    round_max: Duration,
+    answer_age_max: Duration,
+    quorum_age_max: Duration,
+}
+
+/// What a replica is doing.
+pub struct Progress {
+    /// "leader", "leader without quorum", "follower", "candidate", "learner" or "shutdown".
+    pub state: &'static str,
+    /// The term it is in.
+    pub term: u64,
+    /// The node of the leader it knows, itself included.
+    pub leader: Option<NodeId>,
+    /// The last index in its log; 0: none.
+    pub last_log_index: u64,
+    /// The last index it applied; 0: none.
+    pub applied_index: u64,
+    /// The last index in its snapshot; 0: none.
+    pub snapshot_index: u64,
+}
+
+/// What a waiting proposer is told; see [`outcome`].
+pub type WriteResult = ClientWriteResult<TypeConfig>;
+
+/// What became of a proposal.
+#[derive(Debug)]
+pub enum WriteOutcome {
+    /// It was applied.
+    Applied(Applied),
+    /// It is not in the log, and never will be: this replica did not lead when it came.
+    NotAppended,
+    /// It may be in the log of somebody who leads later.
+    Unknown,
+}
+
+/// What became of a proposal, by what openraft says.
+pub fn outcome(result: WriteResult) -> WriteOutcome {
+    match result {
+        Ok(response) => WriteOutcome::Applied(response.data),
+        // Said before an entry is appended, and only then.
+        Err(ClientWriteError::ForwardToLeader(_)) => WriteOutcome::NotAppended,
+        Err(_) => WriteOutcome::Unknown,
+    }
+}
+
+impl RaftReplica {
+    /// Starts a replica. `map` is given for the meta shard only: it is told of every new map.
+    ///
+    /// # Errors
+    ///
+    /// When what is on disk cannot be read.
+    pub async fn start(
+        storage: &Storage,
+        peers: &Peers,
+        key: ReplicaKey,
+        map: Option<watch::Sender<Arc<ShardMap>>>,
+        options: &RaftOptions,
+    ) -> Result<Self, StorageError> {
+        let log = LogStore::open(storage.clone(), key.shard, key.replica)?;
+        let opened = storage.clone();
+        // What its index lacks is made again, which may take a while after a crash or a restore.
+        let opening = tokio::task::spawn_blocking(move || match map {
+            Some(map) => StateMachine::open_meta(opened, key.replica, map),
+            None => StateMachine::open_ledger(opened, key),
+        });
+        let stopped = |error| StorageError::corrupt("start of a replica", error);
+        let mut machine = opening.await.map_err(stopped)??;
+        machine.tell(log.acknowledged().clone());
+        let (applied_digests, closed) = (machine.applied_digests(), machine.closed_campaigns());
+        let witness = Witness::new(storage.clone(), key, log.clone());
+        let network = NetworkFactory::new(peers.clone(), key.shard, witness.clone());
+        let config = raft_config(key.shard, options)
+            .map_err(|fault| StorageError::corrupt("Raft settings", fault))?;
+        let config = Arc::new(config);
+        let raft = Raft::new(key.replica.0, config, network, log.clone(), machine)
+            .await
+            .map_err(|fault| StorageError::corrupt("Raft state", fault))?;
+        // An answer takes as long as a call may, and the call before it as well.
+        let round_max = 2 * options.election_timeout / 3;
+        let answer_age_max = ANSWERS_MISSED_MAX * options.heartbeat_interval + round_max;
+        let quorum_age_max = QUORUM_MISSED_MAX * options.election_timeout;
+        let heartbeats = Heartbeats::start(raft.clone(), options.heartbeat_interval);
+        let raft = Self {
+            key,
+            raft,
+            heartbeats,
+            log,
+            applied_digests,
+            closed,
+            witness,
+            round_max,
+            answer_age_max,
+            quorum_age_max,
+        };
+        raft.watch();
+        Ok(raft)
+    }
+
+    /// Says who leads, and aborts when the core stops because of a fault: that must not leave a
+    /// replica that looks alive.
+    fn watch(&self) {
+        let shard = self.key.shard;
+        let (mut leaders, ended) = (self.raft.server_metrics(), self.raft.metrics());
+        tokio::spawn(async move {
+            let mut led_by = None;
+            loop {
+                let (leader, term) = {
+                    let leaders = leaders.borrow_watched();
+                    let leader = leaders.current_leader.and_then(|leader| {
+                        leaders.membership_config.get_node(&leader).map(|member| member.node_id)
+                    });
+                    (leader, leaders.vote.leader_id().term)
+                };
+                if leader.is_some() && led_by != Some((leader, term)) {
+                    tracing::info!(%shard, node = leader, term, "led by");
+                    led_by = Some((leader, term));
+                }
+                if leaders.changed().await.is_err() {
+                    break;
+                }
+            }
+            match ended.borrow_watched().running_state.clone() {
+                Ok(()) | Err(openraft::errors::Fatal::Stopped) => {}
+                Err(fault) => fatal::abort(&format!("Raft of shard {shard}"), &fault),
+            }
+        });
+    }
+
+    /// The openraft handle, for the serving side of replication.
+    pub fn core(&self) -> &Raft<TypeConfig, StateMachine> {
+        &self.raft
+    }
+
+    /// What the replica is doing.
+    pub fn metrics(&self) -> RaftMetrics<TypeConfig> {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// What the replica is doing, for people.
+    pub fn progress(&self) -> Progress {
+        let metrics = self.metrics();
+        let leader = metrics
+            .current_leader
+            .and_then(|leader| metrics.membership_config.get_node(&leader))
+            .and_then(|member| NodeId::new(member.node_id).ok());
+        Progress {
+            state: match metrics.state {
+                ServerState::Learner => "learner",
+                ServerState::Follower => "follower",
+                ServerState::Candidate => "candidate",
+                ServerState::Leader if self.lacks_quorum(&metrics) => "leader without quorum",
+                ServerState::Leader => "leader",
+                ServerState::Shutdown => "shutdown",
+            },
+            term: metrics.current_term,
+            leader,
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            applied_index: metrics.last_applied.map_or(0, |id| id.index),
+            snapshot_index: metrics.snapshot.map_or(0, |id| id.index),
+        }
+    }
+
+    /// Notes what this leader knows of its members' disks, so that its messages say it, and it is still known
+    /// after the leader steps down. Does nothing on other replicas.
+    pub fn note_acknowledged(&self) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if let (Some(matched), Some(committed)) = (&metrics.replication, &metrics.local_committed) {
+            let members = matched.iter().filter_map(|(id, matched)| Some((*id, (*matched)?.index)));
+            self.log.acknowledged().note(committed.index, members);
+        }
+    }
+
+    /// What this leader records in its next entry about its members' disks.
+    pub fn log_header(&self) -> pb::LogHeader {
+        self.note_acknowledged();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.nodes().map(|(id, _)| *id);
+        self.log.acknowledged().header(members)
+    }
+
+    /// Looks for a conflict between what a leader sends and what is committed here; see
+    /// [`history::conflict`].
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn conflict(
+        &self,
+        vote: &Vote,
+        sent: impl IntoIterator<Item = LogId>,
+    ) -> Result<Option<Conflict>, StorageError> {
+        history::conflict(&self.log, vote, sent)
+    }
+
+    /// Looks for a conflict with a snapshot; see [`history::snapshot_conflict`].
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn snapshot_conflict(
+        &self,
+        vote: &Vote,
+        last: LogId,
+        terms: &Terms,
+    ) -> Result<Option<Conflict>, StorageError> {
+        history::snapshot_conflict(&self.log, vote, last, terms)
+    }
+
+    /// How many bytes of entries were appended since the replica started.
+    pub fn appended_bytes(&self) -> u64 {
+        self.log.appended_bytes()
+    }
+
+    /// Begins the log of a new group with its first members. Every founder may do this, with the same members;
+    /// a replica that has a log already is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// When the core has stopped.
+    pub async fn bootstrap(
+        &self,
+        founders: &BTreeMap<ReplicaId, NodeId>,
+    ) -> Result<(), ReplicaError> {
+        let members: BTreeMap<u64, Member> =
+            founders.iter().map(|(id, node)| (id.0, Member { node_id: node.get() })).collect();
+        match self.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(_)) => Ok(()),
+            Err(RaftError::Fatal(_)) => Err(self.not_leader()),
+        }
+    }
+
+    /// The leadership this replica holds now.
+    ///
+    /// # Errors
+    ///
+    /// When it does not lead.
+    pub fn leadership(&self) -> Result<Leadership, ReplicaError> {
+        // openraft looks at the vote alone, which a leader that was restarted still has.
+        if !self.is_leader() {
+            return Err(self.not_leader());
+        }
+        self.raft.as_leader().map(|leader| *leader.leader_id()).map_err(|_| self.not_leader())
+    }
+
+    /// "Another replica leads", with a hint which.
+    pub fn not_leader(&self) -> ReplicaError {
+        ReplicaError::NotLeader { shard: self.key.shard, leader: self.leader_node() }
+    }
+
+    /// The leader this replica knows, itself included.
+    pub fn leader_replica(&self) -> Option<ReplicaId> {
+        self.raft.metrics().borrow_watched().current_leader.map(ReplicaId)
+    }
+
+    /// The node of the leader this replica knows, if it is another one.
+    pub fn leader_node(&self) -> Option<NodeId> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader.filter(|leader| *leader != self.key.replica.0)?;
+        let member = *metrics.membership_config.get_node(&leader)?;
+        NodeId::new(member.node_id).ok()
+    }
+
+    /// Waits until this replica knows which replica leads, itself included, for `timeout` at most.
+    pub async fn wait_for_leader(&self, timeout: Duration) {
+        let own = self.key.replica.0;
+        let known = |metrics: &RaftMetrics<TypeConfig>| {
+            let leads = metrics.state == ServerState::Leader;
+            leads || metrics.current_leader.is_some_and(|leader| leader != own)
+        };
+        // Callers look again, whether there is one or not.
+        let _ = self.raft.wait(Some(timeout)).metrics(known, "a leader").await;
+    }
+
+    /// Returns once `leader` is not known to lead any more.
+    pub async fn wait_until_replaced(&self, leader: NodeId) {
+        let mut metrics = self.raft.metrics();
+        while self.leader_node() == Some(leader) && metrics.changed().await.is_ok() {}
+    }
+
+    /// Proposes an entry under a leadership. The receiver is told the outcome; when it is dropped
+    /// or gets an error, the outcome is not known.
+    ///
+    /// # Errors
+    ///
+    /// When the core has stopped.
+    pub async fn propose(
+        &self,
+        proposal: Proposal,
+        leadership: Leadership,
+    ) -> Result<oneshot::Receiver<WriteResult>, ReplicaError> {
+        let (responder, outcome) = ProgressResponder::complete_only();
+        self.raft
+            .write(proposal)
+            .with_leader(leadership)
+            .responder(responder)
+            .await
+            .map_err(|_| ReplicaError::OutcomeUnknown(self.key.shard))?;
+        Ok(outcome)
+    }
+
+    /// Proposes an entry and waits for what came of it.
+    ///
+    /// # Errors
+    ///
+    /// When this replica does not lead, or the outcome is not known.
+    pub async fn propose_and_wait(&self, proposal: Proposal) -> Result<Applied, ReplicaError> {
+        let leadership = self.leadership()?;
+        let written = self.propose(proposal, leadership).await?;
+        match written.await.map_or(WriteOutcome::Unknown, outcome) {
+            WriteOutcome::Applied(applied) => Ok(applied),
+            WriteOutcome::NotAppended => Err(self.not_leader()),
+            WriteOutcome::Unknown => Err(ReplicaError::OutcomeUnknown(self.key.shard)),
+        }
+    }
+
+    /// Returns once the state shows every write that was answered before this call (ReadIndex,
+    /// Raft dissertation §6.4). Calls that wait together share one round of messages.
+    ///
+    /// # Errors
+    ///
+    /// When this replica does not lead, or no quorum says in time that it does.
+    pub async fn read_index(&self, timeout: Duration) -> Result<(), ReplicaError> {
+        if !self.raft.is_leader() {
+            return Err(self.not_leader());
+        }
+        if mutants::is(Mutant::ReadWithoutQuorum) {
+            return Ok(());
+        }
+        let confirmed = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        match tokio::time::timeout(timeout, confirmed).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(self.not_leader()),
+            Err(_) => Err(ReplicaError::NoQuorum(self.key.shard)),
+        }
+    }
+
+    /// Whether this replica leads and a quorum has answered it lately.
+    pub fn leads_with_quorum(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let acked = metrics.last_quorum_acked;
+        let has_quorum = acked.is_some_and(|acked| acked.elapsed() <= self.quorum_age_max);
+        metrics.state == ServerState::Leader && (has_quorum || !self.has_other_voters(&metrics))
+    }
+
+    /// Whether the replica leads.
+    pub fn is_leader(&self) -> bool {
+        self.raft.metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    /// Whether this replica leads and a quorum has not answered it for so long that nothing it proposes
+    /// is likely to be decided.
+    pub fn leads_without_quorum(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.state == ServerState::Leader && self.lacks_quorum(&metrics)
+    }
+
+    fn lacks_quorum(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
+        let acked = metrics.last_quorum_acked;
+        self.has_other_voters(metrics)
+            && acked.is_some_and(|acked| acked.elapsed() > self.quorum_age_max)
+    }
+
+    fn has_other_voters(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
+        metrics.membership_config.voter_ids().any(|id| id != self.key.replica.0)
+    }
+
+    /// Whether this replica leads and there is somebody who could instead, with a quorum to elect them.
+    pub fn leads_replaceably(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.state == ServerState::Leader
+            && self.has_other_voters(&metrics)
+            && !self.lacks_quorum(&metrics)
+    }
+
+    /// Lets the replica stand for election, or not.
+    pub fn allow_election(&self, allowed: bool) {
+        self.raft.runtime_config().elect(allowed);
+    }
+
+    /// Lets the replica assure its followers that it leads, or not. Without that, and without new
+    /// entries, they elect another leader.
+    pub fn send_heartbeats(&self, allowed: bool) {
+        self.heartbeats.allow(allowed);
+    }
+
+    /// Adds a replica that receives the log but does not vote. Returns before it has caught up.
+    ///
+    /// # Errors
+    ///
+    /// When the group refuses, for example since it is changing already.
+    pub async fn add_learner(&self, replica: ReplicaId, node: NodeId) -> Result<(), ReplicaError> {
+        let member = Member { node_id: node.get() };
+        let added = self.raft.add_learner(replica.0, member, false).await;
+        added.map(|_| ()).map_err(|error| self.membership_error(&error))
+    }
+
+    /// Makes `voters` the voters, in one joint change (Raft paper §6), and drops the voters that are
+    /// not among them. Learners stay.
+    ///
+    /// # Errors
+    ///
+    /// When the group refuses, for example since it is changing already.
+    pub async fn change_voters(&self, voters: BTreeSet<u64>) -> Result<(), ReplicaError> {
+        let change = ChangeMembers::ReplaceAllVoters(voters);
+        let changed = self.raft.change_membership(change, false).await;
+        changed.map(|_| ()).map_err(|error| self.membership_error(&error))
+    }
+
+    /// Drops replicas that do not vote, and sends them nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// When the group refuses, for example since it is changing already or one of them votes.
+    pub async fn drop_learners(&self, learners: BTreeSet<u64>) -> Result<(), ReplicaError> {
+        let change = ChangeMembers::RemoveNodes(learners);
+        let changed = self.raft.change_membership(change, false).await;
+        changed.map(|_| ()).map_err(|error| self.membership_error(&error))
+    }
+
+    fn membership_error(
+        &self,
+        error: &RaftError<TypeConfig, ClientWriteError<TypeConfig>>,
+    ) -> ReplicaError {
+        ReplicaError::Membership { shard: self.key.shard, why: error.to_string() }
+    }
+
+    /// Whether a replica has (nearly) all of the leader's log. False when this replica does not
+    /// lead.
+    pub fn is_caught_up(&self, replica: ReplicaId) -> bool {
+        let metrics = self.metrics();
+        let matched = metrics
+            .replication
+            .as_ref()
+            .and_then(|matched| matched.get(&replica.0))
+            .and_then(|matched| *matched);
+        let last = metrics.last_log_index.unwrap_or(0);
+        matched.is_some_and(|matched| matched.index + CAUGHT_UP_ENTRIES >= last)
+    }
+
+    /// The other voters that have answered this leader lately, with their nodes; those that have
+    /// most of the log first. None when this replica does not lead.
+    pub fn responsive_voters(&self) -> Vec<(ReplicaId, NodeId)> {
+        let metrics = self.metrics();
+        let (Some(answered), Some(matched)) = (&metrics.heartbeat, &metrics.replication) else {
+            return Vec::new();
+        };
+        let mut voters: Vec<_> = metrics
+            .membership_config
+            .voter_ids()
+            .filter(|id| *id != self.key.replica.0)
+            .filter(|id| {
+                let last = answered.get(id).and_then(Option::as_ref);
+                last.is_some_and(|last| last.elapsed() < self.answer_age_max)
+            })
+            .filter_map(|id| {
+                let member = metrics.membership_config.get_node(&id)?;
+                Some((ReplicaId(id), NodeId::new(member.node_id).ok()?))
+            })
+            .collect();
+        voters.sort_by_key(|(id, _)| std::cmp::Reverse(matched.get(&id.0).copied().flatten()));
+        voters
+    }
+
+    /// Asks a replica for a sign of life, and waits until it has given one and has received all of
+    /// this leader's log; false when that takes longer than `timeout`, or when this replica does not
+    /// lead.
+    pub async fn wait_until_ready(&self, replica: ReplicaId, timeout: Duration) -> bool {
+        let asked_at = TypeConfig::now();
+        let ready = |metrics: &RaftMetrics<TypeConfig>| {
+            let answered = metrics.heartbeat.as_ref().and_then(|answered| answered.get(&replica.0));
+            let answered = answered.and_then(Option::as_ref).is_some_and(|at| **at >= asked_at);
+            let matched = metrics.replication.as_ref().and_then(|matched| matched.get(&replica.0));
+            let matched = matched.and_then(|matched| *matched).map(|log_id| log_id.index);
+            answered && matched >= metrics.last_log_index
+        };
+        self.raft.trigger().heartbeat().await.is_ok()
+            && self.raft.wait(Some(timeout)).metrics(ready, "successor").await.is_ok()
+    }
+
+    /// The longest time from a question to the answer of a replica that is well.
+    pub fn round_max(&self) -> Duration {
+        self.round_max
+    }
+
+    /// Waits until this replica does not lead; false when it still does after `timeout`.
+    pub async fn wait_until_follower(&self, timeout: Duration) -> bool {
+        let follows = |metrics: &RaftMetrics<TypeConfig>| metrics.state != ServerState::Leader;
+        self.raft.wait(Some(timeout)).metrics(follows, "follower").await.is_ok()
+    }
+
+    /// Asks another replica to lead. Returns before it does. Until then this one proposes nothing;
+    /// see [`leadership_transfer`](crate::shard::leadership_transfer).
+    pub async fn transfer_leadership(&self, to: ReplicaId) {
+        // A core that has stopped leads no more, which is all that is asked for.
+        let _ = self.raft.trigger().transfer_leader(to.0).await;
+    }
+
+    /// Has a snapshot built, and the log behind it purged.
+    pub async fn snapshot(&self) {
+        // A core that has stopped needs no snapshot.
+        let _ = self.raft.trigger().snapshot().await;
+    }
+
+    /// Forgets the log up to an index that is in a snapshot.
+    pub async fn purge_log(&self, upto: u64) {
+        // A core that has stopped keeps its log until it starts again.
+        let _ = self.raft.trigger().purge_log(upto).await;
+    }
+
+    /// Stops the replica.
+    pub async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(shard = %self.key.shard, %error, "a replica stopped badly");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The one place where refusals and faults become what a client sees.
+//!
+//! Every error is a `google.rpc.Status` with an `ErrorInfo` of our domain, and next to it whatever
+//! helps the caller to do the right thing. No message holds a recipient or a key; codes appear only
+//! where their holder asks for them again.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coupon_proto::internal::{Refusal, RefusalReason};
+use prost::Message;
+use prost_types::Any;
+use tonic::{Code, Status};
+use tonic_types::pb;
+use tonic_types::pb::bad_request::FieldViolation;
+
+use crate::answer::convert;
+use crate::route::retry::Unanswered;
+use crate::route::topology::Topology;
+
+/// The domain of all our reasons.
+const DOMAIN: &str = "coupon.v1";
+
+/// How many held codes an error names at most. The ledger names no more than these. Error details
+/// travel in a header, and clients limit those to 8 KiB and up; a code has 30 bytes.
+const HELD_CODES_MAX: usize = 10;
+
+/// When to come back to an overloaded router or shard.
+const OVERLOADED_RETRY: Duration = Duration::from_millis(500);
+
+/// When to come back to a shard without a leader: by default an election begins after 0.75 to 1 s of
+/// silence, and then takes a vote.
+const NO_LEADER_RETRY: Duration = Duration::from_secs(1);
+
+/// When to ask again what came of a request.
+const UNKNOWN_RETRY: Duration = Duration::from_millis(100);
+
+/// Why a request has no other answer.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// Fields are not what they must be.
+    Invalid(Vec<FieldViolation>),
+    /// The ledger refused; see [`Fault::refused`].
+    Refused(Box<Refused>),
+    /// No shard answered in time.
+    Unanswered(Unanswered),
+    /// The router has as much to do as it takes on.
+    Overloaded,
+    /// The time of a request was over before it had arrived as a whole, or before anybody could answer.
+    DeadlineExceeded,
+    /// A stream of coupons ended before all were sent.
+    StreamBroken,
+    /// A fault of ours. The text is for our logs and says nothing of the data.
+    Internal(&'static str),
+}
+
+/// A refusal, and the codes of the coupons it speaks of.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    refusal: Refusal,
+    held_codes: Vec<String>,
+}
+
+/// What is said about a fault.
+struct Report {
+    code: Code,
+    reason: &'static str,
+    message: Cow<'static, str>,
+    metadata: Vec<(&'static str, String)>,
+    violations: Vec<FieldViolation>,
+    retry_after: Option<Duration>,
+}
+
+impl Report {
+    fn new(code: Code, reason: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        let (metadata, violations) = (Vec::new(), Vec::new());
+        Self { code, reason, message: message.into(), metadata, violations, retry_after: None }
+    }
+
+    fn with(mut self, key: &'static str, value: impl ToString) -> Self {
+        self.metadata.push((key, value.to_string()));
+        self
+    }
+
+    fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    fn violations(mut self, violations: Vec<FieldViolation>) -> Self {
+        self.violations = violations;
+        self
+    }
+
+    fn into_pb(self) -> pb::Status {
+        let metadata =
+            self.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let info =
+            pb::ErrorInfo { reason: self.reason.to_owned(), domain: DOMAIN.to_owned(), metadata };
+        let mut details = vec![any("ErrorInfo", &info)];
+        if !self.violations.is_empty() {
+            let request = pb::BadRequest { field_violations: self.violations };
+            details.push(any("BadRequest", &request));
+        }
+        if let Some(delay) = self.retry_after {
+            let retry_delay = prost_types::Duration::try_from(delay).ok();
+            details.push(any("RetryInfo", &pb::RetryInfo { retry_delay }));
+        }
+        pb::Status { code: self.code.into(), message: self.message.into_owned(), details }
+    }
+}
+
+impl Fault {
+    /// An outcome of another operation than was asked for.
+    pub(crate) fn another_question() -> Self {
+        Self::Internal("a shard answered another question")
+    }
+
+    /// A single field that is not what it must be.
+    pub(crate) fn field(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::Invalid(vec![violation(field, description)])
+    }
+
+    /// A refusal of the ledger, with the codes of the coupons it says are held.
+    pub(crate) fn refused(refusal: Refusal, topology: &Topology) -> Self {
+        let shown = refusal.held.iter().take(HELD_CODES_MAX);
+        let held_codes = shown.filter_map(|held| convert::code(held, topology).ok()).collect();
+        Self::Refused(Box::new(Refused { refusal, held_codes }))
+    }
+
+    /// As the status of a call.
+    pub(crate) fn into_status(self) -> Status {
+        let status = self.into_pb();
+        let details = Bytes::from(status.encode_to_vec());
+        Status::with_details(Code::from_i32(status.code), status.message, details)
+    }
+
+    /// As the status of one item of a batch.
+    pub(crate) fn into_pb(self) -> pb::Status {
+        self.report().into_pb()
+    }
+
+    fn report(self) -> Report {
+        match self {
+            Self::Invalid(violations) => {
+                let message = violations.first().map_or_else(
+                    || "invalid request".to_owned(),
+                    |first| format!("{}: {}", first.field, first.description),
+                );
+                Report::new(Code::InvalidArgument, "FIELD_VIOLATIONS", message)
+                    .violations(violations)
+            }
+            Self::Refused(refused) => report_refused(&refused),
+            Self::Unanswered(unanswered) => match unanswered {
+                Unanswered::NoLeader => no_leader(),
+                Unanswered::Overloaded => overloaded(),
+                Unanswered::ShardDiverged => shard_diverged(),
+                Unanswered::OutcomeUnknown => outcome_unknown(),
+            },
+            Self::Overloaded => overloaded(),
+            Self::DeadlineExceeded => Report::new(
+                Code::DeadlineExceeded,
+                "DEADLINE_EXCEEDED",
+                "the request did not arrive in time, or the answer is late: ask again with the same \
+                 request_id",
+            ),
+            Self::StreamBroken => Report::new(
+                Code::Unavailable,
+                "STREAM_BROKEN",
+                "the stream broke before all coupons were sent: begin again",
+            )
+            .retry_after(NO_LEADER_RETRY),
+            Self::Internal(what) => {
+                tracing::error!(what, "internal fault");
+                Report::new(Code::Internal, "INTERNAL", "internal fault")
+            }
+        }
+    }
+}
+
+/// The description of a field that is not what it must be.
+pub(crate) fn violation(
+    field: impl Into<String>,
+    description: impl Into<String>,
+) -> FieldViolation {
+    FieldViolation {
+        field: field.into(),
+        description: description.into(),
+        ..FieldViolation::default()
+    }
+}
+
+fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
+    use Code::{AlreadyExists, FailedPrecondition, InvalidArgument, NotFound};
+    match refusal.reason() {
+        RefusalReason::NotStarted => {
+            Report::new(FailedPrecondition, "NOT_STARTED", "coupon issuance not started yet")
+                .with("start_time", convert::timestamp(refusal.time_micros))
+                .with("server_time", convert::timestamp(refusal.log_time_micros))
+        }
+        RefusalReason::Ended => Report::new(FailedPrecondition, "ENDED", "the campaign has ended")
+            .with("end_time", convert::timestamp(refusal.time_micros))
+            .with("server_time", convert::timestamp(refusal.log_time_micros)),
+        RefusalReason::Paused => {
+            Report::new(FailedPrecondition, "PAUSED", "the campaign is paused")
+        }
+        RefusalReason::Unreadable => {
+            Fault::Internal("a shard could not read a command of this router").report()
+        }
+        RefusalReason::SoldOut => {
+            Report::new(FailedPrecondition, "SOLD_OUT", "no more coupons available")
+        }
+        RefusalReason::RecipientLimitReached => recipient_limit_reached(held_codes),
+        RefusalReason::RecipientRequired => Report::new(
+            InvalidArgument,
+            "RECIPIENT_REQUIRED",
+            "recipient: must be set, since the campaign has a limit per recipient",
+        )
+        .violations(vec![violation(
+            "recipient",
+            "must be set, since the campaign has a limit per recipient",
+        )]),
+        RefusalReason::CampaignExists => {
+            Report::new(AlreadyExists, "CAMPAIGN_EXISTS", "there is a campaign with this id")
+        }
+        RefusalReason::CampaignNotFound => {
+            Report::new(NotFound, "CAMPAIGN_NOT_FOUND", "there is no campaign with this id")
+        }
+        RefusalReason::EmptyWindow => {
+            Fault::field("end_time", "must be after the campaign's start").report()
+        }
+        RefusalReason::RequestIdReused => Report::new(
+            InvalidArgument,
+            "REQUEST_ID_REUSED",
+            "the request_id was used before with other fields",
+        ),
+        RefusalReason::ShardFull => Report::new(
+            FailedPrecondition,
+            "SHARD_FULL",
+            "the campaign's shard can take no more campaigns or coupons",
+        ),
+        // These are followed, not shown; to a client they mean that the owner was not found in time.
+        RefusalReason::StaleEpoch | RefusalReason::NotOwner => no_leader(),
+        RefusalReason::Unspecified => Fault::Internal("a shard refused without a reason").report(),
+    }
+}
+
+fn recipient_limit_reached(held_codes: &[String]) -> Report {
+    Report::new(
+        Code::AlreadyExists,
+        "RECIPIENT_LIMIT_REACHED",
+        "the recipient holds as many coupons as the campaign allows",
+    )
+    .with("codes", held_codes.join(","))
+}
+
+fn no_leader() -> Report {
+    Report::new(
+        Code::Unavailable,
+        "NO_LEADER",
+        "the campaign's shard has no leader at the moment; nothing was changed",
+    )
+    .retry_after(NO_LEADER_RETRY)
+}
+
+fn shard_diverged() -> Report {
+    Report::new(
+        Code::DataLoss,
+        "SHARD_DIVERGED",
+        "the campaign's shard has two histories and is stopped until an operator recovers it; nothing \
+         was changed",
+    )
+}
+
+fn overloaded() -> Report {
+    Report::new(Code::Unavailable, "OVERLOADED", "too many requests; nothing was changed")
+        .retry_after(OVERLOADED_RETRY)
+}
+
+fn outcome_unknown() -> Report {
+    Report::new(
+        Code::Unavailable,
+        "OUTCOME_UNKNOWN",
+        "the outcome is not known: ask again with the same request_id",
+    )
+    .retry_after(UNKNOWN_RETRY)
+}
+
+fn any(name: &str, message: &impl Message) -> Any {
+    Any {
+        type_url: format!("type.googleapis.com/google.rpc.{name}"),
+        value: message.encode_to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    fn refusal(reason: RefusalReason) -> Fault {
+        let refusal = Refusal { reason: reason.into(), ..Default::default() };
+        Fault::Refused(Box::new(Refused { refusal, held_codes: Vec::new() }))
+    }
+
+    /// The reasons of the public contract with their codes, each once.
+    #[test]
+    fn refusals_have_the_codes_and_reasons_of_the_contract() {
+        let table = [
+            (RefusalReason::NotStarted, Code::FailedPrecondition, "NOT_STARTED"),
+            (RefusalReason::Ended, Code::FailedPrecondition, "ENDED"),
+            (RefusalReason::SoldOut, Code::FailedPrecondition, "SOLD_OUT"),
+            (RefusalReason::RecipientLimitReached, Code::AlreadyExists, "RECIPIENT_LIMIT_REACHED"),
+            (RefusalReason::RecipientRequired, Code::InvalidArgument, "RECIPIENT_REQUIRED"),
+            (RefusalReason::CampaignExists, Code::AlreadyExists, "CAMPAIGN_EXISTS"),
+            (RefusalReason::CampaignNotFound, Code::NotFound, "CAMPAIGN_NOT_FOUND"),
+            (RefusalReason::EmptyWindow, Code::InvalidArgument, "FIELD_VIOLATIONS"),
+            (RefusalReason::RequestIdReused, Code::InvalidArgument, "REQUEST_ID_REUSED"),
+            (RefusalReason::ShardFull, Code::FailedPrecondition, "SHARD_FULL"),
+            (RefusalReason::StaleEpoch, Code::Unavailable, "NO_LEADER"),
+            (RefusalReason::NotOwner, Code::Unavailable, "NO_LEADER"),
+            (RefusalReason::Unspecified, Code::Internal, "INTERNAL"),
+        ];
+        for (reason, code, name) in table {
+            let status = refusal(reason).into_status();
+            let info = status.get_details_error_info().expect("every error has an ErrorInfo");
+            assert_eq!((status.code(), info.reason.as_str()), (code, name));
+            assert_eq!(info.domain, DOMAIN);
+        }
+    }
+
+    #[test]
+    fn not_started_says_when_it_starts_and_what_time_it_is() {
+        let refusal = Refusal {
+            reason: RefusalReason::NotStarted.into(),
+            time_micros: 1_700_000_000_000_000,
+            log_time_micros: 1_699_999_999_500_000,
+            ..Default::default()
+        };
+        let refused = Refused { refusal, held_codes: Vec::new() };
+        let status = Fault::Refused(Box::new(refused)).into_status();
+        assert_eq!(status.message(), "coupon issuance not started yet");
+        let info = status.get_details_error_info().expect("every error has an ErrorInfo");
+        assert_eq!(info.metadata["start_time"], "2023-11-14T22:13:20Z");
+        assert_eq!(info.metadata["server_time"], "2023-11-14T22:13:19.500Z");
+    }
+
+    #[test]
+    fn unavailable_always_says_when_to_come_back() {
+        for fault in [
+            Fault::Unanswered(Unanswered::NoLeader),
+            Fault::Unanswered(Unanswered::Overloaded),
+            Fault::Unanswered(Unanswered::OutcomeUnknown),
+            Fault::Overloaded,
+            Fault::StreamBroken,
+        ] {
+            let status = fault.into_status();
+            assert_eq!(status.code(), Code::Unavailable);
+            let retry = status.get_details_retry_info().and_then(|retry| retry.retry_delay);
+            assert!(retry.is_some_and(|delay| !delay.is_zero()));
+        }
+    }
+
+    #[test]
+    fn violations_name_their_fields() {
+        let violations = vec![violation("quota", "must be at least 1"), violation("labels", "x")];
+        let status = Fault::Invalid(violations).into_status();
+        assert_eq!(status.message(), "quota: must be at least 1");
+        let shown =
+            status.get_details_bad_request().expect("violations are shown").field_violations;
+        assert_eq!(shown.iter().map(|v| v.field.as_str()).collect::<Vec<_>>(), ["quota", "labels"]);
+    }
+}

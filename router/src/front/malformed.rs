@@ -1,0 +1,89 @@
+//! Requests that never reach a service, since they are too large or no protobuf. The framework refuses
+//! them without details; here they get those of any other invalid request.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use coupon_proto::v1::coupon_service_server::CouponServiceServer;
+use http::{Request, Response};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::{Code, Status};
+use tower::Service;
+
+use crate::answer::error::Fault;
+use crate::op::Coupons;
+
+/// How large one request may be, a batch excepted. No valid one comes close, by the limits of its
+/// fields.
+pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// How large a batch may be. Its answer repeats what it holds and has some hundreds of bytes more for
+/// each item, and clients of gRPC take 4 MiB unless told otherwise.
+pub(crate) const BATCH_BYTES_MAX: usize = 2 << 20;
+
+/// Where batches go.
+const BATCH: &str = "/coupon.v1.CouponService/BatchIssueCoupons";
+
+/// How large a request to the method at `path` may be.
+pub(crate) fn request_bytes_max(path: &str) -> usize {
+    if path == BATCH { BATCH_BYTES_MAX } else { REQUEST_BYTES_MAX }
+}
+
+/// A service with one bound for batches and one for all other requests. The framework has one for
+/// each service, and refuses by it before it reads what is too large.
+#[derive(Debug, Clone)]
+pub(crate) struct SizedByMethod<S> {
+    batches: S,
+    others: S,
+}
+
+impl SizedByMethod<CouponServiceServer<Coupons>> {
+    /// The service with its bounds.
+    pub(crate) fn new(coupons: Coupons) -> Self {
+        let coupons = Arc::new(coupons);
+        let bounded = |bytes_max| {
+            let coupons = Arc::clone(&coupons);
+            CouponServiceServer::from_arc(coupons).max_decoding_message_size(bytes_max)
+        };
+        Self { batches: bounded(BATCH_BYTES_MAX), others: bounded(REQUEST_BYTES_MAX) }
+    }
+}
+
+impl<S: NamedService> NamedService for SizedByMethod<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S: Service<Request<Body>>> Service<Request<Body>> for SizedByMethod<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        ready!(self.batches.poll_ready(context))?;
+        self.others.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> S::Future {
+        if request.uri().path() == BATCH {
+            self.batches.call(request)
+        } else {
+            self.others.call(request)
+        }
+    }
+}
+
+/// The answer, or one that says what was wrong with the request if the framework refused it. Our own
+/// errors always have details.
+pub(crate) fn explain(answer: Response<Body>, request_bytes_max: usize) -> Response<Body> {
+    let status = Status::from_header_map(answer.headers());
+    let Some(status) = status.filter(|status| status.details().is_empty()) else { return answer };
+    let description = if status.code() == Code::OutOfRange {
+        format!("must not be larger than {request_bytes_max} bytes")
+    } else if status.code() == Code::Internal {
+        "must be valid protobuf; strings must be UTF-8".to_owned()
+    } else {
+        return answer;
+    };
+    Fault::field("request", description).into_status().into_http()
+}

@@ -1,0 +1,315 @@
+//! A router as a whole: start it, find where it listens, stop it.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_proto::v1;
+use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
+use futures::StreamExt as _;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use super::admission::AdmissionLayer;
+use super::malformed::{REQUEST_BYTES_MAX, SizedByMethod};
+use crate::clock::WallClock;
+use crate::op::limits::Permits;
+use crate::op::{Campaigns, Coupons};
+use crate::route::retry::Timing;
+use crate::shards::directory::{Service, WrongCluster};
+use crate::shards::pool::{self, Lane};
+use crate::shards::shard_client::ShardClient;
+
+/// How many requests one connection may have under way. Clients that issue in bulk use few
+/// connections; admission bounds the sum.
+const STREAMS_PER_CONNECTION_MAX: u32 = 4_096;
+
+/// What a client may send on one stream before it is read: one batch of the largest size.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+
+/// See [`STREAM_WINDOW_BYTES`], for the whole connection.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// How many calls a client may have given up before the router got round to them: all that it may have
+/// under way. Beyond it the whole connection is closed as an attack (CVE-2023-44487), and h2's own
+/// bound is only 20.
+const CALLS_GIVEN_UP_MAX: usize = STREAMS_PER_CONNECTION_MAX as usize;
+
+/// How much header one request may have.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+
+/// Interval between pings of an idle connection, and the time after which an unanswered ping closes it.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Grace period for requests under way when the router finds that it must stop.
+const HALT_GRACE: Duration = Duration::from_secs(1);
+
+/// How a router runs.
+#[derive(Debug, Clone)]
+pub struct RouterConfig {
+    /// Where to listen; port 0 takes any free one. Default: 127.0.0.1:7000.
+    pub listen: SocketAddr,
+    /// Nodes of the cluster, `host:port`, at least one; the others are learned. Default: none.
+    pub nodes: Vec<String>,
+    /// The cluster to serve, a UUID. Default: the one that the nodes agree on, or else most of them name.
+    pub cluster_id: Option<String>,
+    /// How many requests are worked on at a time; more are refused as OVERLOADED. A batch counts as
+    /// many as it has requests, at most all. Default: 16,384, about 100 MB at their usual size.
+    pub requests_max: usize,
+    /// When a request without a deadline of its own must have been answered, at most
+    /// [`DEADLINE_MAX`](crate::DEADLINE_MAX). Default: 10 s, time enough for an election.
+    pub default_deadline: Duration,
+    /// How long a shutdown waits for requests under way. Default: 10 s.
+    pub shutdown_grace: Duration,
+    /// How long single steps of a request may take.
+    pub timing: Timing,
+    /// Where the router gets the time of day from. Default: the system.
+    pub clock: WallClock,
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7000)),
+            nodes: Vec::new(),
+            cluster_id: None,
+            requests_max: 16_384,
+            default_deadline: Duration::from_secs(10),
+            shutdown_grace: Duration::from_secs(10),
+            timing: Timing::default(),
+            clock: WallClock::default(),
+        }
+    }
+}
+
+/// Why a router does not start, or stopped.
+#[derive(Debug, Error)]
+pub enum RouterError {
+    /// No node is configured, so that there is nobody to ask for the cluster.
+    #[error("no node is configured")]
+    NoNodes,
+    /// A node's address is not `host:port`.
+    #[error("node address {address:?} is not host:port")]
+    NodeAddress {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        source: tonic::transport::Error,
+    },
+    /// The address to listen on is taken or not ours.
+    #[error("listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The reflection service cannot be built of our descriptors.
+    #[error("build the reflection service")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The server failed while it ran.
+    #[error("serve")]
+    Serve(#[source] tonic::transport::Error),
+    /// The cluster is gone, and another one has its addresses.
+    #[error(transparent)]
+    WrongCluster(#[from] WrongCluster),
+    /// Requests were still under way when the time to shut down was over.
+    #[error("requests were cut off by the shutdown")]
+    CutOff,
+}
+
+/// A running router. Dropping it lets requests under way finish and takes no new ones.
+#[derive(Debug)]
+pub struct RouterHandle {
+    local_addr: SocketAddr,
+    shutdown_grace: Duration,
+    shards: Arc<ShardClient>,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl RouterHandle {
+    /// Where the router listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Waits until the router knows the cluster, at most `within`. Returns whether it does. Requests
+    /// before that are accepted, and wait as well.
+    pub async fn ready(&self, within: Duration) -> bool {
+        self.shards.directory().known(Instant::now() + within).await.is_some()
+    }
+
+    /// Waits until the router finds that it must not run, because other clusters have taken the addresses of
+    /// its own. It answers nothing from then on; [halt](Self::halt) it.
+    pub async fn refused(&self) -> RouterError {
+        let mut service = self.shards.directory().service();
+        loop {
+            if let Service::Over(over) = &*service.borrow_and_update() {
+                return WrongCluster::clone(over).into();
+            }
+            if service.changed().await.is_err() {
+                // The follower reports this before it ends; otherwise it ends with the directory.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Takes no new requests, lets those under way finish, and stops.
+    ///
+    /// # Errors
+    /// [`RouterError::CutOff`] when requests took longer than the grace, [`RouterError::Serve`] when
+    /// the server had failed.
+    pub async fn shutdown(self) -> Result<(), RouterError> {
+        let grace = self.shutdown_grace;
+        self.stop_within(grace).await
+    }
+
+    /// Stops a router that can answer nothing any more: requests under way get a moment to end with an error.
+    ///
+    /// # Errors
+    /// As [`RouterHandle::shutdown`].
+    pub async fn halt(self) -> Result<(), RouterError> {
+        self.stop_within(HALT_GRACE).await
+    }
+
+    async fn stop_within(mut self, grace: Duration) -> Result<(), RouterError> {
+        // Nobody listens when the server has ended by itself.
+        let _ = self.stop.send(());
+        match timeout(grace, &mut self.server).await {
+            Ok(Ok(served)) => served.map_err(RouterError::Serve),
+            Ok(Err(_)) => Err(RouterError::CutOff),
+            Err(_) => {
+                self.server.abort();
+                Err(RouterError::CutOff)
+            }
+        }
+    }
+}
+
+/// Starts a router on the current tokio runtime, of either flavour.
+///
+/// It listens when this returns, whether or not a node can be reached: health says NOT_SERVING until
+/// the cluster is known.
+///
+/// # Errors
+/// [`RouterError`] when the configuration makes no sense or the address is taken.
+pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
+    if config.nodes.is_empty() {
+        return Err(RouterError::NoNodes);
+    }
+    for address in &config.nodes {
+        let refuse = |source| RouterError::NodeAddress { address: address.clone(), source };
+        pool::endpoint(address, Lane::Calls).map_err(refuse)?;
+    }
+    let refuse = |source| RouterError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(refuse)?;
+    let local_addr = listener.local_addr().map_err(refuse)?;
+
+    let shards =
+        Arc::new(ShardClient::new(config.nodes, config.cluster_id, config.timing, config.clock));
+    let campaigns = CampaignServiceServer::new(Campaigns::new(Arc::clone(&shards)))
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
+    let permits = Permits::new(config.requests_max);
+    let coupons = SizedByMethod::new(Coupons::new(Arc::clone(&shards), permits.clone()));
+    let (health, health_service) = tonic_health::server::health_reporter();
+    set_health(&health, ServingStatus::NotServing).await;
+
+    let (stop, stopped) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
+    let server = Server::builder()
+        .tcp_nodelay(true)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_max_pending_accept_reset_streams(Some(CALLS_GIVEN_UP_MAX))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .layer(AdmissionLayer::new(permits, config.default_deadline))
+        .add_service(campaigns)
+        .add_service(coupons)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)).then(pause_when_refused),
+            // The announcement ends with the server.
+            async { ended.await.unwrap_or(()) },
+        );
+    tracing::info!(address = %local_addr, "router listens");
+    let announcement = announce(shards.directory().service(), health, stopped, end);
+    let server = tokio::spawn(async {
+        tokio::select! {
+            served = server => served,
+            never = announcement => match never {},
+        }
+    });
+    let shutdown_grace = config.shutdown_grace;
+    Ok(RouterHandle { local_addr, shutdown_grace, shards, stop, server })
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Reports SERVING while the cluster is there, and NOT_SERVING from the moment at which the router is
+/// `stopped` or its handle dropped. Then it lets the server `end`.
+async fn announce(
+    mut service: watch::Receiver<Service>,
+    health: HealthReporter,
+    mut stopped: oneshot::Receiver<()>,
+    end: oneshot::Sender<()>,
+) -> Infallible {
+    loop {
+        let status = match *service.borrow_and_update() {
+            Service::Available => ServingStatus::Serving,
+            Service::Unavailable | Service::Over(_) => ServingStatus::NotServing,
+        };
+        set_health(&health, status).await;
+        let changed = async {
+            if service.changed().await.is_err() {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            _ = &mut stopped => break,
+            () = changed => {}
+        }
+    }
+    set_health(&health, ServingStatus::NotServing).await;
+    // The receiver is gone when the server has ended by itself.
+    let _ = end.send(());
+    std::future::pending().await
+}
+
+/// The pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Passes on what was accepted. A connection that cannot be, above all for want of file descriptors, is
+/// there again at once, and asking for it again and again would take the whole thread.
+async fn pause_when_refused<T>(accepted: std::io::Result<T>) -> std::io::Result<T> {
+    if let Err(error) = &accepted {
+        tracing::warn!(%error, "a connection was not accepted");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+    accepted
+}
+
+/// Sets the health of the router as a whole and of its services.
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for service in ["", "coupon.v1.CampaignService", "coupon.v1.CouponService"] {
+        health.set_service_status(service, status).await;
+    }
+}

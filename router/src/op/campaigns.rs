@@ -1,0 +1,73 @@
+//! `coupon.v1.CampaignService`: its methods, each of which has a file.
+
+use std::sync::Arc;
+
+use coupon_proto::v1::campaign_service_server::CampaignService;
+use coupon_proto::v1::{
+    CreateCampaignRequest, CreateCampaignResponse, GetCampaignRequest, GetCampaignResponse,
+    ListCampaignsRequest, ListCampaignsResponse, PauseCampaignRequest, PauseCampaignResponse,
+    ResumeCampaignRequest, ResumeCampaignResponse,
+};
+use tonic::{Request, Response, Status};
+
+use super::create_campaign::create_campaign;
+use super::get_campaign::get_campaign;
+use super::list_campaigns::list_campaigns;
+use super::pause_campaign::pause_campaign;
+use super::resume_campaign::resume_campaign;
+use super::{answered, deadline};
+use crate::shards::shard_client::ShardClient;
+
+/// Creates, changes and shows campaigns.
+#[derive(Debug)]
+pub(crate) struct Campaigns {
+    shards: Arc<ShardClient>,
+}
+
+impl Campaigns {
+    /// The service in front of the shards.
+    pub(crate) fn new(shards: Arc<ShardClient>) -> Self {
+        Self { shards }
+    }
+}
+
+#[tonic::async_trait]
+impl CampaignService for Campaigns {
+    async fn create_campaign(
+        &self,
+        request: Request<CreateCampaignRequest>,
+    ) -> Result<Response<CreateCampaignResponse>, Status> {
+        let deadline = deadline(&request);
+        answered(create_campaign(&self.shards, request.into_inner(), deadline).await)
+    }
+
+    async fn get_campaign(
+        &self,
+        request: Request<GetCampaignRequest>,
+    ) -> Result<Response<GetCampaignResponse>, Status> {
+        answered(get_campaign(&self.shards, request.get_ref(), deadline(&request)).await)
+    }
+
+    async fn list_campaigns(
+        &self,
+        request: Request<ListCampaignsRequest>,
+    ) -> Result<Response<ListCampaignsResponse>, Status> {
+        answered(list_campaigns(&self.shards, request.get_ref(), deadline(&request)).await)
+    }
+
+    async fn pause_campaign(
+        &self,
+        request: Request<PauseCampaignRequest>,
+    ) -> Result<Response<PauseCampaignResponse>, Status> {
+        let deadline = deadline(&request);
+        answered(pause_campaign(&self.shards, request.into_inner(), deadline).await)
+    }
+
+    async fn resume_campaign(
+        &self,
+        request: Request<ResumeCampaignRequest>,
+    ) -> Result<Response<ResumeCampaignResponse>, Status> {
+        let deadline = deadline(&request);
+        answered(resume_campaign(&self.shards, request.into_inner(), deadline).await)
+    }
+}

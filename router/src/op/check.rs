@@ -1,0 +1,201 @@
+//! The shape of fields, for all operations. Pure.
+//!
+//! Whatever passes here can be in a command or a question for a shard; whatever does not is answered with all its
+//! violations at once. Nothing is trimmed or repaired: two spellings are two values, and a caller should know
+//! which one it sent.
+
+use std::collections::BTreeMap;
+
+use coupon_cluster::{CampaignId, RequestId};
+use prost_types::{Duration, Timestamp};
+use tonic_types::pb::bad_request::FieldViolation;
+use unicode_normalization::is_nfc;
+use uuid::Uuid;
+
+use crate::answer::error::{Fault, violation};
+
+const DISPLAY_NAME_CHARS_MAX: usize = 200;
+const MAP_KEY_CHARS_MAX: usize = 63;
+const MAP_VALUE_CHARS_MAX: usize = 255;
+const RECIPIENT_BYTES_MAX: usize = 128;
+const PAGE_MAX: u32 = 1_000;
+
+/// Ten years with every leap day they may have.
+const COUPON_TTL_SECONDS_MAX: i64 = 3_653 * 86_400;
+
+/// The end of the year 9999, which is where protobuf's timestamps end.
+const SECONDS_MAX: i64 = 253_402_300_799;
+
+const MICROS_PER_SECOND: u64 = 1_000_000;
+
+/// The id that makes a request the same request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestIdentity {
+    /// The id.
+    pub(crate) id: RequestId,
+    /// Whether it is of our making, so that nobody else can have sent it before.
+    pub(crate) generated: bool,
+}
+
+/// Checks a campaign id that must be there.
+///
+/// # Errors
+/// [`Fault::Invalid`].
+pub(crate) fn campaign_id(text: &str) -> Result<CampaignId, Fault> {
+    let mut check = Check::default();
+    check.campaign_id(text).ok_or(Fault::Invalid(check.0))
+}
+
+/// Checks a page size: 0 is `default`, more than 1,000 is 1,000.
+///
+/// # Errors
+/// [`Fault::Invalid`] when it is negative.
+pub(crate) fn page_size(size: i32, default: u32) -> Result<u32, Fault> {
+    let mut check = Check::default();
+    check.page_size(size, default).ok_or(Fault::Invalid(check.0))
+}
+
+/// Collects violations.
+#[derive(Default)]
+pub(crate) struct Check(Vec<FieldViolation>);
+
+impl Check {
+    /// Nothing, or all violations found.
+    ///
+    /// # Errors
+    /// [`Fault::Invalid`].
+    pub(crate) fn result(self) -> Result<(), Fault> {
+        if self.0.is_empty() { Ok(()) } else { Err(Fault::Invalid(self.0)) }
+    }
+
+    /// Notes a violation.
+    pub(crate) fn fail(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.0.push(violation(field, description));
+    }
+
+    /// The id of a campaign; `None` when it is invalid.
+    pub(crate) fn campaign_id(&mut self, text: &str) -> Option<CampaignId> {
+        CampaignId::parse(text).map_err(|error| self.fail("campaign_id", error.to_string())).ok()
+    }
+
+    /// The identity of a request, generated if the caller gave no id; `None` when the caller's id is invalid.
+    pub(crate) fn request_id(&mut self, text: &str) -> Option<RequestIdentity> {
+        if text.is_empty() {
+            let id = RequestId::from_bytes(Uuid::now_v7().as_bytes());
+            let id = id.expect("a UUID has 16 bytes, and one of version 7 is never nil");
+            return Some(RequestIdentity { id, generated: true });
+        }
+        let id = RequestId::parse(text).map_err(|error| self.fail("request_id", error.to_string()));
+        id.ok().map(|id| RequestIdentity { id, generated: false })
+    }
+
+    /// Checks a recipient.
+    pub(crate) fn recipient(&mut self, text: &str) {
+        if text.len() > RECIPIENT_BYTES_MAX {
+            let length = text.len();
+            let description =
+                format!("must have at most {RECIPIENT_BYTES_MAX} bytes, has {length}");
+            // What follows would walk over as much text as somebody cares to send.
+            return self.fail("recipient", description);
+        }
+        for flaw in flaws(text) {
+            self.fail("recipient", flaw);
+        }
+    }
+
+    /// Checks the name of a campaign.
+    pub(crate) fn display_name(&mut self, text: &str) {
+        if text.chars().nth(DISPLAY_NAME_CHARS_MAX).is_some() {
+            let description = format!("must have at most {DISPLAY_NAME_CHARS_MAX} characters");
+            return self.fail("display_name", description);
+        }
+        for flaw in flaws(text) {
+            self.fail("display_name", flaw);
+        }
+    }
+
+    /// Checks labels or metadata.
+    pub(crate) fn map(&mut self, field: &str, map: &BTreeMap<String, String>, entries_max: usize) {
+        if map.len() > entries_max {
+            let count = map.len();
+            let description = format!("must have at most {entries_max} entries, has {count}");
+            return self.fail(field, description);
+        }
+        // Keys may be anything, so violations name entries by their place in order of the keys.
+        for (index, (key, value)) in map.iter().enumerate() {
+            if key.is_empty() || key.chars().nth(MAP_KEY_CHARS_MAX).is_some() {
+                let description = format!("must have 1 to {MAP_KEY_CHARS_MAX} characters");
+                self.fail(format!("{field}[{index}].key"), description);
+            } else {
+                for flaw in flaws(key) {
+                    self.fail(format!("{field}[{index}].key"), flaw);
+                }
+            }
+            if value.chars().nth(MAP_VALUE_CHARS_MAX).is_some() {
+                let description = format!("must have at most {MAP_VALUE_CHARS_MAX} characters");
+                self.fail(format!("{field}[{index}].value"), description);
+            } else {
+                for flaw in flaws(value) {
+                    self.fail(format!("{field}[{index}].value"), flaw);
+                }
+            }
+        }
+    }
+
+    /// Checks a number.
+    pub(crate) fn range(&mut self, field: &str, value: i64, least: i64, most: i64) {
+        if !(least..=most).contains(&value) {
+            self.fail(field, format!("must be {least} to {most}, is {value}"));
+        }
+    }
+
+    /// Microseconds since 1970, rounded down; `None` where it is not set or not a time.
+    pub(crate) fn time(&mut self, field: &str, time: Option<&Timestamp>) -> Option<u64> {
+        let time = time?;
+        let micros =
+            (0..=SECONDS_MAX).contains(&time.seconds).then(|| micros(time.seconds, time.nanos));
+        let micros = micros.flatten();
+        if micros.is_none() {
+            self.fail(field, "must be a time from 1970 to 9999");
+        }
+        micros
+    }
+
+    /// Microseconds, rounded down; 0 where it is not set or out of range.
+    pub(crate) fn coupon_ttl(&mut self, ttl: Option<&Duration>) -> u64 {
+        let Some(ttl) = ttl else { return 0 };
+        let range = 1..=COUPON_TTL_SECONDS_MAX;
+        let micros = range.contains(&ttl.seconds).then(|| micros(ttl.seconds, ttl.nanos)).flatten();
+        if micros.is_none() {
+            self.fail("coupon_ttl", "must be from one second to ten years");
+        }
+        micros.unwrap_or(0)
+    }
+
+    /// How many items a page has; `None` when that is no number of items.
+    pub(crate) fn page_size(&mut self, size: i32, default: u32) -> Option<u32> {
+        match u32::try_from(size) {
+            Ok(0) => Some(default),
+            Ok(size) => Some(size.min(PAGE_MAX)),
+            Err(_) => {
+                self.fail("page_size", "must not be negative");
+                None
+            }
+        }
+    }
+}
+
+/// What makes a text unfit to be stored and shown: characters that do something instead of being seen,
+/// and spellings that look like another one.
+fn flaws(text: &str) -> impl Iterator<Item = &'static str> {
+    let control = text.chars().any(char::is_control).then_some("must not have control characters");
+    let spelling = (!is_nfc(text)).then_some("must be in Unicode normal form C");
+    control.into_iter().chain(spelling)
+}
+
+/// `None` when the nanoseconds are no fraction of a second, or the seconds are negative.
+fn micros(seconds: i64, nanos: i32) -> Option<u64> {
+    let fraction = u64::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    let whole = u64::try_from(seconds).ok()?.checked_mul(MICROS_PER_SECOND)?;
+    whole.checked_add(fraction / 1_000)
+}

@@ -1,0 +1,114 @@
+//! `CreateCampaign`.
+
+use coupon_cluster::{CampaignId, RequestId};
+use coupon_proto::internal::command::Operation;
+use coupon_proto::internal::{CreateCampaignCommand, outcome};
+use coupon_proto::v1::{CreateCampaignRequest, CreateCampaignResponse};
+use tokio::time::Instant;
+
+use super::check::{Check, RequestIdentity};
+use crate::answer::convert;
+use crate::answer::error::Fault;
+use crate::shards::shard_client::ShardClient;
+
+const QUOTA_MAX: i64 = 1_000_000_000;
+const PER_RECIPIENT_LIMIT_MAX: i32 = 100;
+const LABELS_MAX: usize = 32;
+
+/// Creates a campaign.
+///
+/// # Errors
+/// [`Fault`].
+pub(super) async fn create_campaign(
+    shards: &ShardClient,
+    request: CreateCampaignRequest,
+    deadline: Instant,
+) -> Result<CreateCampaignResponse, Fault> {
+    let Creation { campaign, identity, command } = creation(request)?;
+    let mut operation = Operation::CreateCampaign(command);
+    let (outcome, topology) = shards.propose(&campaign, &mut operation, deadline).await?;
+    match outcome.outcome {
+        Some(outcome::Outcome::CampaignCreated(created)) => {
+            let record =
+                created.campaign.ok_or(Fault::Internal("a shard created a nameless campaign"))?;
+            // Log time is its creation, unless that was long ago.
+            let clock = shards.clock();
+            let now = if created.replayed { clock.micros() } else { record.create_micros };
+            Ok(CreateCampaignResponse {
+                campaign: Some(convert::campaign(record, now)),
+                replayed: created.replayed && !identity.generated,
+            })
+        }
+        Some(outcome::Outcome::Refusal(refusal)) => Err(Fault::refused(refusal, &topology)),
+        Some(outcome::Outcome::CampaignChanged(_) | outcome::Outcome::CouponIssued(_)) | None => {
+            Err(Fault::another_question())
+        }
+    }
+}
+
+/// A `CreateCampaign` that can be proposed, but for the key of its codes.
+struct Creation {
+    campaign: CampaignId,
+    identity: RequestIdentity,
+    command: CreateCampaignCommand,
+}
+
+/// Checks `CreateCampaign`.
+///
+/// # Errors
+/// [`Fault::Invalid`] with all violations.
+fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault> {
+    let mut check = Check::default();
+    let identity = check.request_id(&request.request_id);
+    let campaign = match identity {
+        Some(identity) if request.campaign_id.is_empty() => Some(derived_campaign_id(identity.id)),
+        Some(_) | None if request.campaign_id.is_empty() => None,
+        Some(_) | None => check.campaign_id(&request.campaign_id),
+    };
+    check.display_name(&request.display_name);
+    check.range("quota", request.quota, 1, QUOTA_MAX);
+    check.range(
+        "per_recipient_limit",
+        request.per_recipient_limit.into(),
+        0,
+        PER_RECIPIENT_LIMIT_MAX.into(),
+    );
+    let start_micros = check.time("start_time", request.start_time.as_ref());
+    if start_micros == Some(0) {
+        // At 0 it would mean "at once" further on.
+        check.fail("start_time", "must be after 1970-01-01T00:00:00Z");
+    }
+    let end_micros = check.time("end_time", request.end_time.as_ref());
+    if let Some(end) = end_micros
+        && end <= start_micros.unwrap_or(0)
+    {
+        // At 0 it would mean "no end" further on, which is not what was asked for.
+        check.fail("end_time", "must be after start_time and after 1970");
+    }
+    let coupon_ttl_micros = check.coupon_ttl(request.coupon_ttl.as_ref());
+    check.map("labels", &request.labels, LABELS_MAX);
+    check.result()?;
+    let (Some(campaign), Some(identity)) = (campaign, identity) else {
+        return Err(Fault::Internal("an id is missing without a violation"));
+    };
+    let command = CreateCampaignCommand {
+        campaign_id: campaign.to_string(),
+        display_name: request.display_name,
+        quota: request.quota.unsigned_abs(),
+        start_micros: start_micros.unwrap_or(0),
+        end_micros: end_micros.unwrap_or(0),
+        per_recipient_limit: request.per_recipient_limit.unsigned_abs(),
+        coupon_ttl_micros,
+        labels: request.labels,
+        request_id: identity.id.as_bytes().to_vec(),
+        code_key_id: 0,
+    };
+    Ok(Creation { campaign, identity, command })
+}
+
+/// A campaign id made of the id of the request that creates it, so that the same request always
+/// means the same campaign.
+fn derived_campaign_id(id: RequestId) -> CampaignId {
+    let hex: String = id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    CampaignId::parse(&format!("c-{hex}")).expect("a letter, a hyphen and hexadecimal digits")
+}

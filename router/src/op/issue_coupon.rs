@@ -1,0 +1,84 @@
+//! `IssueCoupon`, the one method that a crowd calls.
+
+use std::sync::Arc;
+
+use coupon_cluster::CampaignId;
+use coupon_proto::internal::command::Operation;
+use coupon_proto::internal::{IssueCommand, outcome};
+use coupon_proto::v1::{IssueCouponRequest, IssueCouponResponse};
+use tokio::time::Instant;
+
+use super::check::{Check, RequestIdentity};
+use crate::answer::convert;
+use crate::answer::error::Fault;
+use crate::route::retry::Unanswered;
+use crate::shards::shard_client::ShardClient;
+
+const METADATA_MAX: usize = 16;
+
+/// Issues a coupon.
+///
+/// # Errors
+/// [`Fault`].
+pub(super) async fn issue_coupon(
+    shards: &ShardClient,
+    request: IssueCouponRequest,
+    deadline: Instant,
+) -> Result<IssueCouponResponse, Fault> {
+    let Issue { campaign, identity, command } = issue(request)?;
+    let mut operation = Operation::Issue(command);
+    let (outcome, topology) = shards.propose(&campaign, &mut operation, deadline).await?;
+    match outcome.outcome {
+        Some(outcome::Outcome::CouponIssued(mut issued)) => {
+            convert::complete(&mut issued, operation);
+            // The coupon exists; only asking again, by a newer map, could show it.
+            let unknown = Fault::Unanswered(Unanswered::OutcomeUnknown);
+            let once = std::iter::once(&issued);
+            let topology = shards.with_keys(topology, once, deadline).await.ok_or(unknown)?;
+            let replayed = issued.replayed;
+            // Log time is its issuance, unless that was long ago.
+            let issue_micros = issued.coupon.as_ref().map_or(0, |coupon| coupon.issue_micros);
+            let now = if replayed { shards.clock().micros() } else { issue_micros };
+            let coupon = convert::coupon(campaign.to_string(), issued, &topology, now)?;
+            let replayed = replayed && !identity.generated;
+            Ok(IssueCouponResponse { coupon: Some(coupon), replayed })
+        }
+        Some(outcome::Outcome::Refusal(refusal)) => {
+            let held = refusal.held.iter();
+            let keyed = shards.with_keys(Arc::clone(&topology), held, deadline).await;
+            Err(Fault::refused(refusal, &keyed.unwrap_or(topology)))
+        }
+        Some(outcome::Outcome::CampaignCreated(_) | outcome::Outcome::CampaignChanged(_))
+        | None => Err(Fault::another_question()),
+    }
+}
+
+/// An `IssueCoupon` that can be proposed.
+struct Issue {
+    campaign: CampaignId,
+    identity: RequestIdentity,
+    command: IssueCommand,
+}
+
+/// Checks `IssueCoupon`.
+///
+/// # Errors
+/// [`Fault::Invalid`] with all violations.
+fn issue(request: IssueCouponRequest) -> Result<Issue, Fault> {
+    let mut check = Check::default();
+    let campaign = check.campaign_id(&request.campaign_id);
+    let identity = check.request_id(&request.request_id);
+    check.recipient(&request.recipient);
+    check.map("metadata", &request.metadata, METADATA_MAX);
+    check.result()?;
+    let (Some(campaign), Some(identity)) = (campaign, identity) else {
+        return Err(Fault::Internal("an id is missing without a violation"));
+    };
+    let command = IssueCommand {
+        campaign_id: request.campaign_id,
+        recipient: request.recipient,
+        request_id: identity.id.as_bytes().to_vec(),
+        metadata: request.metadata,
+    };
+    Ok(Issue { campaign, identity, command })
+}

@@ -1,0 +1,108 @@
+//! `ListCoupons`.
+
+use std::collections::BTreeSet;
+
+use coupon_cluster::{CampaignId, ShardId};
+use coupon_proto::internal::{ListCouponsQuery, ReadResponse, read_request};
+use coupon_proto::v1::{Coupon, ListCouponsRequest, ListCouponsResponse};
+use tokio::time::Instant;
+
+use super::check::Check;
+use super::listing::{self, Listing};
+use super::page::Cursor;
+use crate::answer::convert;
+use crate::answer::error::Fault;
+use crate::route::topology::Topology;
+use crate::shards::shard_client::ShardClient;
+
+const PAGE_DEFAULT: u32 = 100;
+
+/// Lists coupons.
+///
+/// # Errors
+/// [`Fault`].
+pub(super) async fn list_coupons(
+    shards: &ShardClient,
+    request: ListCouponsRequest,
+    deadline: Instant,
+) -> Result<ListCouponsResponse, Fault> {
+    let token = request.page_token.clone();
+    let (found, limit) = question(request)?;
+    let (coupons, next_page_token) = listing::page(&found, shards, &token, limit, deadline).await?;
+    Ok(ListCouponsResponse { coupons, next_page_token })
+}
+
+/// Checks `ListCoupons` but for its page token. Returns what is asked for, and how many at a time.
+///
+/// # Errors
+/// [`Fault::Invalid`] with all violations.
+fn question(request: ListCouponsRequest) -> Result<(Found, u32), Fault> {
+    let mut check = Check::default();
+    let limit = check.page_size(request.page_size, PAGE_DEFAULT);
+    let campaign = if request.campaign_id.is_empty() {
+        if request.recipient.is_empty() {
+            check.fail("campaign_id", "must be set where recipient is not");
+        }
+        None
+    } else {
+        check.campaign_id(&request.campaign_id)
+    };
+    check.recipient(&request.recipient);
+    check.result()?;
+    let found = Found { campaign, recipient: request.recipient };
+    Ok((found, limit.unwrap_or(PAGE_DEFAULT)))
+}
+
+/// The coupons of a campaign, of a recipient, or both.
+struct Found {
+    campaign: Option<CampaignId>,
+    recipient: String,
+}
+
+impl Listing for Found {
+    type Item = Coupon;
+
+    fn question(&self) -> Vec<&str> {
+        let campaign = self.campaign.as_ref().map_or("", CampaignId::as_str);
+        vec!["coupons", campaign, &self.recipient]
+    }
+
+    fn shards(&self, topology: &Topology) -> BTreeSet<ShardId> {
+        match &self.campaign {
+            Some(campaign) => BTreeSet::from([topology.owner(campaign)]),
+            None => topology.ring_shards().clone(),
+        }
+    }
+
+    fn query(&self, cursor: &Cursor, limit: u32) -> read_request::Query {
+        read_request::Query::ListCoupons(ListCouponsQuery {
+            campaign_id: self.campaign.as_ref().map(CampaignId::to_string).unwrap_or_default(),
+            recipient: self.recipient.clone(),
+            after_campaign_id: cursor.after_campaign_id.clone(),
+            after_sequence: cursor.after_sequence,
+            limit,
+        })
+    }
+
+    fn take(
+        &self,
+        response: ReadResponse,
+        cursor: &mut Cursor,
+        topology: &Topology,
+    ) -> Result<Vec<Coupon>, Fault> {
+        if let Some(last) = response.coupons.last() {
+            cursor.after_campaign_id.clone_from(&last.campaign_id);
+            cursor.after_sequence = last.coupon.as_ref().map_or(0, |coupon| coupon.sequence);
+        }
+        if !response.searched_campaign_id.is_empty() {
+            cursor.after_campaign_id.clone_from(&response.searched_campaign_id);
+            cursor.after_sequence = u64::MAX;
+        }
+        let now = response.log_time_micros;
+        let coupons = response.coupons.into_iter();
+        let shown = coupons.map(|found| {
+            convert::coupon(found.campaign_id, found.coupon.unwrap_or_default(), topology, now)
+        });
+        shown.collect()
+    }
+}

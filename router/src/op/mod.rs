@@ -1,0 +1,41 @@
+//! The operations: check the shape, ask the shard, show what it says. No decisions. Each RPC has a file.
+
+mod batch_issue_coupons;
+mod campaigns;
+mod change_campaign;
+mod check;
+mod coupons;
+mod create_campaign;
+mod get_campaign;
+mod issue_coupon;
+pub(crate) mod limits;
+mod list_campaigns;
+mod list_coupons;
+mod listing;
+mod page;
+mod pause_campaign;
+mod resume_campaign;
+mod stream_coupons;
+
+pub(crate) use campaigns::Campaigns;
+pub(crate) use coupons::Coupons;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use self::limits::Deadline;
+use crate::answer::error::Fault;
+
+/// When a request must have been answered.
+fn deadline<T>(request: &Request<T>) -> Instant {
+    // Only a request that came past admission, as in a test of a service by itself, has none.
+    let fallback = || Deadline(Instant::now() + Duration::from_secs(10));
+    request.extensions().get::<Deadline>().copied().unwrap_or_else(fallback).0
+}
+
+/// An answer, or a fault, as the framework takes it.
+fn answered<T>(result: Result<T, Fault>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(Fault::into_status)
+}

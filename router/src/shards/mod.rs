@@ -1,0 +1,13 @@
+//! The way to the shards: the map that is followed, the channels, one stream to each leader, reads.
+
+mod alarm;
+mod census;
+mod codec;
+mod connection;
+pub(crate) mod directory;
+mod map_follower;
+pub(crate) mod pool;
+mod propose;
+pub(crate) mod read;
+pub(crate) mod shard_client;
+mod stream;

@@ -1,0 +1,139 @@
+//! A command on its way to the shard that owns its campaign, whichever that is by now.
+//!
+//! The stream of a shard does the retries within the shard. What is left is to follow the campaign
+//! when the ring changes: the shard refuses, and the command goes to the owner by a newer map.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coupon_cluster::{CampaignId, Epoch};
+use coupon_proto::internal::Outcome;
+use coupon_proto::internal::command::Operation;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::answer::error::Fault;
+use crate::route::retry::{self, Attempts, Unanswered};
+use crate::route::topology::Topology;
+use crate::shards::shard_client::ShardClient;
+use crate::shards::stream::{Answer, Submission, Waiter};
+
+/// The field of a `Command` that holds its epoch.
+const EPOCH: u32 = 1;
+
+/// How long a command waits for the map its shard spoke of before it just tries again.
+const MAP_WAIT_MAX: Duration = Duration::from_millis(500);
+
+impl ShardClient {
+    /// Gets an operation applied by the owner of its campaign. Returns the outcome, never a refusal by
+    /// epoch or ownership, and the newest map at the time.
+    ///
+    /// # Errors
+    /// [`Fault::Unanswered`] at `deadline`, or earlier when the shard is overloaded.
+    pub(crate) async fn propose(
+        &self,
+        campaign: &CampaignId,
+        operation: &mut Operation,
+        deadline: Instant,
+    ) -> Result<(Outcome, Arc<Topology>), Fault> {
+        let mut topology = self.topology(deadline).await?;
+        let mut attempts = Attempts::default();
+        for misses in 1.. {
+            set_code_key(operation, &topology)?;
+            let command = encode(topology.epoch(), operation);
+            let answered = self.submit(campaign, command, attempts, deadline, &topology).await;
+            let shard_epoch = match answered {
+                Answer::Outcome(outcome) => return Ok((outcome, topology)),
+                Answer::Unanswered(unanswered) => return Err(Fault::Unanswered(unanswered)),
+                Answer::Reroute { shard_epoch, attempts: so_far } => {
+                    attempts = so_far;
+                    shard_epoch
+                }
+            };
+            let patience = (Instant::now() + MAP_WAIT_MAX).min(deadline);
+            self.directory().reach(shard_epoch, patience).await;
+            // The shard may also be behind the map, and then the same question is asked again.
+            let pause =
+                Instant::now() + retry::random_pause(misses, shard_epoch > topology.epoch());
+            tokio::time::sleep_until(pause.min(deadline)).await;
+            if Instant::now() >= deadline {
+                break;
+            }
+            topology = self.topology(deadline).await?;
+        }
+        Err(Fault::Unanswered(attempts.unanswered()))
+    }
+
+    async fn submit(
+        &self,
+        campaign: &CampaignId,
+        command: Bytes,
+        attempts: Attempts,
+        deadline: Instant,
+        topology: &Topology,
+    ) -> Answer {
+        let shard = self.shard(topology.owner(campaign));
+        let (answer, answered) = oneshot::channel();
+        let deadline_micros = self.wall_deadline(deadline);
+        let waiter = Waiter { deadline, attempts, answer };
+        let submission = Submission { command, deadline_micros, waiter };
+        // The shard's task drains its queue at once and answers by the deadline, so that neither
+        // wait needs a timer of its own.
+        if shard.queue.send(submission).await.is_err() {
+            return Answer::Unanswered(attempts.unanswered());
+        }
+        // A task that is gone took the knowledge of what it sent with it.
+        answered.await.unwrap_or(Answer::Unanswered(Unanswered::OutcomeUnknown))
+    }
+
+    /// A deadline as nodes understand it: microseconds since 1970.
+    fn wall_deadline(&self, deadline: Instant) -> u64 {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left_micros = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
+        self.clock().micros().saturating_add(left_micros)
+    }
+}
+
+/// A command as it will stand in the log.
+fn encode(epoch: Epoch, operation: &Operation) -> Bytes {
+    let epoch = epoch.get();
+    let bytes = prost::encoding::uint64::encoded_len(EPOCH, &epoch) + operation.encoded_len();
+    let mut command = Vec::with_capacity(bytes);
+    if epoch != 0 {
+        prost::encoding::uint64::encode(EPOCH, &epoch, &mut command);
+    }
+    operation.encode(&mut command);
+    command.into()
+}
+
+/// A new campaign gets the newest key, by the first map that has one: the ledger must see the same
+/// command each time.
+fn set_code_key(operation: &mut Operation, topology: &Topology) -> Result<(), Fault> {
+    if let Operation::CreateCampaign(create) = operation
+        && create.code_key_id == 0
+    {
+        let newest =
+            topology.newest_key().ok_or(Fault::Internal("the shard map has no code key"))?;
+        create.code_key_id = newest.get();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use coupon_proto::internal::{Command, PauseCampaignCommand};
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn a_command_is_encoded_as_its_message_is() {
+        let pause = PauseCampaignCommand { campaign_id: "c".into(), request_id: vec![1; 16] };
+        let operation = Operation::PauseCampaign(pause);
+        for epoch in [0, 1, u64::MAX] {
+            let message = Command { epoch, operation: Some(operation.clone()) };
+            assert_eq!(encode(Epoch(epoch), &operation), message.encode_to_vec());
+        }
+    }
+}

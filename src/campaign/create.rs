@@ -1,0 +1,115 @@
+//! `coupon campaign create`.
+
+use coupon_proto::v1;
+use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
+use prost_types::Timestamp;
+
+use super::moment::Moment;
+use super::{pair, print, request_id_or_new};
+use crate::client::RouterArg;
+use crate::failure::{CallError, UsageError};
+use crate::output::Format;
+use crate::settings::Span;
+
+/// Creates a campaign.
+///
+/// If there is no answer, repeat the command with the same --request-id: it never creates a second campaign.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coupon campaign create spring --quota 1000
+  coupon campaign create launch --quota 100000 --start 2030-03-01T09:00:00Z --per-recipient-limit 1
+  coupon campaign create flash --quota 500 --start +10m --end +20m -o json")]
+pub(crate) struct CreateArgs {
+    /// Its id: a to z, 0 to 9 and hyphens [default: derived from the request id]
+    #[arg(default_value = "", hide_default_value = true)]
+    campaign: String,
+    /// How many coupons may be issued
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    quota: i64,
+    /// A name for people
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    name: String,
+    /// When issuing begins: a time such as 2030-03-01T09:00:00Z, or a delay from now such as +10m
+    /// [default: at once]
+    #[arg(long, value_name = "TIME")]
+    start: Option<Moment>,
+    /// When it ends [default: never]
+    #[arg(long, value_name = "TIME")]
+    end: Option<Moment>,
+    /// How many coupons a recipient may hold; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(0..))]
+    per_recipient_limit: i32,
+    /// How long a coupon may be used, such as 30days [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    coupon_ttl: Option<Span>,
+    /// A label; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
+    /// A UUID. Repeated with the same fields, it gets the same answer. A delay such as +10m is a new time when
+    /// repeated, and gives REQUEST_ID_REUSED [default: a new UUID]
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+    #[command(flatten)]
+    router: RouterArg,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Runs the command.
+pub(super) async fn create(args: CreateArgs) -> anyhow::Result<()> {
+    let coupon_ttl = args.coupon_ttl.map(|ttl| ttl.get().try_into()).transpose();
+    let coupon_ttl = coupon_ttl.map_err(|_| UsageError("--coupon-ttl is too long".to_owned()))?;
+    let request_id = request_id_or_new(args.request_id);
+    let again = same_request(&request_id, args.start, args.end);
+    let request = v1::CreateCampaignRequest {
+        campaign_id: args.campaign,
+        display_name: args.name,
+        quota: args.quota,
+        start_time: args.start.map(|Moment(time)| Timestamp::from(time)),
+        end_time: args.end.map(|Moment(time)| Timestamp::from(time)),
+        per_recipient_limit: args.per_recipient_limit,
+        coupon_ttl,
+        labels: args.label.into_iter().collect(),
+        request_id,
+    };
+    let router = args.router.connect().await?;
+    let mut client = CampaignServiceClient::new(router.channel());
+    let answer = client.create_campaign(router.request(request)).await;
+    let answer = answer.map_err(|status| CallError::of_change(status, || again))?.into_inner();
+    print(answer.campaign, args.output)
+}
+
+/// The arguments that make a creation the same one when it is asked for again: those for times may
+/// have been relative.
+fn same_request(request_id: &str, start: Option<Moment>, end: Option<Moment>) -> String {
+    let mut arguments = format!("--request-id {request_id}");
+    for (name, moment) in [("start", start), ("end", end)] {
+        if let Some(Moment(time)) = moment {
+            arguments.push_str(&format!(" --{name} {}", Timestamp::from(time)));
+        }
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_creation_is_asked_for_again_with_the_times_it_had() {
+        let (soon, later): (Moment, Moment) = ("+10m".parse().unwrap(), "+20m".parse().unwrap());
+        let arguments = same_request("some-id", Some(soon), Some(later));
+        let words: Vec<&str> = arguments.split(' ').collect();
+        let [id, "some-id", start, again, end, end_again] = words[..] else { panic!("{words:?}") };
+        assert_eq!([id, start, end], ["--request-id", "--start", "--end"]);
+        for (moment, text) in [(soon, again), (later, end_again)] {
+            let Moment(time) = text.parse().unwrap();
+            assert_eq!(time, moment.0, "{text}");
+        }
+        assert_eq!(same_request("some-id", None, None), "--request-id some-id");
+    }
+}

@@ -1,0 +1,67 @@
+//! `coupon campaign`: campaigns are created, changed and shown through a router. Each command has a file.
+
+mod create;
+mod get;
+mod list;
+mod moment;
+mod pause;
+mod resume;
+
+use anyhow::Context as _;
+use coupon_proto::v1;
+
+use crate::output::Format;
+use crate::{output, runtime, show};
+
+/// Creates, changes and shows campaigns.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum CampaignCommand {
+    Create(create::CreateArgs),
+    Get(get::GetArgs),
+    List(list::ListArgs),
+    Pause(pause::PauseArgs),
+    Resume(resume::ResumeArgs),
+}
+
+/// Runs the command.
+pub(crate) fn run(command: CampaignCommand) -> anyhow::Result<()> {
+    runtime::block_on(async {
+        match command {
+            CampaignCommand::Create(args) => create::create(args).await,
+            CampaignCommand::Get(args) => get::get(args).await,
+            CampaignCommand::List(args) => list::list(args).await,
+            CampaignCommand::Pause(args) => pause::pause(args).await,
+            CampaignCommand::Resume(args) => resume::resume(args).await,
+        }
+    })
+}
+
+/// Reads `key=value`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// The request id given, or a new one.
+fn request_id_or_new(given: Option<String>) -> String {
+    given.unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
+}
+
+fn print(campaign: Option<v1::Campaign>, format: Format) -> anyhow::Result<()> {
+    let campaign = show::Campaign::from(campaign.context("the router sent no campaign")?);
+    match format {
+        Format::Table => output::line(campaign.sheet()),
+        Format::Json => output::json(&campaign),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_pairs() {
+        assert_eq!(pair("a=b=c").unwrap(), ("a".to_owned(), "b=c".to_owned()));
+        assert!(pair("a").is_err());
+    }
+}
