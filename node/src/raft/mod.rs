@@ -9,7 +9,7 @@
 //! - [`network`]: the calling side of replication; [`crate::api::raft`] is the other side.
 //! - [`acknowledged`], [`witness`]: a replica that forgot acknowledged entries never continues.
 //! - [`history`]: committed entries are never replaced by others.
-//! - [`replica`]: one running replica.
+//! - [`replica`]: one running replica; `membership`: changes of its group; `succession`: who leads next.
 
 pub mod acknowledged;
 pub mod closed_campaigns;
@@ -17,11 +17,13 @@ pub mod consistency_check;
 mod heartbeats;
 pub mod history;
 pub mod log_store;
+mod membership;
 pub mod network;
 pub mod options;
 pub mod replica;
 pub mod restored;
 pub mod state_machine;
+mod succession;
 pub mod terms;
 pub mod types;
 pub mod witness;

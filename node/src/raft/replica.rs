@@ -1,6 +1,6 @@
 //! One running replica of a shard.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use openraft::impls::ProgressResponder;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::raft::{ClientWriteResult, ReadPolicy};
-use openraft::type_config::TypeConfigExt as _;
-use openraft::{ChangeMembers, Instant as _, Raft, RaftMetrics, ServerState};
+use openraft::{Instant as _, Raft, RaftMetrics, ServerState};
 use tokio::sync::{oneshot, watch};
 
 use super::closed_campaigns::ClosedCampaigns;
@@ -36,8 +35,6 @@ use crate::storage::{Storage, StorageError, fatal};
 /// entries came between.
 pub type Leadership = LeaderId<u64, u64>;
 
-/// How many entries a learner may lack and still count as caught up.
-const CAUGHT_UP_ENTRIES: u64 = 64;
 /// How many heartbeats a voter may leave unanswered and still count as responsive.
 const ANSWERS_MISSED_MAX: u32 = 2;
 /// After how many election timeouts without an answer from a quorum a leader counts as one no more.
@@ -75,7 +72,7 @@ pub enum ReplicaError {
 pub struct RaftReplica {
     /// The shard and the replica.
     pub key: ReplicaKey,
-    raft: Raft<TypeConfig, StateMachine>,
+    pub(super) raft: Raft<TypeConfig, StateMachine>,
     heartbeats: Heartbeats,
     log: LogStore,
     /// What the replica has applied, as it goes on.
@@ -84,8 +81,8 @@ pub struct RaftReplica {
     pub closed: ClosedCampaigns,
     /// The entries that this replica and others must have on disk.
     pub witness: Witness,
-    round_max: Duration,
-    answer_age_max: Duration,
+    pub(super) round_max: Duration,
+    pub(super) answer_age_max: Duration,
     quorum_age_max: Duration,
 }
 
@@ -473,118 +470,6 @@ impl RaftReplica {
     /// entries, they elect another leader.
     pub fn send_heartbeats(&self, allowed: bool) {
         self.heartbeats.allow(allowed);
-    }
-
-    /// Adds a replica that receives the log but does not vote. Returns before it has caught up.
-    ///
-    /// # Errors
-    ///
-    /// When the group refuses, for example since it is changing already.
-    pub async fn add_learner(&self, replica: ReplicaId, node: NodeId) -> Result<(), ReplicaError> {
-        let member = Member { node_id: node.get() };
-        let added = self.raft.add_learner(replica.0, member, false).await;
-        added.map(|_| ()).map_err(|error| self.membership_error(&error))
-    }
-
-    /// Makes `voters` the voters, in one joint change (Raft paper §6), and drops the voters that are
-    /// not among them. Learners stay.
-    ///
-    /// # Errors
-    ///
-    /// When the group refuses, for example since it is changing already.
-    pub async fn change_voters(&self, voters: BTreeSet<u64>) -> Result<(), ReplicaError> {
-        let change = ChangeMembers::ReplaceAllVoters(voters);
-        let changed = self.raft.change_membership(change, false).await;
-        changed.map(|_| ()).map_err(|error| self.membership_error(&error))
-    }
-
-    /// Drops replicas that do not vote, and sends them nothing any more.
-    ///
-    /// # Errors
-    ///
-    /// When the group refuses, for example since it is changing already or one of them votes.
-    pub async fn drop_learners(&self, learners: BTreeSet<u64>) -> Result<(), ReplicaError> {
-        let change = ChangeMembers::RemoveNodes(learners);
-        let changed = self.raft.change_membership(change, false).await;
-        changed.map(|_| ()).map_err(|error| self.membership_error(&error))
-    }
-
-    fn membership_error(
-        &self,
-        error: &RaftError<TypeConfig, ClientWriteError<TypeConfig>>,
-    ) -> ReplicaError {
-        ReplicaError::Membership { shard: self.key.shard, why: error.to_string() }
-    }
-
-    /// Whether a replica has (nearly) all of the leader's log. False when this replica does not
-    /// lead.
-    pub fn is_caught_up(&self, replica: ReplicaId) -> bool {
-        let metrics = self.metrics();
-        let matched = metrics
-            .replication
-            .as_ref()
-            .and_then(|matched| matched.get(&replica.0))
-            .and_then(|matched| *matched);
-        let last = metrics.last_log_index.unwrap_or(0);
-        matched.is_some_and(|matched| matched.index + CAUGHT_UP_ENTRIES >= last)
-    }
-
-    /// The other voters that have answered this leader lately, with their nodes; those that have
-    /// most of the log first. None when this replica does not lead.
-    pub fn responsive_voters(&self) -> Vec<(ReplicaId, NodeId)> {
-        let metrics = self.metrics();
-        let (Some(answered), Some(matched)) = (&metrics.heartbeat, &metrics.replication) else {
-            return Vec::new();
-        };
-        let mut voters: Vec<_> = metrics
-            .membership_config
-            .voter_ids()
-            .filter(|id| *id != self.key.replica.0)
-            .filter(|id| {
-                let last = answered.get(id).and_then(Option::as_ref);
-                last.is_some_and(|last| last.elapsed() < self.answer_age_max)
-            })
-            .filter_map(|id| {
-                let member = metrics.membership_config.get_node(&id)?;
-                Some((ReplicaId(id), NodeId::new(member.node_id).ok()?))
-            })
-            .collect();
-        voters.sort_by_key(|(id, _)| std::cmp::Reverse(matched.get(&id.0).copied().flatten()));
-        voters
-    }
-
-    /// Asks a replica for a sign of life, and waits until it has given one and has received all of
-    /// this leader's log; false when that takes longer than `timeout`, or when this replica does not
-    /// lead.
-    pub async fn wait_until_ready(&self, replica: ReplicaId, timeout: Duration) -> bool {
-        let asked_at = TypeConfig::now();
-        let ready = |metrics: &RaftMetrics<TypeConfig>| {
-            let answered = metrics.heartbeat.as_ref().and_then(|answered| answered.get(&replica.0));
-            let answered = answered.and_then(Option::as_ref).is_some_and(|at| **at >= asked_at);
-            let matched = metrics.replication.as_ref().and_then(|matched| matched.get(&replica.0));
-            let matched = matched.and_then(|matched| *matched).map(|log_id| log_id.index);
-            answered && matched >= metrics.last_log_index
-        };
-        self.raft.trigger().heartbeat().await.is_ok()
-            && self.raft.wait(Some(timeout)).metrics(ready, "successor").await.is_ok()
-    }
-
-    /// The longest time from a question to the answer of a replica that is well.
-    pub fn round_max(&self) -> Duration {
-        self.round_max
-    }
-
-    /// Waits until this replica does not lead; false when it still does after `timeout`.
-    pub async fn wait_until_follower(&self, timeout: Duration) -> bool {
-        let follows = |metrics: &RaftMetrics<TypeConfig>| metrics.state != ServerState::Leader;
-        self.raft.wait(Some(timeout)).metrics(follows, "follower").await.is_ok()
-    }
-
-    /// Asks another replica to lead. Returns before it does. Until then this one proposes nothing;
-    /// see [`leadership_transfer`](crate::shard::leadership_transfer).
-    pub async fn transfer_leadership(&self, to: ReplicaId) {
-        // A core that has stopped leads no more, which is all that is asked for.
-        let _ = self.raft.trigger().transfer_leader(to.0).await;
     }
 
     /// Has a snapshot built, and the log behind it purged.
