@@ -6,10 +6,11 @@ use coupon_cluster::{CampaignId, ShardId};
 use coupon_ledger::{Action, Campaign, Command, IssuedCoupon, Ledger, LogTime, Outcome};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::log_entry::Payload;
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 
 use super::{Directory, RecoveryError, ReplicaFound};
 use crate::codec::command;
+use crate::raft::consistency_check::AppliedDigests;
 use crate::storage::keys::{LogKeys, StateKeys};
 use crate::storage::ledger::{LedgerBatch, running_digest};
 use crate::storage::view::LedgerView;
@@ -41,12 +42,29 @@ impl<'a> History<'a> {
         let mut history = Self { shard, view, campaigns, unapplied: BTreeMap::new() };
         let replica_keys = LogKeys::new(shard, found.replica);
         let keys = StateKeys::new(shard, snapshot::generation(storage, &replica_keys)?);
-        let mut rows = LedgerBatch::unwritten(storage, keys, running_digest(storage, &keys)?)?;
+        let applied_digest = running_digest(storage, &keys)?;
+        let digests = AppliedDigests::default();
+        digests.restart(found.applied_index, applied_digest);
+        let mut rows = LedgerBatch::unwritten(storage, keys, applied_digest)?;
         let mut ledger = Ledger::open(shard, &mut rows)?;
         for entry in directory.log_after(replica_keys, found.applied_index) {
-            if let Some(Payload::Normal(bytes)) = entry?.payload {
-                history.apply(&mut ledger, &mut rows, &bytes)?;
+            let entry = entry?;
+            if let Some(Payload::Normal(bytes)) = entry.payload {
+                let unreadable = |error: DecodeError| RecoveryError::Unreadable {
+                    shard,
+                    why: error.to_string(),
+                };
+                let commands = pb::CommandEntry::decode(&*bytes).map_err(unreadable)?;
+                // From here on the log is that of another history, which has the same terms. The replica stopped
+                // here as well.
+                let leader = commands.applied_digest.as_ref();
+                if leader.is_some_and(|leader| digests.compare(leader).is_err()) {
+                    break;
+                }
+                history.apply(&mut ledger, &mut rows, commands)?;
             }
+            let index = entry.log_id.map_or(0, |id| id.index);
+            digests.push(index, rows.digest());
         }
         Ok(history)
     }
@@ -55,12 +73,10 @@ impl<'a> History<'a> {
         &mut self,
         ledger: &mut Ledger,
         rows: &mut LedgerBatch<'_>,
-        bytes: &[u8],
+        entry: pb::CommandEntry,
     ) -> Result<(), RecoveryError> {
         let shard = self.shard;
         let unreadable = |why: String| RecoveryError::Unreadable { shard, why };
-        let entry =
-            pb::CommandEntry::decode(bytes).map_err(|error| unreadable(error.to_string()))?;
         let log_time = LogTime(entry.log_time_micros);
         let commands = command::read_entry(entry).map_err(|error| unreadable(error.to_string()))?;
         let issued_from = |command: &Command| match &command.action {
