@@ -6,6 +6,9 @@ use coupon_cluster::{KeyId, RequestId, ShardId};
 
 use crate::LogTime;
 
+/// Maximum sequence number of a coupon. Indexes keep 32 bits of it; no quota comes close.
+pub const SEQUENCE_MAX: u64 = u32::MAX as u64;
+
 /// What the ledger keeps of a coupon, under its campaign and sequence number.
 ///
 /// The code is not kept: it is a function of the counter and of the campaign's shard and key, and

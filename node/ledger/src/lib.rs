@@ -57,7 +57,7 @@ mod time;
 pub use block::BLOCK_SIZE;
 pub use campaign::{Campaign, CampaignCounters, CampaignSpec, CampaignState, Change, ChangeKind};
 pub use command::{Action, Command};
-pub use coupon::{Coupon, IssuedCoupon};
+pub use coupon::{Coupon, IssuedCoupon, SEQUENCE_MAX};
 pub use ledger::Ledger;
 pub use memory::MemoryStore;
 pub use op::{CreateCampaign, HELD_SHOWN_MAX, Issue, PauseCampaign, ResumeCampaign};

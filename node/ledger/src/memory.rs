@@ -78,14 +78,15 @@ impl StateReader for MemoryStore {
         Ok(tables.and_then(|tables| tables.by_request.get(&request_id)).copied())
     }
 
-    fn sequences_of_recipient(
+    fn sequences_at_limit(
         &mut self,
         campaign_number: u32,
         recipient: &str,
-    ) -> Result<Vec<u64>, Infallible> {
+        limit: usize,
+    ) -> Result<Option<Vec<u64>>, Infallible> {
         let tables = self.coupons.get(&campaign_number);
         let sequences = tables.and_then(|tables| tables.by_recipient.get(recipient));
-        Ok(sequences.cloned().unwrap_or_default())
+        Ok(sequences.filter(|sequences| sequences.len() >= limit).cloned())
     }
 }
 

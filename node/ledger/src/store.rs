@@ -33,13 +33,15 @@ pub trait StateReader {
         request_id: RequestId,
     ) -> Result<Option<u64>, Self::Error>;
 
-    /// The sequence numbers, ascending, of the coupons that a recipient holds in a campaign. Called
-    /// only for campaigns with a limit per recipient, which also bounds the answer.
-    fn sequences_of_recipient(
+    /// The sequence numbers, ascending, of the coupons that a recipient holds in a campaign if they are
+    /// `limit` or more; `None` if they are fewer. Called only for campaigns with a limit per recipient,
+    /// which also bounds the answer.
+    fn sequences_at_limit(
         &mut self,
         campaign_number: u32,
         recipient: &str,
-    ) -> Result<Vec<u64>, Self::Error>;
+        limit: usize,
+    ) -> Result<Option<Vec<u64>>, Self::Error>;
 }
 
 /// Where a ledger keeps its state.

@@ -61,13 +61,14 @@ impl StateReader for WatchedStore {
         sound(self.call("sequence_of_request")?.sequence_of_request(campaign_number, request_id))
     }
 
-    fn sequences_of_recipient(
+    fn sequences_at_limit(
         &mut self,
         campaign_number: u32,
         recipient: &str,
-    ) -> Result<Vec<u64>, Fault> {
-        let store = self.call("sequences_of_recipient")?;
-        sound(store.sequences_of_recipient(campaign_number, recipient))
+        limit: usize,
+    ) -> Result<Option<Vec<u64>>, Fault> {
+        let store = self.call("sequences_at_limit")?;
+        sound(store.sequences_at_limit(campaign_number, recipient, limit))
     }
 }
 
@@ -170,14 +171,14 @@ fn an_entry_reads_a_campaign_once_and_puts_its_counters_once() {
     let expected = [
         "campaign",
         "sequence_of_request",
-        "sequences_of_recipient",
+        "sequences_at_limit",
         "insert_coupon",
         "sequence_of_request",
-        "sequences_of_recipient",
+        "sequences_at_limit",
         "insert_coupon",
         // Sold out: nothing to insert.
         "sequence_of_request",
-        "sequences_of_recipient",
+        "sequences_at_limit",
         "put_counters",
         "put_shard_state",
     ];

@@ -56,7 +56,7 @@ fn refusal(view: &LedgerView<'_>, command: Bytes) -> Result<Option<Refusal>, Sto
         return Ok((campaign.remaining() == 0).then_some(Refusal::SoldOut));
     }
     let limit = usize::try_from(campaign.spec.per_recipient_limit).unwrap_or(usize::MAX);
-    let held = view.coupons_of(&campaign, &recipient, 0)?.take(limit);
+    let held = view.coupons_of(&campaign, &recipient, 0).take(limit);
     let held = held.collect::<Result<Vec<_>, _>>()?;
     let is_reached = limit > 0 && held.len() >= limit;
     Ok(is_reached.then_some(Refusal::RecipientLimitReached { held }))

@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
             if query.recipient.is_empty() {
                 page.fill(id.as_str(), view.coupons_after(&campaign, after))?;
             } else {
-                page.fill(id.as_str(), view.coupons_of(&campaign, &query.recipient, after)?)?;
+                page.fill(id.as_str(), view.coupons_of(&campaign, &query.recipient, after))?;
             }
         }
         answer.more = page.more || !answer.searched_campaign_id.is_empty();
@@ -196,7 +196,7 @@ impl<'a> Reader<'a> {
             let id = campaign_id(&query.after_campaign_id)?;
             if let Some(campaign) = view.campaign(&id)? {
                 let after = query.after_sequence;
-                page.fill(id.as_str(), view.coupons_of(&campaign, &query.recipient, after)?)?;
+                page.fill(id.as_str(), view.coupons_of(&campaign, &query.recipient, after))?;
             }
         }
         for (searched, campaign) in view.campaigns_after(&query.after_campaign_id).enumerate() {
@@ -204,7 +204,7 @@ impl<'a> Reader<'a> {
                 break;
             }
             let campaign = campaign?;
-            let held = view.coupons_of(&campaign, &query.recipient, 0)?;
+            let held = view.coupons_of(&campaign, &query.recipient, 0);
             page.fill(campaign.spec.id.as_str(), held)?;
             if searched + 1 == SEARCHED_MAX && !page.more {
                 return Ok(campaign.spec.id.as_str().to_owned());

@@ -167,11 +167,12 @@ impl StateReader for State<'_> {
         self.view.sequence_of_request(campaign_number, request_id)
     }
 
-    fn sequences_of_recipient(
+    fn sequences_at_limit(
         &mut self,
         campaign_number: u32,
         recipient: &str,
-    ) -> Result<Vec<u64>, StorageError> {
-        self.view.sequences_of_recipient(campaign_number, recipient)
+        limit: usize,
+    ) -> Result<Option<Vec<u64>>, StorageError> {
+        self.view.sequences_at_limit(campaign_number, recipient, limit)
     }
 }

@@ -75,10 +75,6 @@ pub(super) struct Issued<'a> {
 }
 
 impl Coupons for Issued<'_> {
-    fn storage(&self) -> &Storage {
-        self.storage
-    }
-
     fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError> {
         let (options, key) = look_up(self.keys, number, sequence);
         let family = self.storage.state();

@@ -8,20 +8,19 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompactionStyle, DBCompressionType, DBRecoveryMode, ErrorKind, IngestExternalFileOptions,
-    LogLevel, LruCacheOptions, Options, UniversalCompactOptions, WriteBatch, WriteOptions,
+    DBCompressionType, DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel,
+    LruCacheOptions, Options, WriteBatch, WriteOptions,
 };
 
 use super::floor::Floor;
 use super::flusher::Flusher;
-use super::index::{Delta, Index};
-use super::keys::{self, StateKeys};
+use super::index::Index;
+use super::keys::StateKeys;
 use super::lost;
 
 const LOG: &str = "log";
 const META: &str = "meta";
 const STATE: &str = "state";
-const INDEX: &str = "index";
 
 /// Shared by all families: recently read blocks. Small, since the hot state is in memtables.
 const BLOCK_CACHE_BYTES: usize = 64 << 20;
@@ -41,14 +40,6 @@ const ALL_MEMTABLES_BYTES: usize = 128 << 20;
 /// The write-ahead log beyond this makes RocksDB flush the memtables that hold it back, which
 /// bounds both the disk it takes and the time a restart takes.
 const WAL_BYTES: u64 = 256 << 20;
-
-/// Minimum number of tables of an index that are merged.
-const TABLES_MERGED: i32 = 8;
-/// Number of tables of an index from which on some are merged: those of a million coupons. A retry looks into the
-/// filter of each.
-const TABLES_WANTED: c_int = 24;
-/// More tables of indexes than there ever are before they are merged.
-const TABLES_MAX: c_int = 10_000;
 
 /// A fault of local storage. It is never an answer: whoever meets one on the way to a disk that
 /// replicates must end the process ([`super::fatal::abort`]).
@@ -116,6 +107,7 @@ struct Shared {
     database: Arc<Database>,
     flusher: Flusher,
     dir: PathBuf,
+    index_dir: PathBuf,
     /// The indexes that are open.
     indexes: Mutex<HashMap<StateKeys, IndexSlot>>,
 }
@@ -128,9 +120,6 @@ pub(super) struct Database {
     db: Arc<DB>,
     cache: Cache,
     snapshots: PathBuf,
-    /// The memory of the last rows that an index moved to disk, for the next one that has to. Memory that was
-    /// never used before is expensive.
-    spare_delta: Mutex<Option<Delta>>,
     floor: Mutex<Floor>,
     /// Held while tables are ingested: RocksDB counts their sequence numbers a moment before they are
     /// durable.
@@ -138,51 +127,8 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// The database itself.
-    pub(super) fn db(&self) -> &DB {
-        &self.db
-    }
-
-    /// The family of the indexes of coupons.
-    pub(super) fn index(&self) -> &ColumnFamily {
-        self.family(INDEX)
-    }
-
     fn family(&self, name: &str) -> &ColumnFamily {
         self.db.cf_handle(name).expect("the family was opened with the database")
-    }
-
-    /// The path of a new table, swept away when the storage is opened unless it is ingested.
-    pub(super) fn table_path(&self, name: &str) -> PathBuf {
-        self.snapshots.join(format!("{name}-{}.sst", uuid::Uuid::new_v4()))
-    }
-
-    /// How tables of the index are laid out.
-    pub(super) fn index_options(&self) -> Options {
-        index_options(&self.cache)
-    }
-
-    /// An empty delta, with memory that was in use before if there is one.
-    pub(super) fn take_spare_delta(&self) -> Delta {
-        self.spare_delta.lock().take().unwrap_or_default()
-    }
-
-    /// Keeps the memory of an empty delta.
-    pub(super) fn keep_spare_delta(&self, delta: Delta) {
-        *self.spare_delta.lock() = Some(delta);
-    }
-
-    /// Ingests a table into the family of indexes, durable on return. The file is moved.
-    ///
-    /// # Errors
-    ///
-    /// When RocksDB fails.
-    pub(super) fn ingest_index(&self, table: &Path) -> Result<(), StorageError> {
-        self.ingest(self.index(), table)?;
-        // An ingested table counts as a write, and is found again without the write-ahead log. A write behind it
-        // keeps that from hiding the loss of the log.
-        self.db.put_cf(self.family(META), keys::INGESTED, [])?;
-        self.sync()
     }
 
     fn ingest(&self, family: &ColumnFamily, table: &Path) -> Result<(), StorageError> {
@@ -236,8 +182,10 @@ impl Storage {
         if is_to_run && let Some(why) = lost::read(dir)? {
             return Err(StorageError::Lost { dir: dir.to_owned(), why });
         }
-        let snapshots = dir.join("snapshots");
-        std::fs::create_dir_all(&snapshots).map_err(StorageError::io(&snapshots))?;
+        let (snapshots, index) = (dir.join("snapshots"), dir.join("index"));
+        for made in [&snapshots, &index] {
+            std::fs::create_dir_all(made).map_err(StorageError::io(made))?;
+        }
         let path = dir.join("db");
         let current = path.join("CURRENT");
         let is_new = !current.try_exists().map_err(StorageError::io(&current))?;
@@ -250,9 +198,7 @@ impl Storage {
         }
         let cache = block_cache();
         let families = [LOG, META, STATE]
-            .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)))
-            .into_iter()
-            .chain([ColumnFamilyDescriptor::new(INDEX, index_options(&cache))]);
+            .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
         let db = match DB::open_cf_descriptors(&db_options(), &path, families) {
             Ok(db) => Arc::new(db),
             Err(fault) if fault.kind() == ErrorKind::Corruption && is_to_run => {
@@ -288,18 +234,12 @@ impl Storage {
         }
         super::snapshot::sweep(&snapshots)?;
         let (floor, taking_in) = (Mutex::new(floor), Mutex::new(()));
-        let database = Arc::new(Database {
-            db,
-            cache,
-            snapshots,
-            spare_delta: Mutex::default(),
-            floor,
-            taking_in,
-        });
+        let database = Arc::new(Database { db, cache, snapshots, floor, taking_in });
         let synced = database.clone();
         let flusher = Flusher::start(move || synced.sync());
         let (dir, indexes) = (dir.to_owned(), Mutex::default());
-        Ok(Self { shared: Arc::new(Shared { database, flusher, dir, indexes }) })
+        let shared = Shared { database, flusher, dir, index_dir: index, indexes };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The database itself.
@@ -326,6 +266,11 @@ impl Storage {
         &self.shared.database.snapshots
     }
 
+    /// Where the indexes of coupons live.
+    pub(super) fn index_dir(&self) -> &Path {
+        &self.shared.index_dir
+    }
+
     /// The family of log entries.
     pub fn log(&self) -> &ColumnFamily {
         self.family(LOG)
@@ -341,18 +286,8 @@ impl Storage {
         self.family(STATE)
     }
 
-    /// The family of the indexes of coupons.
-    pub(super) fn index(&self) -> &ColumnFamily {
-        self.shared.database.index()
-    }
-
     fn family(&self, name: &str) -> &ColumnFamily {
         self.shared.database.family(name)
-    }
-
-    /// The database, for a thread of an index, which closing the storage waits for.
-    pub(super) fn database(&self) -> Arc<Database> {
-        self.shared.database.clone()
     }
 
     /// The index of a state, opened at first use.
@@ -510,27 +445,6 @@ fn family_options(cache: &Cache) -> Options {
     // The same for what is still in memory.
     options.set_memtable_whole_key_filtering(true);
     options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
-    options
-}
-
-/// The indexes get whole tables of rows in random order, each over the whole range of keys. Only tables of a like
-/// size are merged, [`TABLES_MERGED`] or more at a time, so that a row is rewritten rarely. The number of tables costs
-/// little meanwhile: a filter in memory answers nearly all look-ups. Few rows replace an older one, so space is
-/// no reason to merge.
-fn index_options(cache: &Cache) -> Options {
-    let mut options = family_options(cache);
-    options.set_compaction_style(DBCompactionStyle::Universal);
-    let mut universal = UniversalCompactOptions::default();
-    universal.set_min_merge_width(TABLES_MERGED);
-    universal.set_max_size_amplification_percent(i32::MAX);
-    options.set_universal_compaction_options(&universal);
-    options.set_level_zero_file_num_compaction_trigger(TABLES_WANTED);
-    // Nobody waits for the merging of tables: it would hold up the log of every shard.
-    options.set_level_zero_slowdown_writes_trigger(TABLES_MAX);
-    options.set_level_zero_stop_writes_trigger(TABLES_MAX);
-    options.set_soft_pending_compaction_bytes_limit(0);
-    options.set_hard_pending_compaction_bytes_limit(0);
-    options.set_compression_type(DBCompressionType::None);
     options
 }
 

@@ -103,6 +103,18 @@ impl Flusher {
         }
     }
 
+    /// Waits until everything written before this call is durable, on a thread that is not the runtime's.
+    pub fn wait_durable(&self) {
+        let (done, wait) = std::sync::mpsc::sync_channel(1);
+        let waiter = Box::new(move || {
+            // The other end waits for nothing else.
+            let _ = done.send(());
+        });
+        if self.queue.blocking_send(Job::Sync(waiter)).is_err() || wait.recv().is_err() {
+            fatal::abort("flusher", &"its thread is gone");
+        }
+    }
+
     /// Waits until everything written before this call is durable.
     pub async fn durable(&self) {
         let (done, wait) = oneshot::channel();

@@ -8,7 +8,6 @@
 //! | `meta` | shard `u32`, replica `u64`, `G` | generation of the state, `u32` |
 //! | `meta` | shard `u32`, replica `u64`, `D` | `DivergedRecord`: the replica was stopped for good |
 //! | `meta` | `MAP` | the newest `ShardMap` the node knows |
-//! | `meta` | `INGESTED` | empty: written after every ingested table |
 //! | `meta` | `STORE` | the store id of the directory, a UUID as text |
 //! | `state` | *prefix* `A` | `AppliedRecord` |
 //! | `state` | *prefix* `B` block `u64` | `BlockRecord` |
@@ -18,10 +17,6 @@
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
 //! | `state` | *prefix* `S` | `ShardRecord` |
 //! | `state` | *prefix* `T` | `TermStarts` |
-//! | `index` | *prefix* `P` number `u32`, recipient | sequences `u64`…, where the campaign has a limit |
-//! | `index` | *prefix* `Q` number `u32`, request id 16 bytes | sequence `u64` |
-//! | `index` | *prefix* `U` number `u32`, length `u16`, recipient, sequence `u64` | empty, where it has none |
-//! | `index` | *prefix* `W` number `u32` | last sequence indexed `u64` |
 //!
 //! *prefix* is shard `u32`, generation `u32`: a snapshot is installed under a new generation, which
 //! becomes the replica's state in one write. Tags are stable for ever; a new table takes a new tag.
@@ -33,9 +28,6 @@ pub type Generation = u32;
 
 /// The key of the newest shard map the node knows. Shorter than the keys of replicas.
 pub const KNOWN_MAP: &[u8] = b"MAP";
-
-/// The key that is written after every ingested table. Shorter than the keys of replicas.
-pub const INGESTED: &[u8] = b"INGESTED";
 
 /// The key of the id of the store that the database is part of. Shorter than the keys of replicas.
 pub const STORE_ID: &[u8] = b"STORE";
@@ -51,12 +43,8 @@ const CAMPAIGN: u8 = b'C';
 const COUPON: u8 = b'I';
 const SHARD_MAP: u8 = b'M';
 pub(super) const COUNTERS: u8 = b'N';
-const LIMITED_RECIPIENT: u8 = b'P';
-const REQUEST: u8 = b'Q';
 pub(super) const SHARD: u8 = b'S';
 pub(super) const TERMS: u8 = b'T';
-const UNLIMITED_RECIPIENT: u8 = b'U';
-const INDEXED_THROUGH: u8 = b'W';
 
 /// How many bytes of a state key are prefix.
 pub const PREFIX_LEN: usize = 8;
@@ -133,6 +121,12 @@ impl StateKeys {
     pub fn shard_id(&self) -> ShardId {
         let [a, b, c, d, ..] = self.0;
         ShardId::new(u32::from_be_bytes([a, b, c, d])).expect("it was made of one")
+    }
+
+    /// The generation.
+    pub fn generation(&self) -> Generation {
+        let [_, _, _, _, a, b, c, d] = self.0;
+        Generation::from_be_bytes([a, b, c, d])
     }
 
     /// The prefix of all keys of this generation.
@@ -224,49 +218,6 @@ impl StateKeys {
     pub fn all_counters(&self) -> Vec<u8> {
         self.table(COUNTERS, 0)
     }
-
-    /// The key that leads from a request, which `key` names with its campaign, to the coupon it issued.
-    pub(super) fn request(&self, key: &[u8]) -> Vec<u8> {
-        self.indexed(REQUEST, key, 0)
-    }
-
-    /// The key that leads from a recipient, which `key` names with its campaign, to all coupons held.
-    pub(super) fn limited_recipient(&self, key: &[u8]) -> Vec<u8> {
-        self.indexed(LIMITED_RECIPIENT, key, 0)
-    }
-
-    /// The prefix of the keys that lead from a recipient, which `key` names with its campaign, to coupons.
-    pub(super) fn unlimited_recipients(&self, key: &[u8]) -> Vec<u8> {
-        self.indexed(UNLIMITED_RECIPIENT, key, 8)
-    }
-
-    /// The key that leads from a recipient, which `key` names with its campaign, to one coupon.
-    pub(super) fn unlimited_recipient(&self, key: &[u8], sequence: u64) -> Vec<u8> {
-        let mut key = self.unlimited_recipients(key);
-        key.extend_from_slice(&sequence.to_be_bytes());
-        key
-    }
-
-    /// The key of the last sequence number of a campaign that is indexed.
-    pub(super) fn indexed_through(&self, number: u32) -> Vec<u8> {
-        self.indexed(INDEXED_THROUGH, &number.to_be_bytes(), 0)
-    }
-
-    /// The prefix of the last sequence numbers indexed.
-    pub(super) fn all_indexed_through(&self) -> Vec<u8> {
-        self.table(INDEXED_THROUGH, 0)
-    }
-
-    fn indexed(&self, tag: u8, rest: &[u8], room: usize) -> Vec<u8> {
-        let mut key = self.table(tag, rest.len() + room);
-        key.extend_from_slice(rest);
-        key
-    }
-
-    /// Whether a row of the index is looked up by its whole key.
-    pub(super) fn is_filtered(key: &[u8]) -> bool {
-        matches!(key.get(PREFIX_LEN), Some(&(REQUEST | LIMITED_RECIPIENT)))
-    }
 }
 
 /// The number in the last eight bytes of a key.
@@ -302,25 +253,18 @@ mod tests {
 
         #[test]
         fn state_keys_stay_inside_their_generation(
-            shard in 0..=1023u32, generation: u32, number: u32, sequence: u64, recipient in ".{0,40}",
+            shard in 0..=1023u32, generation: u32, number: u32, sequence: u64,
         ) {
             let keys = StateKeys::new(ShardId::new(shard).unwrap(), generation);
             for key in [
                 keys.applied(), keys.shard(), keys.shard_map(), keys.terms(), keys.block(sequence),
                 keys.counters(number), keys.coupon(number, sequence),
-                keys.request(recipient.as_bytes()),
-                keys.limited_recipient(recipient.as_bytes()),
-                keys.unlimited_recipient(recipient.as_bytes(), sequence),
-                keys.indexed_through(number),
+                keys.all_counters(),
             ] {
                 prop_assert!(key.starts_with(keys.prefix()));
                 prop_assert!(key.as_slice() < keys.end().as_slice());
             }
             prop_assert_eq!(trailing_u64(&keys.coupon(number, sequence)), Some(sequence));
-            prop_assert_eq!(
-                trailing_u64(&keys.unlimited_recipient(recipient.as_bytes(), sequence)),
-                Some(sequence)
-            );
         }
     }
 

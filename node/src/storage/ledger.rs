@@ -17,7 +17,7 @@ use rocksdb::WriteBatch;
 
 use super::coupon_rows::Issued;
 use super::digest::{Digest, RunningDigest};
-use super::index::{Coupons as _, Index, Layers, Sequences};
+use super::index::{Coupons, Index, Layers};
 use super::keys::{PREFIX_LEN, StateKeys};
 use super::{Storage, StorageError, coupon_rows};
 use crate::codec::row;
@@ -35,9 +35,6 @@ pub struct LedgerBatch<'a> {
     digest: RunningDigest,
     index: Arc<Index>,
     layers: Layers,
-    /// The last recipient asked about, with the number of the campaign, and what it holds. The one who is
-    /// asked about is the next one to get a coupon.
-    asked: (u32, String, Sequences),
 }
 
 /// Campaigns as they are after a batch, for the next one. Nobody else may change them.
@@ -83,6 +80,8 @@ impl<'a> LedgerBatch<'a> {
         digest: Digest,
     ) -> Result<Self, StorageError> {
         let index = storage.index_of(keys)?;
+        // Here, where all coupons in the index are written.
+        index.spill(storage);
         let layers = index.layers();
         Ok(Self::over(storage, keys, digest, index, layers))
     }
@@ -112,7 +111,6 @@ impl<'a> LedgerBatch<'a> {
         Self {
             layers,
             index,
-            asked: Default::default(),
             storage,
             keys,
             batch: WriteBatch::default(),
@@ -161,18 +159,12 @@ impl<'a> LedgerBatch<'a> {
         if self.campaigns.0.len() > CAMPAIGNS_KEPT_MAX {
             self.campaigns.0.clear();
         }
-        // The coupons are not written yet. Rows on disk without a coupon count for nothing.
-        self.index.spill(self.storage);
         (self.batch, self.campaigns)
     }
 
     /// How many bytes wait in the batch.
     pub fn size_in_bytes(&self) -> usize {
         self.batch.size_in_bytes()
-    }
-
-    fn issued(&self) -> Issued<'a> {
-        Issued { storage: self.storage, keys: self.keys }
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
@@ -183,6 +175,15 @@ impl<'a> LedgerBatch<'a> {
     /// Adds a row that an entry wrote. The prefix is left out: it tells replicas apart.
     fn add_to_digest(&mut self, key: &[u8], value: &[u8]) {
         self.digest.add(&key[PREFIX_LEN..], value);
+    }
+}
+
+impl Coupons for LedgerBatch<'_> {
+    fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError> {
+        match self.fresh.get(&number).and_then(|fresh| fresh.coupon(sequence)) {
+            Some(record) => Ok(Some(record.clone())),
+            None => Issued { storage: self.storage, keys: self.keys }.coupon(number, sequence),
+        }
     }
 }
 
@@ -225,14 +226,8 @@ impl StateReader for LedgerBatch<'_> {
     }
 
     fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, StorageError> {
-        let fresh = self.fresh.get(&campaign_number).and_then(|fresh| fresh.coupon(sequence));
-        let record = match fresh {
-            Some(record) => record.clone(),
-            None => self
-                .issued()
-                .coupon(campaign_number, sequence)?
-                .ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?,
-        };
+        let record = Coupons::coupon(self, campaign_number, sequence)?
+            .ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?;
         row::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
     }
 
@@ -241,26 +236,16 @@ impl StateReader for LedgerBatch<'_> {
         campaign_number: u32,
         request_id: RequestId,
     ) -> Result<Option<u64>, StorageError> {
-        self.index.sequence_of_request(&self.layers, &self.issued(), campaign_number, &request_id)
+        self.index.sequence_of_request(&self.layers, self, campaign_number, &request_id)
     }
 
-    fn sequences_of_recipient(
+    fn sequences_at_limit(
         &mut self,
         campaign_number: u32,
         recipient: &str,
-    ) -> Result<Vec<u64>, StorageError> {
-        let held = self.index.held_under_limit(
-            &self.layers,
-            &self.issued(),
-            campaign_number,
-            recipient,
-        )?;
-        let (number, asked, known) = &mut self.asked;
-        *number = campaign_number;
-        asked.clear();
-        asked.push_str(recipient);
-        known.clone_from(&held);
-        Ok(held.into_vec())
+        limit: usize,
+    ) -> Result<Option<Vec<u64>>, StorageError> {
+        self.index.held_at_limit(&self.layers, self, campaign_number, recipient, limit)
     }
 }
 
@@ -317,17 +302,8 @@ impl Store for LedgerBatch<'_> {
         coupon: &Coupon,
     ) -> Result<(), StorageError> {
         let number = campaign.number;
-        let held = if campaign.per_recipient_limit > 0 {
-            if (self.asked.0, &self.asked.1) != (number, &coupon.recipient) {
-                self.sequences_of_recipient(number, &coupon.recipient)?;
-            }
-            Some(std::mem::take(&mut self.asked.2))
-        } else {
-            None
-        };
-        self.asked.1.clear();
-        let (request, recipient) = (coupon.request_id, &coupon.recipient);
-        self.index.insert(&self.layers, number, sequence, request, recipient, held);
+        let (request, recipient) = (&coupon.request_id, &coupon.recipient);
+        self.index.insert(&self.layers, number, sequence, request, recipient);
         let fresh = self.fresh.entry(number).or_default();
         if fresh.coupons.is_empty() {
             fresh.first = sequence;
@@ -374,17 +350,4 @@ pub(crate) fn decode<M: prost::Message + Default>(
     bytes: &[u8],
 ) -> Result<M, StorageError> {
     M::decode(bytes).map_err(|error| StorageError::corrupt(what, error))
-}
-
-/// The sequence numbers in a row of an index: one or more.
-///
-/// # Errors
-///
-/// When the row is not what was written there.
-pub(super) fn sequences(what: &'static str, bytes: &[u8]) -> Result<Vec<u64>, StorageError> {
-    let (numbers, rest) = bytes.as_chunks::<8>();
-    if numbers.is_empty() || !rest.is_empty() {
-        return Err(StorageError::corrupt(what, format!("{} bytes", bytes.len())));
-    }
-    Ok(numbers.iter().map(|number| u64::from_be_bytes(*number)).collect())
 }

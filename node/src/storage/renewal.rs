@@ -17,7 +17,7 @@ use super::identity::{IdentityError, Stamp, store, sync_dir};
 use super::{StorageError, lost};
 
 /// The parts of a store besides its identity; the mark comes last.
-const PARTS: [&str; 4] = ["db", "snapshots", "floor", lost::FILE];
+const PARTS: [&str; 5] = ["db", "index", "snapshots", "floor", lost::FILE];
 
 /// The folder of a store that was moved aside.
 pub(crate) fn folder(dir: &Path, store_id: &str) -> PathBuf {

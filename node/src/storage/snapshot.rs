@@ -24,7 +24,7 @@ use super::identity::sync_dir;
 use super::keys::{Generation, LogKeys, PREFIX_LEN, StateKeys};
 use super::ledger::decode;
 use super::view::generation_from;
-use super::{Storage, StorageError, fatal};
+use super::{Storage, StorageError, fatal, index};
 
 /// How the name of a whole snapshot ends.
 const SUFFIX: &str = "snapshot";
@@ -231,10 +231,9 @@ pub fn install(
     storage.write_synced(flip)?;
 
     storage.close_index_of(old_keys);
+    index::remove(storage, old_keys)?;
     let mut sweep = WriteBatch::default();
-    for family in [storage.state(), storage.index()] {
-        sweep.delete_range_cf(family, &old_keys.prefix()[..], &old_keys.end()[..]);
-    }
+    sweep.delete_range_cf(storage.state(), &old_keys.prefix()[..], &old_keys.end()[..]);
     storage.write(sweep)?;
     keep_as_newest(storage, key, file)?;
     // Here, where the installation may take its time, rather than with the first look-up.
@@ -285,16 +284,15 @@ pub fn clear_other_generations(
 ) -> Result<(), StorageError> {
     let kept = StateKeys::new(shard, in_force);
     storage.close_indexes(|keys| keys.shard_id() == shard && keys != kept);
+    index::remove_others(storage, kept)?;
     let first = StateKeys::new(shard, 0);
     let last = StateKeys::new(shard, Generation::MAX);
     let ranges = [
         (first.prefix().to_vec(), kept.prefix().to_vec()),
         (kept.end().to_vec(), last.end().to_vec()),
     ];
-    let everywhere = ranges
-        .iter()
-        .flat_map(|range| [storage.state(), storage.index()].map(|family| (family, range.clone())));
-    for (family, (from, until)) in everywhere {
+    let family = storage.state();
+    for (from, until) in ranges {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(until.clone());
         let mode = IteratorMode::From(&from, Direction::Forward);

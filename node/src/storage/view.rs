@@ -25,10 +25,6 @@ pub struct LedgerView<'a> {
 }
 
 impl Coupons for LedgerView<'_> {
-    fn storage(&self) -> &Storage {
-        self.storage
-    }
-
     fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError> {
         let (options, key) = coupon_rows::look_up(self.keys, number, sequence);
         let family = self.storage.state();
@@ -130,33 +126,22 @@ impl<'a> LedgerView<'a> {
 
     /// The coupons that `recipient` holds of a campaign, with sequence numbers greater than `after`, in
     /// order.
-    ///
-    /// # Errors
-    ///
-    /// When the disk fails.
     pub fn coupons_of(
         &self,
         campaign: &Campaign,
         recipient: &str,
         after: u64,
-    ) -> Result<impl Iterator<Item = Result<IssuedCoupon, StorageError>>, StorageError> {
+    ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> {
         let number = campaign.spec.number;
-        let (limited, unlimited) = if campaign.spec.per_recipient_limit > 0 {
-            let held = self.index.held_under_limit(&self.layers, self, number, recipient)?;
-            (Some(held.into_iter().filter(move |sequence| *sequence > after).map(Ok)), None)
-        } else {
-            let (layers, storage) = (&self.layers, self.storage);
-            (None, Some(self.index.held_without_limit(storage, layers, number, recipient, after)))
-        };
-        let held = limited.into_iter().flatten().chain(unlimited.into_iter().flatten());
+        let claimed = self.index.claimed_by(&self.layers, number, recipient, after);
         let recipient = recipient.to_owned();
-        let found = held.map(move |sequence| {
+        let found = claimed.map(move |sequence| {
             let sequence = sequence?;
             let coupon = self.coupon(number, sequence)?;
             let coupon = coupon.filter(|coupon| coupon.recipient == recipient);
             coupon.map(|coupon| issued(campaign, sequence, coupon)).transpose()
         });
-        Ok(found.filter_map(Result::transpose))
+        found.filter_map(Result::transpose)
     }
 
     /// A coupon that an index leads to.
@@ -181,32 +166,22 @@ impl<'a> LedgerView<'a> {
         number: u32,
         request: RequestId,
     ) -> Result<Option<u64>, StorageError> {
-        let found = self.index.sequence_of_request(&self.layers, self, number, &request)?;
-        // One from memory may be newer than the view.
-        Ok(match found {
-            Some(sequence) => self.coupon(number, sequence)?.map(|_| sequence),
-            None => None,
-        })
+        self.index.sequence_of_request(&self.layers, self, number, &request)
     }
 
-    /// The sequence numbers of the coupons that a recipient holds of a campaign with a limit, ascending.
+    /// The sequence numbers, ascending, of the coupons that a recipient holds of a campaign, if they are at
+    /// least `limit`.
     ///
     /// # Errors
     ///
     /// When the disk fails.
-    pub fn sequences_of_recipient(
+    pub fn sequences_at_limit(
         &self,
         number: u32,
         recipient: &str,
-    ) -> Result<Vec<u64>, StorageError> {
-        let mut held = Vec::new();
-        for sequence in self.index.held_under_limit(&self.layers, self, number, recipient)? {
-            // One from memory may be newer than the view.
-            if self.coupon(number, sequence)?.is_some() {
-                held.push(sequence);
-            }
-        }
-        Ok(held)
+        limit: usize,
+    ) -> Result<Option<Vec<u64>>, StorageError> {
+        self.index.held_at_limit(&self.layers, self, number, recipient, limit)
     }
 
     fn with_counters(&self, spec: &[u8]) -> Result<Campaign, StorageError> {

@@ -9,7 +9,7 @@ use crate::entry::{Entry, Found};
 use crate::mutants::{self, Mutant};
 use crate::{
     Campaign, CampaignSpec, CampaignState, Coupon, IssuedCoupon, LogTime, Outcome, Refusal,
-    StateReader, Store,
+    SEQUENCE_MAX, StateReader, Store,
 };
 
 /// Issues a coupon.
@@ -46,10 +46,13 @@ impl<S: Store> Entry<'_, S> {
             return Ok(outcome);
         }
         let counters = &mut campaign.counters;
+        let sequence = counters.issued.saturating_add(1);
+        if sequence > SEQUENCE_MAX {
+            return Ok(Refusal::ShardFull.into());
+        }
         let Some(counter) = take_counter(&mut fence.state, *store, spec, counters)? else {
             return Ok(Refusal::ShardFull.into());
         };
-        let sequence = counters.issued.saturating_add(1);
         let coupon = Coupon {
             counter,
             recipient: command.recipient,
@@ -132,12 +135,11 @@ fn recipient_refusal<S: StateReader>(
     if recipient.is_empty() {
         return Ok(Some(Refusal::RecipientRequired));
     }
-    let sequences = store.sequences_of_recipient(spec.number, recipient)?;
     // A limit that does not fit is greater than any number of coupons held in memory.
     let limit = usize::try_from(spec.per_recipient_limit).unwrap_or(usize::MAX);
-    if sequences.len() < limit {
+    let Some(sequences) = store.sequences_at_limit(spec.number, recipient, limit)? else {
         return Ok(None);
-    }
+    };
     let mut held = Vec::new();
     for sequence in sequences.into_iter().take(HELD_SHOWN_MAX) {
         let coupon = store.coupon(spec.number, sequence)?;

@@ -1,100 +1,119 @@
-//! The newest rows of an index, in memory.
+//! The newest claims of an index, in memory.
 
 use std::collections::HashMap;
 
-use coupon_cluster::RequestId;
-use foldhash::fast::RandomState;
-use smallvec::SmallVec;
+use super::claim::{Claim, Key};
 
-/// Sequence numbers, ascending. Nearly all recipients hold one coupon of a campaign.
-pub(in super::super) type Sequences = SmallVec<[u64; 2]>;
+/// Number of claims that are kept in no order. They are searched one by one.
+const RECENT_MAX: usize = 1_024;
 
-/// A campaign's number and a request id.
-pub(super) type RequestKey = [u8; 20];
-
-/// The newest rows of an index. Keys are those of the tables, without prefix and tag.
+/// The newest claims of an index. Adding one touches little memory, since that is what most costs are: claims are
+/// collected, sorted, and merged with those before.
 #[derive(Default)]
-pub(in super::super) struct Delta {
-    /// Request to sequence number.
-    pub(super) requests: HashMap<RequestKey, u64, RandomState>,
-    /// Recipient to everything held, in campaigns with a limit.
-    pub(super) limited: HashMap<Box<[u8]>, Sequences, RandomState>,
-    /// Recipient to what was issued since the rows on disk, in campaigns without a limit.
-    pub(super) unlimited: HashMap<Box<[u8]>, Sequences, RandomState>,
-    /// Campaign number to the last sequence number indexed.
-    pub(super) through: HashMap<u32, u64, RandomState>,
-    rows: usize,
-}
-
-/// A coupon as the index sees it.
-pub(super) struct Indexed<'a> {
-    /// The number of its campaign.
-    pub(super) number: u32,
-    /// Its sequence number.
-    pub(super) sequence: u64,
-    /// The request that issued it.
-    pub(super) request: RequestId,
-    /// Its recipient; may be empty.
-    pub(super) recipient: &'a str,
+pub(super) struct Delta {
+    /// The newest ones, in no order.
+    recent: Vec<Claim>,
+    /// The others, in runs in order, each longer than the next.
+    runs: Vec<Vec<Claim>>,
+    /// Campaign number to the last sequence number added.
+    through: HashMap<u32, u32>,
 }
 
 impl Delta {
-    /// Forgets its rows and keeps its memory.
-    pub(super) fn clear(&mut self) {
-        self.requests.clear();
-        self.limited.clear();
-        self.unlimited.clear();
-        self.through.clear();
-        self.rows = 0;
+    /// The number of claims.
+    pub(super) fn len(&self) -> usize {
+        self.recent.len() + self.runs.iter().map(Vec::len).sum::<usize>()
     }
 
-    /// The number of rows that it becomes on disk.
-    pub(super) fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Adds a coupon, of a campaign with a limit if `held` says what else the recipient holds.
-    pub(super) fn insert(&mut self, coupon: &Indexed<'_>, held: Option<Sequences>) {
-        let Indexed { number, sequence, request, recipient } = *coupon;
-        self.requests.insert(request_key(number, &request), sequence);
-        self.rows += 1;
-        if let Some(mut held) = held {
-            held.push(sequence);
-            self.limited.insert(limited_key(number, recipient)[..].into(), held);
-            self.rows += 1;
-        } else if !recipient.is_empty() {
-            let key = unlimited_key(number, recipient)[..].into();
-            self.unlimited.entry(key).or_default().push(sequence);
-            self.rows += 1;
+    /// Adds a claim.
+    pub(super) fn insert(&mut self, claim: Claim) {
+        self.recent.push(claim);
+        if self.recent.len() == RECENT_MAX {
+            let mut run = std::mem::replace(&mut self.recent, Vec::with_capacity(RECENT_MAX));
+            run.sort_unstable();
+            while let Some(last) = self.runs.pop_if(|last| last.len() <= run.len()) {
+                run = merged(&last, &run);
+            }
+            self.runs.push(run);
         }
-        let through = self.through.entry(number).or_default();
-        *through = sequence.max(*through);
+    }
+
+    /// Notes that the coupons of a campaign are added as far as `sequence`.
+    pub(super) fn note_through(&mut self, number: u32, sequence: u32) {
+        self.through.insert(number, sequence);
+    }
+
+    /// The sequence numbers that a key leads to, ascending.
+    pub(super) fn sequences(&self, key: Key) -> Vec<u32> {
+        let recent = self.recent.iter().filter(|claim| claim.key == key);
+        let mut sequences: Vec<_> = recent.map(|claim| claim.sequence).collect();
+        for run in &self.runs {
+            let first = run.partition_point(|claim| claim.key < key);
+            let claims = run[first..].iter().take_while(|claim| claim.key == key);
+            sequences.extend(claims.map(|claim| claim.sequence));
+        }
+        sequences.sort_unstable();
+        sequences
+    }
+
+    /// All claims, in order.
+    pub(super) fn sorted(&self) -> Vec<Claim> {
+        let mut claims = self.recent.clone();
+        claims.sort_unstable();
+        self.runs.iter().rev().fold(claims, |claims, run| merged(run, &claims))
+    }
+
+    /// How far the coupons of campaigns were added: pairs of campaign number and sequence number.
+    pub(super) fn through(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.through.iter().map(|(number, sequence)| (*number, *sequence))
     }
 }
 
-/// The key of a request.
-pub(super) fn request_key(number: u32, request: &RequestId) -> RequestKey {
-    let mut key = [0; 20];
-    key[..4].copy_from_slice(&number.to_be_bytes());
-    key[4..].copy_from_slice(request.as_bytes());
-    key
+/// The claims of two runs, in order.
+fn merged(left: &[Claim], right: &[Claim]) -> Vec<Claim> {
+    let mut merged = Vec::with_capacity(left.len() + right.len());
+    let (mut left, mut right) = (left.iter(), right.iter());
+    let (mut next_left, mut next_right) = (left.next(), right.next());
+    while let (Some(one), Some(other)) = (next_left, next_right) {
+        if one <= other {
+            merged.push(*one);
+            next_left = left.next();
+        } else {
+            merged.push(*other);
+            next_right = right.next();
+        }
+    }
+    merged.extend(next_left.into_iter().chain(left));
+    merged.extend(next_right.into_iter().chain(right));
+    merged
 }
 
-/// The key of a recipient in a campaign with a limit.
-pub(super) fn limited_key(number: u32, recipient: &str) -> SmallVec<[u8; 64]> {
-    let mut key = SmallVec::new();
-    key.extend_from_slice(&number.to_be_bytes());
-    key.extend_from_slice(recipient.as_bytes());
-    key
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-/// The key of a recipient in a campaign without a limit. The length stands before the recipient, so that no
-/// recipient is a prefix of another.
-pub(super) fn unlimited_key(number: u32, recipient: &str) -> SmallVec<[u8; 64]> {
-    let mut key = SmallVec::new();
-    key.extend_from_slice(&number.to_be_bytes());
-    let length = u16::try_from(recipient.len()).unwrap_or(u16::MAX);
-    key.extend_from_slice(&length.to_be_bytes());
-    key.extend_from_slice(recipient.as_bytes());
-    key
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn claims_are_found_and_come_out_in_order(
+            hashes in proptest::collection::vec((0..200_u64, 0..3_u32), 0..5_000),
+        ) {
+            let mut delta = Delta::default();
+            let mut expected = Vec::new();
+            for (&(hash, number), sequence) in hashes.iter().zip(1..) {
+                let claim = Claim { key: Key { hash, number }, sequence };
+                delta.insert(claim);
+                expected.push(claim);
+            }
+            prop_assert_eq!(delta.len(), expected.len());
+            for key in [Key { hash: 0, number: 0 }, Key { hash: 100, number: 2 }] {
+                let of_key = expected.iter().filter(|claim| claim.key == key);
+                let sequences: Vec<_> = of_key.map(|claim| claim.sequence).collect();
+                prop_assert_eq!(delta.sequences(key), sequences);
+            }
+            expected.sort_unstable();
+            prop_assert_eq!(delta.sorted(), expected);
+        }
+    }
 }

@@ -1,12 +1,12 @@
-//! A filter over the keys of the index rows on disk: says of most absent keys that they are absent, without
-//! asking RocksDB.
+//! A filter over the keys of all claims: says of most absent keys that they are absent, without a look at the
+//! claims.
 //!
-//! A blocked Bloom filter (Putze, Sanders, Singler 2007): all bits of a key are in one cache line. It grows by
-//! segments, each four times as large as the one before; a key is in the newest segment at the time it was
-//! added, and a look-up asks all segments.
+//! A blocked Bloom filter (Putze, Sanders, Singler 2007): all bits of a key are in one cache line. When it is full,
+//! keys go into a new segment that is four times as large, and look-ups ask both until a thread has added the keys of
+//! the one before to the new one.
 //!
-//! Bits are set without any order among threads. Whoever looks for a key that left the memory has seen it leave
-//! (see [`super::Index::layers`]), or the filter become complete, and with that its bits.
+//! Bits are set without any order among threads. A thread that looks for a key has been told of the claim before, with
+//! what happened before that, and so sees its bits; or it sees that the filter became complete.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -16,88 +16,109 @@ use parking_lot::RwLock;
 
 /// Words of 64 bits in a block: one cache line.
 const BLOCK_WORDS: usize = 8;
-/// Bits set for a key. With [`KEY_BITS`] bits per key, about one absent key in a hundred passes a full segment.
-const PROBES: u32 = 6;
+/// Bits set for a key. With [`KEY_BITS`] bits per key, about one absent key in 500 passes a full segment.
+const PROBES: u32 = 8;
 /// Bits of a segment per key.
-const KEY_BITS: usize = 12;
+const KEY_BITS: usize = 16;
 /// Capacity of the first segment, in keys.
 const FIRST_KEYS: usize = 1 << 18;
 /// Growth from one segment to the next.
 const GROWTH: usize = 4;
-/// Maximum number of segments: 22 million keys, of 11 million coupons, in 33 MB. A filter that is full lets
-/// everything pass.
-const SEGMENTS_MAX: usize = 4;
+/// Exponent of the growth of the last segment: 17 million keys, of 8 million coupons, in 33 MB. More keys go into it
+/// as well, and it lets more and more pass.
+const EXPONENT_MAX: u32 = 3;
 
 /// The filter. While it is incomplete, every key passes. Threads add keys while others look.
-#[derive(Default)]
 pub(super) struct Filter {
+    /// The newest one is the last.
     segments: RwLock<Vec<Arc<Segment>>>,
     is_complete: AtomicBool,
-    is_full: AtomicBool,
 }
 
 struct Segment {
     blocks: Box<[[AtomicU64; BLOCK_WORDS]]>,
+    exponent: u32,
     keys: AtomicUsize,
     keys_max: usize,
 }
 
 impl Filter {
-    /// Notes that every key that was on disk is added. Those of later rows are added before the rows leave the
-    /// memory.
+    /// A filter with room for about so many keys.
+    pub(super) fn new(keys: usize) -> Self {
+        let has_room = |exponent: &u32| keys_max(*exponent) > keys;
+        let exponent = (0..EXPONENT_MAX).find(has_room).unwrap_or(EXPONENT_MAX);
+        let segments = RwLock::new(vec![Arc::new(Segment::new(exponent))]);
+        Self { segments, is_complete: AtomicBool::new(false) }
+    }
+
+    /// Notes that every key is added that was there before the filter. Later ones are added with their claims.
     pub(super) fn complete(&self) {
         self.is_complete.store(true, Release);
     }
 
-    /// Whether the key with this hash may be on disk.
+    /// Whether there may be a claim whose key has this hash.
     pub(super) fn may_contain(&self, hash: u64) -> bool {
         !self.is_complete.load(Acquire)
-            || self.is_full.load(Relaxed)
             || self.segments.read().iter().rev().any(|segment| segment.may_contain(hash))
     }
 
-    /// Adds the keys with these hashes.
-    pub(super) fn insert_all(&self, hashes: impl Iterator<Item = u64>) {
-        let mut last = self.segments.read().last().cloned();
-        for hash in hashes {
-            let segment = match last {
-                Some(segment) if segment.has_room() => segment,
-                Some(_) | None => match self.grow() {
-                    Some(segment) => segment,
-                    None => return,
-                },
-            };
-            segment.insert(hash);
-            last = Some(segment);
+    /// Adds the key with this hash.
+    pub(super) fn insert(&self, hash: u64) {
+        let segments = self.segments.read();
+        let last = segments.last().expect("there is always one");
+        last.insert(hash);
+        let exponent = last.exponent;
+        if last.keys.fetch_add(1, Relaxed) >= last.keys_max && exponent < EXPONENT_MAX {
+            drop(segments);
+            let mut segments = self.segments.write();
+            // Another thread may have been here first.
+            if segments.last().is_some_and(|last| last.exponent == exponent) {
+                segments.push(Arc::new(Segment::new(exponent + 1)));
+            }
         }
     }
 
-    /// A segment that has room, made if need be; `None` if there are as many as there may be.
-    fn grow(&self) -> Option<Arc<Segment>> {
-        let mut segments = self.segments.write();
-        if let Some(last) = segments.last().filter(|last| last.has_room()) {
-            return Some(last.clone());
-        }
-        if segments.len() >= SEGMENTS_MAX {
-            self.is_full.store(true, Relaxed);
-            return None;
-        }
-        let exponent = u32::try_from(segments.len()).expect("there are few segments");
-        let segment = Arc::new(Segment::new(FIRST_KEYS * GROWTH.pow(exponent)));
-        segments.push(segment.clone());
-        Some(segment)
+    /// The newest segment, if there are others that it does not replace yet.
+    pub(super) fn grown(&self) -> Option<Grown<'_>> {
+        let segments = self.segments.read();
+        let newest = segments.last().filter(|_| segments.len() > 1)?;
+        Some(Grown { filter: self, newest: newest.clone() })
     }
 }
 
-impl Segment {
-    fn new(keys_max: usize) -> Self {
-        let blocks = (keys_max * KEY_BITS).div_ceil(BLOCK_WORDS * 64);
-        let blocks = (0..blocks).map(|_| Default::default()).collect();
-        Self { blocks, keys: AtomicUsize::new(0), keys_max }
+/// A segment that is about to replace all before it.
+pub(super) struct Grown<'a> {
+    filter: &'a Filter,
+    newest: Arc<Segment>,
+}
+
+impl Grown<'_> {
+    /// Adds a key that was in the filter before.
+    pub(super) fn insert(&self, hash: u64) {
+        self.newest.insert(hash);
+        self.newest.keys.fetch_add(1, Relaxed);
     }
 
-    fn has_room(&self) -> bool {
-        self.keys.load(Relaxed) < self.keys_max
+    /// Removes the segments before, once all their keys are added.
+    pub(super) fn replace(self) {
+        let mut segments = self.filter.segments.write();
+        if let Some(place) = segments.iter().position(|one| Arc::ptr_eq(one, &self.newest)) {
+            segments.drain(..place);
+        }
+    }
+}
+
+/// The number of keys that a segment is made for.
+fn keys_max(exponent: u32) -> usize {
+    FIRST_KEYS * GROWTH.pow(exponent)
+}
+
+impl Segment {
+    fn new(exponent: u32) -> Self {
+        let keys_max = keys_max(exponent);
+        let blocks = (keys_max * KEY_BITS).div_ceil(BLOCK_WORDS * 64);
+        let blocks = (0..blocks).map(|_| Default::default()).collect();
+        Self { blocks, exponent, keys: AtomicUsize::new(0), keys_max }
     }
 
     /// The block of a key. The upper bits choose it, the lower ones the bits in it.
@@ -116,7 +137,6 @@ impl Segment {
         probes(hash).for_each(|(word, bit)| {
             block[word].fetch_or(bit, Relaxed);
         });
-        self.keys.fetch_add(1, Relaxed);
     }
 }
 
@@ -144,29 +164,46 @@ mod tests {
 
     #[test]
     fn what_is_in_passes_and_little_else() {
-        let filter = Filter::default();
+        let filter = Filter::new(0);
         filter.complete();
         let keys = 2_000_000;
-        filter.insert_all((0..keys).map(hash));
-        assert!((0..keys).all(|key| filter.may_contain(hash(key))));
-        let passed = (keys..2 * keys).filter(|key| filter.may_contain(hash(*key))).count();
-        assert!(passed < 2 * keys as usize / 50, "{passed} of {keys}");
+        (0..keys).for_each(|key| filter.insert(hash(key)));
         assert_eq!(filter.segments.read().len(), 3);
+        let check = || {
+            assert!((0..keys).all(|key| filter.may_contain(hash(key))));
+            let passed = (keys..2 * keys).filter(|key| filter.may_contain(hash(*key))).count();
+            assert!(passed < keys as usize / 100, "{passed} of {keys}");
+        };
+        check();
+        let grown = filter.grown().unwrap();
+        (0..keys).for_each(|key| grown.insert(hash(key)));
+        grown.replace();
+        assert_eq!(filter.segments.read().len(), 1);
+        assert!(filter.grown().is_none());
+        check();
     }
 
     #[test]
-    fn an_incomplete_or_full_filter_lets_everything_pass() {
-        let filter = Filter::default();
+    fn an_incomplete_filter_lets_everything_pass() {
+        let filter = Filter::new(0);
         assert!(filter.may_contain(hash(1)));
         filter.complete();
         assert!(!filter.may_contain(hash(1)));
-        for _ in 0..SEGMENTS_MAX {
-            let full =
-                Segment { blocks: Box::new([Default::default()]), keys: 1.into(), keys_max: 1 };
-            filter.segments.write().push(Arc::new(full));
-        }
-        assert!(!filter.may_contain(hash(1)));
-        filter.insert_all([hash(2)].into_iter());
+    }
+
+    #[test]
+    fn a_full_filter_takes_more_keys() {
+        let full = Segment {
+            blocks: Box::new([Default::default()]),
+            exponent: EXPONENT_MAX,
+            keys: 1.into(),
+            keys_max: 1,
+        };
+        let filter = Filter::new(0);
+        filter.complete();
+        *filter.segments.write() = vec![Arc::new(full)];
+        (0..1_000).for_each(|key| filter.insert(hash(key)));
         assert!((0..1_000).all(|key| filter.may_contain(hash(key))));
+        assert_eq!(filter.segments.read().len(), 1);
     }
 }

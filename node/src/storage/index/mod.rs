@@ -1,94 +1,117 @@
 //! The index of a replica's coupons: from a request, and from a recipient, to sequence numbers.
 //!
-//! Its rows have random keys, which a memtable takes for several microseconds each. So the newest rows stay in
-//! hash tables (`delta`), and when there are enough of them, a thread writes them as one sorted table
-//! that RocksDB ingests (`ingest`). Nearly all look-ups are for keys that do not exist; a filter over the keys
-//! on disk (`filter`) answers those from memory.
+//! Keys are random, and nearly all look-ups are for keys that do not exist. So the index is made of hashes:
+//! - A row is a [`Claim`] that a key with some hash belongs to a coupon (`claim`). It counts only if the coupon says
+//!   the same.
+//! - The newest claims are in memory (`delta`). When they are many, they become a file of claims in order (`table`),
+//!   and tables are merged (`tables`), on a thread of the index.
+//! - A filter over all keys (`filter`) answers look-ups for absent ones.
 //!
-//! The index follows from the coupons:
-//! - It is not part of a snapshot, a backup or a digest. What is missing is made again from the coupons when the
-//!   index is opened (`rebuild`), as the record of the last sequence number indexed of each campaign says.
-//! - It may be ahead of the state after a power cut, and may hold rows of a history that was given up. So a row on
-//!   disk is a claim, which counts only if the coupon that it names says the same.
+//! The index follows from the coupons. It is not part of a snapshot, a backup or a digest. What it lacks is made again
+//! from the coupons when it is opened (`rebuild`), as the tables say how far they go; all of it where the two do not
+//! match.
 
+mod claim;
 mod delta;
 mod filter;
-mod ingest;
 mod rebuild;
+mod table;
+mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use coupon_cluster::RequestId;
+use coupon_cluster::{RequestId, ShardId};
 use coupon_proto::internal as pb;
-use foldhash::fast::RandomState;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 
-pub(super) use self::delta::{Delta, Sequences};
-use self::delta::{Indexed, limited_key, request_key, unlimited_key};
+use self::claim::{Claim, Key, KeyHasher, narrow};
+use self::delta::Delta;
 use self::filter::Filter;
-use super::keys::{StateKeys, after_prefix, trailing_u64};
-use super::ledger::sequences;
+use self::table::Table;
+use self::tables::{TableDir, merge_start};
+use super::flusher::Flusher;
+use super::keys::StateKeys;
 use super::{Storage, StorageError};
 
-/// Rows in memory that make a table on disk: those of 49,152 coupons, which leave hash tables of 65,536 places
-/// room for the rest of a batch. About twice as many are in memory at most, and so many are made again after a
-/// crash. The unit tests have small tables.
-const TABLE_ROWS: usize = if cfg!(test) { 64 } else { 2 * 49_152 };
+/// Claims in memory that make a table on disk: those of 50,000 coupons, 1.6 MB. So many are made again after a crash.
+/// The unit tests have small tables.
+const TABLE_CLAIMS: usize = if cfg!(test) { 64 } else { 100_000 };
+
+/// Maximum number of full deltas that wait for the disk, which takes its time while tables are merged.
+const FULL_MAX: usize = 4;
 
 /// The index of one generation of a replica's state.
 pub(super) struct Index {
-    keys: StateKeys,
-    layers: RwLock<Layers>,
+    dir: TableDir,
+    hasher: KeyHasher,
+    contents: Mutex<Contents>,
+    /// Notified when a full delta is on disk.
+    has_room: Condvar,
     filter: Filter,
-    hasher: RandomState,
     tasks: Mutex<Tasks>,
     is_closing: AtomicBool,
 }
 
+/// Tables that are open together.
+type Tables = Arc<[Arc<Table>]>;
+
+struct Contents {
+    layers: Layers,
+    /// Whether a thread writes the full deltas.
+    is_writing: bool,
+}
+
 #[derive(Default)]
 struct Tasks {
-    ingest: Option<JoinHandle<()>>,
+    write: Option<JoinHandle<()>>,
     load: Option<JoinHandle<()>>,
 }
 
-/// The rows in memory at one moment. The newest layer still grows.
+/// All claims at one moment. Sequence numbers of a campaign ascend from layer to layer, and in each.
 #[derive(Clone, Default)]
 pub(super) struct Layers {
+    /// The tables, the oldest first.
+    tables: Tables,
+    /// The deltas that are on their way to disk, the oldest first.
+    full: Vec<Arc<RwLock<Delta>>>,
+    /// The newest claims. It still grows.
     active: Arc<RwLock<Delta>>,
-    /// The one on its way to disk.
-    older: Vec<Arc<RwLock<Delta>>>,
+    /// Whether the filter need not know the claims of `active`.
+    is_private: bool,
 }
 
-/// Where the coupons are that rows on disk are checked against.
+/// Where the coupons are that claims are checked against.
 pub(super) trait Coupons {
-    /// The storage they are in.
-    fn storage(&self) -> &Storage;
-
     /// The coupon of a campaign with a sequence number, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
     fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError>;
 }
 
 impl Layers {
-    fn newest_first(&self) -> impl Iterator<Item = &RwLock<Delta>> {
-        std::iter::once(&*self.active).chain(self.older.iter().map(|layer| &**layer))
+    /// The claims in memory, the oldest first.
+    fn deltas(&self) -> impl DoubleEndedIterator<Item = &RwLock<Delta>> {
+        self.full.iter().map(|full| &**full).chain(std::iter::once(&*self.active))
     }
 
     /// These layers beneath one that nobody else sees.
     pub(super) fn beneath_a_private_one(mut self) -> Self {
-        self.older.insert(0, self.active);
-        Self { active: Arc::default(), older: self.older }
+        self.full.push(std::mem::take(&mut self.active));
+        self.is_private = true;
+        self
     }
 }
 
 impl Index {
-    /// The rows in memory. They contain every row that the disk does not have yet, now and later.
+    /// All claims there are, and those that are added later until the active delta is full.
     pub(super) fn layers(&self) -> Layers {
-        self.layers.read().clone()
+        self.contents.lock().layers.clone()
     }
 
     /// The sequence number of the coupon that a request issued in a campaign.
@@ -103,182 +126,246 @@ impl Index {
         number: u32,
         request: &RequestId,
     ) -> Result<Option<u64>, StorageError> {
-        let key = request_key(number, request);
-        let known =
-            layers.newest_first().find_map(|layer| layer.read().requests.get(&key).copied());
-        if known.is_some() || !self.filter.may_contain(self.hash(&key)) {
-            return Ok(known);
+        for sequence in self.claimed(layers, self.hasher.request(number, request), 0) {
+            let sequence = sequence?;
+            let coupon = coupons.coupon(number, sequence)?;
+            if coupon.is_some_and(|coupon| coupon.request_id == request.as_bytes()) {
+                return Ok(Some(sequence));
+            }
         }
-        let storage = coupons.storage();
-        let Some(row) = storage.db().get_pinned_cf(storage.index(), self.keys.request(&key))?
-        else {
-            return Ok(None);
-        };
-        let claimed = sequences("request index", &row)?[0];
-        let coupon = coupons.coupon(number, claimed)?;
-        Ok(coupon.filter(|coupon| coupon.request_id == request.as_bytes()).map(|_| claimed))
+        Ok(None)
     }
 
-    /// The sequence numbers of the coupons that a recipient holds of a campaign with a limit, ascending.
+    /// The sequence numbers, ascending, of the coupons that a recipient holds of a campaign, if they are at least
+    /// `limit`.
     ///
     /// # Errors
     ///
     /// When the disk fails.
-    pub(super) fn held_under_limit(
+    pub(super) fn held_at_limit(
         &self,
         layers: &Layers,
         coupons: &impl Coupons,
         number: u32,
         recipient: &str,
-    ) -> Result<Sequences, StorageError> {
-        let key = limited_key(number, recipient);
-        let mut layers = layers.newest_first();
-        if let Some(held) = layers.find_map(|layer| layer.read().limited.get(&key[..]).cloned()) {
-            return Ok(held);
+        limit: usize,
+    ) -> Result<Option<Vec<u64>>, StorageError> {
+        let claimed: Vec<u64> =
+            self.claimed_by(layers, number, recipient, 0).collect::<Result<_, _>>()?;
+        // Fewer claims than that need no check: each coupon has one.
+        if claimed.len() < limit {
+            return Ok(None);
         }
-        let mut held = Sequences::new();
-        if !self.filter.may_contain(self.hash(&key)) {
-            return Ok(held);
-        }
-        let storage = coupons.storage();
-        let row = self.keys.limited_recipient(&key);
-        let row = storage.db().get_pinned_cf(storage.index(), row)?;
-        let claimed = row.map(|row| sequences("recipient index", &row)).transpose()?;
-        for sequence in claimed.unwrap_or_default() {
+        let mut held = Vec::with_capacity(claimed.len());
+        for sequence in claimed {
             let coupon = coupons.coupon(number, sequence)?;
             if coupon.is_some_and(|coupon| coupon.recipient == recipient) {
                 held.push(sequence);
             }
         }
-        Ok(held)
+        Ok((held.len() >= limit).then_some(held))
     }
 
-    fn hash(&self, key: &[u8]) -> u64 {
-        self.hasher.hash_one(key)
-    }
-
-    /// The sequence numbers, greater than `after`, of the coupons that a recipient holds of a campaign without a
-    /// limit, ascending. They are claims, since those from disk may be.
-    pub(super) fn held_without_limit<'a>(
-        &self,
-        storage: &'a Storage,
-        layers: &Layers,
+    /// Sequence numbers, greater than `after`, ascending: those of all coupons that a recipient holds of a campaign,
+    /// and perhaps others.
+    pub(super) fn claimed_by<'a>(
+        &'a self,
+        layers: &'a Layers,
         number: u32,
         recipient: &str,
         after: u64,
     ) -> impl Iterator<Item = Result<u64, StorageError>> + use<'a> {
-        let key = unlimited_key(number, recipient);
-        let mut in_memory: Vec<u64> = layers
-            .newest_first()
-            .flat_map(|layer| layer.read().unlimited.get(&key[..]).cloned().unwrap_or_default())
-            .filter(|sequence| *sequence > after)
-            .collect();
-        in_memory.sort_unstable();
-        in_memory.dedup();
-        let rows = self.keys.unlimited_recipients(&key);
-        let mut options = rocksdb::ReadOptions::default();
-        if let Some(end) = after_prefix(&rows) {
-            options.set_iterate_upper_bound(end);
-        }
-        let mut first = rows;
-        first.extend_from_slice(&after.saturating_add(1).to_be_bytes());
-        let mode = rocksdb::IteratorMode::From(&first, rocksdb::Direction::Forward);
-        let on_disk = storage.db().iterator_cf_opt(storage.index(), options, mode).map(|row| {
-            trailing_u64(&row?.0)
-                .ok_or_else(|| StorageError::corrupt("recipient index", "short key"))
-        });
-        merged(on_disk, in_memory)
+        self.claimed(layers, self.hasher.recipient(number, recipient), after)
     }
 
-    /// Adds a coupon, of a campaign with a limit if `held` says what its recipient held before. It must be in the
-    /// state before the next batch begins.
+    fn claimed<'a>(
+        &'a self,
+        layers: &'a Layers,
+        key: Key,
+        after: u64,
+    ) -> impl Iterator<Item = Result<u64, StorageError>> + use<'a> {
+        let first = u32::try_from(after).ok().and_then(|after| after.checked_add(1));
+        let may_exist = self.filter.may_contain(key.spread());
+        let tables = if may_exist { &*layers.tables } else { &[] };
+        let deltas = (may_exist || layers.is_private).then(|| layers.deltas());
+        let on_disk =
+            tables.iter().zip(std::iter::repeat(first)).flat_map(move |(table, first)| {
+                let first = first.map(|sequence| Claim { key, sequence });
+                let claims = first.map(|first| table.claims_from(first)).into_iter().flatten();
+                claims
+                    .take_while(move |claim| claim.as_ref().map_or(true, |claim| claim.key == key))
+            });
+        let on_disk = on_disk.map(|claim| claim.map(|claim| u64::from(claim.sequence)));
+        let in_memory = deltas.into_iter().flatten().flat_map(move |delta| {
+            let sequences = delta.read().sequences(key).into_iter().map(u64::from);
+            sequences.filter(move |sequence| *sequence > after)
+        });
+        on_disk.chain(in_memory.map(Ok))
+    }
+
+    /// Adds a coupon: the request that issued it, and its recipient unless that is empty. It must be in the state
+    /// before the next batch begins.
     pub(super) fn insert(
         &self,
         layers: &Layers,
         number: u32,
         sequence: u64,
-        request: RequestId,
+        request: &RequestId,
         recipient: &str,
-        held: Option<Sequences>,
     ) {
-        let coupon = Indexed { number, sequence, request, recipient };
-        layers.active.write().insert(&coupon, held);
+        let sequence = narrow(sequence);
+        let mut active = layers.active.write();
+        let mut insert = |key: Key| {
+            active.insert(Claim { key, sequence });
+            self.filter.insert(key.spread());
+        };
+        insert(self.hasher.request(number, request));
+        if !recipient.is_empty() {
+            insert(self.hasher.recipient(number, recipient));
+        }
+        active.note_through(number, sequence);
     }
 
-    /// Begins to move the rows in memory to disk if there are enough of them. Waits for the table before, if
-    /// that is still being written.
+    /// Begins to move the claims in memory to disk if there are enough of them. All their coupons are in the state.
+    /// Waits while too many are on their way.
     pub(super) fn spill(self: &Arc<Self>, storage: &Storage) {
-        let is_closing = self.is_closing.load(Ordering::Relaxed);
-        if is_closing || self.layers.read().active.read().rows() < TABLE_ROWS {
+        let mut contents = self.contents.lock();
+        if contents.layers.active.read().len() < TABLE_CLAIMS {
             return;
         }
+        while contents.layers.full.len() >= FULL_MAX && !self.is_closing() {
+            self.has_room.wait(&mut contents);
+        }
+        if self.is_closing() {
+            return;
+        }
+        let full = std::mem::take(&mut contents.layers.active);
+        contents.layers.full.push(full);
+        let is_writing = std::mem::replace(&mut contents.is_writing, true);
+        drop(contents);
         let mut tasks = self.tasks.lock();
-        join(tasks.ingest.take());
-        let full = {
-            let mut layers = self.layers.write();
-            let empty = Arc::new(RwLock::new(storage.database().take_spare_delta()));
-            let full = std::mem::replace(&mut layers.active, empty);
-            layers.older = vec![full.clone()];
-            full
-        };
-        let (index, database) = (self.clone(), storage.database());
-        tasks.ingest = Some(spawn("index writer", move || {
-            // Sorting gives way to the threads that answer callers. What holds RocksDB's locks must not.
-            let table = {
-                let (index, database, full) = (index.clone(), database.clone(), full.clone());
-                std::thread::spawn(move || {
-                    // Of this thread alone, on Linux. Where that is not allowed, it competes with the others.
-                    let _ = rustix::process::setpriority_process(None, NICENESS);
-                    let table = ingest::table(&database, &index.keys, &full.read());
-                    index.add_to_filter(&full.read());
-                    table
-                })
-            };
-            let table =
-                table.join().unwrap_or_else(|_| super::fatal::abort("index", &"it panicked"));
-            database.ingest_index(&table?)?;
-            index.layers.write().older.clear();
-            // Whoever still looks at it finds the rows on disk; most often nobody does.
-            if let Ok(mut full) = Arc::try_unwrap(full).map(RwLock::into_inner) {
-                full.clear();
-                database.keep_spare_delta(full);
-            }
-            Ok(())
-        }));
+        if !is_writing && !self.is_closing() {
+            // It has found nothing to do, and ends.
+            join(tasks.write.take());
+            let (index, flusher) = (self.clone(), storage.flusher().clone());
+            let write = move || index.write_tables(&flusher);
+            tasks.write = Some(spawn("index writer", write));
+        }
     }
 
-    fn add_to_filter(&self, delta: &Delta) {
-        self.filter.insert_all(delta.requests.keys().map(|key| self.hash(key)));
-        self.filter.insert_all(delta.limited.keys().map(|key| self.hash(key)));
+    /// Writes the full deltas as tables, until there are no more.
+    fn write_tables(&self, flusher: &Flusher) -> Result<(), StorageError> {
+        // Of this thread alone, on Linux: it gives way to the threads that answer callers. Where that is not
+        // allowed, it competes with them.
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+        while let Some((full, tables)) = self.next_to_write() {
+            // No table is ahead of the state.
+            flusher.wait_durable();
+            let table = self.dir.add(&tables, &full.read())?;
+            {
+                let mut contents = self.contents.lock();
+                contents.layers.full.remove(0);
+                contents.layers.tables = tables.iter().cloned().chain([Arc::new(table)]).collect();
+                self.has_room.notify_all();
+            }
+            self.merge_tables()?;
+            self.replace_filter()?;
+        }
+        Ok(())
+    }
+
+    fn next_to_write(&self) -> Option<(Arc<RwLock<Delta>>, Tables)> {
+        let mut contents = self.contents.lock();
+        let next = contents.layers.full.first().filter(|_| !self.is_closing()).cloned();
+        contents.is_writing = next.is_some();
+        if next.is_none() {
+            self.has_room.notify_all();
+        }
+        Some((next?, contents.layers.tables.clone()))
+    }
+
+    /// Merges tables until there are few enough.
+    fn merge_tables(&self) -> Result<(), StorageError> {
+        loop {
+            let tables = self.layers().tables;
+            let Some(start) = merge_start(&tables) else { return Ok(()) };
+            let (kept, merged) = tables.split_at(start);
+            let Some(table) = self.dir.merge(merged, || self.is_closing())? else { return Ok(()) };
+            self.contents.lock().layers.tables =
+                kept.iter().cloned().chain([Arc::new(table)]).collect();
+            merged.iter().try_for_each(|table| table.remove())?;
+        }
+    }
+
+    /// Adds all keys to the newest segment of the filter, if it has grown, and drops the others.
+    fn replace_filter(&self) -> Result<(), StorageError> {
+        let Some(grown) = self.filter.grown() else { return Ok(()) };
+        // Later claims are in that segment already.
+        let layers = self.layers();
+        for claim in layers.tables.iter().flat_map(|table| table.claims_from(Claim::FIRST)) {
+            grown.insert(claim?.key.spread());
+            if self.is_closing() {
+                return Ok(());
+            }
+        }
+        for delta in layers.deltas() {
+            let claims = delta.read().sorted();
+            claims.into_iter().for_each(|claim| grown.insert(claim.key.spread()));
+        }
+        grown.replace();
+        Ok(())
+    }
+
+    fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
     }
 
     /// Waits for the threads that work on it. What is added later stays in memory.
     pub(super) fn close(&self) {
         self.is_closing.store(true, Ordering::Relaxed);
         let mut tasks = self.tasks.lock();
-        join(tasks.ingest.take());
+        join(tasks.write.take());
         join(tasks.load.take());
     }
 }
 
-/// Two ascending sequences as one, without what is in both.
-fn merged<E>(
-    left: impl Iterator<Item = Result<u64, E>>,
-    right: Vec<u64>,
-) -> impl Iterator<Item = Result<u64, E>> {
-    let (mut left, mut right) = (left.peekable(), right.into_iter().peekable());
-    std::iter::from_fn(move || match (left.peek(), right.peek()) {
-        (Some(Ok(one)), Some(other)) if one == other => {
-            right.next();
-            left.next()
-        }
-        (Some(Ok(one)), Some(other)) if one > other => right.next().map(Ok),
-        (Some(_), _) => left.next(),
-        (None, _) => right.next().map(Ok),
-    })
+/// Removes the index of a state that is gone. It must be closed.
+///
+/// # Errors
+///
+/// When the file system fails.
+pub(super) fn remove(storage: &Storage, keys: StateKeys) -> Result<(), StorageError> {
+    tables::remove(&storage.index_dir().join(dir_name(keys)))
 }
 
-/// How much sorting gives way: two or three shares of a processor for one of its own.
+/// Removes the indexes of all states of a shard but one. They must be closed.
+///
+/// # Errors
+///
+/// When the file system fails.
+pub(super) fn remove_others(storage: &Storage, kept: StateKeys) -> Result<(), StorageError> {
+    let dir = storage.index_dir();
+    for entry in std::fs::read_dir(dir).map_err(StorageError::io(dir))? {
+        let name = entry.map_err(StorageError::io(dir))?.file_name();
+        let is_of_shard =
+            name.to_str().is_some_and(|name| name.starts_with(&dir_prefix(kept.shard_id())));
+        if is_of_shard && name != *dir_name(kept) {
+            tables::remove(&dir.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The name of the directory of the index of a state.
+fn dir_name(keys: StateKeys) -> String {
+    format!("{}{}", dir_prefix(keys.shard_id()), keys.generation())
+}
+
+fn dir_prefix(shard: ShardId) -> String {
+    format!("shard-{}-generation-", shard.get())
+}
+
+/// How much the thread of an index gives way: two or three shares of a processor for one of its own.
 const NICENESS: i32 = 5;
 
 /// A thread whose fault ends the process.

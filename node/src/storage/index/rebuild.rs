@@ -2,30 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use coupon_cluster::RequestId;
 use coupon_proto::internal as pb;
-use foldhash::fast::RandomState;
-use parking_lot::RwLock;
-use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
+use parking_lot::{Condvar, Mutex};
+use rocksdb::{Direction, IteratorMode, ReadOptions};
 
 use super::super::coupon_rows::Issued;
-use super::super::keys::{PREFIX_LEN, StateKeys, after_prefix};
+use super::super::keys::{StateKeys, after_prefix};
 use super::super::ledger::decode;
 use super::super::{Storage, StorageError, coupon_rows};
-use super::{Filter, Index, Layers, Tasks, spawn};
+use super::claim::{Claim, KeyHasher};
+use super::table::Table;
+use super::tables::TableDir;
+use super::{Contents, Filter, Index, Layers, Tasks, dir_name, spawn};
 
-/// Keys that the filter takes in one go.
-const LOAD_KEYS: usize = 4_096;
+/// Maximum number of campaigns whose last coupon is looked for when an index is opened: enough to notice one of
+/// another history.
+const CHECKED_MAX: usize = 64;
 
-/// A campaign whose index differs from its coupons.
-struct Gap {
-    /// The last sequence number indexed.
-    indexed: u64,
-    /// The last sequence number issued.
-    issued: u64,
-}
+/// Campaign numbers with a last sequence number.
+type LastSequences = BTreeMap<u32, u64>;
 
 impl Index {
     /// Opens the index of a state.
@@ -37,163 +34,161 @@ impl Index {
         storage: &Storage,
         keys: StateKeys,
     ) -> Result<Arc<Self>, StorageError> {
-        let index = Arc::new(Self {
-            keys,
-            layers: RwLock::new(Layers::default()),
-            filter: Filter::default(),
-            hasher: RandomState::default(),
-            tasks: Tasks::default().into(),
-            is_closing: false.into(),
-        });
-        if rows(storage, storage.index(), keys.prefix()).next().transpose()?.is_none() {
-            index.filter.complete();
-        } else {
-            index.load_filter(storage);
+        let path = storage.index_dir().join(dir_name(keys));
+        let issued = issued(storage, &keys)?;
+        let (dir, tables) = TableDir::open(path)?;
+        let mut index = Self::over(dir, tables);
+        let mut indexed = index.through();
+        if !index.matches(storage, keys, &indexed, &issued)? {
+            let path = index.dir.path().to_owned();
+            tracing::warn!(index = %path.display(), "the index is of another history and is made again");
+            let (dir, tables) = TableDir::renew(path)?;
+            index = Self::over(dir, tables);
+            indexed.clear();
         }
-        let gaps = index.gaps(storage)?;
-        index.draw_back(storage, &gaps)?;
-        index.fill(storage, gaps)?;
+        let index = Arc::new(index);
+        index.load_filter();
+        index.fill(storage, keys, &indexed, &issued)?;
         Ok(index)
     }
 
-    /// The campaigns that are indexed further than their coupons go, or less far, by number.
-    fn gaps(&self, storage: &Storage) -> Result<BTreeMap<u32, Gap>, StorageError> {
-        let mut gaps = BTreeMap::new();
-        for row in rows(storage, storage.state(), &self.keys.all_counters()) {
-            let (key, value) = row?;
-            let counters: pb::CampaignCounters = decode("campaign counters", &value)?;
-            let number = trailing_u32(&key)?;
-            gaps.insert(number, Gap { indexed: 0, issued: counters.issued });
+    fn over(dir: TableDir, tables: Vec<Arc<Table>>) -> Self {
+        let claims = tables.iter().map(|table| table.len()).sum();
+        let layers = Layers { tables: tables.into(), ..Layers::default() };
+        Self {
+            hasher: KeyHasher::new(dir.secret()),
+            dir,
+            contents: Mutex::new(Contents { layers, is_writing: false }),
+            has_room: Condvar::new(),
+            filter: Filter::new(claims),
+            tasks: Mutex::new(Tasks::default()),
+            is_closing: false.into(),
         }
-        for row in rows(storage, storage.index(), &self.keys.all_indexed_through()) {
-            let (key, value) = row?;
-            let indexed = value.as_ref().try_into().map(u64::from_be_bytes);
-            let indexed =
-                indexed.map_err(|_| StorageError::corrupt("index record", "bad length"))?;
-            gaps.entry(trailing_u32(&key)?).or_insert(Gap { indexed: 0, issued: 0 }).indexed =
-                indexed;
-        }
-        gaps.retain(|_, gap| gap.indexed != gap.issued);
-        Ok(gaps)
     }
 
-    /// Notes, durably, that what the index has beyond the coupons does not count: the state may get other coupons
-    /// there, which must not be taken for indexed.
-    fn draw_back(&self, storage: &Storage, gaps: &BTreeMap<u32, Gap>) -> Result<(), StorageError> {
-        let ahead = gaps.iter().filter(|(_, gap)| gap.indexed > gap.issued);
-        let mut batch = WriteBatch::default();
-        for (number, gap) in ahead {
-            let key = self.keys.indexed_through(*number);
-            batch.put_cf(storage.index(), key, gap.issued.to_be_bytes());
+    /// How far the coupons of each campaign are in tables.
+    fn through(&self) -> LastSequences {
+        let mut through = LastSequences::new();
+        self.layers().tables.iter().for_each(|table| through.extend(table.through()));
+        through
+    }
+
+    /// Whether the tables are those of the state. They are never ahead of it, unless the directory was put together
+    /// from parts.
+    fn matches(
+        &self,
+        storage: &Storage,
+        keys: StateKeys,
+        indexed: &LastSequences,
+        issued: &LastSequences,
+    ) -> Result<bool, StorageError> {
+        let is_ahead = |(number, indexed): (&u32, &u64)| {
+            issued.get(number).is_none_or(|issued| issued < indexed)
+        };
+        if indexed.iter().any(is_ahead) {
+            return Ok(false);
         }
-        if batch.is_empty() { Ok(()) } else { storage.write_synced(batch) }
+        let (layers, coupons) = (self.layers(), Issued { storage, keys });
+        let newest = layers.tables.last().into_iter().flat_map(|table| table.through());
+        for (number, sequence) in newest.take(CHECKED_MAX) {
+            let coupon = super::Coupons::coupon(&coupons, number, sequence)?;
+            let request = coupon.map(|coupon| request_id(&coupon)).transpose()?;
+            let found = request
+                .map(|request| self.sequence_of_request(&layers, &coupons, number, &request));
+            if found.transpose()?.flatten() != Some(sequence) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Adds the coupons that are not indexed.
     fn fill(
         self: &Arc<Self>,
         storage: &Storage,
-        mut gaps: BTreeMap<u32, Gap>,
+        keys: StateKeys,
+        indexed: &LastSequences,
+        issued: &LastSequences,
     ) -> Result<(), StorageError> {
-        gaps.retain(|_, gap| gap.indexed < gap.issued);
-        if gaps.is_empty() {
-            return Ok(());
-        }
-        for row in rows(storage, storage.state(), &self.keys.campaigns()) {
-            let campaign: pb::CampaignRecord = decode("campaign", &row?.1)?;
-            if let Some(gap) = gaps.remove(&campaign.number) {
-                self.fill_gap(storage, campaign.number, campaign.per_recipient_limit > 0, &gap)?;
+        for (&number, &issued) in issued {
+            let indexed = indexed.get(&number).copied().unwrap_or(0);
+            if indexed < issued {
+                self.fill_gap(storage, keys, number, indexed, issued)?;
             }
         }
         Ok(())
     }
 
+    /// Adds the coupons of a campaign that come after `indexed`.
     fn fill_gap(
         self: &Arc<Self>,
         storage: &Storage,
+        keys: StateKeys,
         number: u32,
-        is_limited: bool,
-        gap: &Gap,
+        indexed: u64,
+        issued: u64,
     ) -> Result<(), StorageError> {
-        let first = self.keys.coupon(number, coupon_rows::earliest_first(gap.indexed + 1));
-        let end = after_prefix(&self.keys.coupons(number));
+        let first = keys.coupon(number, coupon_rows::earliest_first(indexed + 1));
         let mut options = ReadOptions::default();
         options.fill_cache(false);
+        let end = after_prefix(&keys.coupons(number));
         end.into_iter().for_each(|end| options.set_iterate_upper_bound(end));
-        let issued = Issued { storage, keys: self.keys };
         let mode = IteratorMode::From(&first, Direction::Forward);
         for row in storage.db().iterator_cf_opt(storage.state(), options, mode) {
             let (key, value) = row?;
             let (first, coupons) = coupon_rows::run(&key, &value)?;
             let layers = self.layers();
             for (sequence, coupon) in (first..).zip(coupons) {
-                if sequence <= gap.indexed || sequence > gap.issued {
-                    continue;
+                if sequence > indexed && sequence <= issued {
+                    let request = request_id(&coupon)?;
+                    self.insert(&layers, number, sequence, &request, &coupon.recipient);
                 }
-                let request = RequestId::from_bytes(&coupon.request_id)
-                    .map_err(|error| StorageError::corrupt("coupon", error))?;
-                let held = is_limited.then(|| {
-                    let held = self.held_under_limit(&layers, &issued, number, &coupon.recipient);
-                    held.map(|held| held.into_iter().filter(|held| *held < sequence).collect())
-                });
-                let held = held.transpose()?;
-                self.insert(&layers, number, sequence, request, &coupon.recipient, held);
             }
             self.spill(storage);
         }
         Ok(())
     }
 
-    /// Reads the keys on disk into the filter, on a thread of its own.
-    fn load_filter(self: &Arc<Self>, storage: &Storage) {
-        let (index, database) = (Arc::downgrade(self), storage.database());
-        let keys = self.keys;
+    /// Reads the hashes on disk into the filter, on a thread of its own.
+    fn load_filter(self: &Arc<Self>) {
+        let tables = self.layers().tables;
+        if tables.is_empty() {
+            self.filter.complete();
+            return;
+        }
+        let index = self.clone();
         let load = spawn("index filter", move || {
-            let mut first = keys.prefix().to_vec();
-            while let Some(index) = index.upgrade()
-                && !index.is_closing.load(Ordering::Relaxed)
-            {
-                let mut options = ReadOptions::default();
-                options.set_iterate_upper_bound(keys.end().to_vec());
-                options.fill_cache(false);
-                let mode = IteratorMode::From(&first, Direction::Forward);
-                let rows = database.db().iterator_cf_opt(database.index(), options, mode);
-                let mut next = None;
-                let mut hashes = Vec::with_capacity(LOAD_KEYS);
-                for (place, row) in rows.enumerate() {
-                    let (key, _) = row?;
-                    if place == LOAD_KEYS {
-                        next = Some(key);
-                        break;
-                    }
-                    if StateKeys::is_filtered(&key) {
-                        hashes.push(index.hash(&key[PREFIX_LEN + 1..]));
-                    }
-                }
-                index.filter.insert_all(hashes.into_iter());
-                match next {
-                    Some(next) => first = next.into_vec(),
-                    None => {
-                        index.filter.complete();
-                        break;
-                    }
+            for claim in tables.iter().flat_map(|table| table.claims_from(Claim::FIRST)) {
+                index.filter.insert(claim?.key.spread());
+                if index.is_closing() {
+                    return Ok(());
                 }
             }
+            index.filter.complete();
             Ok(())
         });
         self.tasks.lock().load = Some(load);
     }
 }
 
-/// The rows of a family whose keys begin with `prefix`.
-fn rows<'a>(
-    storage: &'a Storage,
-    family: &'a rocksdb::ColumnFamily,
-    prefix: &[u8],
-) -> rocksdb::DBIterator<'a> {
+/// The last sequence number of each campaign.
+fn issued(storage: &Storage, keys: &StateKeys) -> Result<LastSequences, StorageError> {
+    let prefix = keys.all_counters();
     let mut options = ReadOptions::default();
-    after_prefix(prefix).into_iter().for_each(|end| options.set_iterate_upper_bound(end));
-    storage.db().iterator_cf_opt(family, options, IteratorMode::From(prefix, Direction::Forward))
+    after_prefix(&prefix).into_iter().for_each(|end| options.set_iterate_upper_bound(end));
+    let mode = IteratorMode::From(&prefix, Direction::Forward);
+    let rows = storage.db().iterator_cf_opt(storage.state(), options, mode);
+    let issued = rows.map(|row| {
+        let (key, value) = row?;
+        let counters: pb::CampaignCounters = decode("campaign counters", &value)?;
+        Ok((trailing_u32(&key)?, counters.issued))
+    });
+    issued.collect()
+}
+
+fn request_id(coupon: &pb::CouponRecord) -> Result<RequestId, StorageError> {
+    RequestId::from_bytes(&coupon.request_id)
+        .map_err(|error| StorageError::corrupt("coupon", error))
 }
 
 fn trailing_u32(key: &[u8]) -> Result<u32, StorageError> {

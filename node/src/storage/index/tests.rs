@@ -1,6 +1,8 @@
 //! The index through a ledger that issues coupons: while tables are written, after a crash, and where it differs
 //! from the coupons.
 
+use std::sync::Arc;
+
 use coupon_cluster::{CampaignId, Epoch, KeyId, ReplicaId, RequestId, ShardId};
 use coupon_ledger::{Action, Command, CreateCampaign, Issue, Ledger, LogTime, Outcome, Refusal};
 use rocksdb::WriteBatch;
@@ -9,7 +11,11 @@ use super::super::keys::StateKeys;
 use super::super::ledger::{LedgerBatch, running_digest};
 use super::super::view::LedgerView;
 use super::super::{Storage, StorageError};
-use super::{TABLE_ROWS, merged};
+use super::claim::{Claim, Key};
+use super::delta::Delta;
+use super::table::Table;
+use super::tables::{TableDir, merge_start};
+use super::{TABLE_CLAIMS, dir_name};
 
 const LIMITED: &str = "limited";
 const UNLIMITED: &str = "unlimited";
@@ -106,7 +112,7 @@ fn check_listed(storage: &Storage, number: u64) {
         let recipient = format!("recipient-{number}");
         let listed = |after| -> Vec<u64> {
             let coupons = view.coupons_of(&campaign, &recipient, after);
-            coupons.unwrap().map(|coupon| coupon.unwrap().sequence).collect()
+            coupons.map(|coupon| coupon.unwrap().sequence).collect()
         };
         assert_eq!(listed(0), [2 * number + 1, 2 * number + 2]);
         assert_eq!(listed(2 * number + 1), [2 * number + 2]);
@@ -114,7 +120,7 @@ fn check_listed(storage: &Storage, number: u64) {
 }
 
 /// Several tables, and rows in memory besides.
-const COUPONS: u64 = 5 * TABLE_ROWS as u64 / 4 + 6;
+const COUPONS: u64 = 20 * TABLE_CLAIMS as u64 / 4 + 6;
 
 #[test]
 fn requests_and_recipients_are_found_in_memory_and_on_disk() {
@@ -126,7 +132,8 @@ fn requests_and_recipients_are_found_in_memory_and_on_disk() {
         check_known(&storage, number);
         check_listed(&storage, number / 2);
     }
-    assert!(rows_on_disk(&storage) >= 2 * TABLE_ROWS, "{}", rows_on_disk(&storage));
+    let on_disk = claims_on_disk(&storage);
+    assert!(on_disk >= 8 * TABLE_CLAIMS, "{on_disk}");
     let check = |storage: &Storage| {
         (0..COUPONS).for_each(|number| check_known(storage, number));
         (0..COUPONS / 2).for_each(|number| check_listed(storage, number));
@@ -142,46 +149,116 @@ fn reopened(storage: Storage, dir: &std::path::Path) -> Storage {
     Storage::open(dir).unwrap()
 }
 
-fn rows_on_disk(storage: &Storage) -> usize {
-    // Waits for the table that is being written.
-    storage.index_of(keys()).unwrap().close();
-    storage.db().iterator_cf(storage.index(), rocksdb::IteratorMode::Start).count()
+/// The path of the index.
+fn path(dir: &std::path::Path) -> std::path::PathBuf {
+    dir.join("index").join(dir_name(keys()))
+}
+
+/// The number of claims in tables, once what is under way is written. The index takes no more to disk then.
+fn claims_on_disk(storage: &Storage) -> usize {
+    let index = storage.index_of(keys()).unwrap();
+    while !index.layers().full.is_empty() {
+        std::thread::yield_now();
+    }
+    index.close();
+    let layers = index.layers();
+    layers.tables.iter().flat_map(|table| table.claims_from(Claim::FIRST)).count()
 }
 
 #[test]
-fn an_index_that_is_lost_is_made_again() {
+fn an_index_that_is_lost_or_damaged_is_made_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut storage = open(dir.path());
     for campaign in [LIMITED, UNLIMITED] {
         issue_all(&storage, campaign, 0..COUPONS);
     }
-    for _ in 0..2 {
-        storage.close_index_of(keys());
-        let mut batch = WriteBatch::default();
-        batch.delete_range_cf(storage.index(), &[][..], &[255; 9][..]);
-        storage.write(batch).unwrap();
-        storage = reopened(storage, dir.path());
+    type Harm = fn(&[std::path::PathBuf]);
+    let harms: [Harm; 5] = [
+        |tables| tables.iter().for_each(|table| std::fs::remove_file(table).unwrap()),
+        |tables| std::fs::remove_file(&tables[0]).unwrap(),
+        |tables| std::fs::remove_file(&tables[1]).unwrap(),
+        |tables| std::fs::write(&tables[1], []).unwrap(),
+        // A table that is cut within its tail.
+        |tables| {
+            let bytes = std::fs::read(&tables[0]).unwrap();
+            std::fs::write(&tables[0], &bytes[..bytes.len() - 20]).unwrap();
+        },
+    ];
+    for harm in harms {
+        assert!(claims_on_disk(&storage) >= 8 * TABLE_CLAIMS);
+        storage.sync().unwrap();
+        drop(storage);
+        let files = std::fs::read_dir(path(dir.path())).unwrap();
+        let mut tables: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        tables.sort_unstable();
+        assert!(tables.len() > 1, "{tables:?}");
+        harm(&tables);
+        storage = Storage::open(dir.path()).unwrap();
         (0..COUPONS).for_each(|number| check_known(&storage, number));
         (0..COUPONS / 2).for_each(|number| check_listed(&storage, number));
-        assert!(rows_on_disk(&storage) >= 2 * TABLE_ROWS);
     }
 }
 
 #[test]
-fn tables_do_not_hide_that_the_log_behind_them_is_lost() {
+fn a_block_with_a_flipped_bit_is_never_read() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(dir.path());
     issue_all(&storage, LIMITED, 0..COUPONS);
-    assert!(rows_on_disk(&storage) >= TABLE_ROWS);
-    storage.close().unwrap();
+    assert!(claims_on_disk(&storage) >= TABLE_CLAIMS);
+    storage.sync().unwrap();
     drop(storage);
-    for file in std::fs::read_dir(dir.path().join("db")).unwrap() {
-        let path = file.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "log") {
-            std::fs::write(&path, []).unwrap();
+    let table = std::fs::read_dir(path(dir.path())).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&table).unwrap();
+    bytes[5] ^= 1;
+    std::fs::write(&table, bytes).unwrap();
+
+    let (_, tables) = TableDir::open(path(dir.path())).unwrap();
+    let read: Result<Vec<_>, _> =
+        tables.iter().flat_map(|table| table.claims_from(Claim::FIRST)).collect();
+    assert!(matches!(read, Err(StorageError::Corrupt { .. })), "{read:?}");
+    // It is out of the way, so that the next start makes the index again.
+    assert!(!table.exists());
+    let (_, tables) = TableDir::open(path(dir.path())).unwrap();
+    assert!(tables.is_empty());
+}
+
+#[test]
+fn what_a_crash_left_of_a_merge_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, tables) = TableDir::open(dir.path().to_owned()).unwrap();
+    assert!(tables.is_empty());
+    let mut tables: Vec<Arc<Table>> = Vec::new();
+    let claim = |part: u32, sequence| {
+        let hash = u64::from(sequence).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Claim { key: Key { hash, number: part % 3 }, sequence }
+    };
+    let mut all = Vec::new();
+    for part in 0..8 {
+        let mut delta = Delta::default();
+        for sequence in part * 1_000 + 1..=(part + 1) * 1_000 {
+            delta.insert(claim(part, sequence));
+            delta.note_through(part % 3, sequence);
         }
+        all.extend(delta.sorted());
+        assert_eq!(merge_start(&tables), None);
+        tables.push(index.add(&tables, &delta).unwrap().into());
     }
-    assert!(matches!(Storage::open(dir.path()), Err(StorageError::Lost { .. })));
+    all.sort_unstable();
+    assert_eq!(merge_start(&tables), Some(0));
+    assert!(index.merge(&tables, || true).unwrap().is_none());
+    let merged = index.merge(&tables, || false).unwrap().unwrap();
+    let through: Vec<_> = merged.through().collect();
+    assert_eq!(through, [(0, 7_000), (1, 8_000), (2, 6_000)]);
+    // The merged tables are still there, and another one was begun.
+    std::fs::write(dir.path().join("new.tmp"), b"begun").unwrap();
+    let (_, found) = TableDir::open(dir.path().to_owned()).unwrap();
+    assert_eq!(found.len(), 1);
+    let claims = |first| found[0].claims_from(first).collect::<Result<Vec<_>, _>>().unwrap();
+    assert_eq!(claims(Claim::FIRST), all);
+    for place in (0..all.len()).step_by(97) {
+        assert_eq!(claims(all[place]), all[place..]);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
 #[test]
@@ -201,7 +278,7 @@ fn rows_of_a_history_that_was_given_up_do_not_count() {
     for campaign in [LIMITED, UNLIMITED] {
         issue_all(&storage, campaign, 20..COUPONS);
     }
-    assert!(rows_on_disk(&storage) >= 2 * TABLE_ROWS);
+    assert!(claims_on_disk(&storage) >= 2 * TABLE_CLAIMS);
     let mut back = WriteBatch::default();
     back.delete_range_cf(storage.state(), &[][..], &[255; 9][..]);
     before.into_iter().for_each(|(key, value)| back.put_cf(storage.state(), key, value));
@@ -227,15 +304,4 @@ fn rows_of_a_history_that_was_given_up_do_not_count() {
         // Nobody has heard of those that were given up.
         issue_all(&storage, campaign, 20..COUPONS);
     }
-}
-
-#[test]
-fn two_ascending_sequences_become_one() {
-    let merge = |left: &[u64], right: &[u64]| -> Vec<u64> {
-        let left = left.iter().map(|one| Ok::<_, ()>(*one));
-        merged(left, right.to_vec()).map(Result::unwrap).collect()
-    };
-    assert_eq!(merge(&[1, 3, 5], &[2, 3, 9]), [1, 2, 3, 5, 9]);
-    assert_eq!(merge(&[], &[2]), [2]);
-    assert_eq!(merge(&[7], &[]), [7]);
 }

@@ -1,0 +1,284 @@
+//! A table: a file of claims in order, never changed.
+//!
+//! The file has blocks of 256 claims of 16 bytes, the last one shorter, each with its CRC-32 behind it; then an
+//! `IndexTableTail` and 16 bytes: the length of the tail and its CRC-32 (`u32` each), and a magic number. The tail
+//! has the first claim of each block, so that a look-up reads one block of each table. All numbers are
+//! big-endian.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use coupon_proto::internal as pb;
+use prost::Message as _;
+
+use super::super::StorageError;
+use super::super::identity::sync_dir;
+use super::super::ledger::decode;
+use super::claim::{CLAIM_BYTES, Claim, SECRET_BYTES};
+
+/// The version of the format.
+const VERSION: u32 = 1;
+const MAGIC: &[u8; 8] = b"CPNINDEX";
+/// Claims of a block: a page of them. A look-up reads and checks one block of a table.
+const BLOCK_CLAIMS: usize = 256;
+const CRC_BYTES: usize = 4;
+/// Distance between the beginnings of two blocks.
+const BLOCK_BYTES: usize = BLOCK_CLAIMS * CLAIM_BYTES + CRC_BYTES;
+const TRAILER_BYTES: usize = 16;
+/// Bytes after which a writer waits for the disk. A table that goes to disk in one piece holds up the log.
+const SYNC_BYTES: usize = 1 << 20;
+/// The name of a table that is being written ends like this.
+pub(super) const TEMPORARY: &str = "tmp";
+/// The name of a table ends like this.
+pub(super) const SUFFIX: &str = "table";
+/// The name of a table that is damaged ends like this.
+const DAMAGED: &str = "damaged";
+
+/// An open table.
+#[derive(Debug)]
+pub(super) struct Table {
+    file: File,
+    path: PathBuf,
+    parts: RangeInclusive<u64>,
+    claims: usize,
+    /// The first claim of each block.
+    fences: Vec<Claim>,
+    tail: pb::IndexTableTail,
+}
+
+impl Table {
+    /// Opens the table at `path`, which is made of these parts.
+    ///
+    /// # Errors
+    ///
+    /// When it is damaged, or the disk fails.
+    pub(super) fn open(path: PathBuf, parts: RangeInclusive<u64>) -> Result<Self, StorageError> {
+        let file = File::open(&path).map_err(StorageError::io(&path))?;
+        let length = file.metadata().map_err(StorageError::io(&path))?.len();
+        let tail = read_tail(&file, &path, length)?;
+        let (fences, rest) = tail.fences.as_chunks::<CLAIM_BYTES>();
+        let fences: Vec<_> = fences.iter().map(|fence| Claim::from_bytes(*fence)).collect();
+        let claims = usize::try_from(tail.claims).unwrap_or(usize::MAX);
+        if !rest.is_empty() || fences.len() != claims.div_ceil(BLOCK_CLAIMS) {
+            return Err(damaged(&path, "the tail says not where the blocks are"));
+        }
+        Ok(Self { file, path, parts, claims, fences, tail })
+    }
+
+    /// The secret with which keys are hashed; `None` if it is none.
+    pub(super) fn secret(&self) -> Option<[u8; SECRET_BYTES]> {
+        self.tail.secret[..].try_into().ok()
+    }
+
+    /// The number of claims.
+    pub(super) fn len(&self) -> usize {
+        self.claims
+    }
+
+    /// The numbers of the parts that it is made of.
+    pub(super) fn parts(&self) -> &RangeInclusive<u64> {
+        &self.parts
+    }
+
+    /// How far the coupons of campaigns are in this table and those before it: pairs of campaign number and
+    /// sequence number, of those campaigns that have claims in this table.
+    pub(super) fn through(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        self.tail.through.iter().map(|through| (through.campaign_number, through.sequence))
+    }
+
+    /// The claims that are not less than `first`, in order.
+    pub(super) fn claims_from(self: &Arc<Self>, first: Claim) -> Claims {
+        let block = self.fences.partition_point(|fence| *fence < first).saturating_sub(1);
+        Claims { table: self.clone(), block, bytes: Vec::new(), at: 0, first }
+    }
+
+    /// Removes the file. Those who have it open still read it.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub(super) fn remove(&self) -> Result<(), StorageError> {
+        std::fs::remove_file(&self.path).map_err(StorageError::io(&self.path))
+    }
+
+    /// Reads the claims of a block, checked.
+    fn read_block(&self, block: usize, bytes: &mut Vec<u8>) -> Result<(), StorageError> {
+        let claims = BLOCK_CLAIMS.min(self.claims - block * BLOCK_CLAIMS);
+        bytes.resize(claims * CLAIM_BYTES + CRC_BYTES, 0);
+        let read = self.file.read_exact_at(bytes, (block * BLOCK_BYTES) as u64);
+        read.map_err(StorageError::io(&self.path))?;
+        let crc = bytes.split_off(claims * CLAIM_BYTES);
+        if crc != crc32fast::hash(bytes).to_be_bytes() {
+            // Out of the way, so that the next start makes the index again.
+            let aside = self.path.with_extension(DAMAGED);
+            std::fs::rename(&self.path, &aside).map_err(StorageError::io(&self.path))?;
+            return Err(damaged(&self.path, "a block does not have its checksum"));
+        }
+        Ok(())
+    }
+}
+
+fn damaged(path: &Path, why: &str) -> StorageError {
+    StorageError::corrupt("index table", format!("{}: {why}", path.display()))
+}
+
+fn read_tail(
+    file: &File,
+    path: &Path,
+    file_bytes: u64,
+) -> Result<pb::IndexTableTail, StorageError> {
+    let short = || damaged(path, "it is too short");
+    let mut trailer = [0; TRAILER_BYTES];
+    let trailer_at = file_bytes.checked_sub(TRAILER_BYTES as u64).ok_or_else(short)?;
+    file.read_exact_at(&mut trailer, trailer_at).map_err(StorageError::io(path))?;
+    let [length, crc] = [0, 4].map(|at| {
+        let number = trailer[at..].first_chunk().expect("the trailer is long enough");
+        u32::from_be_bytes(*number)
+    });
+    let tail_at = trailer_at.checked_sub(u64::from(length)).ok_or_else(short)?;
+    let mut tail = vec![0; length as usize];
+    file.read_exact_at(&mut tail, tail_at).map_err(StorageError::io(path))?;
+    if &trailer[8..] != MAGIC || crc != crc32fast::hash(&tail) {
+        return Err(damaged(path, "the tail does not have its checksum"));
+    }
+    let tail: pb::IndexTableTail = decode("index table", &tail)?;
+    if tail.version != VERSION {
+        return Err(damaged(path, &format!("version {} instead of {VERSION}", tail.version)));
+    }
+    Ok(tail)
+}
+
+/// Claims of a table, in order.
+#[derive(Debug)]
+pub(super) struct Claims {
+    table: Arc<Table>,
+    /// The block that is read next.
+    block: usize,
+    /// The block that was read last.
+    bytes: Vec<u8>,
+    /// The place of the next claim in `bytes`.
+    at: usize,
+    /// Claims before it are left out.
+    first: Claim,
+}
+
+impl Iterator for Claims {
+    type Item = Result<Claim, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(claim) = self.bytes[self.at..].first_chunk() {
+                self.at += CLAIM_BYTES;
+                return Some(Ok(Claim::from_bytes(*claim)));
+            }
+            if self.block == self.table.fences.len() {
+                return None;
+            }
+            self.at = 0;
+            if let Err(fault) = self.table.read_block(self.block, &mut self.bytes) {
+                self.block = self.table.fences.len();
+                self.bytes.clear();
+                return Some(Err(fault));
+            }
+            self.block += 1;
+            let (claims, _) = self.bytes.as_chunks();
+            let before = claims.partition_point(|claim| Claim::from_bytes(*claim) < self.first);
+            self.at = before * CLAIM_BYTES;
+        }
+    }
+}
+
+/// A table that is being written. It takes claims in order.
+pub(super) struct TableWriter {
+    out: BufWriter<File>,
+    temporary: PathBuf,
+    block: Vec<u8>,
+    unsynced: usize,
+    tail: pb::IndexTableTail,
+}
+
+impl TableWriter {
+    /// Begins a table in `dir`, of keys that were hashed with `secret`.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub(super) fn create(dir: &Path, secret: &[u8; SECRET_BYTES]) -> Result<Self, StorageError> {
+        let temporary = dir.join(format!("new.{TEMPORARY}"));
+        let file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
+        let tail =
+            pb::IndexTableTail { version: VERSION, secret: secret.to_vec(), ..Default::default() };
+        let block = Vec::with_capacity(BLOCK_BYTES);
+        Ok(Self { out: BufWriter::new(file), temporary, block, unsynced: 0, tail })
+    }
+
+    /// Adds a claim.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub(super) fn push(&mut self, claim: Claim) -> Result<(), StorageError> {
+        let bytes = claim.to_bytes();
+        if self.block.is_empty() {
+            self.tail.fences.extend_from_slice(&bytes);
+        }
+        self.block.extend_from_slice(&bytes);
+        self.tail.claims += 1;
+        if self.block.len() == BLOCK_CLAIMS * CLAIM_BYTES {
+            self.end_block()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the table, which is made of these parts; durable on return. `through` says how far the coupons of
+    /// the campaigns in it are claimed.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub(super) fn finish(
+        mut self,
+        parts: RangeInclusive<u64>,
+        through: impl Iterator<Item = (u32, u64)>,
+    ) -> Result<Table, StorageError> {
+        if !self.block.is_empty() {
+            self.end_block()?;
+        }
+        let through = through
+            .map(|(campaign_number, sequence)| pb::IndexedThrough { campaign_number, sequence });
+        self.tail.through = through.collect();
+        let mut tail = self.tail.encode_to_vec();
+        let length = u32::try_from(tail.len())
+            .map_err(|_| StorageError::corrupt("index table", "its tail is too long"))?;
+        let crc = crc32fast::hash(&tail);
+        tail.extend_from_slice(&length.to_be_bytes());
+        tail.extend_from_slice(&crc.to_be_bytes());
+        tail.extend_from_slice(MAGIC);
+        let written = self.out.write_all(&tail).and_then(|()| self.out.flush());
+        let synced = written.and_then(|()| self.out.get_ref().sync_all());
+        synced.map_err(StorageError::io(&self.temporary))?;
+        let dir = self.temporary.parent().unwrap_or(Path::new("."));
+        let path = dir.join(format!("{:010}-{:010}.{SUFFIX}", parts.start(), parts.end()));
+        std::fs::rename(&self.temporary, &path).map_err(StorageError::io(&path))?;
+        sync_dir(dir)?;
+        Table::open(path, parts)
+    }
+
+    fn end_block(&mut self) -> Result<(), StorageError> {
+        let crc = crc32fast::hash(&self.block);
+        self.block.extend_from_slice(&crc.to_be_bytes());
+        let mut written = self.out.write_all(&self.block);
+        self.unsynced += self.block.len();
+        if self.unsynced >= SYNC_BYTES {
+            self.unsynced = 0;
+            let synced = |()| self.out.flush().and_then(|()| self.out.get_ref().sync_data());
+            written = written.and_then(synced);
+        }
+        self.block.clear();
+        written.map_err(StorageError::io(&self.temporary))
+    }
+}

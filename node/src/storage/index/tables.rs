@@ -1,0 +1,193 @@
+//! The tables of an index: a directory.
+//!
+//! Each full delta becomes a table, a *part* with the next number. [`MERGED`] tables of equally many parts,
+//! next to each other, are merged into one, so that a claim is rewritten rarely and the number of tables grows
+//! with the logarithm of the number of coupons. A table is named by its first and last part. One whose parts all
+//! are in another is what a crash left.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::StorageError;
+use super::super::identity::sync_dir;
+use super::claim::{Claim, SECRET_BYTES};
+use super::delta::Delta;
+use super::table::{self, Table, TableWriter};
+
+/// Number of tables that are merged into one.
+const MERGED: usize = 8;
+
+/// The directory of an index.
+#[derive(Debug)]
+pub(super) struct TableDir {
+    path: PathBuf,
+    secret: [u8; SECRET_BYTES],
+}
+
+impl TableDir {
+    /// Opens the directory of an index, made at need, and its tables, the oldest first. Tables that are not
+    /// whole are removed, all of them: the index is made again from the coupons.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub(super) fn open(path: PathBuf) -> Result<(Self, Vec<Arc<Table>>), StorageError> {
+        std::fs::create_dir_all(&path).map_err(StorageError::io(&path))?;
+        let tables = match open_all(&path) {
+            Ok(tables) => tables,
+            Err(StorageError::Corrupt { why, .. }) => {
+                tracing::warn!(index = %path.display(), why, "the index is made again");
+                return Self::renew(path);
+            }
+            Err(fault) => return Err(fault),
+        };
+        let secret = tables.first().and_then(|table| table.secret());
+        let secret = secret.unwrap_or_else(rand::random);
+        Ok((Self { path, secret }, tables))
+    }
+
+    /// Removes all tables.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub(super) fn renew(path: PathBuf) -> Result<(Self, Vec<Arc<Table>>), StorageError> {
+        remove(&path)?;
+        std::fs::create_dir_all(&path).map_err(StorageError::io(&path))?;
+        Ok((Self { path, secret: rand::random() }, Vec::new()))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The secret with which keys are hashed.
+    pub(super) fn secret(&self) -> &[u8; SECRET_BYTES] {
+        &self.secret
+    }
+
+    /// Writes a delta as the table after `tables`.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub(super) fn add(&self, tables: &[Arc<Table>], delta: &Delta) -> Result<Table, StorageError> {
+        let part = tables.last().map_or(0, |last| *last.parts().end()) + 1;
+        let mut writer = TableWriter::create(&self.path, &self.secret)?;
+        delta.sorted().into_iter().try_for_each(|claim| writer.push(claim))?;
+        let through = delta.through().map(|(number, sequence)| (number, sequence.into()));
+        writer.finish(part..=part, through)
+    }
+
+    /// Merges tables that are next to each other into one. The caller removes them. `None` if `is_stopped` says
+    /// so meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When a table is damaged, or the file system fails.
+    pub(super) fn merge(
+        &self,
+        tables: &[Arc<Table>],
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<Option<Table>, StorageError> {
+        let (Some(first), Some(last)) = (tables.first(), tables.last()) else { return Ok(None) };
+        let parts = *first.parts().start()..=*last.parts().end();
+        let mut writer = TableWriter::create(&self.path, &self.secret)?;
+        let mut sources: Vec<_> =
+            tables.iter().map(|table| table.claims_from(Claim::FIRST)).collect();
+        let mut heads = BinaryHeap::new();
+        for (place, source) in sources.iter_mut().enumerate() {
+            if let Some(claim) = source.next() {
+                heads.push(Reverse((claim?, place)));
+            }
+        }
+        while let Some(mut head) = heads.peek_mut() {
+            let Reverse((claim, place)) = *head;
+            writer.push(claim)?;
+            match sources[place].next() {
+                Some(next) => *head = Reverse((next?, place)),
+                None => {
+                    std::collections::binary_heap::PeekMut::pop(head);
+                }
+            }
+            if is_stopped() {
+                return Ok(None);
+            }
+        }
+        let mut through = BTreeMap::new();
+        tables.iter().for_each(|table| through.extend(table.through()));
+        writer.finish(parts, through.into_iter()).map(Some)
+    }
+}
+
+/// Removes the directory of an index.
+///
+/// # Errors
+///
+/// When the file system fails.
+pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(StorageError::io(path)),
+    }
+}
+
+/// The place of the first table that is to be merged, with all after it.
+pub(super) fn merge_start(tables: &[Arc<Table>]) -> Option<usize> {
+    let parts = |table: &Arc<Table>| table.parts().end() - table.parts().start();
+    let last = parts(tables.last()?);
+    let alike = tables.iter().rev().take_while(|table| parts(table) == last).count();
+    (alike >= MERGED).then(|| tables.len() - alike)
+}
+
+/// Opens all tables of a directory, and removes what a crash left.
+fn open_all(dir: &Path) -> Result<Vec<Arc<Table>>, StorageError> {
+    let mut found = Vec::new();
+    for file in std::fs::read_dir(dir).map_err(StorageError::io(dir))? {
+        let path = file.map_err(StorageError::io(dir))?.path();
+        if path.extension() == Some(OsStr::new(table::TEMPORARY)) {
+            std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
+        } else if path.extension() == Some(OsStr::new(table::SUFFIX)) {
+            let parts = parts_in_name(&path);
+            found.push((parts.ok_or_else(|| gap("a name without parts"))?, path));
+        } else {
+            return Err(gap("a file that is no table"));
+        }
+    }
+    // The wider one of two that begin alike comes first.
+    found.sort_unstable_by_key(|(parts, _)| (*parts.start(), Reverse(*parts.end())));
+    let mut tables: Vec<Arc<Table>> = Vec::new();
+    for (parts, path) in found {
+        let end = tables.last().map_or(0, |last| *last.parts().end());
+        if *parts.end() <= end {
+            std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
+        } else if *parts.start() == end + 1 {
+            tables.push(Arc::new(Table::open(path, parts)?));
+        } else {
+            return Err(gap("a table is missing"));
+        }
+    }
+    if tables.windows(2).any(|pair| pair[0].secret() != pair[1].secret()) {
+        return Err(gap("tables with different secrets"));
+    }
+    if tables.iter().any(|table| table.secret().is_none()) {
+        return Err(gap("a table without a secret"));
+    }
+    sync_dir(dir)?;
+    Ok(tables)
+}
+
+fn gap(why: &str) -> StorageError {
+    StorageError::corrupt("index", why)
+}
+
+fn parts_in_name(path: &Path) -> Option<RangeInclusive<u64>> {
+    let (first, last) = path.file_stem()?.to_str()?.split_once('-')?;
+    Some(first.parse().ok()?..=last.parse().ok()?)
+}
