@@ -2,7 +2,7 @@
 
 use coupon_cluster::{CampaignId, RequestId};
 
-use crate::{Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState};
+use crate::{Campaign, CampaignCounters, CampaignSpec, Command, Coupon, ShardState};
 
 /// What a ledger reads of its state.
 ///
@@ -50,6 +50,10 @@ pub trait StateReader {
 /// writes of one [`Ledger::apply`](crate::Ledger::apply) belong together: an implementation makes
 /// them durable as a whole or not at all, along with the index of the entry.
 pub trait Store: StateReader {
+    /// Tells which commands the ledger is about to apply. A store may prepare for what they will look up;
+    /// it must not answer or change anything yet.
+    fn look_ahead(&mut self, _commands: &[Command]) {}
+
     /// Replaces the state of the shard. Called once an entry, as the last write.
     fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Self::Error>;
 

@@ -197,8 +197,11 @@ impl Storage {
             Floor::create(dir)?;
         }
         let cache = block_cache();
-        let families = [LOG, META, STATE]
-            .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
+        let families = [
+            ColumnFamilyDescriptor::new(LOG, log_options(&cache)),
+            ColumnFamilyDescriptor::new(META, family_options(&cache)),
+            ColumnFamilyDescriptor::new(STATE, family_options(&cache)),
+        ];
         let db = match DB::open_cf_descriptors(&db_options(), &path, families) {
             Ok(db) => Arc::new(db),
             Err(fault) if fault.kind() == ErrorKind::Corruption && is_to_run => {
@@ -445,6 +448,18 @@ fn family_options(cache: &Cache) -> Options {
     // The same for what is still in memory.
     options.set_memtable_whole_key_filtering(true);
     options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
+    options
+}
+
+/// Log entries are read in order and live for a short time: filters and compression would cost more than they save.
+fn log_options(cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_max_write_buffer_number(4);
     options
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use coupon_cluster::{CampaignId, RequestId};
 use coupon_ledger::{
-    Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState, StateReader, Store,
+    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, ShardState, StateReader,
+    Store,
 };
 use coupon_proto::internal as pb;
 use foldhash::fast::RandomState;
@@ -250,6 +251,20 @@ impl StateReader for LedgerBatch<'_> {
 }
 
 impl Store for LedgerBatch<'_> {
+    fn look_ahead(&mut self, commands: &[Command]) {
+        let mut last: Option<(&CampaignId, u32)> = None;
+        let keys = commands.iter().filter_map(|command| {
+            let Action::Issue(issue) = &command.action else { return None };
+            let number = match last {
+                Some((campaign, number)) if *campaign == issue.campaign => number,
+                Some(_) | None => self.campaigns.0.get(&issue.campaign)?.campaign.spec.number,
+            };
+            last = Some((&issue.campaign, number));
+            Some((number, &issue.request_id, issue.recipient.as_str()))
+        });
+        self.index.look_ahead(keys);
+    }
+
     fn put_shard_state(&mut self, state: &ShardState) -> Result<(), StorageError> {
         // The last write of an entry. Of this row and the counters the batch gets only the last form,
         // but what replicas write together differs, and what they hash must not.

@@ -62,6 +62,16 @@ impl Filter {
             || self.segments.read().iter().rev().any(|segment| segment.may_contain(hash))
     }
 
+    /// Reads what look-ups of these keys will read. The processor fetches it all at once.
+    pub(super) fn fetch(&self, hashes: impl Iterator<Item = u64>) {
+        let segments = self.segments.read();
+        let bits = hashes.fold(0, |bits, hash| {
+            let words = segments.iter().map(|segment| segment.block(hash)[0].load(Relaxed));
+            words.fold(bits, |bits, word| bits ^ word)
+        });
+        std::hint::black_box(bits);
+    }
+
     /// Adds the key with this hash.
     pub(super) fn insert(&self, hash: u64) {
         let segments = self.segments.read();

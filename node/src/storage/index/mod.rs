@@ -114,6 +114,16 @@ impl Index {
         self.contents.lock().layers.clone()
     }
 
+    /// Fetches what look-ups of requests and recipients in campaigns will read of the filter. One after the other, each
+    /// of them would wait for memory.
+    pub(super) fn look_ahead<'a>(&self, keys: impl Iterator<Item = (u32, &'a RequestId, &'a str)>) {
+        self.filter.fetch(keys.flat_map(|(number, request, recipient)| {
+            let keys =
+                [self.hasher.request(number, request), self.hasher.recipient(number, recipient)];
+            keys.map(Key::spread)
+        }));
+    }
+
     /// The sequence number of the coupon that a request issued in a campaign.
     ///
     /// # Errors
