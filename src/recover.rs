@@ -176,7 +176,7 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
             let theirs = History::read(&other.open, theirs).with_context(|| other.name.clone())?;
             differences(&ours, &theirs, |lost| {
                 let is_new = match lost {
-                    Lost::Campaign(campaign) => campaigns.insert(campaign.spec.id.clone()),
+                    Lost::Campaign(campaign) => campaigns.insert(campaign.spec.name.clone()),
                     Lost::Coupon(id, issued) => {
                         coupons.insert((id.clone(), issued.coupon.request_id))
                     }
@@ -283,12 +283,12 @@ impl Report {
             issue_time: None,
         };
         let line = match lost {
-            Lost::Campaign(campaign) => Line { campaign_id: campaign.spec.id.as_str(), ..line },
+            Lost::Campaign(campaign) => Line { campaign_id: campaign.spec.name.id(), ..line },
             Lost::Coupon(campaign, issued) => {
                 let coupon = &issued.coupon;
                 let at = UNIX_EPOCH + Duration::from_micros(coupon.issued_at.0);
                 Line {
-                    campaign_id: campaign.as_str(),
+                    campaign_id: campaign.id(),
                     sequence: issued.sequence,
                     code: code(&other.open.map, issued.code_key, issued.code_shard, coupon.counter),
                     recipient: Some(&coupon.recipient),

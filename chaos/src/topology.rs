@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coupon_checker::Replica;
-use coupon_cluster::{CampaignId, Epoch, Ring, ShardId};
+use coupon_cluster::{CampaignName, Epoch, Ring, ShardId, TenantId};
 use serde::Deserialize;
 
 /// The shard of the map, which owns no campaigns.
@@ -114,7 +114,9 @@ impl Topology {
     /// The shard that owns a campaign; `None` if the id is none.
     #[must_use]
     pub fn owner(&self, campaign_id: &str) -> Option<u32> {
-        CampaignId::parse(campaign_id).ok().map(|id| self.ring.owner(&id).get())
+        CampaignName::in_tenant(&TenantId::default(), campaign_id)
+            .ok()
+            .map(|id| self.ring.owner(&id).get())
     }
 
     /// A prefix that begins with `stem`, and with which `campaigns` campaigns reach every shard as

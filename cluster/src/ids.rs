@@ -15,25 +15,28 @@ pub enum IdError {
     /// The shard id does not fit the 10 bits that a coupon code has for it.
     #[error("must be at most {max}, is {0}", max = ShardId::MAX)]
     ShardIdTooLarge(u32),
-    /// The campaign id is empty or too long.
-    #[error("must have 1 to {max} characters, has {length}", max = CampaignId::MAX_LEN)]
-    CampaignIdLength {
+    /// A campaign or tenant id is empty or too long.
+    #[error("must have 1 to {LABEL_MAX} characters, has {length}")]
+    LabelLength {
         /// How many characters it has.
         length: usize,
     },
-    /// The campaign id has a character that none may have.
+    /// A campaign or tenant id has a character that it must not have.
     #[error(
         "must consist of a to z, 0 to 9 and hyphens, has {character:?} as character {position}"
     )]
-    CampaignIdCharacter {
+    LabelCharacter {
         /// Which character, counted from 1.
         position: usize,
         /// The character.
         character: char,
     },
-    /// The campaign id begins or ends with a hyphen.
+    /// A campaign or tenant id begins or ends with a hyphen.
     #[error("must begin and end with a letter or digit")]
-    CampaignIdEdge,
+    LabelEdge,
+    /// A campaign name has no slash.
+    #[error("must be a tenant and a campaign with a slash between")]
+    CampaignNameSlash,
     /// The request id is not a UUID written as 32 hexadecimal digits in groups of 8-4-4-4-12.
     #[error("must be a UUID such as 3f2a9c1e-7b54-4d0a-9e21-5c86d7f0b413")]
     RequestIdText,
@@ -122,36 +125,83 @@ impl KeyId {
     }
 }
 
-/// The id of a campaign: 1 to 63 characters of a–z, 0–9 and hyphens, a letter or digit at both
-/// ends (the form of a DNS label, RFC 1123, so that it fits host names, paths and file names).
+/// Maximum number of characters of a DNS label (RFC 1123), which are bytes as well.
+const LABEL_MAX: usize = 63;
+
+/// Checks that `text` is 1 to 63 characters of a–z, 0–9 and hyphens, with a letter or digit at both ends: a DNS
+/// label (RFC 1123), so that it fits host names, paths and file names.
+fn check_label(text: &str) -> Result<(), IdError> {
+    let length = text.chars().count();
+    if length == 0 || length > LABEL_MAX {
+        return Err(IdError::LabelLength { length });
+    }
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if let Some((index, character)) = text.chars().enumerate().find(|(_, c)| !allowed(*c)) {
+        return Err(IdError::LabelCharacter { position: index + 1, character });
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        return Err(IdError::LabelEdge);
+    }
+    Ok(())
+}
+
+/// The id of a tenant, whose campaigns are apart from those of others. A DNS label.
 ///
 /// Cloning shares the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CampaignId(Arc<str>);
+pub struct TenantId(Arc<str>);
 
-impl CampaignId {
-    /// The most characters, which are bytes as well.
-    pub const MAX_LEN: usize = 63;
-
-    /// The campaign id written as `text`. Nothing is trimmed or folded: two texts are two ids.
+impl TenantId {
+    /// The tenant id written as `text`.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        let length = text.chars().count();
-        if length == 0 || length > Self::MAX_LEN {
-            return Err(IdError::CampaignIdLength { length });
-        }
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if let Some((index, character)) = text.chars().enumerate().find(|(_, c)| !allowed(*c)) {
-            return Err(IdError::CampaignIdCharacter { position: index + 1, character });
-        }
-        if text.starts_with('-') || text.ends_with('-') {
-            return Err(IdError::CampaignIdEdge);
-        }
+        check_label(text)?;
         Ok(Self(text.into()))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The tenant `default`, which all campaigns belong to as long as callers have no credentials.
+impl Default for TenantId {
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+/// The name of a campaign in the cluster: `tenant/campaign`. It is what the ring hashes, and what commands and keys
+/// hold.
+///
+/// Cloning shares the text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CampaignName(Arc<str>);
+
+impl CampaignName {
+    /// The name of the campaign with this id, a DNS label, among those of a tenant. Nothing is trimmed or folded: two
+    /// texts are two ids.
+    pub fn in_tenant(tenant: &TenantId, id: &str) -> Result<Self, IdError> {
+        check_label(id)?;
+        Ok(Self([tenant.as_str(), "/", id].concat().into()))
+    }
+
+    /// The name written as `text`.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let (tenant, campaign) = text.split_once('/').ok_or(IdError::CampaignNameSlash)?;
+        check_label(tenant)?;
+        check_label(campaign)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text of the campaign's id.
+    pub fn id(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, campaign)| campaign)
     }
 }
 
@@ -238,7 +288,13 @@ impl fmt::Display for KeyId {
     }
 }
 
-impl fmt::Display for CampaignId {
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for CampaignName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -280,27 +336,42 @@ mod tests {
     }
 
     #[test]
-    fn campaign_ids_are_dns_labels() {
+    fn campaign_and_tenant_ids_are_dns_labels() {
         let longest = "a".repeat(63);
         for good in ["a", "7", "a-b", "spring-2026", "a--b", longest.as_str()] {
-            assert_eq!(CampaignId::parse(good).unwrap().as_str(), good);
+            assert_eq!(TenantId::parse(good).unwrap().as_str(), good);
+            let name = CampaignName::in_tenant(&TenantId::default(), good).unwrap();
+            assert_eq!(name.id(), good);
         }
-        let character = |position, character| IdError::CampaignIdCharacter { position, character };
+        let character = |position, character| IdError::LabelCharacter { position, character };
         for (bad, error) in [
-            ("", IdError::CampaignIdLength { length: 0 }),
-            (&"a".repeat(64), IdError::CampaignIdLength { length: 64 }),
-            (&"a".repeat(100_000), IdError::CampaignIdLength { length: 100_000 }),
-            (&"가".repeat(64), IdError::CampaignIdLength { length: 64 }),
+            ("", IdError::LabelLength { length: 0 }),
+            (&"a".repeat(64), IdError::LabelLength { length: 64 }),
+            (&"a".repeat(100_000), IdError::LabelLength { length: 100_000 }),
+            (&"가".repeat(64), IdError::LabelLength { length: 64 }),
             ("Spring", character(1, 'S')),
             ("봄", character(1, '봄')),
             ("a b", character(2, ' ')),
             ("a_b", character(2, '_')),
             ("a\0", character(2, '\0')),
-            ("-a", IdError::CampaignIdEdge),
-            ("a-", IdError::CampaignIdEdge),
-            ("-", IdError::CampaignIdEdge),
+            ("-a", IdError::LabelEdge),
+            ("a-", IdError::LabelEdge),
+            ("-", IdError::LabelEdge),
         ] {
-            assert_eq!(CampaignId::parse(bad), Err(error), "{bad:?}");
+            assert_eq!(TenantId::parse(bad), Err(error.clone()), "{bad:?}");
+            assert_eq!(CampaignName::in_tenant(&TenantId::default(), bad), Err(error), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn campaign_names_have_a_tenant() {
+        let name = CampaignName::in_tenant(&TenantId::default(), "spring").unwrap();
+        assert_eq!(name.as_str(), "default/spring");
+        assert_eq!(name.id(), "spring");
+        assert_eq!(CampaignName::parse("default/spring"), Ok(name));
+        assert_eq!(CampaignName::parse("spring"), Err(IdError::CampaignNameSlash));
+        for bad in ["/spring", "default/", "a/b/c", "A/b", "a/B", "a /b"] {
+            assert!(CampaignName::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -22,7 +22,9 @@ mod ring;
 pub use code::{
     COUNTER_LIMIT, Code, CodeCipher, CodeError, CodeKey, CounterTooLarge, SECRET_LEN, SYMBOL_COUNT,
 };
-pub use ids::{CampaignId, Epoch, IdError, KeyId, NodeId, ReplicaId, RequestId, ShardId};
+pub use ids::{
+    CampaignName, Epoch, IdError, KeyId, NodeId, ReplicaId, RequestId, ShardId, TenantId,
+};
 pub use map::{
     GenesisError, GenesisSpec, MapFault, MetaCommand, MetaRefusal, Node, Origin, Replica,
     ReplicaRole, RestoreSpec, ShardMap, StateDigest,

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! point     0x00  shard id, 4 bytes big-endian  number of the point, 4 bytes big-endian
-//! campaign  0x01  campaign id, as ASCII
+//! campaign  0x01  name of the campaign, tenant/id, as ASCII
 //! ```
 //!
 //! They are written by hand because `Hash` of the standard types is no format: it adds lengths in
@@ -25,7 +25,7 @@ use std::hash::{Hash, Hasher};
 
 use hashring::{DefaultHashBuilder, HashRing};
 
-use crate::ids::{CampaignId, Epoch, ShardId};
+use crate::ids::{CampaignName, Epoch, ShardId};
 
 /// How many points a shard has. The share of a shard varies by about 1/√points, 9 %; a ring of
 /// all 1,023 shards takes 2 MB and 17 steps to search.
@@ -56,7 +56,7 @@ impl Ring {
     }
 
     /// The shard that owns `campaign` at this ring's epoch.
-    pub fn owner(&self, campaign: &CampaignId) -> ShardId {
+    pub fn owner(&self, campaign: &CampaignName) -> ShardId {
         let point = self.points.get(&Place(campaign)).expect("a ring has at least one shard");
         point.shard
     }
@@ -103,7 +103,7 @@ impl Hash for Point {
 }
 
 /// The place of a campaign on the ring.
-struct Place<'a>(&'a CampaignId);
+struct Place<'a>(&'a CampaignName);
 
 impl Hash for Place<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -134,10 +134,10 @@ mod tests {
     fn places_are_siphash_of_the_documented_bytes() {
         let point = Point { shard: ShardId::new(258).unwrap(), number: 3 };
         assert_eq!(DefaultHashBuilder.hash_one(point), POINT_258_3);
-        let campaign = CampaignId::parse("spring-2026").unwrap();
+        let campaign = CampaignName::parse("default/spring-2026").unwrap();
         assert_eq!(DefaultHashBuilder.hash_one(Place(&campaign)), CAMPAIGN_SPRING_2026);
     }
 
     const POINT_258_3: u64 = 0x91b0_0442_1d44_7a74;
-    const CAMPAIGN_SPRING_2026: u64 = 0xaa91_3360_fe79_3cab;
+    const CAMPAIGN_SPRING_2026: u64 = 0x5bcd_16cc_a7c8_bd55;
 }

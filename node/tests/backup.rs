@@ -4,7 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use coupon_cluster::{CampaignId, Epoch, KeyId, ReplicaId, RequestId, ShardId, StateDigest};
+use coupon_cluster::{
+    CampaignName, Epoch, KeyId, ReplicaId, RequestId, ShardId, StateDigest, TenantId,
+};
 use coupon_ledger::{
     Action, BLOCKS_SKIPPED, Command, CreateCampaign, Issue, Ledger, LogTime, Outcome,
 };
@@ -32,8 +34,8 @@ fn replica_key(replica: u64) -> ReplicaKey {
     ReplicaKey { shard: shard(), replica: ReplicaId(replica) }
 }
 
-fn campaign() -> CampaignId {
-    CampaignId::parse("spring").unwrap()
+fn campaign() -> CampaignName {
+    CampaignName::in_tenant(&TenantId::default(), "spring").unwrap()
 }
 
 fn membership() -> pb::Membership {
@@ -73,7 +75,7 @@ fn backup(dir: &Path) -> (PathBuf, StateDigest) {
     let storage = Storage::open(&dir.join("old")).unwrap();
     apply(&storage, 0, vec![adopt(1)]);
     let create = Action::CreateCampaign(CreateCampaign {
-        id: campaign(),
+        name: campaign(),
         display_name: String::new(),
         quota: 1_000,
         start: None,

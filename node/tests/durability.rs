@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use coupon_cluster::{ReplicaId, ShardId};
+use coupon_cluster::{ReplicaId, ShardId, TenantId};
 use coupon_node::raft::history;
 use coupon_node::raft::log_store::LogStore;
 use coupon_node::raft::state_machine::StateMachine;
@@ -316,14 +316,14 @@ fn commands(index: u64) -> Vec<u8> {
             return entry.encode_to_vec();
         }
         1 => Operation::CreateCampaign(pb::CreateCampaignCommand {
-            campaign_id: "c".into(),
+            name: "default/c".into(),
             quota: 1_000_000,
             request_id,
             code_key_id: 1,
             ..Default::default()
         }),
         _ => Operation::Issue(pb::IssueCommand {
-            campaign_id: "c".into(),
+            campaign: "default/c".into(),
             recipient: format!("r{index}"),
             request_id,
             ..Default::default()
@@ -341,7 +341,7 @@ async fn apply(machine: &mut StateMachine, range: std::ops::Range<u64>) {
 
 fn issued(storage: &Storage) -> u64 {
     let view = LedgerView::new(storage, replica_key().shard, replica_key().replica).unwrap();
-    let id = coupon_cluster::CampaignId::parse("c").unwrap();
+    let id = coupon_cluster::CampaignName::in_tenant(&TenantId::default(), "c").unwrap();
     let campaign = view.campaign(&id).unwrap().unwrap();
     let rows = view.coupons_after(&campaign, 0).map(Result::unwrap).count();
     assert_eq!(campaign.counters.issued, rows as u64);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use coupon_cluster::{CampaignId, Epoch, NodeId, Ring, ShardId};
+use coupon_cluster::{CampaignName, Epoch, NodeId, Ring, ShardId, TenantId};
 use coupon_transport::{Addressed, AddressedChannel, Addressee};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -172,7 +172,8 @@ impl Cluster {
     pub(crate) fn shard_of(campaign_id: &str) -> u32 {
         let shards = (1..=SHARDS).map(|id| ShardId::new(id).expect("a small number"));
         let ring = Ring::new(Epoch(1), shards).expect("there are shards");
-        ring.owner(&CampaignId::parse(campaign_id).expect("an id")).get()
+        ring.owner(&CampaignName::in_tenant(&TenantId::default(), campaign_id).expect("an id"))
+            .get()
     }
 
     /// kill -9.

@@ -99,7 +99,7 @@ struct Reader {
 impl Reader {
     /// Asks how many coupons were issued. `None` when the node refuses to say.
     async fn ask(&mut self) -> Option<Operation> {
-        let query = GetCampaignQuery { campaign_id: CAMPAIGN.to_owned() };
+        let query = GetCampaignQuery { campaign: format!("default/{CAMPAIGN}") };
         let query = Some(read_request::Query::GetCampaign(query));
         let question =
             ReadRequest { shard_id: self.shard_id, epoch: self.epoch, query, forward: false };

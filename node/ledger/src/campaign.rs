@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignId, KeyId, RequestId, ShardId};
+use coupon_cluster::{CampaignName, KeyId, RequestId, ShardId};
 
 use crate::LogTime;
 
@@ -14,7 +14,7 @@ use crate::LogTime;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CampaignSpec {
     /// The campaign's id, unique in the cluster.
-    pub id: CampaignId,
+    pub name: CampaignName,
     /// The campaign's number in its shard, from 0: a short name for use in keys.
     pub number: u32,
     /// A name for people.

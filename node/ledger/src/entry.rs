@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignId, Epoch, ShardId};
+use coupon_cluster::{CampaignName, Epoch, ShardId};
 
 use crate::fence::Fence;
 use crate::{Campaign, Outcome, Refusal, Store};
@@ -47,7 +47,7 @@ impl<'a, S: Store> Entry<'a, S> {
 /// When a campaign opens, a whole entry is about that one campaign. Thus the ring is asked and the
 /// campaign read once for all its commands, and its counters are written once.
 #[derive(Debug, Default)]
-pub(crate) struct TouchedCampaigns(BTreeMap<CampaignId, Touched>);
+pub(crate) struct TouchedCampaigns(BTreeMap<CampaignName, Touched>);
 
 /// A campaign that an entry has touched.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl TouchedCampaigns {
         fence: &Fence,
         store: &mut S,
         epoch: Epoch,
-        id: &CampaignId,
+        id: &CampaignName,
     ) -> Result<Found<'_>, S::Error> {
         if self.0.contains_key(id) {
             // The epoch is the command's own and has to be looked at even though the owner has not.

@@ -1,6 +1,6 @@
 //! What makes a campaign have one owner at any position of the log.
 
-use coupon_cluster::{CampaignId, Epoch, Ring, ShardId};
+use coupon_cluster::{CampaignName, Epoch, Ring, ShardId};
 
 use crate::{Refusal, ShardState};
 
@@ -37,7 +37,7 @@ impl Fence {
     /// # Errors
     ///
     /// [`Refusal::StaleEpoch`] or [`Refusal::NotOwner`].
-    pub(crate) fn check(&self, epoch: Epoch, campaign: &CampaignId) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, epoch: Epoch, campaign: &CampaignName) -> Result<(), Refusal> {
         let in_force = self.state.epoch;
         if epoch != in_force {
             return Err(Refusal::StaleEpoch { epoch: in_force });

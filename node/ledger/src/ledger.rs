@@ -1,6 +1,6 @@
 //! The ledger of a shard.
 
-use coupon_cluster::{CampaignId, Epoch, ShardId};
+use coupon_cluster::{CampaignName, Epoch, ShardId};
 
 use crate::entry::Entry;
 use crate::fence::Fence;
@@ -90,7 +90,7 @@ impl Ledger {
     /// # Errors
     ///
     /// [`Refusal::StaleEpoch`] or [`Refusal::NotOwner`].
-    pub fn fence(&self, epoch: Epoch, campaign: &CampaignId) -> Result<(), Refusal> {
+    pub fn fence(&self, epoch: Epoch, campaign: &CampaignName) -> Result<(), Refusal> {
         self.fence.check(epoch, campaign)
     }
 

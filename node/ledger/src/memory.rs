@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use coupon_cluster::{CampaignId, RequestId};
+use coupon_cluster::{CampaignName, RequestId};
 
 use crate::{Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState, StateReader, Store};
 
@@ -14,7 +14,7 @@ use crate::{Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState, StateR
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryStore {
     shard_state: ShardState,
-    campaigns: BTreeMap<CampaignId, Campaign>,
+    campaigns: BTreeMap<CampaignName, Campaign>,
     /// By campaign number.
     coupons: BTreeMap<u32, CouponTables>,
     /// Block to campaign number and first sequence number.
@@ -59,7 +59,7 @@ impl StateReader for MemoryStore {
         Ok(self.shard_state.clone())
     }
 
-    fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, Infallible> {
+    fn campaign(&mut self, id: &CampaignName) -> Result<Option<Campaign>, Infallible> {
         Ok(self.campaigns.get(id).cloned())
     }
 
@@ -97,7 +97,7 @@ impl Store for MemoryStore {
     }
 
     fn put_campaign(&mut self, campaign: &Campaign) -> Result<(), Infallible> {
-        self.campaigns.insert(campaign.spec.id.clone(), campaign.clone());
+        self.campaigns.insert(campaign.spec.name.clone(), campaign.clone());
         Ok(())
     }
 
@@ -106,7 +106,7 @@ impl Store for MemoryStore {
         campaign: &CampaignSpec,
         counters: CampaignCounters,
     ) -> Result<(), Infallible> {
-        let campaign = self.campaigns.get_mut(&campaign.id);
+        let campaign = self.campaigns.get_mut(&campaign.name);
         campaign.expect("the ledger puts counters of campaigns that it read").counters = counters;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Storage, as narrow as the ledger needs it.
 
-use coupon_cluster::{CampaignId, RequestId};
+use coupon_cluster::{CampaignName, RequestId};
 
 use crate::{Campaign, CampaignCounters, CampaignSpec, Command, Coupon, ShardState};
 
@@ -20,7 +20,7 @@ pub trait StateReader {
 
     /// The campaign with this id, with its counters as they were last put. The ledger remembers the
     /// answer until the end of the entry, unless it is `None`.
-    fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, Self::Error>;
+    fn campaign(&mut self, id: &CampaignName) -> Result<Option<Campaign>, Self::Error>;
 
     /// A coupon, by the number of its campaign and its sequence number. It exists: the ledger asks
     /// only where one of the two indexes below led it, so a missing one is a fault.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, ShardId};
+use coupon_cluster::{CampaignName, Epoch, KeyId, RequestId, ShardId, TenantId};
 use coupon_ledger::{
     Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CreateCampaign, Issue,
     Ledger, LogTime, MemoryStore, Outcome, Refusal, ShardState, StateReader, Store,
@@ -45,7 +45,7 @@ impl StateReader for WatchedStore {
         sound(self.call("shard_state")?.shard_state())
     }
 
-    fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, Fault> {
+    fn campaign(&mut self, id: &CampaignName) -> Result<Option<Campaign>, Fault> {
         sound(self.call("campaign")?.campaign(id))
     }
 
@@ -126,7 +126,7 @@ fn adopt() -> Command {
 
 fn create(id: &str, per_recipient_limit: u32) -> Command {
     command(Action::CreateCampaign(CreateCampaign {
-        id: CampaignId::parse(id).unwrap(),
+        name: CampaignName::in_tenant(&TenantId::default(), id).unwrap(),
         display_name: String::new(),
         quota: 3,
         start: None,
@@ -141,7 +141,7 @@ fn create(id: &str, per_recipient_limit: u32) -> Command {
 
 fn issue(id: &str, recipient: &str, request_number: u8) -> Command {
     command(Action::Issue(Issue {
-        campaign: CampaignId::parse(id).unwrap(),
+        campaign: CampaignName::in_tenant(&TenantId::default(), id).unwrap(),
         recipient: recipient.to_owned(),
         request_id: request(request_number),
         metadata: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! Answers to questions, from the state of a replica at one moment. Whether it leads is not asked here.
 
-use coupon_cluster::CampaignId;
+use coupon_cluster::{CampaignName, TenantId};
 use coupon_ledger::{IssuedCoupon, LogTime, Refusal, ShardState};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::read_request::Query;
@@ -51,13 +51,21 @@ impl ReadError {
     }
 }
 
-/// A campaign's id.
+/// The name of a campaign.
 ///
 /// # Errors
 ///
-/// When it is none.
-pub(super) fn campaign_id(text: &str) -> Result<CampaignId, ReadError> {
-    CampaignId::parse(text).map_err(|_| ReadError::Malformed(Malformed("campaign id")))
+/// When it is malformed.
+pub(super) fn campaign_name(text: &str) -> Result<CampaignName, ReadError> {
+    CampaignName::parse(text).map_err(|_| ReadError::Malformed(Malformed("campaign name")))
+}
+
+fn campaign_in(tenant: &TenantId, id: &str) -> Result<CampaignName, ReadError> {
+    CampaignName::in_tenant(tenant, id).map_err(|_| ReadError::Malformed(Malformed("campaign id")))
+}
+
+fn tenant_id(text: &str) -> Result<TenantId, ReadError> {
+    TenantId::parse(text).map_err(|_| ReadError::Malformed(Malformed("tenant")))
 }
 
 /// Answers questions from a replica's state.
@@ -106,7 +114,7 @@ impl<'a> Reader<'a> {
         epoch: u64,
         query: &pb::GetCampaignQuery,
     ) -> Result<pb::ReadResponse, ReadError> {
-        let id = campaign_id(&query.campaign_id)?;
+        let id = campaign_name(&query.campaign)?;
         let view = self.view()?;
         let state = view.shard_state()?;
         let mut answer =
@@ -126,6 +134,7 @@ impl<'a> Reader<'a> {
         epoch: u64,
         query: &pb::ListCampaignsQuery,
     ) -> Result<pb::ReadResponse, ReadError> {
+        let tenant = tenant_id(&query.tenant)?;
         let view = self.view()?;
         let state = view.shard_state()?;
         let log_time_micros = self.time(&state);
@@ -134,7 +143,7 @@ impl<'a> Reader<'a> {
             return Ok(pb::ReadResponse { refusal, log_time_micros, ..Default::default() });
         }
         let mut page = Page::new(query.limit);
-        for campaign in view.campaigns_after(&query.after) {
+        for campaign in view.campaigns_of(&tenant, &query.after) {
             if !page.push(row::campaign_to_pb(&campaign?)) {
                 break;
             }
@@ -152,6 +161,7 @@ impl<'a> Reader<'a> {
         epoch: u64,
         query: &pb::ListCouponsQuery,
     ) -> Result<pb::ReadResponse, ReadError> {
+        let tenant = tenant_id(&query.tenant)?;
         let view = self.view()?;
         let state = view.shard_state()?;
         let mut answer =
@@ -165,18 +175,19 @@ impl<'a> Reader<'a> {
             if query.recipient.is_empty() {
                 return Err(ReadError::Malformed(Malformed("recipient")));
             }
-            answer.searched_campaign_id = Self::coupons_of_recipient(&view, query, &mut page)?;
+            answer.searched_campaign_id =
+                Self::coupons_of_recipient(&view, &tenant, query, &mut page)?;
         } else {
-            let id = campaign_id(&query.campaign_id)?;
-            let Some(campaign) = view.campaign(&id)? else {
+            let name = campaign_in(&tenant, &query.campaign_id)?;
+            let Some(campaign) = view.campaign(&name)? else {
                 answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound));
                 return Ok(answer);
             };
             let after = query.after_sequence;
             if query.recipient.is_empty() {
-                page.fill(id.as_str(), view.coupons_after(&campaign, after))?;
+                page.fill(name.id(), view.coupons_after(&campaign, after))?;
             } else {
-                page.fill(id.as_str(), view.coupons_of(&campaign, &query.recipient, after))?;
+                page.fill(name.id(), view.coupons_of(&campaign, &query.recipient, after))?;
             }
         }
         answer.more = page.more || !answer.searched_campaign_id.is_empty();
@@ -189,25 +200,27 @@ impl<'a> Reader<'a> {
     /// nothing if all were looked at, or the page is full.
     fn coupons_of_recipient(
         view: &LedgerView<'_>,
+        tenant: &TenantId,
         query: &pb::ListCouponsQuery,
         page: &mut Page<pb::CampaignCoupon>,
     ) -> Result<String, ReadError> {
         if !query.after_campaign_id.is_empty() {
-            let id = campaign_id(&query.after_campaign_id)?;
-            if let Some(campaign) = view.campaign(&id)? {
+            let name = campaign_in(tenant, &query.after_campaign_id)?;
+            if let Some(campaign) = view.campaign(&name)? {
                 let after = query.after_sequence;
-                page.fill(id.as_str(), view.coupons_of(&campaign, &query.recipient, after))?;
+                page.fill(name.id(), view.coupons_of(&campaign, &query.recipient, after))?;
             }
         }
-        for (searched, campaign) in view.campaigns_after(&query.after_campaign_id).enumerate() {
+        let campaigns = view.campaigns_of(tenant, &query.after_campaign_id);
+        for (searched, campaign) in campaigns.enumerate() {
             if page.more {
                 break;
             }
             let campaign = campaign?;
             let held = view.coupons_of(&campaign, &query.recipient, 0);
-            page.fill(campaign.spec.id.as_str(), held)?;
+            page.fill(campaign.spec.name.id(), held)?;
             if searched + 1 == SEARCHED_MAX && !page.more {
-                return Ok(campaign.spec.id.as_str().to_owned());
+                return Ok(campaign.spec.name.id().to_owned());
             }
         }
         Ok(String::new())
@@ -221,7 +234,7 @@ impl<'a> Reader<'a> {
     pub(super) fn stream_coupons(
         &self,
         epoch: u64,
-        id: &CampaignId,
+        id: &CampaignName,
         send: impl Fn(pb::StreamCouponsResponse) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let view = self.view()?;
@@ -305,7 +318,7 @@ mod tests {
 
     fn campaign(id: &str, label: usize) -> pb::CampaignRecord {
         let labels = [("l".to_owned(), "x".repeat(label))].into();
-        pb::CampaignRecord { campaign_id: id.to_owned(), labels, ..Default::default() }
+        pb::CampaignRecord { name: id.to_owned(), labels, ..Default::default() }
     }
 
     #[test]

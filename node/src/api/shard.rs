@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::reader::{ReadError, Reader, campaign_id};
+use super::reader::{ReadError, Reader, campaign_name};
 use super::status::{from_replica_error, malformed};
 use crate::clock::TrustedClock;
 use crate::codec::{Malformed, command, map};
@@ -270,7 +270,7 @@ impl ShardService for ShardEndpoint {
                 return Ok(self.until_stopping(opening.await?));
             }
         };
-        let id = campaign_id(&request.campaign_id).map_err(ReadError::into_status)?;
+        let name = campaign_name(&request.campaign).map_err(ReadError::into_status)?;
         confirm(&replica).await?;
         let (pages, outgoing) = mpsc::channel(STREAM_PAGES_MAX);
         let place = self.exports.clone().try_acquire_owned();
@@ -281,7 +281,7 @@ impl ShardService for ShardEndpoint {
         tokio::task::spawn_blocking(move || {
             let _place = place;
             let reader = Reader { storage: &storage, replica: &replica, now };
-            let sent = reader.stream_coupons(request.epoch, &id, |page| {
+            let sent = reader.stream_coupons(request.epoch, &name, |page| {
                 let sent = runtime.block_on(pages.send_timeout(Ok(page), STREAM_IDLE_MAX));
                 sent.map_err(|_| ReadError::Gone)
             });

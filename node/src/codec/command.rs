@@ -6,7 +6,7 @@
 //! may know it. A leader keeps it out of the log, and a replica that finds it there stops.
 
 use bytes::Bytes;
-use coupon_cluster::{CampaignId, Epoch};
+use coupon_cluster::{CampaignName, Epoch};
 use coupon_ledger::{Action, Command};
 use coupon_proto::internal as pb;
 use pb::command::Operation;
@@ -14,14 +14,14 @@ use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::shard_ids;
-use super::{Malformed, campaign_id, create_campaign, issue, pause_campaign, resume_campaign};
+use super::{Malformed, campaign_name, create_campaign, issue, pause_campaign, resume_campaign};
 
 /// The field of a `Command` that issues a coupon.
 const ISSUE: u32 = 3;
 /// The greatest field of a `Command` that is an operation.
 const OPERATION_MAX: u32 = 5;
 /// The field of an `IssueCommand` that names the campaign.
-const CAMPAIGN_ID: u32 = 1;
+const CAMPAIGN: u32 = 1;
 
 /// The commands of an entry of the log.
 ///
@@ -70,7 +70,7 @@ pub fn has_unknown_operation(mut command: &[u8]) -> bool {
 /// Reads commands, most of which are for the same campaign.
 #[derive(Default)]
 pub struct CommandReader {
-    last_campaign: Option<CampaignId>,
+    last_campaign: Option<CampaignName>,
 }
 
 impl CommandReader {
@@ -85,7 +85,7 @@ impl CommandReader {
         let action = match command.operation.ok_or(Malformed("operation"))? {
             Operation::CreateCampaign(create) => create_campaign::from_pb(create)?,
             Operation::Issue(issue) => {
-                let campaign = self.campaign_id(&issue.campaign_id)?;
+                let campaign = self.campaign_name(&issue.campaign)?;
                 issue::from_pb(issue, campaign)?
             }
             Operation::PauseCampaign(pause) => pause_campaign::from_pb(&pause)?,
@@ -94,17 +94,17 @@ impl CommandReader {
         Ok(Command { epoch: Epoch(command.epoch), action })
     }
 
-    fn campaign_id(&mut self, text: &str) -> Result<CampaignId, Malformed> {
+    fn campaign_name(&mut self, text: &str) -> Result<CampaignName, Malformed> {
         if let Some(last) = self.last_campaign.as_ref().filter(|last| last.as_str() == text) {
             return Ok(last.clone());
         }
-        Ok(self.last_campaign.insert(campaign_id(text)?).clone())
+        Ok(self.last_campaign.insert(campaign_name(text)?).clone())
     }
 }
 
 /// The id of the campaign that a command issues a coupon of, without reading the rest. `None` for other commands.
 pub fn campaign_of_issue(command: &[u8]) -> Option<&str> {
-    std::str::from_utf8(field(field(command, ISSUE)?, CAMPAIGN_ID)?).ok()
+    std::str::from_utf8(field(field(command, ISSUE)?, CAMPAIGN)?).ok()
 }
 
 /// The first field with this number in a message, where it is a message, text or bytes.
@@ -128,9 +128,9 @@ mod tests {
         pb::Command { epoch: 7, operation: Some(operation) }.encode_to_vec().into()
     }
 
-    fn issue(campaign_id: &str) -> Bytes {
+    fn issue(campaign: &str) -> Bytes {
         encoded(Operation::Issue(pb::IssueCommand {
-            campaign_id: campaign_id.into(),
+            campaign: campaign.into(),
             recipient: "alice".into(),
             request_id: vec![1; 16],
             ..Default::default()
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_a_command_that_says_so() {
         let mut reader = CommandReader::default();
-        assert!(matches!(reader.read(issue("c")).action, Action::Issue(_)));
-        assert_eq!(reader.read(issue("c")).epoch, Epoch(7));
-        for bytes in [&b""[..], b"\xff\xff", b"\x08\x01", &issue("Not An Id")] {
+        assert!(matches!(reader.read(issue("default/c")).action, Action::Issue(_)));
+        assert_eq!(reader.read(issue("default/c")).epoch, Epoch(7));
+        for bytes in [&b""[..], b"\xff\xff", b"\x08\x01", &issue("default/Not An Id")] {
             let command = reader.read(Bytes::copy_from_slice(bytes));
             assert_eq!(command.action, Action::Unreadable, "{bytes:?}");
         }
@@ -150,28 +150,28 @@ mod tests {
 
     #[test]
     fn a_campaign_is_found_without_reading_the_rest() {
-        assert_eq!(campaign_of_issue(&issue("spring")), Some("spring"));
-        let create = pb::CreateCampaignCommand { campaign_id: "c".into(), ..Default::default() };
+        assert_eq!(campaign_of_issue(&issue("default/spring")), Some("default/spring"));
+        let create = pb::CreateCampaignCommand { name: "default/c".into(), ..Default::default() };
         assert_eq!(campaign_of_issue(&encoded(Operation::CreateCampaign(create))), None);
-        let whole = issue("spring");
+        let whole = issue("default/spring");
         for cut in 0..whole.len() {
             // Whatever is cut off, it finds the id, or nothing.
             let found = campaign_of_issue(&whole[..cut]);
-            assert!(found.is_none_or(|found| found == "spring"));
+            assert!(found.is_none_or(|found| found == "default/spring"));
         }
     }
 
     /// The fields of this file are those of the format.
     #[test]
     fn the_numbers_are_those_of_the_messages() {
-        assert_eq!(u32::from(issue("c")[2]), ISSUE << 3 | 2);
+        assert_eq!(u32::from(issue("default/c")[2]), ISSUE << 3 | 2);
         let newest = encoded(Operation::ResumeCampaign(pb::ResumeCampaignCommand::default()));
         assert_eq!(u32::from(newest[2]), OPERATION_MAX << 3 | 2);
     }
 
     #[test]
     fn an_operation_of_a_newer_version_is_not_taken_for_an_unreadable_one() {
-        assert!(!has_unknown_operation(&issue("c")));
+        assert!(!has_unknown_operation(&issue("default/c")));
         assert!(!has_unknown_operation(b"\xff\xff"));
         let newer = Bytes::from_static(&[0x08, 0x01, ((OPERATION_MAX + 1) << 3 | 2) as u8, 0]);
         assert!(has_unknown_operation(&newer));

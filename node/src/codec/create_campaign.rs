@@ -4,11 +4,11 @@ use coupon_cluster::KeyId;
 use coupon_ledger::{Action, CreateCampaign};
 use coupon_proto::internal as pb;
 
-use super::{Malformed, campaign_id, nonzero, request_id, time_from_pb};
+use super::{Malformed, campaign_name, nonzero, request_id, time_from_pb};
 
 pub(super) fn from_pb(create: pb::CreateCampaignCommand) -> Result<Action, Malformed> {
     Ok(Action::CreateCampaign(CreateCampaign {
-        id: campaign_id(&create.campaign_id)?,
+        name: campaign_name(&create.name)?,
         display_name: create.display_name,
         quota: create.quota,
         start: time_from_pb(create.start_micros),

@@ -1,13 +1,16 @@
 //! `IssueCommand`, and its answer.
 
-use coupon_cluster::CampaignId;
+use coupon_cluster::CampaignName;
 use coupon_ledger::{Action, Issue, IssuedCoupon};
 use coupon_proto::internal as pb;
 
 use super::{Malformed, request_id, time_to_pb};
 
 /// The command; its campaign id has been read.
-pub(super) fn from_pb(issue: pb::IssueCommand, campaign: CampaignId) -> Result<Action, Malformed> {
+pub(super) fn from_pb(
+    issue: pb::IssueCommand,
+    campaign: CampaignName,
+) -> Result<Action, Malformed> {
     Ok(Action::Issue(Issue {
         campaign,
         recipient: issue.recipient,

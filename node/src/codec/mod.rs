@@ -14,7 +14,7 @@ mod pause_campaign;
 mod resume_campaign;
 pub mod row;
 
-use coupon_cluster::{CampaignId, RequestId, ShardId};
+use coupon_cluster::{CampaignName, RequestId, ShardId};
 use coupon_ledger::LogTime;
 
 /// A message lacks what every message of its kind has.
@@ -35,8 +35,8 @@ fn time_from_pb(micros: u64) -> Option<LogTime> {
     nonzero(micros).map(LogTime)
 }
 
-fn campaign_id(text: &str) -> Result<CampaignId, Malformed> {
-    CampaignId::parse(text).map_err(|_| Malformed("campaign id"))
+fn campaign_name(text: &str) -> Result<CampaignName, Malformed> {
+    CampaignName::parse(text).map_err(|_| Malformed("campaign name"))
 }
 
 fn shard_id(id: u32) -> Result<ShardId, Malformed> {

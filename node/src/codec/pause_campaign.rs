@@ -3,11 +3,11 @@
 use coupon_ledger::{Action, PauseCampaign};
 use coupon_proto::internal as pb;
 
-use super::{Malformed, campaign_id, request_id};
+use super::{Malformed, campaign_name, request_id};
 
 pub(super) fn from_pb(pause: &pb::PauseCampaignCommand) -> Result<Action, Malformed> {
     Ok(Action::PauseCampaign(PauseCampaign {
-        campaign: campaign_id(&pause.campaign_id)?,
+        campaign: campaign_name(&pause.campaign)?,
         request_id: request_id(&pause.request_id)?,
     }))
 }

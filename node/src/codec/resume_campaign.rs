@@ -3,11 +3,11 @@
 use coupon_ledger::{Action, ResumeCampaign};
 use coupon_proto::internal as pb;
 
-use super::{Malformed, campaign_id, request_id};
+use super::{Malformed, campaign_name, request_id};
 
 pub(super) fn from_pb(resume: &pb::ResumeCampaignCommand) -> Result<Action, Malformed> {
     Ok(Action::ResumeCampaign(ResumeCampaign {
-        campaign: campaign_id(&resume.campaign_id)?,
+        campaign: campaign_name(&resume.campaign)?,
         request_id: request_id(&resume.request_id)?,
     }))
 }

@@ -9,13 +9,13 @@ use coupon_ledger::{
 use coupon_proto::internal as pb;
 
 use super::{
-    Malformed, campaign_id, nonzero, request_id, shard_id, shard_ids, time_from_pb, time_to_pb,
+    Malformed, campaign_name, nonzero, request_id, shard_id, shard_ids, time_from_pb, time_to_pb,
 };
 
 /// A campaign without its counters, as it is kept on disk.
 pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {
     pb::CampaignRecord {
-        campaign_id: spec.id.as_str().to_owned(),
+        name: spec.name.as_str().to_owned(),
         display_name: spec.display_name.clone(),
         quota: spec.quota,
         start_micros: spec.start.0,
@@ -42,7 +42,7 @@ pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {
 /// When an id or a change is malformed.
 pub fn spec_from_pb(record: pb::CampaignRecord) -> Result<CampaignSpec, Malformed> {
     Ok(CampaignSpec {
-        id: campaign_id(&record.campaign_id)?,
+        name: campaign_name(&record.name)?,
         number: record.number,
         display_name: record.display_name,
         quota: record.quota,

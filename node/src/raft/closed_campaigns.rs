@@ -36,7 +36,7 @@ impl ClosedCampaigns {
     /// Notes where campaigns stand after an entry.
     pub(super) fn note<'a>(&self, campaigns: impl Iterator<Item = &'a Campaign>, now: LogTime) {
         for campaign in campaigns {
-            let id = campaign.spec.id.as_str();
+            let id = campaign.spec.name.as_str();
             let is_closed = match campaign.state_at(now) {
                 // A paused one may be resumed by an entry on its way; only the log can tell.
                 CampaignState::Active | CampaignState::Paused => false,

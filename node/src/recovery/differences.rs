@@ -1,6 +1,6 @@
 //! The losses of keeping one history instead of another.
 
-use coupon_cluster::CampaignId;
+use coupon_cluster::CampaignName;
 use coupon_ledger::{Campaign, IssuedCoupon};
 
 use super::History;
@@ -12,7 +12,7 @@ pub enum Lost<'a> {
     /// A campaign, with all of its coupons, which follow.
     Campaign(&'a Campaign),
     /// A coupon. The other history has none under its sequence number, or another one.
-    Coupon(&'a CampaignId, &'a IssuedCoupon),
+    Coupon(&'a CampaignName, &'a IssuedCoupon),
 }
 
 /// Calls `lost` for everything that `given_up` holds and `kept` does not. Both are of one shard. Memory stays

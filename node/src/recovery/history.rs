@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignId, ShardId};
+use coupon_cluster::{CampaignName, ShardId};
 use coupon_ledger::{Action, Campaign, Command, IssuedCoupon, Ledger, LogTime, Outcome};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::log_entry::Payload;
@@ -21,8 +21,8 @@ use crate::storage::{StorageError, snapshot};
 pub struct History<'a> {
     shard: ShardId,
     view: LedgerView<'a>,
-    campaigns: BTreeMap<CampaignId, Campaign>,
-    unapplied: BTreeMap<CampaignId, Vec<IssuedCoupon>>,
+    campaigns: BTreeMap<CampaignName, Campaign>,
+    unapplied: BTreeMap<CampaignName, Vec<IssuedCoupon>>,
 }
 
 impl<'a> History<'a> {
@@ -35,9 +35,9 @@ impl<'a> History<'a> {
         let (storage, shard) = (directory.storage(), found.shard);
         let view = LedgerView::new(storage, shard, found.replica)?;
         let mut campaigns = BTreeMap::new();
-        for campaign in view.campaigns_after("") {
+        for campaign in view.campaigns() {
             let campaign = campaign?;
-            campaigns.insert(campaign.spec.id.clone(), campaign);
+            campaigns.insert(campaign.spec.name.clone(), campaign);
         }
         let mut history = Self { shard, view, campaigns, unapplied: BTreeMap::new() };
         let replica_keys = LogKeys::new(shard, found.replica);
@@ -88,15 +88,15 @@ impl<'a> History<'a> {
             | Action::SkipCounters
             | Action::Unreadable => None,
         };
-        let ids: Vec<Option<CampaignId>> = commands.iter().map(issued_from).collect();
+        let ids: Vec<Option<CampaignName>> = commands.iter().map(issued_from).collect();
         let outcomes = ledger.apply(rows, log_time, commands)?;
         for (id, outcome) in ids.into_iter().zip(outcomes) {
             match (outcome, id) {
                 (Outcome::CampaignCreated { campaign, replayed: false }, _) => {
-                    self.campaigns.insert(campaign.spec.id.clone(), campaign);
+                    self.campaigns.insert(campaign.spec.name.clone(), campaign);
                 }
                 (Outcome::CampaignChanged { campaign, .. }, _) => {
-                    self.campaigns.insert(campaign.spec.id.clone(), campaign);
+                    self.campaigns.insert(campaign.spec.name.clone(), campaign);
                 }
                 (Outcome::CouponIssued { issued, replayed: false }, Some(id)) => {
                     self.unapplied.entry(id).or_default().push(issued);
@@ -120,7 +120,7 @@ impl<'a> History<'a> {
     }
 
     /// Its campaigns, by id.
-    pub fn campaigns(&self) -> &BTreeMap<CampaignId, Campaign> {
+    pub fn campaigns(&self) -> &BTreeMap<CampaignName, Campaign> {
         &self.campaigns
     }
 
@@ -129,7 +129,7 @@ impl<'a> History<'a> {
         &'a self,
         campaign: &'a Campaign,
     ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + 'a {
-        let unapplied = self.unapplied.get(&campaign.spec.id).into_iter().flatten();
+        let unapplied = self.unapplied.get(&campaign.spec.name).into_iter().flatten();
         self.view.coupons_after(campaign, 0).chain(unapplied.cloned().map(Ok))
     }
 }

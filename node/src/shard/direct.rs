@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use coupon_cluster::{CampaignId, RequestId};
+use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{Action, Campaign, Coupon, Ledger, LogTime, ShardState, StateReader};
 use coupon_proto::internal as pb;
 
@@ -129,7 +129,7 @@ fn answer(
 struct State<'a> {
     view: LedgerView<'a>,
     commands: CommandReader,
-    campaigns: HashMap<CampaignId, Option<Campaign>>,
+    campaigns: HashMap<CampaignName, Option<Campaign>>,
 }
 
 impl<'a> State<'a> {
@@ -146,7 +146,7 @@ impl StateReader for State<'_> {
         self.view.shard_state()
     }
 
-    fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, StorageError> {
+    fn campaign(&mut self, id: &CampaignName) -> Result<Option<Campaign>, StorageError> {
         if let Some(found) = self.campaigns.get(id) {
             return Ok(found.clone());
         }

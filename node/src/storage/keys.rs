@@ -11,7 +11,7 @@
 //! | `meta` | `STORE` | the store id of the directory, a UUID as text |
 //! | `state` | *prefix* `A` | `AppliedRecord` |
 //! | `state` | *prefix* `B` block `u64` | `BlockRecord` |
-//! | `state` | *prefix* `C` campaign id | `CampaignRecord` without counters |
+//! | `state` | *prefix* `C` name of the campaign, tenant/id | `CampaignRecord` without counters |
 //! | `state` | *prefix* `I` number `u32`, sequence of the first `u64` | `CouponRow` (issued coupons) |
 //! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
@@ -21,7 +21,7 @@
 //! *prefix* is shard `u32`, generation `u32`: a snapshot is installed under a new generation, which
 //! becomes the replica's state in one write. Tags are stable for ever; a new table takes a new tag.
 
-use coupon_cluster::{CampaignId, ReplicaId, ShardId};
+use coupon_cluster::{CampaignName, ReplicaId, ShardId, TenantId};
 
 /// Which state of a shard: grows with every installed snapshot.
 pub type Generation = u32;
@@ -182,15 +182,23 @@ impl StateKeys {
     }
 
     /// The key of a campaign.
-    pub fn campaign(&self, id: &CampaignId) -> Vec<u8> {
+    pub fn campaign(&self, name: &CampaignName) -> Vec<u8> {
         let mut key = self.campaigns();
-        key.extend_from_slice(id.as_str().as_bytes());
+        key.extend_from_slice(name.as_str().as_bytes());
         key
     }
 
     /// The prefix of all campaigns.
     pub fn campaigns(&self) -> Vec<u8> {
-        self.table(CAMPAIGN, 64)
+        self.table(CAMPAIGN, 128)
+    }
+
+    /// The prefix of the campaigns of a tenant.
+    pub fn campaigns_of(&self, tenant: &TenantId) -> Vec<u8> {
+        let mut key = self.campaigns();
+        key.extend_from_slice(tenant.as_str().as_bytes());
+        key.push(b'/');
+        key
     }
 
     /// The key of a campaign's counters.

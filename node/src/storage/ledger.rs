@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignId, RequestId};
+use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
     Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, ShardState, StateReader,
     Store,
@@ -40,7 +40,7 @@ pub struct LedgerBatch<'a> {
 
 /// Campaigns as they are after a batch, for the next one. Nobody else may change them.
 #[derive(Default)]
-pub struct Campaigns(HashMap<CampaignId, CachedCampaign, RandomState>);
+pub struct Campaigns(HashMap<CampaignName, CachedCampaign, RandomState>);
 
 struct CachedCampaign {
     campaign: Campaign,
@@ -202,7 +202,7 @@ impl StateReader for LedgerBatch<'_> {
         }
     }
 
-    fn campaign(&mut self, id: &CampaignId) -> Result<Option<Campaign>, StorageError> {
+    fn campaign(&mut self, id: &CampaignName) -> Result<Option<Campaign>, StorageError> {
         if let Some(cached) = self.campaigns.0.get_mut(id) {
             cached.is_touched = true;
             return Ok(Some(cached.campaign.clone()));
@@ -252,7 +252,7 @@ impl StateReader for LedgerBatch<'_> {
 
 impl Store for LedgerBatch<'_> {
     fn look_ahead(&mut self, commands: &[Command]) {
-        let mut last: Option<(&CampaignId, u32)> = None;
+        let mut last: Option<(&CampaignName, u32)> = None;
         let keys = commands.iter().filter_map(|command| {
             let Action::Issue(issue) = &command.action else { return None };
             let number = match last {
@@ -276,12 +276,12 @@ impl Store for LedgerBatch<'_> {
     }
 
     fn put_campaign(&mut self, campaign: &Campaign) -> Result<(), StorageError> {
-        let key = self.keys.campaign(&campaign.spec.id);
+        let key = self.keys.campaign(&campaign.spec.name);
         let value = row::spec_to_pb(&campaign.spec).encode_to_vec();
         self.put(&key, &value);
         let cached =
             CachedCampaign { campaign: campaign.clone(), is_touched: true, counters_changed: true };
-        self.campaigns.0.insert(campaign.spec.id.clone(), cached);
+        self.campaigns.0.insert(campaign.spec.name.clone(), cached);
         Ok(())
     }
 
@@ -290,7 +290,7 @@ impl Store for LedgerBatch<'_> {
         campaign: &CampaignSpec,
         counters: CampaignCounters,
     ) -> Result<(), StorageError> {
-        let cached = self.campaigns.0.get_mut(&campaign.id).ok_or_else(|| {
+        let cached = self.campaigns.0.get_mut(&campaign.name).ok_or_else(|| {
             StorageError::corrupt("campaign counters", "written before the campaign was read")
         })?;
         cached.campaign.counters = counters;

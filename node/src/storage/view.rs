@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignId, ReplicaId, RequestId, ShardId};
+use coupon_cluster::{CampaignName, ReplicaId, RequestId, ShardId, TenantId};
 use coupon_ledger::{Campaign, Coupon, IssuedCoupon, ShardState};
 use coupon_proto::internal as pb;
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
@@ -83,17 +83,25 @@ impl<'a> LedgerView<'a> {
     /// # Errors
     ///
     /// When the disk fails.
-    pub fn campaign(&self, id: &CampaignId) -> Result<Option<Campaign>, StorageError> {
+    pub fn campaign(&self, id: &CampaignName) -> Result<Option<Campaign>, StorageError> {
         let Some(spec) = self.get(&self.keys.campaign(id))? else { return Ok(None) };
         self.with_counters(&spec).map(Some)
     }
 
-    /// The campaigns whose ids are greater than `after`, by id.
-    pub fn campaigns_after(
+    /// All campaigns, by name.
+    pub fn campaigns(&self) -> impl Iterator<Item = Result<Campaign, StorageError>> + '_ {
+        let first = self.keys.campaigns();
+        let end = after_prefix(&first);
+        self.rows(&first, end).map(|row| row.and_then(|(_, spec)| self.with_counters(&spec)))
+    }
+
+    /// The campaigns of a tenant whose ids are greater than `after`, by id.
+    pub fn campaigns_of(
         &self,
+        tenant: &TenantId,
         after: &str,
     ) -> impl Iterator<Item = Result<Campaign, StorageError>> + '_ {
-        let mut first = self.keys.campaigns();
+        let mut first = self.keys.campaigns_of(tenant);
         let end = after_prefix(&first);
         if !after.is_empty() {
             first.extend_from_slice(after.as_bytes());

@@ -87,7 +87,7 @@ async fn a_follower_passes_on_what_it_is_asked_to() {
     assert_eq!(sequence(&session.one(issue("c", "r1", 1)).await), Some(1));
 
     let mut client = cluster.shard_client(follower).await;
-    let get = pb::GetCampaignQuery { campaign_id: "c".into() };
+    let get = pb::GetCampaignQuery { campaign: "default/c".into() };
     let query = Some(pb::read_request::Query::GetCampaign(get));
     let question = pb::ReadRequest { shard_id: SHARD, epoch: 1, query, forward: true };
     let answer = client.read(question.clone()).await.unwrap().into_inner();
@@ -98,7 +98,7 @@ async fn a_follower_passes_on_what_it_is_asked_to() {
     let export = pb::StreamCouponsRequest {
         shard_id: SHARD,
         epoch: 1,
-        campaign_id: "c".into(),
+        campaign: "default/c".into(),
         forward: true,
     };
     let pages = client.stream_coupons(export).await.unwrap().into_inner();
@@ -192,6 +192,7 @@ async fn a_search_for_a_recipient_goes_on_where_an_answer_stopped() {
     let mut client = cluster.shard_client(leader).await;
     let mut search = async |after: &str| {
         let query = pb::ListCouponsQuery {
+            tenant: "default".into(),
             recipient: "alice".into(),
             after_campaign_id: after.into(),
             after_sequence: u64::MAX,

@@ -310,9 +310,14 @@ pub(crate) fn request_id(number: u64) -> Vec<u8> {
     u128::from(number + 1).to_be_bytes().to_vec()
 }
 
+/// The name of a campaign of the tenant `default`.
+fn name(campaign: &str) -> String {
+    format!("default/{campaign}")
+}
+
 pub(crate) fn create(campaign: &str, quota: u64, start_micros: u64, limit: u32) -> pb::Command {
     let create = pb::CreateCampaignCommand {
-        campaign_id: campaign.into(),
+        name: name(campaign),
         quota,
         start_micros,
         per_recipient_limit: limit,
@@ -326,7 +331,7 @@ pub(crate) fn create(campaign: &str, quota: u64, start_micros: u64, limit: u32) 
 
 pub(crate) fn issue(campaign: &str, recipient: &str, number: u64) -> pb::Command {
     let issue = pb::IssueCommand {
-        campaign_id: campaign.into(),
+        campaign: name(campaign),
         recipient: recipient.into(),
         request_id: request_id(number),
         ..Default::default()
@@ -336,15 +341,15 @@ pub(crate) fn issue(campaign: &str, recipient: &str, number: u64) -> pb::Command
 }
 
 pub(crate) fn pause(campaign: &str, number: u64) -> pb::Command {
-    let (campaign_id, request_id) = (campaign.into(), request_id(number));
-    let pause = pb::PauseCampaignCommand { campaign_id, request_id };
+    let (campaign, request_id) = (name(campaign), request_id(number));
+    let pause = pb::PauseCampaignCommand { campaign, request_id };
     let operation = Some(pb::command::Operation::PauseCampaign(pause));
     pb::Command { epoch: 1, operation }
 }
 
 pub(crate) fn resume(campaign: &str, number: u64) -> pb::Command {
-    let (campaign_id, request_id) = (campaign.into(), request_id(number));
-    let resume = pb::ResumeCampaignCommand { campaign_id, request_id };
+    let (campaign, request_id) = (name(campaign), request_id(number));
+    let resume = pb::ResumeCampaignCommand { campaign, request_id };
     let operation = Some(pb::command::Operation::ResumeCampaign(resume));
     pb::Command { epoch: 1, operation }
 }

@@ -1,6 +1,6 @@
 //! From the ledger's records to the messages that clients see. Pure.
 
-use coupon_cluster::{KeyId, RequestId, ShardId};
+use coupon_cluster::{CampaignName, KeyId, RequestId, ShardId};
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{CampaignRecord, CouponIssued};
 use coupon_proto::v1::{Campaign, CampaignState, Coupon, CouponState};
@@ -15,8 +15,10 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
     let counters = record.counters.unwrap_or_default();
     let state = campaign_state(&record, counters.issued, now_micros);
+    let name = CampaignName::parse(&record.name);
+    let campaign_id = name.map_or_else(|_| String::new(), |name| name.id().to_owned());
     Campaign {
-        campaign_id: record.campaign_id,
+        campaign_id,
         display_name: record.display_name,
         quota: to_i64(record.quota),
         start_time: Some(timestamp(record.start_micros)),

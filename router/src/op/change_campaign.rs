@@ -1,6 +1,6 @@
 //! What the operations share that change a campaign.
 
-use coupon_cluster::CampaignId;
+use coupon_cluster::CampaignName;
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::outcome;
 use coupon_proto::v1::Campaign;
@@ -13,7 +13,7 @@ use crate::shards::shard_client::ShardClient;
 
 /// Which campaign is to be changed, by which request.
 pub(super) struct Change {
-    pub(super) campaign: CampaignId,
+    pub(super) campaign: CampaignName,
     pub(super) identity: RequestIdentity,
 }
 

@@ -5,8 +5,9 @@
 //! which one it sent.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use coupon_cluster::{CampaignId, RequestId};
+use coupon_cluster::{CampaignName, RequestId, TenantId};
 use prost_types::{Duration, Timestamp};
 use tonic_types::pb::bad_request::FieldViolation;
 use unicode_normalization::is_nfc;
@@ -37,11 +38,17 @@ pub(crate) struct RequestIdentity {
     pub(crate) generated: bool,
 }
 
-/// Checks a campaign id that must be there.
+/// The tenant of all calls, since they have no credentials yet.
+pub(crate) fn tenant() -> &'static TenantId {
+    static DEFAULT: LazyLock<TenantId> = LazyLock::new(TenantId::default);
+    &DEFAULT
+}
+
+/// Checks a campaign id that must be there. Returns the name of the campaign.
 ///
 /// # Errors
 /// [`Fault::Invalid`].
-pub(crate) fn campaign_id(text: &str) -> Result<CampaignId, Fault> {
+pub(crate) fn campaign_id(text: &str) -> Result<CampaignName, Fault> {
     let mut check = Check::default();
     check.campaign_id(text).ok_or(Fault::Invalid(check.0))
 }
@@ -73,9 +80,11 @@ impl Check {
         self.0.push(violation(field, description));
     }
 
-    /// The id of a campaign; `None` when it is invalid.
-    pub(crate) fn campaign_id(&mut self, text: &str) -> Option<CampaignId> {
-        CampaignId::parse(text).map_err(|error| self.fail("campaign_id", error.to_string())).ok()
+    /// The name of the campaign with an id; `None` when that is invalid.
+    pub(crate) fn campaign_id(&mut self, text: &str) -> Option<CampaignName> {
+        CampaignName::in_tenant(tenant(), text)
+            .map_err(|error| self.fail("campaign_id", error.to_string()))
+            .ok()
     }
 
     /// The identity of a request, generated if the caller gave no id; `None` when the caller's id is invalid.

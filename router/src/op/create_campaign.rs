@@ -1,12 +1,12 @@
 //! `CreateCampaign`.
 
-use coupon_cluster::{CampaignId, RequestId};
+use coupon_cluster::{CampaignName, RequestId};
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{CreateCampaignCommand, outcome};
 use coupon_proto::v1::{CreateCampaignRequest, CreateCampaignResponse};
 use tokio::time::Instant;
 
-use super::check::{Check, RequestIdentity};
+use super::check::{self, Check, RequestIdentity};
 use crate::answer::convert;
 use crate::answer::error::Fault;
 use crate::shards::shard_client::ShardClient;
@@ -48,7 +48,7 @@ pub(super) async fn create_campaign(
 
 /// A `CreateCampaign` that can be proposed, but for the key of its codes.
 struct Creation {
-    campaign: CampaignId,
+    campaign: CampaignName,
     identity: RequestIdentity,
     command: CreateCampaignCommand,
 }
@@ -61,7 +61,7 @@ fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault> {
     let mut check = Check::default();
     let identity = check.request_id(&request.request_id);
     let campaign = match identity {
-        Some(identity) if request.campaign_id.is_empty() => Some(derived_campaign_id(identity.id)),
+        Some(identity) if request.campaign_id.is_empty() => Some(derived_name(identity.id)),
         Some(_) | None if request.campaign_id.is_empty() => None,
         Some(_) | None => check.campaign_id(&request.campaign_id),
     };
@@ -92,7 +92,7 @@ fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault> {
         return Err(Fault::Internal("an id is missing without a violation"));
     };
     let command = CreateCampaignCommand {
-        campaign_id: campaign.to_string(),
+        name: campaign.to_string(),
         display_name: request.display_name,
         quota: request.quota.unsigned_abs(),
         start_micros: start_micros.unwrap_or(0),
@@ -106,9 +106,10 @@ fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault> {
     Ok(Creation { campaign, identity, command })
 }
 
-/// A campaign id made of the id of the request that creates it, so that the same request always
-/// means the same campaign.
-fn derived_campaign_id(id: RequestId) -> CampaignId {
+/// The name of a campaign whose id is made of the id of the request that creates it, so that the same request
+/// always means the same campaign.
+fn derived_name(id: RequestId) -> CampaignName {
     let hex: String = id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    CampaignId::parse(&format!("c-{hex}")).expect("a letter, a hyphen and hexadecimal digits")
+    CampaignName::in_tenant(check::tenant(), &format!("c-{hex}"))
+        .expect("a letter, a hyphen and hexadecimal digits")
 }

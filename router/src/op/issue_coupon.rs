@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coupon_cluster::CampaignId;
+use coupon_cluster::CampaignName;
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{IssueCommand, outcome};
 use coupon_proto::v1::{IssueCouponRequest, IssueCouponResponse};
@@ -39,7 +39,7 @@ pub(super) async fn issue_coupon(
             // Log time is its issuance, unless that was long ago.
             let issue_micros = issued.coupon.as_ref().map_or(0, |coupon| coupon.issue_micros);
             let now = if replayed { shards.clock().micros() } else { issue_micros };
-            let coupon = convert::coupon(campaign.to_string(), issued, &topology, now)?;
+            let coupon = convert::coupon(campaign.id().to_owned(), issued, &topology, now)?;
             let replayed = replayed && !identity.generated;
             Ok(IssueCouponResponse { coupon: Some(coupon), replayed })
         }
@@ -55,7 +55,7 @@ pub(super) async fn issue_coupon(
 
 /// An `IssueCoupon` that can be proposed.
 struct Issue {
-    campaign: CampaignId,
+    campaign: CampaignName,
     identity: RequestIdentity,
     command: IssueCommand,
 }
@@ -75,7 +75,7 @@ fn issue(request: IssueCouponRequest) -> Result<Issue, Fault> {
         return Err(Fault::Internal("an id is missing without a violation"));
     };
     let command = IssueCommand {
-        campaign_id: request.campaign_id,
+        campaign: campaign.to_string(),
         recipient: request.recipient,
         request_id: identity.id.as_bytes().to_vec(),
         metadata: request.metadata,

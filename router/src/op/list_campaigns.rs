@@ -48,8 +48,8 @@ impl Listing for AllCampaigns {
     }
 
     fn query(&self, cursor: &Cursor, limit: u32) -> read_request::Query {
-        let after = cursor.after_campaign_id.clone();
-        read_request::Query::ListCampaigns(ListCampaignsQuery { after, limit })
+        let (tenant, after) = (check::tenant().to_string(), cursor.after_campaign_id.clone());
+        read_request::Query::ListCampaigns(ListCampaignsQuery { tenant, after, limit })
     }
 
     fn take(
@@ -58,11 +58,12 @@ impl Listing for AllCampaigns {
         cursor: &mut Cursor,
         _: &Topology,
     ) -> Result<Vec<Campaign>, Fault> {
-        if let Some(last) = response.campaigns.last() {
-            cursor.after_campaign_id.clone_from(&last.campaign_id);
-        }
         let now = response.log_time_micros;
         let campaigns = response.campaigns.into_iter();
-        Ok(campaigns.map(|record| convert::campaign(record, now)).collect())
+        let campaigns: Vec<_> = campaigns.map(|record| convert::campaign(record, now)).collect();
+        if let Some(last) = campaigns.last() {
+            cursor.after_campaign_id.clone_from(&last.campaign_id);
+        }
+        Ok(campaigns)
     }
 }

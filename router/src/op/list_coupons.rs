@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use coupon_cluster::{CampaignId, ShardId};
+use coupon_cluster::{CampaignName, ShardId};
 use coupon_proto::internal::{ListCouponsQuery, ReadResponse, read_request};
 use coupon_proto::v1::{Coupon, ListCouponsRequest, ListCouponsResponse};
 use tokio::time::Instant;
 
-use super::check::Check;
+use super::check::{self, Check};
 use super::listing::{self, Listing};
 use super::page::Cursor;
 use crate::answer::convert;
@@ -55,7 +55,7 @@ fn question(request: ListCouponsRequest) -> Result<(Found, u32), Fault> {
 
 /// The coupons of a campaign, of a recipient, or both.
 struct Found {
-    campaign: Option<CampaignId>,
+    campaign: Option<CampaignName>,
     recipient: String,
 }
 
@@ -63,7 +63,7 @@ impl Listing for Found {
     type Item = Coupon;
 
     fn question(&self) -> Vec<&str> {
-        let campaign = self.campaign.as_ref().map_or("", CampaignId::as_str);
+        let campaign = self.campaign.as_ref().map_or("", CampaignName::as_str);
         vec!["coupons", campaign, &self.recipient]
     }
 
@@ -76,7 +76,8 @@ impl Listing for Found {
 
     fn query(&self, cursor: &Cursor, limit: u32) -> read_request::Query {
         read_request::Query::ListCoupons(ListCouponsQuery {
-            campaign_id: self.campaign.as_ref().map(CampaignId::to_string).unwrap_or_default(),
+            tenant: check::tenant().to_string(),
+            campaign_id: self.campaign.as_ref().map_or("", CampaignName::id).to_owned(),
             recipient: self.recipient.clone(),
             after_campaign_id: cursor.after_campaign_id.clone(),
             after_sequence: cursor.after_sequence,

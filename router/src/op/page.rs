@@ -4,8 +4,10 @@
 //! and a token from before the ring changed are refused. After such a change campaigns may be on
 //! other shards, and going on would show some twice and others never.
 
-use coupon_cluster::{CampaignId, Epoch, ShardId};
+use coupon_cluster::{CampaignName, Epoch, ShardId};
 use prost::Message as _;
+
+use super::check;
 
 /// Where a listing goes on: in `shard`, after the item named.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -72,7 +74,8 @@ impl Cursor {
         }
         let cursor = Self::decode(content).map_err(|_| GARBAGE)?;
         let after = &cursor.after_campaign_id;
-        let names_a_campaign = after.is_empty() || CampaignId::parse(after).is_ok();
+        let names_a_campaign =
+            after.is_empty() || CampaignName::in_tenant(check::tenant(), after).is_ok();
         if ShardId::new(cursor.shard).is_err() || !names_a_campaign {
             return Err(GARBAGE);
         }

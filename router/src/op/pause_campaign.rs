@@ -20,7 +20,7 @@ pub(super) async fn pause_campaign(
 ) -> Result<PauseCampaignResponse, Fault> {
     let change = Change::new(&request.campaign_id, &request.request_id)?;
     let request_id = change.request_id();
-    let command = PauseCampaignCommand { campaign_id: request.campaign_id, request_id };
+    let command = PauseCampaignCommand { campaign: change.campaign.to_string(), request_id };
     let operation = Operation::PauseCampaign(command);
     let (campaign, replayed) = change.make(shards, operation, deadline).await?;
     Ok(PauseCampaignResponse { campaign: Some(campaign), replayed })

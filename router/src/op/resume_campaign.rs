@@ -20,7 +20,7 @@ pub(super) async fn resume_campaign(
 ) -> Result<ResumeCampaignResponse, Fault> {
     let change = Change::new(&request.campaign_id, &request.request_id)?;
     let request_id = change.request_id();
-    let command = ResumeCampaignCommand { campaign_id: request.campaign_id, request_id };
+    let command = ResumeCampaignCommand { campaign: change.campaign.to_string(), request_id };
     let operation = Operation::ResumeCampaign(command);
     let (campaign, replayed) = change.make(shards, operation, deadline).await?;
     Ok(ResumeCampaignResponse { campaign: Some(campaign), replayed })

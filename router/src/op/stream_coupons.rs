@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::CampaignId;
+use coupon_cluster::CampaignName;
 use coupon_proto::internal::{self, CouponIssued};
 use coupon_proto::v1::{Coupon, StreamCouponsRequest, StreamCouponsResponse};
 use futures::stream::{self, BoxStream};
@@ -63,7 +63,7 @@ pub(super) async fn stream_coupons(
 struct Export {
     shards: Arc<ShardClient>,
     topology: Arc<Topology>,
-    campaign: CampaignId,
+    campaign: CampaignName,
     revision: i64,
     log_time_micros: u64,
     first: Option<Vec<CouponIssued>>,
@@ -82,7 +82,7 @@ impl Export {
     fn begin(
         shards: Arc<ShardClient>,
         topology: Arc<Topology>,
-        campaign: CampaignId,
+        campaign: CampaignName,
         stream: CouponStream,
     ) -> Result<Self, Fault> {
         let record = stream.first.campaign;
@@ -155,7 +155,7 @@ impl Export {
         let topology = self.shards.with_keys(topology, coupons.iter(), deadline).await;
         self.topology = topology.ok_or(Fault::StreamBroken)?;
         let shown = coupons.into_iter().map(|coupon| {
-            let campaign_id = self.campaign.to_string();
+            let campaign_id = self.campaign.id().to_owned();
             convert::coupon(campaign_id, coupon, &self.topology, self.log_time_micros)
         });
         let shown = shown.collect::<Result<_, _>>()?;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coupon_cluster::{CampaignId, CodeCipher, CodeKey, Epoch, KeyId, NodeId, Ring, ShardId};
+use coupon_cluster::{CampaignName, CodeCipher, CodeKey, Epoch, KeyId, NodeId, Ring, ShardId};
 use coupon_proto::internal::{ReplicaRole, ShardMap};
 use coupon_transport::Addressee;
 use thiserror::Error;
@@ -110,7 +110,7 @@ impl Topology {
     }
 
     /// The shard that owns a campaign.
-    pub(crate) fn owner(&self, campaign: &CampaignId) -> ShardId {
+    pub(crate) fn owner(&self, campaign: &CampaignName) -> ShardId {
         self.ring.owner(campaign)
     }
 

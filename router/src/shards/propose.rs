@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coupon_cluster::{CampaignId, Epoch};
+use coupon_cluster::{CampaignName, Epoch};
 use coupon_proto::internal::Outcome;
 use coupon_proto::internal::command::Operation;
 use tokio::sync::oneshot;
@@ -33,7 +33,7 @@ impl ShardClient {
     /// [`Fault::Unanswered`] at `deadline`, or earlier when the shard is overloaded.
     pub(crate) async fn propose(
         &self,
-        campaign: &CampaignId,
+        campaign: &CampaignName,
         operation: &mut Operation,
         deadline: Instant,
     ) -> Result<(Outcome, Arc<Topology>), Fault> {
@@ -67,7 +67,7 @@ impl ShardClient {
 
     async fn submit(
         &self,
-        campaign: &CampaignId,
+        campaign: &CampaignName,
         command: Bytes,
         attempts: Attempts,
         deadline: Instant,
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_command_is_encoded_as_its_message_is() {
-        let pause = PauseCampaignCommand { campaign_id: "c".into(), request_id: vec![1; 16] };
+        let pause = PauseCampaignCommand { campaign: "default/c".into(), request_id: vec![1; 16] };
         let operation = Operation::PauseCampaign(pause);
         for epoch in [0, 1, u64::MAX] {
             let message = Command { epoch, operation: Some(operation.clone()) };

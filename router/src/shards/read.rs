@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::{CampaignId, NodeId, ShardId};
+use coupon_cluster::{CampaignName, NodeId, ShardId};
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::{
     GetCampaignQuery, ReadRequest, ReadResponse, Refusal, StreamCouponsRequest,
@@ -48,10 +48,10 @@ impl ShardClient {
     /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when there is no such campaign.
     pub(crate) async fn read_campaign(
         &self,
-        campaign: &CampaignId,
+        campaign: &CampaignName,
         deadline: Instant,
     ) -> Result<ReadResponse, Fault> {
-        let query = GetCampaignQuery { campaign_id: campaign.to_string() };
+        let query = GetCampaignQuery { campaign: campaign.to_string() };
         let query = read_request::Query::GetCampaign(query);
         loop {
             let topology = self.topology(deadline).await?;
@@ -93,7 +93,7 @@ impl ShardClient {
     /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when there is no such campaign.
     pub(crate) async fn stream_coupons(
         &self,
-        campaign: &CampaignId,
+        campaign: &CampaignName,
         deadline: Instant,
     ) -> Result<(CouponStream, Arc<Topology>), Fault> {
         loop {
@@ -102,7 +102,7 @@ impl ShardClient {
             let question = StreamCouponsRequest {
                 shard_id: shard.get(),
                 epoch: topology.epoch().get(),
-                campaign_id: campaign.to_string(),
+                campaign: campaign.to_string(),
                 forward: false,
             };
             let ask = |mut client: ShardServiceClient<AddressedChannel>, forward| {

@@ -258,7 +258,11 @@ impl FakeCluster {
 
     /// How many coupons of a campaign exist.
     pub fn issued(&self, campaign_id: &str) -> usize {
-        self.state.lock().ledger.export(campaign_id).map_or(0, |(_, coupons)| coupons.len())
+        self.state
+            .lock()
+            .ledger
+            .export(&format!("default/{campaign_id}"))
+            .map_or(0, |(_, coupons)| coupons.len())
     }
 }
 
@@ -423,7 +427,7 @@ impl ShardService for FakeNode {
         request: Request<StreamCouponsRequest>,
     ) -> Result<Response<Self::StreamCouponsStream>, Status> {
         self.lead_or_refuse(request.get_ref().forward).await?;
-        let exported = self.state.lock().ledger.export(&request.get_ref().campaign_id);
+        let exported = self.state.lock().ledger.export(&request.get_ref().campaign);
         let Some((mut campaign, coupons)) = exported else {
             let reason = coupon_proto::internal::RefusalReason::CampaignNotFound;
             let refused =

@@ -32,8 +32,8 @@ impl Ledger {
             match command.operation.as_ref().expect("the router sends commands") {
                 Operation::CreateCampaign(create) => self.create(shard, create),
                 Operation::Issue(issue) => self.issue(shard, issue),
-                Operation::PauseCampaign(pause) => self.pause(&pause.campaign_id, true),
-                Operation::ResumeCampaign(resume) => self.pause(&resume.campaign_id, false),
+                Operation::PauseCampaign(pause) => self.pause(&pause.campaign, true),
+                Operation::ResumeCampaign(resume) => self.pause(&resume.campaign, false),
             }
         } else {
             outcome::Outcome::Refusal(self.stale())
@@ -46,7 +46,7 @@ impl Ledger {
     }
 
     fn create(&mut self, shard: u32, create: &CreateCampaignCommand) -> outcome::Outcome {
-        if let Some((_, existing, _)) = self.campaigns.get(&create.campaign_id) {
+        if let Some((_, existing, _)) = self.campaigns.get(&create.name) {
             let replayed = existing.request_id == create.request_id;
             let created = CampaignCreated { campaign: Some(existing.clone()), replayed };
             return if replayed {
@@ -56,7 +56,7 @@ impl Ledger {
             };
         }
         let record = CampaignRecord {
-            campaign_id: create.campaign_id.clone(),
+            name: create.name.clone(),
             display_name: create.display_name.clone(),
             quota: create.quota,
             start_micros: if create.start_micros == 0 { NOW_MICROS } else { create.start_micros },
@@ -73,13 +73,13 @@ impl Ledger {
             ..Default::default()
         };
         let entry = (shard, record.clone(), Vec::new());
-        self.campaigns.insert(create.campaign_id.clone(), entry);
+        self.campaigns.insert(create.name.clone(), entry);
         let created = CampaignCreated { campaign: Some(record), replayed: false };
         outcome::Outcome::CampaignCreated(created)
     }
 
-    fn pause(&mut self, campaign_id: &str, paused: bool) -> outcome::Outcome {
-        let Some((_, record, _)) = self.campaigns.get_mut(campaign_id) else {
+    fn pause(&mut self, campaign: &str, paused: bool) -> outcome::Outcome {
+        let Some((_, record, _)) = self.campaigns.get_mut(campaign) else {
             return outcome::Outcome::Refusal(refusal(RefusalReason::CampaignNotFound));
         };
         record.paused = paused;
@@ -88,7 +88,7 @@ impl Ledger {
     }
 
     fn issue(&mut self, shard: u32, issue: &IssueCommand) -> outcome::Outcome {
-        let Some((_, record, coupons)) = self.campaigns.get_mut(&issue.campaign_id) else {
+        let Some((_, record, coupons)) = self.campaigns.get_mut(&issue.campaign) else {
             return outcome::Outcome::Refusal(refusal(RefusalReason::CampaignNotFound));
         };
         let coupon = |issued: &CouponIssued| issued.coupon.clone().expect("coupons are kept");
@@ -149,41 +149,42 @@ impl Ledger {
         }
         let here = self.campaigns.values().filter(|(shard, ..)| *shard == request.shard_id);
         match request.query.as_ref().expect("the router asks something") {
-            read_request::Query::GetCampaign(query) => match self.export(&query.campaign_id) {
+            read_request::Query::GetCampaign(query) => match self.export(&query.campaign) {
                 Some((campaign, _)) => response.campaigns.push(campaign),
                 None => response.refusal = Some(refusal(RefusalReason::CampaignNotFound)),
             },
             read_request::Query::ListCampaigns(query) => {
-                let after = here.filter(|(_, record, _)| record.campaign_id > query.after);
+                let after = here.filter(|(_, record, _)| *id_of(record) > *query.after);
                 let mut found: Vec<_> = after.map(|(_, record, _)| record.clone()).collect();
                 response.more = found.len() > query.limit as usize;
                 found.truncate(query.limit as usize);
                 response.campaigns = found;
             }
             read_request::Query::ListCoupons(query) => {
-                if !query.campaign_id.is_empty() && self.export(&query.campaign_id).is_none() {
+                if !query.campaign_id.is_empty()
+                    && self.export(&format!("{}/{}", query.tenant, query.campaign_id)).is_none()
+                {
                     response.refusal = Some(refusal(RefusalReason::CampaignNotFound));
                     return response;
                 }
                 let after = (query.after_campaign_id.as_str(), query.after_sequence);
                 let mut found = Vec::new();
-                let mut searched: Vec<_> =
-                    here.filter(|(_, r, _)| *r.campaign_id >= *after.0).collect();
+                let mut searched: Vec<_> = here.filter(|(_, r, _)| id_of(r) >= after.0).collect();
                 if query.campaign_id.is_empty() && searched.len() > SEARCHED_MAX {
                     searched.truncate(SEARCHED_MAX);
                     let last = searched.last().expect("some are searched");
-                    response.searched_campaign_id = last.1.campaign_id.clone();
+                    response.searched_campaign_id = id_of(&last.1).to_owned();
                 }
                 for (_, record, coupons) in searched {
                     for coupon in coupons {
-                        let place = (record.campaign_id.as_str(), coupon.sequence);
+                        let place = (id_of(record), coupon.sequence);
                         let holder = &coupon.coupon.as_ref().expect("coupons are kept").recipient;
                         let wanted = place > after
                             && (query.campaign_id.is_empty() || query.campaign_id == place.0)
                             && (query.recipient.is_empty() || query.recipient == *holder);
                         if wanted {
                             found.push(CampaignCoupon {
-                                campaign_id: record.campaign_id.clone(),
+                                campaign_id: id_of(record).to_owned(),
                                 coupon: Some(coupon.clone()),
                             });
                         }
@@ -201,12 +202,17 @@ impl Ledger {
         response
     }
 
-    pub fn export(&self, campaign_id: &str) -> Option<(CampaignRecord, Vec<CouponIssued>)> {
-        let (_, record, coupons) = self.campaigns.get(campaign_id)?;
+    pub fn export(&self, campaign: &str) -> Option<(CampaignRecord, Vec<CouponIssued>)> {
+        let (_, record, coupons) = self.campaigns.get(campaign)?;
         Some((record.clone(), coupons.clone()))
     }
 }
 
 pub fn refusal(reason: RefusalReason) -> Refusal {
     Refusal { reason: reason.into(), ..Default::default() }
+}
+
+/// The id in the name of a campaign.
+fn id_of(campaign: &CampaignRecord) -> &str {
+    campaign.name.split_once('/').map_or("", |(_, id)| id)
 }

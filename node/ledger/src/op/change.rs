@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignId, Epoch};
+use coupon_cluster::{CampaignName, Epoch};
 
 use crate::entry::{Entry, Found};
 use crate::{CampaignSpec, CampaignState, Change, Outcome, Refusal, Store};
@@ -17,7 +17,7 @@ impl<S: Store> Entry<'_, S> {
     pub(super) fn change_campaign(
         &mut self,
         epoch: Epoch,
-        campaign: &CampaignId,
+        campaign: &CampaignName,
         change: Change,
         alter: impl FnOnce(&mut CampaignSpec) -> bool,
     ) -> Result<Outcome, S::Error> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId};
+use coupon_cluster::{CampaignName, Epoch, KeyId, RequestId};
 
 use crate::entry::{Entry, Found};
 use crate::{Campaign, CampaignCounters, CampaignSpec, LogTime, Outcome, Refusal, Store};
@@ -12,7 +12,7 @@ use crate::{Campaign, CampaignCounters, CampaignSpec, LogTime, Outcome, Refusal,
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateCampaign {
     /// The id wanted.
-    pub id: CampaignId,
+    pub name: CampaignName,
     /// A name for people.
     pub display_name: String,
     /// How many coupons may be issued.
@@ -42,7 +42,7 @@ impl<S: Store> Entry<'_, S> {
         command: CreateCampaign,
     ) -> Result<Outcome, S::Error> {
         let Self { fence, store, touched } = self;
-        match touched.find(fence, *store, epoch, &command.id)? {
+        match touched.find(fence, *store, epoch, &command.name)? {
             Found::Campaign(existing) => return Ok(answer_with(&existing.campaign, &command)),
             Found::Fenced(refusal) => return Ok(refusal.into()),
             Found::Nothing => {}
@@ -58,7 +58,7 @@ impl<S: Store> Entry<'_, S> {
         };
         fence.state.next_campaign_number = next_number;
         let spec = CampaignSpec {
-            id: command.id,
+            name: command.name,
             number,
             display_name: command.display_name,
             quota: command.quota,
@@ -96,7 +96,7 @@ fn answer_with(existing: &Campaign, command: &CreateCampaign) -> Outcome {
 /// new one cannot be forgotten.
 fn was_asked_for_by(spec: &CampaignSpec, command: &CreateCampaign) -> bool {
     let CreateCampaign {
-        id,
+        name,
         display_name,
         quota,
         start,
@@ -108,7 +108,7 @@ fn was_asked_for_by(spec: &CampaignSpec, command: &CreateCampaign) -> bool {
         // The system chooses it, and may have begun to use another one since the first attempt.
         code_key: _,
     } = command;
-    spec.id == *id
+    spec.name == *name
         && spec.display_name == *display_name
         && spec.quota == *quota
         && spec.requested_start == *start

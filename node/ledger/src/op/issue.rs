@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignId, Epoch, RequestId};
+use coupon_cluster::{CampaignName, Epoch, RequestId};
 
 use crate::block::take_counter;
 use crate::entry::{Entry, Found};
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
     /// The campaign.
-    pub campaign: CampaignId,
+    pub campaign: CampaignName,
     /// The holder's external id; may be empty where the campaign has no limit per recipient.
     pub recipient: String,
     /// Recognises a retry: the same id with the same fields is answered with the same coupon.

@@ -1,6 +1,6 @@
 //! Pausing a campaign.
 
-use coupon_cluster::{CampaignId, Epoch, RequestId};
+use coupon_cluster::{CampaignName, Epoch, RequestId};
 
 use crate::entry::Entry;
 use crate::{Change, ChangeKind, Outcome, Store};
@@ -10,7 +10,7 @@ use crate::{Change, ChangeKind, Outcome, Store};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PauseCampaign {
     /// The campaign.
-    pub campaign: CampaignId,
+    pub campaign: CampaignName,
     /// Recognises a retry.
     pub request_id: RequestId,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, ShardId};
+use coupon_cluster::{CampaignName, Epoch, KeyId, RequestId, ShardId, TenantId};
 use coupon_ledger::{
     Action, Command, CreateCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
 };
@@ -17,11 +17,11 @@ pub(crate) fn command(words: &[&str], epoch: Epoch) -> Command {
         ["skip-counters"] => Action::SkipCounters,
         ["create", id, fields @ ..] => Action::CreateCampaign(create(id, &pairs(fields))),
         ["pause", id, request] => Action::PauseCampaign(PauseCampaign {
-            campaign: campaign_id(id),
+            campaign: campaign_name(id),
             request_id: request_id(request),
         }),
         ["resume", id, request] => Action::ResumeCampaign(ResumeCampaign {
-            campaign: campaign_id(id),
+            campaign: campaign_name(id),
             request_id: request_id(request),
         }),
         ["nonsense"] => Action::Unreadable,
@@ -41,7 +41,7 @@ pub(crate) fn issue(
     metadata: BTreeMap<String, String>,
 ) -> Action {
     Action::Issue(Issue {
-        campaign: campaign_id(campaign),
+        campaign: campaign_name(campaign),
         recipient: if recipient == "-" { String::new() } else { recipient.to_owned() },
         request_id,
         metadata,
@@ -56,7 +56,7 @@ fn create(id: &str, fields: &BTreeMap<String, String>) -> CreateCampaign {
     let field = |key: &str| fields.get(key).map(String::as_str);
     let small = |key| field(key).map(|value| u32::try_from(number(value)).unwrap());
     CreateCampaign {
-        id: campaign_id(id),
+        name: campaign_name(id),
         display_name: field("name").unwrap_or(id).to_owned(),
         quota: number(field("quota").expect("a campaign has a quota")),
         start: field("start").map(number).map(LogTime),
@@ -88,8 +88,8 @@ pub(crate) fn number(word: &str) -> u64 {
     word.replace('_', "").parse().unwrap_or_else(|_| panic!("not a number: {word}"))
 }
 
-pub(crate) fn campaign_id(word: &str) -> CampaignId {
-    CampaignId::parse(word).unwrap()
+pub(crate) fn campaign_name(word: &str) -> CampaignName {
+    CampaignName::in_tenant(&TenantId::default(), word).unwrap()
 }
 
 pub(crate) fn shard_id(number: u64) -> ShardId {

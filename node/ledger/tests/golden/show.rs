@@ -71,7 +71,7 @@ pub(crate) fn campaign(campaign: &Campaign, now: LogTime) -> String {
     let spec = &campaign.spec;
     format!(
         "{} number={} {:?} start={} issued={}/{} remaining={} revision={}",
-        spec.id,
+        spec.name.id(),
         spec.number,
         campaign.state_at(now),
         spec.start.0,

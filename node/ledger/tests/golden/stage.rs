@@ -36,7 +36,8 @@ impl Stage {
         match words[..] {
             ["fill", campaign, count] => vec![self.fill(campaign, parse::number(count))],
             ["show", campaign] => {
-                let campaign = self.store.campaign(&parse::campaign_id(campaign)).unwrap().unwrap();
+                let campaign =
+                    self.store.campaign(&parse::campaign_name(campaign)).unwrap().unwrap();
                 vec![show::campaign(&campaign, self.ledger.state().log_time)]
             }
             ["shard"] => vec![show::shard(self.ledger.state())],

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, ShardId};
+use coupon_cluster::{CampaignName, Epoch, KeyId, RequestId, ShardId, TenantId};
 use coupon_ledger::{
     Action, Command, CreateCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
 };
@@ -90,10 +90,10 @@ fn draw() -> impl Strategy<Value = Draw> {
     prop_oneof![
         20 => issue().prop_map(|issue| Draw::New(Action::Issue(issue))),
         8 => create().prop_map(|create| Draw::New(Action::CreateCampaign(create))),
-        1 => (campaign_id(), request_id()).prop_map(|(campaign, request_id)| {
+        1 => (campaign_name(), request_id()).prop_map(|(campaign, request_id)| {
             Draw::New(Action::PauseCampaign(PauseCampaign { campaign, request_id }))
         }),
-        2 => (campaign_id(), request_id()).prop_map(|(campaign, request_id)| {
+        2 => (campaign_name(), request_id()).prop_map(|(campaign, request_id)| {
             Draw::New(Action::ResumeCampaign(ResumeCampaign { campaign, request_id }))
         }),
         1 => Just(Draw::New(Action::Unreadable)),
@@ -127,7 +127,7 @@ fn sender() -> impl Strategy<Value = Sender> {
 
 fn issue() -> impl Strategy<Value = Issue> {
     let metadata = prop_oneof![4 => Just(BTreeMap::new()), 1 => words()];
-    (campaign_id(), "[abc]?", request_id(), metadata).prop_map(
+    (campaign_name(), "[abc]?", request_id(), metadata).prop_map(
         |(campaign, recipient, request_id, metadata)| Issue {
             campaign,
             recipient,
@@ -146,11 +146,11 @@ fn create() -> impl Strategy<Value = CreateCampaign> {
     let ttl = option::of(prop_oneof![0..9_u64, Just(u64::MAX)]);
     let labels = prop_oneof![4 => Just(BTreeMap::new()), 1 => words()];
     let shape = (quota, start, end, limit, ttl);
-    (campaign_id(), display_name, shape, labels, request_id(), 1..3_u32).prop_map(
-        |(id, display_name, shape, labels, request_id, code_key)| {
+    (campaign_name(), display_name, shape, labels, request_id(), 1..3_u32).prop_map(
+        |(name, display_name, shape, labels, request_id, code_key)| {
             let (quota, start, end, per_recipient_limit, coupon_ttl_micros) = shape;
             CreateCampaign {
-                id,
+                name,
                 display_name: display_name.to_owned(),
                 quota,
                 start,
@@ -173,8 +173,8 @@ fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
     btree_map("[kl]", "[vw]", 0..2)
 }
 
-fn campaign_id() -> impl Strategy<Value = CampaignId> {
-    "[a-d]".prop_map(|text| CampaignId::parse(&text).unwrap())
+fn campaign_name() -> impl Strategy<Value = CampaignName> {
+    "[a-d]".prop_map(|text| CampaignName::in_tenant(&TenantId::default(), &text).unwrap())
 }
 
 fn request_id() -> impl Strategy<Value = RequestId> {

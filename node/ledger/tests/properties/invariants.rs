@@ -78,7 +78,7 @@ fn coupons_stay(before: &MemoryStore, after: &MemoryStore) {
         let number = campaign.spec.number;
         let still = after.coupons(number).take(before.coupons(number).count());
         assert!(before.coupons(number).eq(still));
-        let same = after.campaigns().find(|other| other.spec.id == campaign.spec.id).unwrap();
+        let same = after.campaigns().find(|other| other.spec.name == campaign.spec.name).unwrap();
         let (was, is) = (&campaign.spec, &same.spec);
         let unchanged = CampaignSpec {
             is_paused: is.is_paused,

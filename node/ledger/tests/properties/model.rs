@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignId, Epoch, KeyId, RequestId, Ring, ShardId};
+use coupon_cluster::{CampaignName, Epoch, KeyId, RequestId, Ring, ShardId};
 use coupon_ledger::{
     Action, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Command, Coupon,
     CreateCampaign, Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign, Refusal, ResumeCampaign,
@@ -65,7 +65,7 @@ impl Model {
         result.unwrap_or_else(Outcome::Refused)
     }
 
-    fn fence(&self, epoch: Epoch, campaign: &CampaignId) -> Result<(), Refusal> {
+    fn fence(&self, epoch: Epoch, campaign: &CampaignName) -> Result<(), Refusal> {
         if epoch.0 != self.epoch {
             return Err(Refusal::StaleEpoch { epoch: Epoch(self.epoch) });
         }
@@ -77,9 +77,9 @@ impl Model {
     }
 
     fn create(&mut self, epoch: Epoch, create: &CreateCampaign) -> Result<Outcome, Refusal> {
-        self.fence(epoch, &create.id)?;
+        self.fence(epoch, &create.name)?;
         let mut replayed = false;
-        let mut place = self.campaigns.iter().position(|listed| listed.asked.id == create.id);
+        let mut place = self.campaigns.iter().position(|listed| listed.asked.name == create.name);
         if let Some(place) = place {
             let asked = &self.campaigns[place].asked;
             if asked.request_id != create.request_id {
@@ -115,7 +115,7 @@ impl Model {
         let Listed { asked, created, coupons, switches, switched } = &self.campaigns[place];
         let issued = coupons.len() as u64;
         let spec = CampaignSpec {
-            id: asked.id.clone(),
+            name: asked.name.clone(),
             number: u32::try_from(place).unwrap(),
             display_name: asked.display_name.clone(),
             quota: asked.quota,
@@ -151,12 +151,12 @@ impl Model {
     fn pause(
         &mut self,
         epoch: Epoch,
-        campaign: &CampaignId,
+        campaign: &CampaignName,
         request_id: RequestId,
         wanted: bool,
     ) -> Result<Outcome, Refusal> {
         self.fence(epoch, campaign)?;
-        let place = self.campaigns.iter().position(|listed| listed.asked.id == *campaign);
+        let place = self.campaigns.iter().position(|listed| listed.asked.name == *campaign);
         let place = place.ok_or(Refusal::CampaignNotFound)?;
         let now = LogTime(self.now);
         let listed = &mut self.campaigns[place];
@@ -182,7 +182,7 @@ impl Model {
     fn issue(&mut self, epoch: Epoch, issue: &Issue) -> Result<Outcome, Refusal> {
         self.fence(epoch, &issue.campaign)?;
         let now = self.now;
-        let listed = self.campaigns.iter_mut().find(|listed| listed.asked.id == issue.campaign);
+        let listed = self.campaigns.iter_mut().find(|listed| listed.asked.name == issue.campaign);
         let listed = listed.ok_or(Refusal::CampaignNotFound)?;
         if let Some(before) = listed.by_request(issue.request_id) {
             let Coupon { recipient, metadata, .. } = &before.coupon;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignId, Epoch, KeyId, ReplicaId, RequestId, ShardId};
+use coupon_cluster::{CampaignName, Epoch, KeyId, ReplicaId, RequestId, ShardId, TenantId};
 use coupon_ledger::{Action, Command, CreateCampaign, Issue, Ledger, LogTime, Outcome, Refusal};
 use rocksdb::WriteBatch;
 
@@ -45,7 +45,7 @@ fn open(dir: &std::path::Path) -> Storage {
     apply(&storage, [Action::AdoptRing { epoch: Epoch(1), ring_shards: vec![shard()] }]);
     for (id, per_recipient_limit) in [(LIMITED, 2), (UNLIMITED, 0)] {
         let create = CreateCampaign {
-            id: CampaignId::parse(id).unwrap(),
+            name: CampaignName::in_tenant(&TenantId::default(), id).unwrap(),
             display_name: String::new(),
             quota: 1_000_000,
             start: None,
@@ -68,7 +68,7 @@ fn request(number: u64) -> RequestId {
 /// Two requests that follow each other come from one recipient.
 fn issue(campaign: &str, number: u64) -> Action {
     Action::Issue(Issue {
-        campaign: CampaignId::parse(campaign).unwrap(),
+        campaign: CampaignName::in_tenant(&TenantId::default(), campaign).unwrap(),
         recipient: format!("recipient-{}", number / 2),
         request_id: request(number),
         metadata: Default::default(),
@@ -108,7 +108,10 @@ fn check_known(storage: &Storage, number: u64) {
 fn check_listed(storage: &Storage, number: u64) {
     let view = LedgerView::new(storage, shard(), ReplicaId(1)).unwrap();
     for campaign in [LIMITED, UNLIMITED] {
-        let campaign = view.campaign(&CampaignId::parse(campaign).unwrap()).unwrap().unwrap();
+        let campaign = view
+            .campaign(&CampaignName::in_tenant(&TenantId::default(), campaign).unwrap())
+            .unwrap()
+            .unwrap();
         let recipient = format!("recipient-{number}");
         let listed = |after| -> Vec<u64> {
             let coupons = view.coupons_of(&campaign, &recipient, after);
