@@ -11,7 +11,8 @@ use coupon_proto::v1::{
     BatchIssueCouponsRequest, GetCampaignRequest, IssueCouponRequest, StreamCouponsRequest,
 };
 use coupon_router::{RouterConfig, RouterError};
-use support::fake_node::{FakeCluster, Seen, Trick};
+use support::fake_cluster::FakeCluster;
+use support::state::{Seen, Trick};
 use support::{Fixture, Raw, config, connect, issue, reason};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;

@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use support::fake_node::{CLUSTER_ID, FakeCluster};
+use support::fake_cluster::{CLUSTER_ID, FakeCluster};
 use support::{Fixture, config, connect, issue, reason};
 
 /// Timeout for any wait in a test.

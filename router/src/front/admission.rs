@@ -3,24 +3,22 @@
 //! A router takes on a bounded number of requests and refuses the others at once, with a hint when to
 //! come back. A batch counts once for each of its requests. A caller that takes long to send a request, or
 //! never sends the rest of it, loses its permit when the request should have been answered. Health and
-//! reflection are let in always, so that a busy router is not taken for a dead one.
+//! reflection need no permit, so that a busy router is not taken for a dead one.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tonic::body::Body;
-use tower::{Layer, Service};
+use tonic::Status;
 
-use super::malformed;
 use crate::answer::error::Fault;
 use crate::op::limits::{Deadline, Permits};
 
-/// The services that are let in always.
+/// The services that need no permit.
 const UNGOVERNED: &str = "/grpc.";
 
 /// Our deadline comes before the caller's by a tenth, so that the caller still gets our answer, which
@@ -34,20 +32,131 @@ pub const DEADLINE_MAX: Duration = Duration::from_secs(60);
 /// by the deadline, and can say more than that it is over.
 const LATE_MAX: Duration = Duration::from_millis(500);
 
-/// The deadline of a request whose caller asked for a timeout, or did not.
-fn deadline(asked: Option<Duration>, default: Duration) -> Deadline {
+/// Whether requests to the method at `path` need a permit.
+pub(super) fn is_governed(path: &str) -> bool {
+    !path.starts_with(UNGOVERNED)
+}
+
+/// Lets requests in. A cheap clone.
+#[derive(Debug, Clone)]
+pub(super) struct Admission {
+    permits: Permits,
+    default_deadline: Duration,
+}
+
+impl Admission {
+    /// Lets in as many requests at a time as there are permits.
+    pub(super) fn new(permits: Permits, default_deadline: Duration) -> Self {
+        Self { permits, default_deadline }
+    }
+
+    /// Lets a request in.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] when all permits are taken.
+    pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<Admitted, Fault> {
+        let permit = if is_governed(request.uri().path()) {
+            Some(self.permits.for_request().ok_or(Fault::Overloaded)?)
+        } else {
+            None
+        };
+        let (now, asked) = (Instant::now(), timeout_of(request.headers()));
+        let deadline = deadline(now, asked, self.default_deadline);
+        Ok(Admitted { deadline, end: end(now, asked, deadline), permit })
+    }
+}
+
+/// A request that was let in.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    deadline: Deadline,
+    end: End,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Admitted {
+    /// When the request must have been answered.
+    pub(super) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// The answer to the request, or that it is over. Until then the request keeps its permit.
+    pub(super) fn in_time<F>(self, answer: F) -> InTime<F> {
+        let Self { end: End { at, reason }, permit, .. } = self;
+        InTime { answer, end: sleep_until(at), reason, permit }
+    }
+}
+
+/// When a request is over although it has no answer.
+#[derive(Debug, PartialEq, Eq)]
+struct End {
+    at: Instant,
+    reason: EndReason,
+}
+
+/// Why a request is over although it has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EndReason {
+    /// The caller's own `grpc-timeout` ran out.
+    Timeout,
+    /// The request should have been answered long ago, and has probably not arrived as a whole.
+    Late,
+}
+
+impl EndReason {
+    fn status(self) -> Status {
+        match self {
+            // In the words of other servers of gRPC. A caller that has stopped waiting does not see them.
+            Self::Timeout => Status::cancelled("Timeout expired"),
+            Self::Late => Fault::DeadlineExceeded.into_status(),
+        }
+    }
+}
+
+pin_project! {
+    /// The answer to a request, given in time.
+    pub(super) struct InTime<F> {
+        #[pin] answer: F,
+        #[pin] end: Sleep,
+        reason: EndReason,
+        permit: Option<OwnedSemaphorePermit>,
+    }
+}
+
+impl<F, B> Future for InTime<F>
+where
+    F: Future<Output = Response<B>>,
+    B: Default,
+{
+    type Output = Response<B>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<B>> {
+        let this = self.project();
+        if let Poll::Ready(answer) = this.answer.poll(context) {
+            return Poll::Ready(answer);
+        }
+        ready!(this.end.poll(context));
+        Poll::Ready(this.reason.status().into_http())
+    }
+}
+
+/// The deadline of a request that came at `now`, whose caller asked for a timeout, or did not.
+fn deadline(now: Instant, asked: Option<Duration>, default: Duration) -> Deadline {
     let budget = match asked {
         Some(timeout) => timeout.saturating_sub((timeout / 10).min(MARGIN_MAX)),
         None => default,
     };
-    Deadline(Instant::now() + budget.min(DEADLINE_MAX))
+    Deadline(now + budget.min(DEADLINE_MAX))
 }
 
-/// When a request loses its permit. `None` when the framework sees to that, since it has a timer of its own for
-/// the caller's `grpc-timeout`.
-fn last_call(deadline: Deadline, asked: Option<Duration>) -> Option<Instant> {
-    let timed = asked.is_some_and(|timeout| timeout <= DEADLINE_MAX);
-    (!timed).then(|| deadline.0 + LATE_MAX)
+/// The end of such a request.
+fn end(now: Instant, asked: Option<Duration>, deadline: Deadline) -> End {
+    match asked {
+        Some(timeout) if timeout <= DEADLINE_MAX => {
+            End { at: now + timeout, reason: EndReason::Timeout }
+        }
+        Some(_) | None => End { at: deadline.0 + LATE_MAX, reason: EndReason::Late },
+    }
 }
 
 fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
@@ -72,110 +181,6 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     })
 }
 
-/// Puts [`Admission`] in front of a service.
-#[derive(Debug, Clone)]
-pub(crate) struct AdmissionLayer {
-    permits: Permits,
-    default_deadline: Duration,
-}
-
-impl AdmissionLayer {
-    /// Lets in as many requests as there are permits.
-    pub(crate) fn new(permits: Permits, default_deadline: Duration) -> Self {
-        Self { permits, default_deadline }
-    }
-}
-
-impl<S> Layer<S> for AdmissionLayer {
-    type Service = Admission<S>;
-
-    fn layer(&self, inner: S) -> Admission<S> {
-        Admission { inner, permits: self.permits.clone(), default_deadline: self.default_deadline }
-    }
-}
-
-/// A service that refuses what is too much.
-#[derive(Debug, Clone)]
-pub(crate) struct Admission<S> {
-    inner: S,
-    permits: Permits,
-    default_deadline: Duration,
-}
-
-impl<S> Service<Request<Body>> for Admission<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Answering<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        if request.uri().path().starts_with(UNGOVERNED) {
-            return Answering::Ungoverned { answer: self.inner.call(request) };
-        }
-        let Some(permit) = self.permits.for_request() else {
-            return Answering::Refused;
-        };
-        let asked = timeout_of(request.headers());
-        let deadline = deadline(asked, self.default_deadline);
-        let last_call = last_call(deadline, asked).map(sleep_until);
-        request.extensions_mut().insert(deadline);
-        let bytes_max = malformed::request_bytes_max(request.uri().path());
-        Answering::Governed { answer: self.inner.call(request), last_call, bytes_max, permit }
-    }
-}
-
-pin_project! {
-    /// The answer to a request.
-    #[project = AnsweringProjection]
-    pub(crate) enum Answering<F> {
-        /// It has no permit and needs none.
-        Ungoverned { #[pin] answer: F },
-        /// It got no permit.
-        Refused,
-        /// It keeps its permit until it is answered, or over.
-        Governed {
-            #[pin] answer: F,
-            #[pin] last_call: Option<Sleep>,
-            bytes_max: usize,
-            permit: OwnedSemaphorePermit,
-        },
-    }
-}
-
-impl<F, E> Future for Answering<F>
-where
-    F: Future<Output = Result<Response<Body>, E>>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        match self.project() {
-            AnsweringProjection::Ungoverned { answer } => answer.poll(context),
-            AnsweringProjection::Refused => {
-                Poll::Ready(Ok(Fault::Overloaded.into_status().into_http()))
-            }
-            AnsweringProjection::Governed { answer, last_call, bytes_max, .. } => {
-                if let Poll::Ready(answered) = answer.poll(context) {
-                    let explained = answered.map(|answer| malformed::explain(answer, *bytes_max));
-                    return Poll::Ready(explained);
-                }
-                match last_call.as_pin_mut().map(|last_call| last_call.poll(context)) {
-                    Some(Poll::Ready(())) => {
-                        Poll::Ready(Ok(Fault::DeadlineExceeded.into_status().into_http()))
-                    }
-                    Some(Poll::Pending) | None => Poll::Pending,
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,7 +201,8 @@ mod tests {
             if let Some(timeout) = timeout {
                 headers.insert("grpc-timeout", http::HeaderValue::from_static(timeout));
             }
-            deadline(timeout_of(&headers), Duration::from_secs(10)).0 - Instant::now()
+            let now = Instant::now();
+            deadline(now, timeout_of(&headers), Duration::from_secs(10)).0 - now
         };
         assert_eq!(left(None), Duration::from_secs(10));
         assert_eq!(left(Some("100m")), Duration::from_millis(90));
@@ -206,13 +212,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_without_a_short_timeout_of_its_own_gets_a_timer() {
-        let left = |asked| {
-            let deadline = deadline(asked, Duration::from_secs(10));
-            last_call(deadline, asked).map(|last_call| last_call - Instant::now())
+    async fn a_request_is_over_when_its_caller_stops_waiting_or_should_have() {
+        let end = |asked| {
+            let now = Instant::now();
+            let end = end(now, asked, deadline(now, asked, Duration::from_secs(10)));
+            (end.at - now, end.reason)
         };
-        assert_eq!(left(None), Some(Duration::from_secs(10) + LATE_MAX));
-        assert_eq!(left(Some(Duration::from_secs(1))), None, "the framework has one");
-        assert_eq!(left(Some(Duration::MAX)), Some(DEADLINE_MAX + LATE_MAX));
+        let second = Duration::from_secs(1);
+        assert_eq!(end(None), (Duration::from_secs(10) + LATE_MAX, EndReason::Late));
+        assert_eq!(end(Some(second)), (second, EndReason::Timeout));
+        assert_eq!(end(Some(Duration::MAX)), (DEADLINE_MAX + LATE_MAX, EndReason::Late));
     }
 }

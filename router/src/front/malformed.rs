@@ -1,4 +1,4 @@
-//! Requests that never reach a service, since they are too large or no protobuf. The framework refuses
+//! Requests that never reach an operation, since they are too large or no protobuf. The framework refuses
 //! them without details; here they get those of any other invalid request.
 
 use std::sync::Arc;
@@ -16,31 +16,31 @@ use crate::op::Coupons;
 
 /// How large one request may be, a batch excepted. No valid one comes close, by the limits of its
 /// fields.
-pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
+pub(super) const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 /// How large a batch may be. Its answer repeats what it holds and has some hundreds of bytes more for
 /// each item, and clients of gRPC take 4 MiB unless told otherwise.
-pub(crate) const BATCH_BYTES_MAX: usize = 2 << 20;
+pub(super) const BATCH_BYTES_MAX: usize = 2 << 20;
 
 /// Where batches go.
 const BATCH: &str = "/coupon.v1.CouponService/BatchIssueCoupons";
 
 /// How large a request to the method at `path` may be.
-pub(crate) fn request_bytes_max(path: &str) -> usize {
+pub(super) fn request_bytes_max(path: &str) -> usize {
     if path == BATCH { BATCH_BYTES_MAX } else { REQUEST_BYTES_MAX }
 }
 
 /// A service with one bound for batches and one for all other requests. The framework has one for
 /// each service, and refuses by it before it reads what is too large.
 #[derive(Debug, Clone)]
-pub(crate) struct SizedByMethod<S> {
+pub(super) struct SizedByMethod<S> {
     batches: S,
     others: S,
 }
 
 impl SizedByMethod<CouponServiceServer<Coupons>> {
     /// The service with its bounds.
-    pub(crate) fn new(coupons: Coupons) -> Self {
+    pub(super) fn new(coupons: Coupons) -> Self {
         let coupons = Arc::new(coupons);
         let bounded = |bytes_max| {
             let coupons = Arc::clone(&coupons);
@@ -73,17 +73,37 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for SizedByMethod<S> {
     }
 }
 
+/// Why a request was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Malformed {
+    /// It is larger than it may be.
+    TooLarge,
+    /// It has no message, or what it has cannot be read.
+    NoMessage,
+}
+
+impl Malformed {
+    /// What its caller is told, if it may have `request_bytes_max`.
+    pub(super) fn fault(self, request_bytes_max: usize) -> Fault {
+        let description = match self {
+            Self::TooLarge => format!("must not be larger than {request_bytes_max} bytes"),
+            Self::NoMessage => "must be valid protobuf; strings must be UTF-8".to_owned(),
+        };
+        Fault::field("request", description)
+    }
+}
+
 /// The answer, or one that says what was wrong with the request if the framework refused it. Our own
 /// errors always have details.
-pub(crate) fn explain(answer: Response<Body>, request_bytes_max: usize) -> Response<Body> {
+pub(super) fn explain(answer: Response<Body>, request_bytes_max: usize) -> Response<Body> {
     let status = Status::from_header_map(answer.headers());
     let Some(status) = status.filter(|status| status.details().is_empty()) else { return answer };
-    let description = if status.code() == Code::OutOfRange {
-        format!("must not be larger than {request_bytes_max} bytes")
+    let malformed = if status.code() == Code::OutOfRange {
+        Malformed::TooLarge
     } else if status.code() == Code::Internal {
-        "must be valid protobuf; strings must be UTF-8".to_owned()
+        Malformed::NoMessage
     } else {
         return answer;
     };
-    Fault::field("request", description).into_status().into_http()
+    malformed.fault(request_bytes_max).into_status().into_http()
 }

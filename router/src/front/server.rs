@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use coupon_proto::v1;
 use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
-use futures::StreamExt as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout};
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use super::admission::AdmissionLayer;
+use super::admission::Admission;
+use super::connections;
+use super::dispatch::Dispatch;
 use super::malformed::{REQUEST_BYTES_MAX, SizedByMethod};
 use crate::clock::WallClock;
 use crate::op::limits::Permits;
@@ -27,27 +27,6 @@ use crate::route::retry::Timing;
 use crate::shards::directory::{Service, WrongCluster};
 use crate::shards::pool::{self, Lane};
 use crate::shards::shard_client::ShardClient;
-
-/// How many requests one connection may have under way. Clients that issue in bulk use few
-/// connections; admission bounds the sum.
-const STREAMS_PER_CONNECTION_MAX: u32 = 4_096;
-
-/// What a client may send on one stream before it is read: one batch of the largest size.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-
-/// See [`STREAM_WINDOW_BYTES`], for the whole connection.
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-
-/// How many calls a client may have given up before the router got round to them: all that it may have
-/// under way. Beyond it the whole connection is closed as an attack (CVE-2023-44487), and h2's own
-/// bound is only 20.
-const CALLS_GIVEN_UP_MAX: usize = STREAMS_PER_CONNECTION_MAX as usize;
-
-/// How much header one request may have.
-const HEADER_BYTES_MAX: u32 = 16 << 10;
-
-/// Interval between pings of an idle connection, and the time after which an unanswered ping closes it.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Grace period for requests under way when the router finds that it must stop.
 const HALT_GRACE: Duration = Duration::from_secs(1);
@@ -117,7 +96,7 @@ pub enum RouterError {
     Reflection(#[from] tonic_reflection::server::Error),
     /// The server failed while it ran.
     #[error("serve")]
-    Serve(#[source] tonic::transport::Error),
+    Serve(#[source] JoinError),
     /// The cluster is gone, and another one has its addresses.
     #[error(transparent)]
     WrongCluster(#[from] WrongCluster),
@@ -133,7 +112,7 @@ pub struct RouterHandle {
     shutdown_grace: Duration,
     shards: Arc<ShardClient>,
     stop: oneshot::Sender<()>,
-    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    server: JoinHandle<()>,
 }
 
 impl RouterHandle {
@@ -186,8 +165,7 @@ impl RouterHandle {
         // Nobody listens when the server has ended by itself.
         let _ = self.stop.send(());
         match timeout(grace, &mut self.server).await {
-            Ok(Ok(served)) => served.map_err(RouterError::Serve),
-            Ok(Err(_)) => Err(RouterError::CutOff),
+            Ok(served) => served.map_err(RouterError::Serve),
             Err(_) => {
                 self.server.abort();
                 Err(RouterError::CutOff)
@@ -226,31 +204,21 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
 
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = oneshot::channel();
-    let server = Server::builder()
-        .tcp_nodelay(true)
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .http2_max_pending_accept_reset_streams(Some(CALLS_GIVEN_UP_MAX))
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .layer(AdmissionLayer::new(permits, config.default_deadline))
-        .add_service(campaigns)
+    let routes = Routes::new(campaigns)
         .add_service(coupons)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)).then(pause_when_refused),
-            // The announcement ends with the server.
-            async { ended.await.unwrap_or(()) },
-        );
+        .add_service(reflection().build_v1alpha()?);
+    let admission = Admission::new(permits, config.default_deadline);
+    let dispatch = Dispatch::new(admission, Arc::clone(&shards), routes);
+    // The announcement ends with the server.
+    let ended = async { ended.await.unwrap_or(()) };
+    let server = connections::serve(listener, dispatch, ended);
     tracing::info!(address = %local_addr, "router listens");
     let announcement = announce(shards.directory().service(), health, stopped, end);
     let server = tokio::spawn(async {
         tokio::select! {
-            served = server => served,
+            () = server => {}
             never = announcement => match never {},
         }
     });
@@ -292,19 +260,6 @@ async fn announce(
     // The receiver is gone when the server has ended by itself.
     let _ = end.send(());
     std::future::pending().await
-}
-
-/// The pause after a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Passes on what was accepted. A connection that cannot be, above all for want of file descriptors, is
-/// there again at once, and asking for it again and again would take the whole thread.
-async fn pause_when_refused<T>(accepted: std::io::Result<T>) -> std::io::Result<T> {
-    if let Err(error) = &accepted {
-        tracing::warn!(%error, "a connection was not accepted");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
-    }
-    accepted
 }
 
 /// Sets the health of the router as a whole and of its services.

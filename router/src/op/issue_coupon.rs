@@ -20,7 +20,7 @@ const METADATA_MAX: usize = 16;
 ///
 /// # Errors
 /// [`Fault`].
-pub(super) async fn issue_coupon(
+pub(crate) async fn issue_coupon(
     shards: &ShardClient,
     request: IssueCouponRequest,
     deadline: Instant,

@@ -19,6 +19,7 @@ mod stream_coupons;
 
 pub(crate) use campaigns::Campaigns;
 pub(crate) use coupons::Coupons;
+pub(crate) use issue_coupon::issue_coupon;
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ use tonic::{Request, Status, Streaming};
 
 use crate::route::leader::Route;
 use crate::shards::codec::ProposeCodec;
-use crate::shards::stream::{Submission, Waiter};
+use crate::shards::submission::{Submission, Waiter};
 
 /// How many commands a batch has at most; the node refuses more.
 const BATCH_COMMANDS_MAX: usize = 1_024;
@@ -266,7 +266,7 @@ mod tests {
 
     use super::*;
     use crate::route::retry::Attempts;
-    use crate::shards::stream::Answer;
+    use crate::shards::submission::Answer;
 
     fn submission(deadline_micros: u64) -> (Submission, oneshot::Receiver<Answer>) {
         let (answer, answered) = oneshot::channel();

@@ -11,3 +11,4 @@ mod propose;
 pub(crate) mod read;
 pub(crate) mod shard_client;
 mod stream;
+mod submission;

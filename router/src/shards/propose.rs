@@ -17,7 +17,7 @@ use crate::answer::error::Fault;
 use crate::route::retry::{self, Attempts, Unanswered};
 use crate::route::topology::Topology;
 use crate::shards::shard_client::ShardClient;
-use crate::shards::stream::{Answer, Submission, Waiter};
+use crate::shards::submission::{Answer, Submission, Waiter};
 
 /// The field of a `Command` that holds its epoch.
 const EPOCH: u32 = 1;

@@ -3,8 +3,11 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(unreachable_pub, reason = "a module of a test binary has no public")]
 
+pub mod fake_cluster;
 pub mod fake_node;
+pub mod http2;
 pub mod ledger;
+pub mod state;
 
 use std::time::Duration;
 
@@ -18,7 +21,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt as _;
 
-use fake_node::FakeCluster;
+use fake_cluster::FakeCluster;
 
 /// A router in front of a fake cluster, and clients of it.
 pub struct Fixture {

@@ -1,4 +1,11 @@
+use bytes::Bytes;
+use coupon_cluster::NodeId;
+use tokio::sync::oneshot;
+
 use super::*;
+use crate::route::leader::Route;
+use crate::route::retry::Attempts;
+use crate::shards::submission::{Answer, Waiter};
 
 /// A stream of which no task runs, and whose nodes are nowhere.
 fn idle() -> ShardStream {
@@ -16,7 +23,7 @@ fn submission(deadline: Instant) -> (Submission, oneshot::Receiver<Answer>) {
 }
 
 /// An open connection, and what comes out of it.
-fn open() -> (Link, mpsc::Receiver<bytes::Bytes>) {
+fn open() -> (Link, mpsc::Receiver<Bytes>) {
     let (outbound, requests) = mpsc::channel(1);
     let route = Route { node: NodeId::new(1).unwrap(), forward: false };
     (Link::Open(Box::new(Connection::with_outbound(route, outbound))), requests)

@@ -1,0 +1,93 @@
+//! What the replies of a node mean for the commands they answer.
+
+use coupon_cluster::NodeId;
+use coupon_proto::internal::{NotProposed, NotProposedReason, Outcome, ReplyBatch, outcome, reply};
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::ShardStream;
+use super::link::Link;
+use crate::route::retry::{self, Miss};
+use crate::shards::submission::{Answer, Submission, Waiter};
+
+impl ShardStream {
+    pub(super) fn received(&mut self, replies: ReplyBatch) {
+        let Link::Open(connection) = &mut self.link else { return };
+        let node = connection.node();
+        let Some(replies) = connection.replies(replies) else {
+            return self.broken(&Status::internal("replies do not match their batch"));
+        };
+        self.leader.lock().heard(node, Instant::now());
+        let (mut again, mut not_leader, mut slow_down) = (Vec::new(), None, false);
+        for (submission, reply) in replies {
+            let Submission { command, mut deadline_micros, mut waiter } = submission;
+            let miss = match reply.reply {
+                Some(reply::Reply::Outcome(outcome)) => {
+                    self.misses = 0;
+                    self.budget.earn();
+                    answer(waiter, outcome);
+                    continue;
+                }
+                Some(reply::Reply::NotProposed(not_proposed)) => {
+                    let miss = miss_of(&not_proposed);
+                    if miss == Miss::NotLeader {
+                        not_leader = Some(NodeId::new(not_proposed.leader_node_id).ok());
+                    }
+                    miss
+                }
+                Some(reply::Reply::Unknown(_)) | None => Miss::Unknown,
+            };
+            if miss == Miss::Expired {
+                // It is not expired, or it would not be here: the clocks of node and router differ,
+                // and the hint does harm.
+                deadline_micros = 0;
+            }
+            slow_down |= !matches!(miss, Miss::Expired | Miss::NeedsLog);
+            match waiter.attempts.missed(miss, &mut self.budget) {
+                Some(unanswered) => waiter.answer(Answer::Unanswered(unanswered)),
+                None => again.push(Submission { command, deadline_micros, waiter }),
+            }
+        }
+        for submission in again.into_iter().rev() {
+            self.backlog.push_front(submission);
+        }
+        let now = Instant::now();
+        if let Some(named) = not_leader {
+            if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
+                self.take_back(*connection);
+            }
+            let named = self.leader.lock().refused(node, named, now);
+            self.pause(named, now);
+        } else if slow_down {
+            self.misses = self.misses.saturating_add(1);
+            self.resume_at = now + retry::random_pause(self.misses, false);
+        }
+    }
+}
+
+/// Hands an outcome to who waits for it, or says where the shard is if the command has to be routed anew.
+fn answer(waiter: Waiter, outcome: Outcome) {
+    let rerouted = match &outcome.outcome {
+        Some(outcome::Outcome::Refusal(refusal)) => retry::reroutes(refusal),
+        Some(
+            outcome::Outcome::CampaignCreated(_)
+            | outcome::Outcome::CampaignChanged(_)
+            | outcome::Outcome::CouponIssued(_),
+        )
+        | None => None,
+    };
+    let attempts = waiter.attempts;
+    waiter.answer(match rerouted {
+        Some(shard_epoch) => Answer::Reroute { shard_epoch, attempts },
+        None => Answer::Outcome(outcome),
+    });
+}
+
+fn miss_of(not_proposed: &NotProposed) -> Miss {
+    match not_proposed.reason() {
+        NotProposedReason::NotLeader | NotProposedReason::Unspecified => Miss::NotLeader,
+        NotProposedReason::Overloaded => Miss::Overloaded,
+        NotProposedReason::Expired => Miss::Expired,
+        NotProposedReason::NeedsLog => Miss::NeedsLog,
+    }
+}

@@ -1,0 +1,74 @@
+//! What fake nodes share: one ledger, the node that leads, what they have seen, and what they do wrong next.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use coupon_proto::internal::{Command, RouterHello};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::ledger::Ledger;
+
+/// What the leader does to the next batch instead of answering it.
+#[derive(Debug, Clone, Copy)]
+pub enum Trick {
+    /// Applies it and breaks the stream.
+    ApplyAndBreak,
+    /// Applies it and says nothing.
+    ApplySilently,
+    /// Says that it does not know.
+    Unknown,
+    /// Says that its queue is full.
+    Overloaded,
+    /// Says that the deadline is over.
+    Expired,
+    /// Sends one reply too many.
+    TooManyReplies,
+}
+
+/// A command that reached a node.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub node_id: u64,
+    pub hello: RouterHello,
+    pub command: Command,
+    /// When its caller stops waiting.
+    pub deadline_micros: u64,
+}
+
+/// What all nodes of a cluster share.
+pub struct State {
+    pub leader: u64,
+    pub paused: BTreeSet<u64>,
+    pub tricks: VecDeque<Trick>,
+    pub seen: Vec<Seen>,
+    pub refused: usize,
+    pub passed_on: usize,
+    /// Whether exports never end.
+    pub flooding: bool,
+    pub flooded: usize,
+    pub ledger: Ledger,
+    /// Tells that something was seen or refused.
+    pub progress: watch::Sender<()>,
+}
+
+/// See [`State`].
+pub type Shared = Arc<Mutex<State>>;
+
+impl Default for State {
+    /// Node 1 leads, and no node misbehaves.
+    fn default() -> Self {
+        Self {
+            leader: 1,
+            paused: BTreeSet::new(),
+            tricks: VecDeque::new(),
+            seen: Vec::new(),
+            refused: 0,
+            passed_on: 0,
+            flooding: false,
+            flooded: 0,
+            progress: watch::Sender::new(()),
+            ledger: Ledger::at_epoch(1),
+        }
+    }
+}
