@@ -44,10 +44,7 @@ const CRATES: &[(&str, Rules)] = &[
         Rules { ours: &["coupon-cluster", "coupon-proto", "coupon-transport"], others: None },
     ),
     ("coupon-client", Rules { ours: &["coupon-proto"], others: None }),
-    (
-        "coupon-loadtest",
-        Rules { ours: &["coupon-checker", "coupon-client", "coupon-proto"], others: None },
-    ),
+    ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-client"], others: None }),
     (
         "coupon-bench",
         Rules { ours: &["coupon-client", "coupon-loadtest", "coupon-proto"], others: None },

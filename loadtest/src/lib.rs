@@ -19,19 +19,19 @@
 //! Deliberately absent: retries that hide how long something took, averages, and the recipients and
 //! codes anywhere but in the history file.
 
-mod address;
 mod answer;
 mod bottleneck;
 mod campaigns;
-mod channels;
 mod client;
 mod clock;
 mod demand;
 mod engine;
 mod error;
+mod file;
 pub mod history_file;
 mod judge;
 mod load_test;
+mod observer;
 mod options;
 mod pacer;
 mod popularity;
@@ -44,13 +44,13 @@ mod series;
 mod summary;
 mod thresholds;
 
-pub use address::{NoAddress, endpoint};
-pub use answer::{code_name, may_have_happened};
 pub use bottleneck::Bottleneck;
 pub use clock::Clock;
 pub use error::{LoadError, Unjudged};
+pub use file::FileError;
 pub use judge::{Evidence, Judged, Scope};
-pub use load_test::{LoadTest, Observed, Observer, Recording, judge_all};
+pub use load_test::{LoadTest, Recording, judge_all};
+pub use observer::{Observed, Observer};
 pub use options::{BATCH_MAX, CAMPAIGNS_MAX, IN_FLIGHT_MAX, Options, Pattern, Target};
 pub use pacer::Pacer;
 pub use popularity::{NoPopularity, Popularity};

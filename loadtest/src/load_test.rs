@@ -1,23 +1,21 @@
 //! A load test from its first to its last step.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use coupon_checker::Operation;
+use coupon_client::{Channels, endpoint};
 use tonic::transport::Channel;
 
-use crate::address::endpoint;
 use crate::campaigns;
-use crate::channels::Channels;
-use crate::client::{Caller, RetryPolicy};
 use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
 use crate::engine::{Engine, Sending};
 use crate::error::{LoadError, Unjudged};
 use crate::judge::{Evidence, Judged, Scope, judge, read, unread};
+use crate::observer::Observer;
 use crate::options::{Options, Pattern};
 use crate::pacer::Pacer;
 use crate::progress::{Progress, Show};
+use crate::readback;
 use crate::recorder::{RecordedCampaign, Recorder};
 use crate::report::{Conditions, Material, Report};
 
@@ -27,25 +25,6 @@ const CALLS_PER_CONNECTION: usize = 2_048;
 
 /// How many calls wait for their turn on a connection before those that make them wait themselves.
 const BUFFER_CALLS: usize = 8_192;
-
-/// A call that is over, as an [`Observer`] is told of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Observed<'a> {
-    /// The number of its campaign, from 0 in the order of [`LoadTest::campaign_ids`].
-    pub campaign: usize,
-    /// The number of the router that was asked, from 0 in the order of [`Options::routers`].
-    pub router: usize,
-    /// How often it was sent.
-    pub attempts: u32,
-    /// When it was sent for the first time, on the clock of the recording. What is recorded begins
-    /// later if attempts before it were answered that nothing was done.
-    pub sent: u64,
-    /// The call.
-    pub operation: &'a Operation,
-}
-
-/// Is told of every call that is over. It must not take long, for the load waits meanwhile.
-pub type Observer = Box<dyn FnMut(Observed<'_>) + Send>;
 
 /// A load test that is ready to begin: connected, and with campaigns.
 pub struct LoadTest {
@@ -106,7 +85,8 @@ impl LoadTest {
             }
             Pattern::Open { .. } | Pattern::Closed { .. } => None,
         };
-        let recorded = campaigns::prepare(&channels, &options, &clock, start).await?;
+        let client = campaigns::client(&channels, &options);
+        let recorded = campaigns::prepare(&client, &options, &clock, start).await?;
         let starts = start.map_or(0, |start| clock.of_wall(start));
         let numbered = recorded.iter().enumerate();
         let in_demand = numbered.map(|(number, one)| (number, one.id.as_str().into())).collect();
@@ -220,18 +200,11 @@ impl Recording {
         evidence: Evidence,
     ) -> Result<(Judged, Report), LoadError> {
         let Self { setup, recorder, sending } = self;
-        let Setup { options, clock, mut channels, starts } = setup;
+        let Setup { options, clock, channels, starts } = setup;
         let Recorder { campaigns, figures } = recorder;
-        let retry_policy = RetryPolicy {
-            attempt_timeout: options.attempt_timeout,
-            give_up_after: options.give_up_after,
-            awaits_start: false,
-            is_stopping: false.into(),
-        };
-        let retry_policy = Arc::new(retry_policy);
-        let caller = Caller { channels: channels.clone(), clock, retry_policy };
+        let client = readback::client(channels);
         let count = campaigns.len();
-        let (judged, failure) = match read(&mut channels, Some(&caller), &campaigns, scope).await {
+        let (judged, failure) = match read(&client, &clock, &campaigns, scope).await {
             Ok(found) => (judge(found, campaigns, evidence), None),
             Err(error) => (unread(campaigns, evidence), Some(error)),
         };
@@ -257,8 +230,8 @@ impl Recording {
 /// # Errors
 /// When the router cannot be reached or the campaigns cannot be read for a minute.
 pub async fn judge_all(router: &str) -> Result<Judged, LoadError> {
-    let mut channels = Channels::new(vec![connect(router).await?]);
-    let found = read(&mut channels, None, &[], Scope::All).await?;
+    let client = readback::client(Channels::new(vec![connect(router).await?]));
+    let found = read(&client, &Clock::start(), &[], Scope::All).await?;
     Ok(judge(found, Vec::new(), Evidence::default()))
 }
 

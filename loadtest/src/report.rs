@@ -8,12 +8,11 @@ use coupon_checker::Verdict;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::answer::Reason;
+use crate::answer::AnswerName;
 use crate::bottleneck::{self, Bottleneck, Symptoms};
 use crate::clock::{Clock, nanos};
 use crate::engine::Sending;
-use crate::error::LoadError;
-use crate::history_file::replace;
+use crate::file::{FileError, replace};
 use crate::judge::Judged;
 use crate::options::{Options, Pattern, Target};
 use crate::progress::rate;
@@ -238,7 +237,7 @@ impl Report {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), LoadError> {
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
         use std::io::Write as _;
         replace(path, 0o666, |file| {
             let mut file = std::io::BufWriter::new(file);
@@ -276,8 +275,8 @@ fn stampede(
     })
 }
 
-fn named(counts: &BTreeMap<Reason, u64>) -> BTreeMap<String, u64> {
-    counts.iter().map(|(reason, count)| (reason.to_string(), *count)).collect()
+fn named(counts: &BTreeMap<AnswerName, u64>) -> BTreeMap<String, u64> {
+    counts.iter().map(|(name, count)| (name.to_string(), *count)).collect()
 }
 
 fn latency(histogram: &Histogram<u64>) -> Latency {
