@@ -16,7 +16,7 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use crate::client;
-use crate::failure::{CallError, describe};
+use crate::failure::CallError;
 
 /// How long a node may take to send a map.
 const MAP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -240,7 +240,7 @@ async fn ask(
         let answer = client.get_node_status(request).await;
         answer.map(tonic::Response::into_inner).map_err(|status| match Mismatch::of(&status) {
             Some(mismatch) => NoAnswer::of(&mismatch, info),
-            None => NoAnswer::Unreachable(describe(&status)),
+            None => NoAnswer::Unreachable(CallError::from(status).to_string()),
         })
     };
     timeout(question.timeout, asked).await.unwrap_or_else(|_| {

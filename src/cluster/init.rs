@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use coupon_client::is_passing;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{IdentifyRequest, InitClusterRequest};
+use tonic::Status;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 
 use super::ClusterSpec;
 use crate::address::endpoint;
@@ -74,7 +75,7 @@ async fn answering(
         let mut client = ClusterServiceClient::new(endpoint.connect_lazy());
         match identify(&mut client).await {
             Ok(()) => return Ok(client),
-            Err(status) if is_temporary(status.code()) => {}
+            Err(status) if is_passing(status.code()) => {}
             Err(status) => {
                 return Err(CallError::from(status))
                     .with_context(|| format!("ask {address} who it is"));
@@ -94,9 +95,4 @@ async fn identify(client: &mut ClusterServiceClient<Channel>) -> Result<(), Stat
         Ok(answer) => answer.map(drop),
         Err(_) => Err(Status::deadline_exceeded("no answer")),
     }
-}
-
-/// Whether a node that answers like this may answer otherwise soon.
-fn is_temporary(code: Code) -> bool {
-    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
 }

@@ -95,14 +95,11 @@ pub(crate) fn conditions() -> Conditions {
 /// An error of the library with everything that an answer says, and with the right exit code.
 pub(crate) fn explained(error: LoadError) -> anyhow::Error {
     match error {
-        LoadError::Call { what, status } => {
-            anyhow::Error::new(CallError::from(*status)).context(what)
-        }
+        LoadError::Call { what, error } => anyhow::Error::new(CallError::from(error)).context(what),
         LoadError::Unread { source, .. } => explained(*source),
         LoadError::Address(_) => UsageError(error.to_string()).into(),
-        LoadError::Connect { .. }
-        | LoadError::BrokenAnswer(_)
-        | LoadError::Timer(_)
-        | LoadError::File { .. } => error.into(),
+        LoadError::Connect { .. } | LoadError::BrokenAnswer(_) | LoadError::Timer(_) => {
+            error.into()
+        }
     }
 }

@@ -58,4 +58,4 @@ pub use coupon_proto::reason::Reason;
 pub use coupon_proto::v1;
 pub use endpoint::{AddressError, endpoint};
 pub use meaning::{Meaning, is_passing};
-pub use retry::{ATTEMPT_TIMEOUT_MIN, Backoff, RetryPolicy};
+pub use retry::{Backoff, RetryPolicy};

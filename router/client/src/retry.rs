@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-/// Minimum timeout of an attempt. A shorter attempt would most likely turn an outcome that is known into one
-/// that is not.
-pub const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_millis(20);
+/// Shortest timeout that can be sent.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
+/// Minimum time that must be left for a repetition. A router answers a tenth before the end of an attempt; a
+/// shorter attempt could end without an answer, and make an outcome unknown that is known.
+const REPETITION_MIN: Duration = Duration::from_millis(100);
 
 /// Maximum number of times that a pause is doubled; more would overflow before it is bounded.
 const DOUBLINGS_MAX: u32 = 16;
@@ -37,13 +40,13 @@ impl RetryPolicy {
     /// The timeout of the next attempt of a call that has `left` of its time.
     #[must_use]
     pub fn timeout(&self, left: Duration) -> Duration {
-        self.attempt_timeout.min(left).max(ATTEMPT_TIMEOUT_MIN)
+        self.attempt_timeout.min(left).max(TIMEOUT_MIN)
     }
 
     /// Whether a call that has `left` of its time can be repeated after `pause`.
     #[must_use]
     pub fn has_time(&self, left: Duration, pause: Duration) -> bool {
-        left.saturating_sub(pause) >= ATTEMPT_TIMEOUT_MIN
+        left.saturating_sub(pause) >= REPETITION_MIN
     }
 }
 
@@ -128,9 +131,9 @@ mod tests {
         let policy = policy();
         assert_eq!(policy.timeout(5_000 * MS), 1_000 * MS);
         assert_eq!(policy.timeout(300 * MS), 300 * MS);
-        assert_eq!(policy.timeout(Duration::ZERO), ATTEMPT_TIMEOUT_MIN);
+        assert_eq!(policy.timeout(Duration::ZERO), TIMEOUT_MIN);
         assert!(policy.has_time(300 * MS, 100 * MS));
-        assert!(!policy.has_time(300 * MS, 290 * MS));
+        assert!(!policy.has_time(300 * MS, 250 * MS));
         assert!(!policy.has_time(300 * MS, 400 * MS));
     }
 }
