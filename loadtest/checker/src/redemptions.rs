@@ -7,7 +7,8 @@
 
 use crate::findings::Findings;
 use crate::history::{Call, Coupon, CouponState, Operation, Outcome};
-use crate::index::{Index, hash, numbered, place};
+use crate::index::{Index, hash};
+use crate::position::{numbered, place};
 
 /// Finds uses and cancellations that exclude each other, did not last, or were not asked for.
 pub(crate) fn find(index: &Index<'_>) -> Findings {

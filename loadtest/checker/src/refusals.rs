@@ -7,7 +7,8 @@
 
 use crate::findings::Findings;
 use crate::history::{Coupon, Outcome};
-use crate::index::{Index, Issue};
+use crate::index::Index;
+use crate::issue::Issue;
 
 /// How many codes a refusal for the limit names at most (`coupon_service.proto`, `IssueCoupon`).
 const CODES_NAMED_MAX: usize = 10;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::history::{Coupon, Operation, Outcome};
-use crate::index::{Issue, as_answered, numbered, place};
+use crate::issue::Issue;
+use crate::position::{as_answered, numbered, place};
 
 /// Which calls and coupons have the same request id.
 ///
