@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use coupon_loadtest::{
     Clock, Conditions, Evidence, Judged, LoadError, LoadTest, Options, Report, Scope, Show,
+    Unjudged,
 };
 use tokio::sync::oneshot;
 
@@ -18,7 +19,7 @@ pub(crate) type Live = Arc<Mutex<Successes>>;
 /// What was asked for and what came of it.
 pub struct Outcomes {
     /// What was read back, and the verdict; or why there is none.
-    pub judged: Result<Judged, LoadError>,
+    pub judged: Result<Judged, Box<Unjudged>>,
     /// Figures of the load.
     pub report: Report,
     /// All calls for coupons, in the order of their ends.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::fault_report::KindReport;
 use crate::kind::{Count, Measure};
-use crate::report::{KindReport, LoadReport};
+use crate::load_report::LoadReport;
 
 /// Thresholds; `None` is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

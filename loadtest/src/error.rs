@@ -1,11 +1,8 @@
-//! Why there is no load, or no verdict.
+//! Why there is no load.
 
 use std::io;
 
-use coupon_checker::History;
 use coupon_client::{AddressError, CallError};
-
-use crate::report::Report;
 
 /// Why a load test could not be carried out. What a system under load answers is no such error.
 #[derive(Debug, thiserror::Error)]
@@ -35,24 +32,6 @@ pub enum LoadError {
     /// The timer of the kernel does not work.
     #[error("set a timer")]
     Timer(#[source] io::Error),
-    /// The load was sent, and the campaigns could not be read back, so that nothing was judged.
-    #[error("read the campaigns back")]
-    Unread {
-        /// What there is all the same.
-        unjudged: Box<Unjudged>,
-        /// Why they could not be read.
-        source: Box<LoadError>,
-    },
-}
-
-/// A run of which nothing was judged.
-#[derive(Debug)]
-pub struct Unjudged {
-    /// The calls. There are no coupons to judge them by: it is to be written with
-    /// [`history_file::write_calls`](crate::history_file::write_calls).
-    pub history: History,
-    /// The figures, without a verdict.
-    pub report: Report,
 }
 
 impl LoadError {

@@ -43,10 +43,11 @@ mod schedule;
 mod series;
 mod summary;
 mod thresholds;
+mod unjudged;
 
 pub use bottleneck::Bottleneck;
 pub use clock::Clock;
-pub use error::{LoadError, Unjudged};
+pub use error::LoadError;
 pub use file::FileError;
 pub use judge::{Evidence, Judged, Scope};
 pub use load_test::{LoadTest, Recording, judge_all};
@@ -60,3 +61,4 @@ pub use report::{Conditions, Latency, Report, Stampede};
 pub use schedule::EARLY_LEAD;
 pub use series::Slot;
 pub use thresholds::Thresholds;
+pub use unjudged::Unjudged;

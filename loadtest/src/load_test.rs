@@ -9,7 +9,7 @@ use crate::campaigns;
 use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
 use crate::engine::{Engine, Sending};
-use crate::error::{LoadError, Unjudged};
+use crate::error::LoadError;
 use crate::judge::{Evidence, Judged, Scope, judge, read, unread};
 use crate::observer::Observer;
 use crate::options::{Options, Pattern};
@@ -18,6 +18,7 @@ use crate::progress::{Progress, Show};
 use crate::readback;
 use crate::recorder::{RecordedCampaign, Recorder};
 use crate::report::{Conditions, Material, Report};
+use crate::unjudged::Unjudged;
 
 /// How many calls a connection is expected to carry: half of what a router lets in over one, so that
 /// none waits in the client for another to end.
@@ -180,25 +181,25 @@ impl Recording {
     /// Reads the campaigns back, judges them and reports.
     ///
     /// # Errors
-    /// [`LoadError::Unread`] when the campaigns cannot be read for a minute from any router.
+    /// [`Unjudged`] when the campaigns cannot be read for a minute from any router.
     pub async fn judge(
         self,
         scope: Scope,
         conditions: Conditions,
-    ) -> Result<(Judged, Report), LoadError> {
+    ) -> Result<(Judged, Report), Box<Unjudged>> {
         self.judge_with(scope, conditions, Evidence::default()).await
     }
 
     /// The same with what others know: faults, and what the replicas hold.
     ///
     /// # Errors
-    /// [`LoadError::Unread`] when the campaigns cannot be read for a minute from any router.
+    /// [`Unjudged`] when the campaigns cannot be read for a minute from any router.
     pub async fn judge_with(
         self,
         scope: Scope,
         conditions: Conditions,
         evidence: Evidence,
-    ) -> Result<(Judged, Report), LoadError> {
+    ) -> Result<(Judged, Report), Box<Unjudged>> {
         let Self { setup, recorder, sending } = self;
         let Setup { options, clock, channels, starts } = setup;
         let Recorder { campaigns, figures } = recorder;
@@ -220,8 +221,7 @@ impl Recording {
         let report = Report::new(material, conditions);
         let Some(source) = failure else { return Ok((judged, report)) };
         let report = Report { is_ok: false, verdict: None, ..report };
-        let unjudged = Box::new(Unjudged { history: judged.history, report });
-        Err(LoadError::Unread { unjudged, source: Box::new(source) })
+        Err(Box::new(Unjudged { history: judged.history, report, source }))
     }
 }
 

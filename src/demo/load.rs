@@ -53,7 +53,7 @@ pub(super) async fn judge(router: SocketAddr, recording: Option<Recording>) -> a
         None => judge_all(&router.to_string()).await.map_err(explained)?,
         Some(recording) => {
             let judged = recording.judge(Scope::All, conditions()).await;
-            let (judged, report) = judged.map_err(explained)?;
+            let (judged, report) = judged.map_err(|unjudged| explained(unjudged.source))?;
             output::line(format!("\n{}", report.summary()))?;
             judged
         }
