@@ -56,7 +56,7 @@ pub(crate) struct Survey {
 pub(crate) struct NodeAnswer {
     /// The node.
     pub(crate) info: NodeInfo,
-    /// Its answer, or why there is none.
+    /// Its answer, or why it gave no answer.
     pub(crate) answer: Result<GetNodeStatusResponse, NoAnswer>,
 }
 
@@ -204,7 +204,7 @@ impl Survey {
             .max_by_key(|(_, replica)| replica.term)
     }
 
-    /// The shards that nobody leads.
+    /// The shards without a leader.
     pub(crate) fn leaderless(&self) -> Vec<u32> {
         self.shard_ids().filter(|shard| self.leader(*shard).is_none()).collect()
     }

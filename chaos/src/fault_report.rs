@@ -32,7 +32,7 @@ pub struct FaultReport {
     /// by up to 50 ms. `None` if none was seen.
     pub elected_after_ms: Option<f64>,
     /// How long after it was in force (after everything down: after it was started again) the shard that
-    /// was hit, or the slowest of all, had issued to somebody who asked after that; where a router was
+    /// was hit, or the slowest of all, had answered with a coupon a call that was sent after that; where a router was
     /// cut off, through that router.
     pub rto_ms: Option<f64>,
     /// The longest time without an issue on one shard, until the next fault.

@@ -241,7 +241,7 @@ impl Report {
         match (&self.verdict, &self.not_judged) {
             (Some(verdict), _) => write!(text, "{verdict}")?,
             (None, why) => {
-                let why = why.as_deref().unwrap_or("nobody says why");
+                let why = why.as_deref().unwrap_or("the reason is not known");
                 writeln!(text, "NOTHING WAS JUDGED: {why}")?;
             }
         }
@@ -255,7 +255,7 @@ impl Report {
     }
 }
 
-/// So many figures, or dashes.
+/// `N` figures, or dashes.
 fn cells<const N: usize>(figures: Option<Vec<f64>>) -> [String; N] {
     let figures = figures.unwrap_or_default();
     std::array::from_fn(|at| figures.get(at).map_or("-".to_owned(), |one| format!("{one:.0}")))

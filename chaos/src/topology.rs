@@ -111,7 +111,7 @@ impl Topology {
         self.voters.keys().copied().collect()
     }
 
-    /// The shard that owns a campaign; `None` if the id is none.
+    /// The shard that owns a campaign; `None` if the id is malformed.
     #[must_use]
     pub fn owner(&self, campaign_id: &str) -> Option<u32> {
         CampaignId::parse(campaign_id).ok().map(|id| self.ring.owner(&id).get())
@@ -155,7 +155,7 @@ impl Topology {
 pub(crate) mod tests {
     use super::*;
 
-    /// Five nodes and so many shards, each on three of them.
+    /// Five nodes and a number of shards, each on three of the nodes.
     pub(crate) fn topology(shards: u32) -> Topology {
         Topology::of(&status(shards)).unwrap()
     }

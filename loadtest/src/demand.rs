@@ -1,4 +1,4 @@
-//! Who asks for what: campaigns by their popularity, recipients from a pool or always new ones.
+//! Which calls are made: campaigns by their popularity, recipients from a pool or always new ones.
 
 use std::sync::Arc;
 

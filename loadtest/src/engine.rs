@@ -100,7 +100,7 @@ struct Run {
 }
 
 impl Engine {
-    /// Gives load until its time is over or `stop` says so, and waits for the calls under way.
+    /// Sends the load until its time is over or `stop` ends, and waits for the calls under way.
     pub(crate) async fn run(
         self,
         stop: impl Future<Output = ()>,
@@ -221,7 +221,7 @@ impl Run {
             self.reads.next();
             self.read();
         }
-        // In a crowd, everybody has called.
+        // Every caller of the crowd has called.
         if matches!(self.source, Source::Crowd(_)) && self.next_call().is_none() {
             self.stop_sending(now);
         }

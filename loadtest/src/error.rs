@@ -7,7 +7,7 @@ use coupon_client::{AddressError, CallError};
 /// Why a load test could not be carried out. What a system under load answers is no such error.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// A router's address is none.
+    /// A router's address is not `host:port`.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// A router could not be connected to.

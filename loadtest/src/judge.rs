@@ -45,7 +45,7 @@ pub struct Judged {
     /// words.
     pub changed: Vec<String>,
     /// How long after its start the last coupon of a campaign was issued, by log time; the longest
-    /// of all campaigns that are sold out, `None` if there is none.
+    /// of all campaigns that are sold out, `None` if no campaign is.
     pub sold_out_after: Option<Duration>,
 }
 

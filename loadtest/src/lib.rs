@@ -1,11 +1,11 @@
-//! Gives load to routers, records what is answered, reads all of it back and has it judged.
+//! Loads routers, records what they answer, reads all of it back and has it judged.
 //!
 //! - **Open loop** ([`Pattern::Open`]): calls are sent at their times, whatever is answered, and
 //!   latency counts from the intended time. So a system that stands still for a second shows a
 //!   second, in as many calls as came meanwhile. Calls that are sent late are counted.
 //! - **Closed loop** ([`Pattern::Closed`]): a call is sent when another one ends. It finds peaks; its
-//!   latencies leave out whoever would have come while nothing was answered.
-//! - **Stampede** ([`Pattern::Stampede`]): everybody waits for the start and calls at once.
+//!   latencies leave out callers that would have come while nothing was answered.
+//! - **Stampede** ([`Pattern::Stampede`]): all callers wait for the start and call at once.
 //!
 //! A call is one operation from its first attempt to its final answer. Without an answer it is
 //! repeated with the same request id until it is given up, and then its outcome is *unknown*. A router

@@ -20,11 +20,11 @@ use crate::recorder::{RecordedCampaign, Recorder};
 use crate::report::{Conditions, Material, Report};
 use crate::unjudged::Unjudged;
 
-/// How many calls a connection is expected to carry: half of what a router lets in over one, so that
-/// none waits in the client for another to end.
+/// Number of calls that a connection is expected to carry: half of what a router lets in over one, so
+/// that none waits in the client for another to end.
 const CALLS_PER_CONNECTION: usize = 2_048;
 
-/// How many calls wait for their turn on a connection before those that make them wait themselves.
+/// Number of calls that wait for their turn on a connection before their callers wait.
 const BUFFER_CALLS: usize = 8_192;
 
 /// A load test that is ready to begin: connected, and with campaigns.
@@ -59,7 +59,7 @@ impl LoadTest {
         Self::begin(options, channels, pacer, show).await
     }
 
-    /// The same over connections that exist, at least one, paced by the runtime's own timers: for
+    /// Begins over connections that exist, at least one, paced by the runtime's own timers: for
     /// tests that hold the runtime's clock.
     ///
     /// # Errors
@@ -124,14 +124,14 @@ impl LoadTest {
         self.setup.clock
     }
 
-    /// Tells somebody of every call that is over, while load is given.
+    /// Reports every call that is over to an observer, while the load is sent.
     #[must_use]
     pub fn observed_by(mut self, observer: Observer) -> Self {
         self.engine.observer = Some(observer);
         self
     }
 
-    /// Gives load until its time is over or `stop` says so, and waits for the calls under way; after
+    /// Sends the load until its time is over or `stop` ends, and waits for the calls under way; after
     /// `stop` none of them is repeated.
     ///
     /// # Errors
@@ -162,8 +162,8 @@ impl Recording {
         &self.recorder.campaigns
     }
 
-    /// The figures of the load alone, for whoever cannot read back: nothing is judged, and so nothing
-    /// is said to be right.
+    /// The figures of the load alone, without reading back: nothing is judged, and so nothing is said to
+    /// be right.
     #[must_use]
     pub fn unjudged(&self, conditions: Conditions) -> Report {
         let material = Material {
@@ -190,7 +190,7 @@ impl Recording {
         self.judge_with(scope, conditions, Evidence::default()).await
     }
 
-    /// The same with what others know: faults, and what the replicas hold.
+    /// As [`Recording::judge`], with evidence of others: faults, and what the replicas hold.
     ///
     /// # Errors
     /// [`Unjudged`] when the campaigns cannot be read for a minute from any router.
@@ -225,7 +225,7 @@ impl Recording {
     }
 }
 
-/// Reads all campaigns of a cluster back and judges them, when no load was given.
+/// Reads all campaigns of a cluster back and judges them, when no load was sent.
 ///
 /// # Errors
 /// When the router cannot be reached or the campaigns cannot be read for a minute.

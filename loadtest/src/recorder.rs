@@ -218,7 +218,7 @@ impl Recorder {
         self.campaigns[campaign].operations.push(operation);
     }
 
-    /// Nothing more is sent from `now` on. Whoever waits for an answer by then is still to be served.
+    /// Nothing more is sent from `now` on. Calls under way are still to be served.
     pub(crate) fn end_sending(&mut self, now: u64) {
         self.figures.ended_sending = now;
         self.figures.wait(now);

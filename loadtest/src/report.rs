@@ -58,7 +58,7 @@ pub struct Stampede {
     pub first_refusal_after_ms: Option<f64>,
     /// When the last caller had an answer.
     pub all_answered_after_ms: f64,
-    /// How often somebody was told that it has not started.
+    /// Number of answers that the campaign has not started.
     pub not_started: u64,
 }
 
@@ -80,7 +80,7 @@ pub struct Report {
     /// `open`, `closed` or `stampede`.
     pub pattern: &'static str,
     /// Whether all calls for the campaigns are known. False for an existing one: others may have asked
-    /// as well, so that a coupon nobody is known to have asked for is not taken for a fault.
+    /// as well, so that a coupon without a known call is not taken for a fault.
     pub is_complete: bool,
     /// How many campaigns got load.
     pub campaigns: usize,

@@ -1,5 +1,5 @@
-//! Forming a cluster, step by step. Every step may be repeated, and waits until it is done: whoever
-//! calls decides how long.
+//! Forming a cluster, step by step. Every step may be repeated, and waits until it is done: the
+//! caller decides how long.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) struct Formed {
 /// Forms a cluster and waits until every shard has a leader. What it waits for, `tell` is told once.
 ///
 /// # Errors
-/// When a node refuses, an address is none, or the cluster exists and is another one. Nodes that do
+/// When a node refuses, an address is malformed, or the cluster exists and is another one. Nodes that do
 /// not answer are waited for, for ever.
 pub(crate) async fn form(formation: &ClusterSpec, tell: impl Fn(&str)) -> anyhow::Result<Formed> {
     let mut first = None;

@@ -38,7 +38,7 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
     findings
 }
 
-/// What is wrong with the answer that nobody gets a coupon any more.
+/// What is wrong with the answer that no call gets a coupon any more.
 fn refused_for_good(
     index: &Index<'_>,
     issue: Issue<'_>,

@@ -55,7 +55,7 @@ async fn a_lost_answer_is_asked_for_again() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_known_is_recorded_as_unknown() {
-    // All is carried out, and nobody hears of it.
+    // All is carried out, and never answered.
     let router = FakeRouter::new(Faults { lost: 1_000, ..Faults::default() });
     let options = Options {
         attempt_timeout: Duration::from_millis(300),
