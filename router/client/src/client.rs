@@ -7,7 +7,8 @@ use std::time::Duration;
 use coupon_proto::v1;
 use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
-use futures::future::join_all;
+use futures::future::select_ok;
+use rand::seq::SliceRandom as _;
 use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
@@ -56,8 +57,8 @@ pub fn request_id() -> String {
 }
 
 impl Client {
-    /// Connects to routers, each named as `host:port` or `http://host:port`. Routers that cannot be reached
-    /// are tried again when their turn comes.
+    /// Connects to routers, each named as `host:port` or `http://host:port`. Returns as soon as one is
+    /// connected; the others are connected to when their turn comes.
     ///
     /// # Errors
     /// [`ConnectError`] when a router is not named like that, or none can be reached.
@@ -70,27 +71,23 @@ impl Client {
             let router = router.as_ref();
             endpoints.push((router.to_owned(), router_endpoint(router)?));
         }
-        let connected = join_all(endpoints.iter().map(|(_, endpoint)| endpoint.connect())).await;
-        let (mut channels, mut failure) = (Vec::new(), None);
-        let mut is_connected = false;
-        for ((router, endpoint), connected) in endpoints.into_iter().zip(connected) {
-            match connected {
-                Ok(channel) => {
-                    is_connected = true;
-                    channels.push(channel);
-                }
-                Err(source) => {
-                    failure = Some(ConnectError::Connect { router, source });
-                    channels.push(endpoint.connect_lazy());
-                }
-            }
-        }
-        if !is_connected {
-            return Err(failure.unwrap_or(ConnectError::NoRouter));
+        if endpoints.is_empty() {
+            return Err(ConnectError::NoRouter);
         }
         // Clients begin with different routers, so that these share the load.
-        let first = rand::random_range(0..channels.len());
-        Ok(Self::over(Channels::new(channels).starting_at(first), policy))
+        endpoints.shuffle(&mut rand::rng());
+        let connecting = endpoints.iter().enumerate().map(|(number, (router, endpoint))| {
+            Box::pin(async move {
+                let connected = endpoint.connect().await.map(|channel| (number, channel));
+                let router = router.clone();
+                connected.map_err(|source| ConnectError::Connect { router, source })
+            })
+        });
+        let ((first, connected), _) = select_ok(connecting).await?;
+        let channels = endpoints.iter().enumerate().map(|(number, (_, endpoint))| {
+            if number == first { connected.clone() } else { endpoint.connect_lazy() }
+        });
+        Ok(Self::over(Channels::new(channels.collect()).starting_at(first), policy))
     }
 
     /// A client over connections that exist.
