@@ -469,7 +469,7 @@ addresses() {
     done
 }
 
-# Members whose network has our table. Nobody but root can see that.
+# Members whose network has our table. Only root can see that.
 broken_members() {
     ((EUID == 0)) && command -v nsenter >/dev/null && command -v nft >/dev/null || return 0
     local member
@@ -512,12 +512,12 @@ cut_both_ways() {
 # network to cut; when it is started, the other ends cut it off.
 put_cuts_in_force() {
     local member file wanted found
-    compgen -G "$work/rules.*" >/dev/null || mistake "nobody is cut off from anybody by that"
+    compgen -G "$work/rules.*" >/dev/null || mistake "that cuts no member off from another"
     for file in "$work"/rules.*; do
         member=${file##*.}
         if lives "$member"; then prepare "$member"; else rm "$file"; fi
     done
-    compgen -G "$work/rules.*" >/dev/null || fail "nobody runs whose network could be cut: try chaos/heal"
+    compgen -G "$work/rules.*" >/dev/null || fail "no member runs whose network could be cut: try chaos/heal"
     for file in "$work"/rules.*; do
         nft_in "${file##*.}" <"$file" ||
             fail "the network of ${file##*.} was not cut, that of members before it is: chaos/heal"

@@ -6,5 +6,5 @@ use crate::failure::UsageError;
 
 /// How `host:port` is called.
 pub(crate) fn endpoint(address: &str) -> Result<Endpoint, UsageError> {
-    coupon_loadtest::endpoint(address).map_err(|error| UsageError(error.to_string()))
+    coupon_client::endpoint(address).map_err(|error| UsageError(error.to_string()))
 }

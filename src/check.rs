@@ -42,7 +42,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     kept(&verdict)
 }
 
-/// Fails with what a verdict says in a few words.
+/// Fails with a verdict in a few words.
 ///
 /// # Errors
 /// When it is not OK.

@@ -1,32 +1,61 @@
 //! Calls to nodes and routers.
 
 use anyhow::Context as _;
+use coupon_client::{Client, ConnectError, RetryPolicy};
 use tokio::time::{Instant, timeout_at};
 use tonic::Request;
 use tonic::transport::Channel;
 
 use crate::address::endpoint;
+use crate::failure::UsageError;
 use crate::settings::Span;
 
 /// Which router is called.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RouterArg {
-    /// The router's address
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7000", env = "COUPON_ROUTER")]
-    router: String,
+    /// The router's address; of several, one that answers is called
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', env = "COUPON_ROUTER")]
+    #[arg(default_value = "127.0.0.1:7000")]
+    router: Vec<String>,
     /// How long the command may take, from connecting to the last answer
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     timeout: Span,
 }
 
 impl RouterArg {
-    /// Connects to the router for one command.
-    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
-        Connection::open(&self.router, self.timeout).await
+    /// Connects to a router for one command.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Router> {
+        let deadline = Instant::now() + self.timeout.get();
+        let connecting = Client::connect(&self.router, RetryPolicy::default());
+        let silent =
+            || format!("connect to {}: not done within {}", self.router.join(","), self.timeout);
+        let client = match timeout_at(deadline, connecting).await.with_context(silent)? {
+            Ok(client) => client,
+            Err(ConnectError::Address(error)) => return Err(UsageError(error.to_string()).into()),
+            Err(error @ (ConnectError::NoRouter | ConnectError::Connect { .. })) => {
+                return Err(error.into());
+            }
+        };
+        Ok(Router { client, deadline })
     }
 }
 
-/// A connection for a command that must be done in time as a whole, however many calls it makes.
+/// A router for a command that must be done in time as a whole, however many calls it makes.
+#[derive(Debug)]
+pub(crate) struct Router {
+    client: Client,
+    deadline: Instant,
+}
+
+impl Router {
+    /// A client for a call that may take what is left of the time, repetitions included.
+    pub(crate) fn client(&self) -> Client {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        self.client.giving_up_after(left)
+    }
+}
+
+/// A connection to a node or a router for a command that must be done in time as a whole.
 #[derive(Debug)]
 pub(crate) struct Connection {
     channel: Channel,
@@ -34,7 +63,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to `host:port`; from now on the command may take so long.
+    /// Connects to `host:port`. The command may take `timeout` from now on.
     pub(crate) async fn open(address: &str, timeout: Span) -> anyhow::Result<Self> {
         let deadline = Instant::now() + timeout.get();
         let connected = timeout_at(deadline, connect(address)).await;
@@ -55,7 +84,7 @@ impl Connection {
     }
 }
 
-/// Connects to `host:port`, so that one who does not answer is told from one who answers wrongly.
+/// Connects to `host:port` at once, so that a silent peer is told from one that answers wrongly.
 pub(crate) async fn connect(address: &str) -> anyhow::Result<Channel> {
     endpoint(address)?.connect().await.with_context(|| format!("connect to {address}"))
 }

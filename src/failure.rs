@@ -3,27 +3,32 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use coupon_loadtest::{code_name, may_have_happened};
+use coupon_client::code_name;
 use coupon_node::NodeError;
 use coupon_node::storage::identity::IdentityError;
 use coupon_router::RouterError;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// A mistake in the command line or the configuration that clap cannot see.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UsageError(pub(crate) String);
 
-/// A call that was answered with an error. It says all there is to say, so that the status is not
-/// its source as well.
+/// A call that was answered with an error. It says all there is to say, so that the answer is not its source
+/// as well.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", describe(.0))]
-pub(crate) struct CallError(Status);
+pub(crate) struct CallError(coupon_client::CallError);
+
+impl From<coupon_client::CallError> for CallError {
+    fn from(error: coupon_client::CallError) -> Self {
+        Self(error)
+    }
+}
 
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
-        Self(status)
+        Self(status.into())
     }
 }
 
@@ -35,11 +40,14 @@ impl CallError {
 
     /// The failure of a call that changes something. If it may have done so all the same, the arguments
     /// in `again` are said to be those to ask again with, so that it is not done twice.
-    pub(crate) fn of_change(status: Status, again: impl FnOnce() -> String) -> Self {
-        if may_have_happened(&status) {
+    pub(crate) fn of_change(
+        error: coupon_client::CallError,
+        again: impl FnOnce() -> String,
+    ) -> Self {
+        if error.may_have_happened() {
             eprintln!("ask again with {}", again());
         }
-        status.into()
+        error.into()
     }
 }
 
@@ -79,37 +87,34 @@ fn causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// The message of a status, and below it everything that its details say.
-pub(crate) fn describe(status: &Status) -> String {
-    let details = status.get_error_details();
-    let message = match status.message() {
-        "" if status.code() == Code::Unimplemented => {
+/// The message of an error, and below it everything that its details say.
+fn describe(error: &coupon_client::CallError) -> String {
+    let message = match error.message() {
+        "" if error.code() == Code::Unimplemented => {
             "the call is unknown there: is it a router where a node is asked for, or a node where a \
              router is?"
         }
         message => message,
     };
-    let mut text = format!("{message}\n  code: {}", code_name(status.code()));
+    let mut text = format!("{message}\n  code: {}", code_name(error.code()));
     // Writing to a string cannot fail.
-    let _ = write_details(&mut text, &details);
+    let _ = write_details(&mut text, error);
     text
 }
 
-fn write_details(text: &mut String, details: &ErrorDetails) -> std::fmt::Result {
-    if let Some(info) = details.error_info() {
-        write!(text, "\n  reason: {}", info.reason)?;
-        let mut metadata: Vec<_> = info.metadata.iter().collect();
-        metadata.sort_unstable();
-        for (key, value) in metadata {
-            write!(text, "\n  {key}: {value}")?;
-        }
+fn write_details(text: &mut String, error: &coupon_client::CallError) -> std::fmt::Result {
+    if let Some(reason) = error.reason_text() {
+        write!(text, "\n  reason: {reason}")?;
     }
-    if let Some(request) = details.bad_request() {
-        for violation in &request.field_violations {
-            write!(text, "\n  field {}: {}", violation.field, violation.description)?;
-        }
+    let mut metadata: Vec<_> = error.metadata().collect();
+    metadata.sort_unstable();
+    for (key, value) in metadata {
+        write!(text, "\n  {key}: {value}")?;
     }
-    if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+    for violation in error.violations() {
+        write!(text, "\n  field {}: {}", violation.field, violation.description)?;
+    }
+    if let Some(delay) = error.retry_after() {
         write!(text, "\n  retry after: {}", humantime::format_duration(delay))?;
     }
     Ok(())
@@ -118,6 +123,8 @@ fn write_details(text: &mut String, details: &ErrorDetails) -> std::fmt::Result 
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+
+    use tonic_types::{ErrorDetails, StatusExt as _};
 
     use super::*;
 
@@ -129,7 +136,7 @@ mod tests {
         details.set_retry_info(Some(std::time::Duration::from_millis(1500)));
         let status = Status::with_error_details(Code::FailedPrecondition, "not yet", details);
         assert_eq!(
-            format!("{:#}", anyhow::Error::new(CallError(status))),
+            format!("{:#}", anyhow::Error::new(CallError::from(status))),
             "not yet\n  code: FAILED_PRECONDITION\n  reason: NOT_STARTED\
              \n  start_time: 2030-01-01T00:00:00Z\n  field quota: must be 1 to 5\
              \n  retry after: 1s 500ms"
@@ -145,7 +152,8 @@ mod tests {
 
     #[test]
     fn a_wrong_kind_of_server_is_named() {
-        assert!(describe(&Status::unimplemented("")).starts_with("the call is unknown there"));
+        let error = CallError::from(Status::unimplemented(""));
+        assert!(error.to_string().starts_with("the call is unknown there"), "{error}");
     }
 
     #[test]

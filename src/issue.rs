@@ -1,10 +1,9 @@
 //! `coupon issue`: one coupon through a router.
 
 use anyhow::Context as _;
-use coupon_proto::v1;
-use coupon_proto::v1::coupon_service_client::CouponServiceClient;
+use coupon_client::v1;
 
-use crate::campaign::pair;
+use crate::campaign::{pair, request_id_or_new};
 use crate::client::RouterArg;
 use crate::failure::CallError;
 use crate::output::Format;
@@ -13,8 +12,8 @@ use crate::{output, runtime};
 
 /// Issues one coupon.
 ///
-/// An answer means that a quorum of disks holds the coupon. Without an answer, ask again with the
-/// same --request-id: that never issues a second one.
+/// An answer means that a quorum of disks holds the coupon. The call is repeated until --timeout; if there is
+/// no answer by then, ask again with the same --request-id: that never issues a second one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -41,7 +40,7 @@ pub(crate) struct IssueArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: IssueArgs) -> anyhow::Result<()> {
-    let request_id = args.request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let request_id = request_id_or_new(args.request_id);
     let request = v1::IssueCouponRequest {
         campaign_id: args.campaign,
         recipient: args.recipient,
@@ -50,10 +49,9 @@ pub(crate) fn run(args: IssueArgs) -> anyhow::Result<()> {
     };
     runtime::block_on(async {
         let router = args.router.connect().await?;
-        let mut client = CouponServiceClient::new(router.channel());
-        let answer = client.issue_coupon(router.request(request)).await;
         let again = || format!("--request-id {request_id}");
-        let answer = answer.map_err(|status| CallError::of_change(status, again))?.into_inner();
+        let answer = router.client().issue_coupon(request).await;
+        let answer = answer.map_err(|error| CallError::of_change(error, again))?;
         let coupon = answer.coupon.context("the router sent no coupon")?;
         let coupon = show::Coupon::new(coupon, answer.replayed);
         match args.output {

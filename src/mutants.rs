@@ -10,7 +10,7 @@ const VARIABLE: &str = "COUPON_MUTANT";
 /// Turns the fault on that the environment names, and says so.
 ///
 /// # Errors
-/// [`UsageError`] when there is none of that name.
+/// [`UsageError`] when no mutant has that name.
 pub(crate) fn activate() -> anyhow::Result<()> {
     let Some(name) = std::env::var_os(VARIABLE) else { return Ok(()) };
     let Some(mutant) = Mutant::ALL.into_iter().find(|mutant| *mutant.name() == *name) else {

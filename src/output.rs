@@ -15,7 +15,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Prints a line, at once. Fails when nobody reads it any more.
+/// Prints a line, at once. Fails when its reader is gone.
 pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
     let mut stdout = stdout().lock();
     writeln!(stdout, "{text}")?;

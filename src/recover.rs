@@ -87,7 +87,7 @@ pub(crate) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
 /// Which of the directories is to be kept.
 ///
 /// # Errors
-/// [`UsageError`] when it is none of them.
+/// [`UsageError`] when it is not one of them.
 fn place_of(keep: &Path, all: &[PathBuf]) -> Result<usize, UsageError> {
     let same = |one: &Path, other: &Path| {
         one == other

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use coupon_client::is_passing;
 use coupon_cluster::{Node, NodeId, RestoreSpec, ShardId, ShardMap, StateDigest};
 use coupon_node::codec::map;
 use coupon_proto::internal::backup_service_client::BackupServiceClient;
@@ -17,7 +18,7 @@ use indicatif::ProgressBar;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::address::endpoint;
 use crate::backup::{Backup, Manifest, progress, verify};
@@ -133,7 +134,7 @@ impl Restore<'_> {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("no answer"),
             };
-            if !is_temporary(&status) || began.elapsed() > self.patience {
+            if !is_passing(status.code()) || began.elapsed() > self.patience {
                 return Err(CallError::from(status))
                     .with_context(|| format!("ask {address} who it is"));
             }
@@ -270,7 +271,7 @@ impl Restore<'_> {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("no answer"),
             };
-            if !is_temporary(&status) || began.elapsed() > self.patience {
+            if !is_passing(status.code()) || began.elapsed() > self.patience {
                 return Err(CallError::from(status)).context("initialize the cluster");
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
@@ -298,9 +299,4 @@ impl Restore<'_> {
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
-}
-
-/// Whether a node that answers with this status may answer otherwise soon.
-fn is_temporary(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
 }

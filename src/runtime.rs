@@ -23,7 +23,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> an
 }
 
 /// Lets a panic, wherever it happens, end the process once it has been printed. A server that goes on
-/// without one of its tasks would look healthy and answer nobody.
+/// without one of its tasks would look healthy and answer no call.
 pub(crate) fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -16,7 +16,7 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use crate::client;
-use crate::failure::{CallError, describe};
+use crate::failure::CallError;
 
 /// How long a node may take to send a map.
 const MAP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -56,7 +56,7 @@ pub(crate) struct Survey {
 pub(crate) struct NodeAnswer {
     /// The node.
     pub(crate) info: NodeInfo,
-    /// Its answer, or why there is none.
+    /// Its answer, or why it gave no answer.
     pub(crate) answer: Result<GetNodeStatusResponse, NoAnswer>,
 }
 
@@ -204,7 +204,7 @@ impl Survey {
             .max_by_key(|(_, replica)| replica.term)
     }
 
-    /// The shards that nobody leads.
+    /// The shards without a leader.
     pub(crate) fn leaderless(&self) -> Vec<u32> {
         self.shard_ids().filter(|shard| self.leader(*shard).is_none()).collect()
     }
@@ -240,7 +240,7 @@ async fn ask(
         let answer = client.get_node_status(request).await;
         answer.map(tonic::Response::into_inner).map_err(|status| match Mismatch::of(&status) {
             Some(mismatch) => NoAnswer::of(&mismatch, info),
-            None => NoAnswer::Unreachable(describe(&status)),
+            None => NoAnswer::Unreachable(CallError::from(status).to_string()),
         })
     };
     timeout(question.timeout, asked).await.unwrap_or_else(|_| {

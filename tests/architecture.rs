@@ -1,7 +1,7 @@
 //! The architecture, as rules that fail a build.
 //!
 //! Imports run one way: cluster ← transport and ledger ← node; proto, transport ← node and router;
-//! proto and checker ← loadtest ← bench; the program and chaos on top. What is decided lives in pure crates, and
+//! proto ← client; client and checker ← loadtest ← bench; the program and chaos on top. What is decided lives in pure crates, and
 //! their lists of dependencies prove that they are pure. Each rule is one test; its message says what to
 //! do about a violation.
 
@@ -43,8 +43,12 @@ const CRATES: &[(&str, Rules)] = &[
         "coupon-router",
         Rules { ours: &["coupon-cluster", "coupon-proto", "coupon-transport"], others: None },
     ),
-    ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-proto"], others: None }),
-    ("coupon-bench", Rules { ours: &["coupon-loadtest", "coupon-proto"], others: None }),
+    ("coupon-client", Rules { ours: &["coupon-proto"], others: None }),
+    ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-client"], others: None }),
+    (
+        "coupon-bench",
+        Rules { ours: &["coupon-client", "coupon-loadtest", "coupon-proto"], others: None },
+    ),
     (
         "coupon-chaos",
         Rules {
@@ -63,6 +67,7 @@ const CRATES: &[(&str, Rules)] = &[
         Rules {
             ours: &[
                 "coupon-checker",
+                "coupon-client",
                 "coupon-cluster",
                 "coupon-ledger",
                 "coupon-loadtest",

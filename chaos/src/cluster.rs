@@ -14,7 +14,7 @@ const QUIET_MAX: Duration = Duration::from_secs(30);
 /// The pause before they are asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Why nobody says it.
+/// Why it is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// Docker does not answer.
@@ -28,7 +28,7 @@ pub enum ClusterError {
         /// The Compose project.
         project: String,
     },
-    /// Nobody can reach it from outside.
+    /// It cannot be reached from outside.
     #[error("{member} of the project {project} publishes no port")]
     Unpublished {
         /// Which one.

@@ -91,7 +91,7 @@ impl Watch {
                     tokio::spawn(node.follow(Arc::clone(&noted)));
                 }
                 let mut stopped = stopped;
-                // An error means that nobody is there any more to tell.
+                // An error means that the sender is gone.
                 let _ = stopped.wait_for(|stopped| *stopped).await;
             });
             runtime.shutdown_background();

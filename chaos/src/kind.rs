@@ -46,12 +46,12 @@ pub enum Kind {
 /// What is measured of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// How long after it was in force the shard that was hit issued a coupon to somebody who asked
+    /// How long after it was in force the shard that was hit answered a call with a coupon that was sent
     /// after that; where a router was cut off from it, through that router.
     Recovery,
     /// How long after everything was started again every shard did.
     Restart,
-    /// The longest time in which a shard issued nothing: nobody need be without a leader.
+    /// The longest time in which a shard issued nothing: no shard need be without a leader.
     Gap,
 }
 

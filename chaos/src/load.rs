@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use coupon_loadtest::{
     Clock, Conditions, Evidence, Judged, LoadError, LoadTest, Options, Report, Scope, Show,
+    Unjudged,
 };
 use tokio::sync::oneshot;
 
@@ -17,8 +18,8 @@ pub(crate) type Live = Arc<Mutex<Successes>>;
 
 /// What was asked for and what came of it.
 pub struct Outcomes {
-    /// What was read back, and the verdict; or why there is none.
-    pub judged: Result<Judged, LoadError>,
+    /// What was read back, and the verdict; or why nothing was judged.
+    pub judged: Result<Judged, Box<Unjudged>>,
     /// Figures of the load.
     pub report: Report,
     /// All calls for coupons, in the order of their ends.
@@ -27,7 +28,7 @@ pub struct Outcomes {
     pub clock: Clock,
 }
 
-/// Load that is being given.
+/// Load that is being sent.
 pub(crate) struct Load {
     pub(crate) clock: Clock,
     pub(crate) live: Live,
@@ -132,7 +133,7 @@ async fn run(
             live.lock().unwrap_or_else(PoisonError::into_inner).add(shard, success);
         }
     }));
-    // Whoever waits for it is there until it ends.
+    // The receiver waits until it comes.
     let _ = talk.ready.send(test.clock());
     let recording = test.run(async { drop(talk.stop.await) }).await?;
     let _ = talk.quiet.send(());

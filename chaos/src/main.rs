@@ -1,4 +1,4 @@
-//! `coupon-chaos`: one command that gives load, breaks the cluster, heals it and judges what it did.
+//! `coupon-chaos`: one command that loads the cluster, breaks it, heals it and judges what it did.
 //! `chaos/run` builds and calls it.
 //!
 //! Exit codes: 0 every promise was kept and every threshold reached; 1 not so; 2 a mistake in the

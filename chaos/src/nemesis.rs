@@ -171,7 +171,7 @@ fn run(command: &mut Command, timeout: Duration) -> Result<Output, NemesisError>
 /// Kills a child and all that it started.
 fn kill(child: &mut Child) {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    // Whoever has ended meanwhile need not be killed.
+    // A process that has ended meanwhile need not be killed.
     let _ = group.map(|group| kill_process_group(group, Signal::KILL));
     let _ = child.wait();
 }
@@ -211,7 +211,7 @@ impl Done {
     }
 }
 
-/// The moment of so many nanoseconds since 1970.
+/// The moment that is a number of nanoseconds after 1970.
 fn wall(nanos: &str) -> Option<SystemTime> {
     let nanos = nanos.parse().ok()?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))

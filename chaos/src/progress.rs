@@ -10,7 +10,7 @@ use crate::recovery::Successes;
 use crate::settings::Settings;
 use crate::topology::Topology;
 
-/// Nobody need read it; the report comes in any case.
+/// It need not be read; the report comes in any case.
 fn tell(text: &str) {
     let mut stdout = stdout().lock();
     let _ = write!(stdout, "{text}").and_then(|()| stdout.flush());

@@ -29,7 +29,7 @@ pub(crate) const CONVERGENCE_MAX: Duration = Duration::from_secs(30);
 /// How often it is looked whether a shard issues again.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Every campaign has so many coupons, which no run uses up.
+/// Quota of every campaign, which no run uses up.
 const QUOTA: u32 = 1_000_000_000;
 
 /// How long an attempt of a call may take. Longer than an election, so that a router's retries are
@@ -61,7 +61,7 @@ pub enum RunError {
     /// The cluster is not whole before the first fault.
     #[error("the cluster is not whole before anything was broken")]
     NotWhole(#[source] NemesisError),
-    /// Nobody says what the cluster consists of.
+    /// It is not known what the cluster consists of.
     #[error("ask what the cluster consists of")]
     Cluster(#[from] ClusterError),
     /// The cluster has not what is needed.

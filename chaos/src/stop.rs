@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Whether somebody wants the run to end. Copies agree with each other.
+/// Whether the run is to end. Copies agree with each other.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     state: Arc<(Mutex<bool>, Condvar)>,
@@ -56,7 +56,7 @@ impl Stop {
         *self.state.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits so long, or until the run is to end. Returns whether it is.
+    /// Waits for `duration`, or until the run is to end. Returns whether it is.
     pub fn sleep(&self, duration: Duration) -> bool {
         let deadline = Instant::now() + duration;
         let mut is_set = self.state.0.lock().unwrap_or_else(PoisonError::into_inner);

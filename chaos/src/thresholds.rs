@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::fault_report::KindReport;
 use crate::kind::{Count, Measure};
-use crate::report::{KindReport, LoadReport};
+use crate::load_report::LoadReport;
 
-/// Thresholds; `None` is none.
+/// Thresholds; those that are `None` are not held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
     /// How many calls may end with an error after all repetitions.

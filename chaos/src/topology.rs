@@ -111,7 +111,7 @@ impl Topology {
         self.voters.keys().copied().collect()
     }
 
-    /// The shard that owns a campaign; `None` if the id is none.
+    /// The shard that owns a campaign; `None` if the id is malformed.
     #[must_use]
     pub fn owner(&self, campaign_id: &str) -> Option<u32> {
         CampaignName::in_tenant(&TenantId::default(), campaign_id)
@@ -157,7 +157,7 @@ impl Topology {
 pub(crate) mod tests {
     use super::*;
 
-    /// Five nodes and so many shards, each on three of them.
+    /// Five nodes and a number of shards, each on three of the nodes.
     pub(crate) fn topology(shards: u32) -> Topology {
         Topology::of(&status(shards)).unwrap()
     }

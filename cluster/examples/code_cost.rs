@@ -15,7 +15,7 @@ use coupon_cluster::{Code, CodeCipher, CodeKey, KeyId, ShardId};
 /// between two other processes.
 const CODES: u64 = 1_000;
 
-/// The best of so many means counts: what disturbs a measurement makes it longer, never shorter.
+/// Number of means of which the best counts: what disturbs a measurement makes it longer, never shorter.
 const REPETITIONS: u32 = 1_000;
 
 fn main() {

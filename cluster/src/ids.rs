@@ -211,7 +211,7 @@ const TEXT_LEN: usize = 36;
 /// Which of them are hyphens.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 
-/// The id of a request: a UUID of any version but nil, made by whoever sends the request first.
+/// The id of a request: a UUID of any version but nil, made by the first sender of the request.
 /// Requests with the same id are one request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId([u8; 16]);

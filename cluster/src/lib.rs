@@ -12,7 +12,7 @@
 //! - **Refusals are values.** [`ShardMap::apply`] is run by every replica of the meta shard. It
 //!   never panics over a command, and a refused command leaves the map as it was.
 //!
-//! The types know nothing of the wire. Whoever speaks protobuf converts.
+//! The types know nothing of the wire. Crates that speak protobuf convert.
 
 mod code;
 mod ids;

@@ -15,7 +15,7 @@
 //! They are written by hand because `Hash` of the standard types is no format: it adds lengths in
 //! the width and byte order of the machine.
 //!
-//! Caveats. The key of the hash is public, so somebody who names campaigns at will can put many on
+//! Caveats. The key of the hash is public, so a caller that names campaigns at will can put many on
 //! one shard; campaigns are made by operators. The ring spreads campaigns, not load: one hot
 //! campaign is one shard's load whatever the ring does.
 

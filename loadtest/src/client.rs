@@ -9,44 +9,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coupon_checker::{Call, Operation, Outcome};
-use coupon_proto::v1;
-use coupon_proto::v1::batch_issue_coupons_result::Result as ItemResult;
-use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
-use coupon_proto::v1::coupon_service_client::CouponServiceClient;
+use coupon_client::v1::campaign_service_client::CampaignServiceClient;
+use coupon_client::v1::coupon_service_client::CouponServiceClient;
+use coupon_client::{
+    Backoff, CallError, Channels, ItemAnswer, Meaning, Reason, RetryPolicy, item_answers, v1,
+};
 use tokio::time::Instant;
-use tonic::Request;
+use tonic::{Request, Response};
 use uuid::Uuid;
 
-use crate::answer::{Answer, NO_ANSWER, NOT_STARTED, Reason, of_item, of_response, of_status};
-use crate::channels::Channels;
+use crate::answer::{AnswerName, NO_ANSWER, NOT_STARTED, of_error, of_response};
 use crate::clock::Clock;
 
-/// The pause before the first repetition; each further one is twice as long.
-const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// Pause before the first repetition.
+pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(20);
 
-/// The longest pause, so that a system that serves again is noticed soon.
-const PAUSE_MAX: Duration = Duration::from_millis(320);
+/// Longest pause, so that a system that serves again is noticed soon.
+pub(crate) const PAUSE_MAX: Duration = Duration::from_millis(320);
 
-/// How often those who came before the start ask again, at most.
+/// Longest pause of callers that came before the start.
 const ASK_AGAIN_MAX: Duration = Duration::from_millis(100);
 
-/// How often they ask again, at least: clocks differ, and the last moment is where errors show.
+/// Shortest pause of callers that came before the start: clocks differ, and errors show in the last moment.
 const ASK_AGAIN_MIN: Duration = Duration::from_millis(5);
 
 /// How long callers keep trying.
 #[derive(Debug)]
-pub(crate) struct RetryPolicy {
-    /// How long one attempt may take.
-    pub(crate) attempt_timeout: Duration,
+pub(crate) struct CallPolicy {
     /// How long a call without an answer is repeated.
-    pub(crate) give_up_after: Duration,
-    /// Whether NOT_STARTED is no answer to be content with.
+    pub(crate) retry: RetryPolicy,
+    /// Whether a call that is answered NOT_STARTED is repeated.
     pub(crate) awaits_start: bool,
     /// Set when nothing is to be repeated any more.
     pub(crate) is_stopping: AtomicBool,
 }
 
-/// A coupon that is wanted.
+/// A call for a coupon.
 #[derive(Clone, Debug)]
 pub(crate) struct IssueCall {
     /// The number of the campaign.
@@ -55,7 +53,7 @@ pub(crate) struct IssueCall {
     pub(crate) campaign_id: Arc<str>,
     /// Stays the same for all attempts.
     pub(crate) request_id: Uuid,
-    /// Who is to get it.
+    /// The recipient.
     pub(crate) recipient: Box<str>,
 }
 
@@ -72,8 +70,8 @@ pub(crate) struct CallResult {
     pub(crate) finished: u64,
     /// For the checker; more than one if it was asked before the start.
     pub(crate) operations: Vec<Operation>,
-    /// What it was answered.
-    pub(crate) reason: Reason,
+    /// The name of its final answer.
+    pub(crate) answer: AnswerName,
     /// Whether it was given up without an answer.
     pub(crate) is_unknown: bool,
     /// The number of the connection that the last attempt went over.
@@ -82,8 +80,8 @@ pub(crate) struct CallResult {
     pub(crate) attempts: u32,
     /// How many of them were answered that the campaign has not started.
     pub(crate) not_started: u32,
-    /// What those were answered after which it was sent again for want of an answer.
-    pub(crate) again: Vec<Reason>,
+    /// The names of the errors after which it was repeated.
+    pub(crate) again: Vec<AnswerName>,
 }
 
 /// Makes calls, each attempt over the connection after the one before.
@@ -91,12 +89,13 @@ pub(crate) struct CallResult {
 pub(crate) struct Caller {
     pub(crate) channels: Channels,
     pub(crate) clock: Clock,
-    pub(crate) retry_policy: Arc<RetryPolicy>,
+    pub(crate) policy: Arc<CallPolicy>,
 }
 
 /// An [`IssueCall`] under way.
 struct CallState {
-    want: IssueCall,
+    call: IssueCall,
+    intended: u64,
     sent: u64,
     /// When that part of the call began which has no definite answer yet.
     invoked: u64,
@@ -108,7 +107,8 @@ struct CallState {
     attempts: u32,
     not_started: u32,
     operations: Vec<Operation>,
-    again: Vec<Reason>,
+    again: Vec<AnswerName>,
+    backoff: Backoff,
 }
 
 /// What an attempt leads to.
@@ -118,9 +118,11 @@ enum Step {
 }
 
 impl CallState {
-    fn begin(want: IssueCall, now: u64) -> Self {
+    fn begin(call: IssueCall, intended: u64, caller: &Caller) -> Self {
+        let now = caller.clock.now();
         Self {
-            want,
+            call,
+            intended,
             sent: now,
             invoked: now,
             may_have_happened: false,
@@ -130,14 +132,15 @@ impl CallState {
             not_started: 0,
             operations: Vec::with_capacity(1),
             again: Vec::new(),
+            backoff: Backoff::new(caller.policy.retry),
         }
     }
 
     fn request(&self) -> v1::IssueCouponRequest {
         v1::IssueCouponRequest {
-            campaign_id: self.want.campaign_id.as_ref().to_owned(),
-            recipient: self.want.recipient.as_ref().to_owned(),
-            request_id: self.want.request_id.to_string(),
+            campaign_id: self.call.campaign_id.as_ref().to_owned(),
+            recipient: self.call.recipient.as_ref().to_owned(),
+            request_id: self.call.request_id.to_string(),
             ..v1::IssueCouponRequest::default()
         }
     }
@@ -152,23 +155,25 @@ impl CallState {
     }
 
     /// Takes the answer to an attempt.
-    fn take(&mut self, answer: Answer, intended: u64, caller: &Caller) -> Step {
+    fn take(&mut self, answer: ItemAnswer, caller: &Caller) -> Step {
         let now = caller.clock.now();
         self.attempts += 1;
         match answer {
-            Answer::Final { outcome, reason } => {
-                // Of an earlier attempt, some refusals say nothing.
-                let is_passing = matches!(outcome, Outcome::Refused);
-                let outcome =
-                    if is_passing && self.may_have_happened { Outcome::Unknown } else { outcome };
-                Step::Done(self.finish(outcome, reason, intended, now))
+            Ok(response) => {
+                let (outcome, name) = of_response(response);
+                Step::Done(self.finish(outcome, name, now))
             }
-            Answer::NotStarted { starts_in } => {
+            Err(error) => self.take_error(&error, caller, now),
+        }
+    }
+
+    fn take_error(&mut self, error: &CallError, caller: &Caller, now: u64) -> Step {
+        match error.meaning() {
+            Meaning::NotStarted { starts_in, .. } => {
                 self.not_started += 1;
                 self.is_too_early = true;
-                if !caller.retry_policy.awaits_start || caller.is_stopping() {
-                    let outcome = self.not_started_or_unknown();
-                    return Step::Done(self.finish(outcome, NOT_STARTED.into(), intended, now));
+                if !caller.policy.awaits_start || caller.is_stopping() {
+                    return Step::Done(self.finish(self.unless_open(error), error.name(), now));
                 }
                 if !self.may_have_happened {
                     self.record(Outcome::NotStarted, now);
@@ -176,38 +181,46 @@ impl CallState {
                 let pause = starts_in.unwrap_or(ASK_AGAIN_MAX);
                 Step::Again(pause.clamp(ASK_AGAIN_MIN, ASK_AGAIN_MAX))
             }
-            Answer::Again { reason, pause, may_have_happened } => {
-                self.may_have_happened |= may_have_happened;
+            Meaning::RetryUnchanged | Meaning::RetryAmbiguous => {
+                self.may_have_happened |= error.may_have_happened();
                 self.is_too_early = false;
-                self.again.push(reason);
-                let doublings = self.attempts.saturating_sub(1).min(8);
-                let usual = (PAUSE_MIN * 2_u32.pow(doublings)).min(PAUSE_MAX);
-                Step::Again(jittered(pause.unwrap_or(usual)))
+                self.again.push(error.name());
+                // A delay is heeded only if there is too much to do: how soon a shard serves again is to be
+                // measured.
+                let is_overload = error.reason() == Some(Reason::Overloaded);
+                let retry_after = error.retry_after().filter(|_| is_overload);
+                Step::Again(self.backoff.pause(retry_after, rand::random()))
+            }
+            Meaning::Refused | Meaning::Unknown => {
+                Step::Done(self.finish(self.unless_open(error), error.name(), now))
             }
         }
     }
 
-    fn not_started_or_unknown(&self) -> Outcome {
-        if self.may_have_happened { Outcome::Unknown } else { Outcome::NotStarted }
+    /// The outcome of a call that ends with an error: unknown, if an earlier attempt may still have an
+    /// effect.
+    fn unless_open(&self, error: &CallError) -> Outcome {
+        let is_open = self.may_have_happened && !error.settles_earlier_attempts();
+        if is_open { Outcome::Unknown } else { of_error(error) }
     }
 
     fn record(&mut self, outcome: Outcome, returned: u64) {
-        let request_id = self.want.request_id.as_u128();
-        let recipient = self.want.recipient.clone();
+        let request_id = self.call.request_id.as_u128();
+        let recipient = self.call.recipient.clone();
         let call = Call::Issue { request_id, recipient };
         self.operations.push(Operation { invoked: self.invoked, returned, call, outcome });
     }
 
-    fn finish(&mut self, outcome: Outcome, reason: Reason, intended: u64, now: u64) -> CallResult {
+    fn finish(&mut self, outcome: Outcome, answer: AnswerName, now: u64) -> CallResult {
         let is_unknown = outcome == Outcome::Unknown;
         self.record(outcome, now);
         CallResult {
-            campaign: self.want.campaign,
-            intended,
+            campaign: self.call.campaign,
+            intended: self.intended,
             sent: self.sent,
             finished: now,
             operations: std::mem::take(&mut self.operations),
-            reason,
+            answer,
             is_unknown,
             connection: self.connection,
             attempts: self.attempts,
@@ -216,41 +229,40 @@ impl CallState {
         }
     }
 
-    fn give_up(&mut self, intended: u64, now: u64) -> CallResult {
+    fn give_up(&mut self, now: u64) -> CallResult {
         if self.is_too_early && !self.may_have_happened {
             self.operations.pop();
-            return self.finish(Outcome::NotStarted, NOT_STARTED.into(), intended, now);
+            return self.finish(Outcome::NotStarted, NOT_STARTED.into(), now);
         }
         let outcome = if self.may_have_happened { Outcome::Unknown } else { Outcome::Refused };
-        let reason = self.again.last().cloned().unwrap_or(NO_ANSWER.into());
-        self.finish(outcome, reason, intended, now)
+        let answer = self.again.last().cloned().unwrap_or(NO_ANSWER.into());
+        self.finish(outcome, answer, now)
     }
 }
 
 impl Caller {
     fn is_stopping(&self) -> bool {
-        self.retry_policy.is_stopping.load(Ordering::Relaxed)
+        self.policy.is_stopping.load(Ordering::Relaxed)
     }
 
-    /// A request with the deadline of an attempt that must not go beyond `end`.
+    /// A request with the deadline of an attempt of a call that ends at `end`.
     fn request<T>(&self, message: T, end: Instant) -> Request<T> {
-        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let mut request = Request::new(message);
-        request.set_timeout(self.retry_policy.attempt_timeout.min(left));
+        request.set_timeout(self.policy.retry.timeout(left(end)));
         request
     }
 
-    /// When a call is given up that should be sent at `intended`; those who wait for a start do so
-    /// from then on.
+    /// When a call is given up that should be sent at `intended`; a caller that waits for a start does so
+    /// from `patient_until` on.
     fn end(&self, intended: u64, patient_until: u64) -> Instant {
         let from = self.clock.now().max(intended).max(patient_until);
-        self.clock.instant(from) + self.retry_policy.give_up_after
+        self.clock.instant(from) + self.policy.retry.give_up_after
     }
 
     /// Waits before another attempt, which goes over the next connection. Returns false if there is
     /// none.
     async fn pause(&mut self, pause: Duration, end: Instant) -> bool {
-        if self.is_stopping() || Instant::now() + pause >= end {
+        if self.is_stopping() || !self.policy.retry.has_time(left(end), pause) {
             return false;
         }
         tokio::time::sleep(pause).await;
@@ -259,23 +271,21 @@ impl Caller {
     }
 
     /// Asks for one coupon. `starts` is when the campaign starts.
-    pub(crate) async fn issue(mut self, want: IssueCall, intended: u64, starts: u64) -> CallResult {
+    pub(crate) async fn issue(mut self, call: IssueCall, intended: u64, starts: u64) -> CallResult {
         let end = self.end(intended, starts);
-        let mut pursuit = CallState::begin(want, self.clock.now());
+        let mut state = CallState::begin(call, intended, &self);
         loop {
-            pursuit.resume(&self);
-            let request = self.request(pursuit.request(), end);
+            state.resume(&self);
+            let request = self.request(state.request(), end);
             let mut client = CouponServiceClient::new(self.channels.current());
-            let answer = match client.issue_coupon(request).await {
-                Ok(response) => of_response(response.into_inner()),
-                Err(status) => of_status(&status),
-            };
-            let pause = match pursuit.take(answer, intended, &self) {
-                Step::Done(finished) => return finished,
+            let answer = client.issue_coupon(request).await;
+            let answer = answer.map(Response::into_inner).map_err(CallError::from);
+            let pause = match state.take(answer, &self) {
+                Step::Done(result) => return result,
                 Step::Again(pause) => pause,
             };
             if !self.pause(pause, end).await {
-                return pursuit.give_up(intended, self.clock.now());
+                return state.give_up(self.clock.now());
             }
         }
     }
@@ -284,30 +294,29 @@ impl Caller {
     /// without the rest.
     pub(crate) async fn issue_batch(
         mut self,
-        wants: Vec<IssueCall>,
+        calls: Vec<IssueCall>,
         intended: u64,
         starts: u64,
     ) -> Vec<CallResult> {
         let end = self.end(intended, starts);
-        let now = self.clock.now();
         let mut open: Vec<CallState> =
-            wants.into_iter().map(|want| CallState::begin(want, now)).collect();
+            calls.into_iter().map(|call| CallState::begin(call, intended, &self)).collect();
         let mut done = Vec::with_capacity(open.len());
         loop {
-            for pursuit in &mut open {
-                pursuit.resume(&self);
+            for state in &mut open {
+                state.resume(&self);
             }
             let requests = open.iter().map(CallState::request).collect();
             let message = v1::BatchIssueCouponsRequest { requests };
             let mut client = CouponServiceClient::new(self.channels.current());
             let answer = client.batch_issue_coupons(self.request(message, end)).await;
-            let mut answers = answers(answer.map(tonic::Response::into_inner), open.len());
+            let mut answers = item_answers(answer.map(Response::into_inner));
             let mut pause_max = Duration::ZERO;
-            open.retain_mut(|pursuit| {
+            open.retain_mut(|state| {
                 let answer = answers.next().expect("there is one for each request");
-                match pursuit.take(answer, intended, &self) {
-                    Step::Done(finished) => {
-                        done.push(finished);
+                match state.take(answer, &self) {
+                    Step::Done(result) => {
+                        done.push(result);
                         false
                     }
                     Step::Again(pause) => {
@@ -322,7 +331,7 @@ impl Caller {
             }
             if !self.pause(pause_max, end).await {
                 let now = self.clock.now();
-                done.extend(open.iter_mut().map(|pursuit| pursuit.give_up(intended, now)));
+                done.extend(open.iter_mut().map(|state| state.give_up(now)));
                 return done;
             }
         }
@@ -332,42 +341,21 @@ impl Caller {
     pub(crate) async fn count(self, campaign_id: &str) -> Operation {
         let mut client = CampaignServiceClient::new(self.channels.current());
         let message = v1::GetCampaignRequest { campaign_id: campaign_id.to_owned() };
-        let end = Instant::now() + self.retry_policy.attempt_timeout;
+        let end = Instant::now() + self.policy.retry.attempt_timeout;
         let invoked = self.clock.now();
         let answer = client.get_campaign(self.request(message, end)).await;
         let returned = self.clock.now();
-        let campaign = answer.ok().and_then(|answer| answer.into_inner().campaign);
-        let issued = campaign.and_then(|campaign| u64::try_from(campaign.issued).ok());
-        let outcome = issued.map_or(Outcome::Unknown, |issued| Outcome::Counted { issued });
-        Operation { invoked, returned, call: Call::Get, outcome }
+        counted(answer.ok().and_then(|answer| answer.into_inner().campaign), invoked, returned)
     }
 }
 
-/// The answers to `count` requests of a batch, in their order.
-fn answers(
-    answer: Result<v1::BatchIssueCouponsResponse, tonic::Status>,
-    count: usize,
-) -> Box<dyn Iterator<Item = Answer> + Send> {
-    match answer {
-        Ok(response) => {
-            let missing = || Answer::Again {
-                reason: "BROKEN_ANSWER".into(),
-                pause: None,
-                may_have_happened: true,
-            };
-            let given = response.results.into_iter().map(move |result| match result.result {
-                Some(ItemResult::Response(response)) => of_response(response),
-                Some(ItemResult::Error(status)) => of_item(&status),
-                None => missing(),
-            });
-            Box::new(given.chain(std::iter::repeat_with(missing)).take(count))
-        }
-        Err(status) => Box::new(std::iter::repeat_with(move || of_status(&status)).take(count)),
-    }
+/// A read of a campaign's counters; `None` was no answer.
+pub(crate) fn counted(campaign: Option<v1::Campaign>, invoked: u64, returned: u64) -> Operation {
+    let issued = campaign.and_then(|campaign| u64::try_from(campaign.issued).ok());
+    let outcome = issued.map_or(Outcome::Unknown, |issued| Outcome::Counted { issued });
+    Operation { invoked, returned, call: Call::Get, outcome }
 }
 
-/// A pause of which up to half is left out, so that those who failed together do not come back
-/// together.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::random_range(0.5..=1.0))
+fn left(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
 }

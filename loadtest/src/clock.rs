@@ -34,12 +34,12 @@ impl Clock {
         self.began_at
     }
 
-    /// The moment that is so many nanoseconds after the beginning.
+    /// The moment `nanos` nanoseconds after the beginning.
     pub(crate) fn instant(&self, nanos: u64) -> Instant {
         self.began + Duration::from_nanos(nanos)
     }
 
-    /// What the wall clock says then, unless somebody sets it meanwhile.
+    /// What the wall clock says then, unless it is set meanwhile.
     pub(crate) fn wall(&self, nanos: u64) -> SystemTime {
         self.began_at + Duration::from_nanos(nanos)
     }

@@ -1,15 +1,14 @@
-//! Who asks for what: campaigns by their popularity, recipients from a pool or always new ones.
+//! Which calls are made: campaigns by their popularity, recipients from a pool or always new ones.
 
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use uuid::Uuid;
 
 use crate::client::IssueCall;
 use crate::popularity::{Picker, Popularity};
 
-/// Makes wants. The choice of campaigns and recipients follows from the seed; request ids never
+/// Makes calls. The choice of campaigns and recipients follows from the seed; request ids never
 /// repeat, in this run or in any other.
 #[derive(Debug)]
 pub(crate) struct Demand {
@@ -45,7 +44,7 @@ impl Demand {
         }
     }
 
-    /// The next one.
+    /// The next call.
     pub(crate) fn next(&mut self) -> IssueCall {
         let place = self.picker.pick(self.choices.random());
         let (campaign, campaign_id) = self.campaigns[place].clone();
@@ -68,11 +67,6 @@ impl Demand {
     }
 }
 
-/// A request id that was not used before.
-pub(crate) fn request_id() -> String {
-    Uuid::new_v4().to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -87,9 +81,9 @@ mod tests {
     #[test]
     fn recipients_and_requests_are_unique() {
         let mut demand = demand(None, 1);
-        let wants: Vec<IssueCall> = (0..1_000).map(|_| demand.next()).collect();
-        let recipients: BTreeSet<_> = wants.iter().map(|want| &want.recipient).collect();
-        let requests: BTreeSet<_> = wants.iter().map(|want| want.request_id).collect();
+        let calls: Vec<IssueCall> = (0..1_000).map(|_| demand.next()).collect();
+        let recipients: BTreeSet<_> = calls.iter().map(|call| &call.recipient).collect();
+        let requests: BTreeSet<_> = calls.iter().map(|call| call.request_id).collect();
         assert_eq!((recipients.len(), requests.len()), (1_000, 1_000));
     }
 
@@ -104,9 +98,9 @@ mod tests {
     fn the_seed_decides_the_campaigns_and_nothing_repeats_ids() {
         let (mut one, mut same, mut other) = (demand(None, 7), demand(None, 7), demand(None, 8));
         let mut choose = |_| (one.next(), same.next(), other.next());
-        let wants: Vec<_> = (0..100).map(&mut choose).collect();
-        assert!(wants.iter().all(|(one, same, _)| one.campaign == same.campaign));
-        assert!(wants.iter().any(|(one, _, other)| one.campaign != other.campaign));
-        assert!(wants.iter().all(|(one, same, _)| one.request_id != same.request_id));
+        let calls: Vec<_> = (0..100).map(&mut choose).collect();
+        assert!(calls.iter().all(|(one, same, _)| one.campaign == same.campaign));
+        assert!(calls.iter().any(|(one, _, other)| one.campaign != other.campaign));
+        assert!(calls.iter().all(|(one, same, _)| one.request_id != same.request_id));
     }
 }

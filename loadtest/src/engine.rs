@@ -8,16 +8,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use coupon_checker::Operation;
+use coupon_client::{Channels, RetryPolicy};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::campaigns;
-use crate::channels::Channels;
-use crate::client::{CallResult, Caller, IssueCall, RetryPolicy};
+use crate::client::{CallPolicy, CallResult, Caller, IssueCall, PAUSE_MAX, PAUSE_MIN};
 use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
 use crate::error::LoadError;
-use crate::load_test::{Observed, Observer};
+use crate::observer::{Observed, Observer};
 use crate::options::{Options, Pattern, Target};
 use crate::pacer::Pacer;
 use crate::progress::Progress;
@@ -82,7 +82,7 @@ pub(crate) struct Sending {
 /// The state of the loop.
 struct Run {
     engine: Engine,
-    retry_policy: Arc<RetryPolicy>,
+    policy: Arc<CallPolicy>,
     source: Source,
     reads: Arrivals,
     began: u64,
@@ -100,7 +100,7 @@ struct Run {
 }
 
 impl Engine {
-    /// Gives load until its time is over or `stop` says so, and waits for the calls under way.
+    /// Sends the load until its time is over or `stop` ends, and waits for the calls under way.
     pub(crate) async fn run(
         self,
         stop: impl Future<Output = ()>,
@@ -150,12 +150,13 @@ impl Run {
             }
         };
         let is_stampede = matches!(source, Source::Crowd(_));
-        let retry_policy = RetryPolicy {
+        let retry = RetryPolicy {
             attempt_timeout: options.attempt_timeout,
             give_up_after: options.give_up_after,
-            awaits_start: is_stampede,
-            is_stopping: false.into(),
+            pause_min: PAUSE_MIN,
+            pause_max: PAUSE_MAX,
         };
+        let policy = CallPolicy { retry, awaits_start: is_stampede, is_stopping: false.into() };
         let duration = options.duration.filter(|_| !is_stampede);
         let ends = duration.map(|time| began.saturating_add(nanos(time)));
         let created = match options.target {
@@ -163,7 +164,7 @@ impl Run {
             Target::Existing { .. } => 0,
         };
         Self {
-            retry_policy: Arc::new(retry_policy),
+            policy: Arc::new(policy),
             source,
             reads: Arrivals::new(options.reads_per_second, 1, None),
             began,
@@ -220,7 +221,7 @@ impl Run {
             self.reads.next();
             self.read();
         }
-        // In a crowd, everybody has called.
+        // Every caller of the crowd has called.
         if matches!(self.source, Source::Crowd(_)) && self.next_call().is_none() {
             self.stop_sending(now);
         }
@@ -274,7 +275,7 @@ impl Run {
     /// Nothing more is sent, not even again.
     fn stop(&mut self) {
         self.sending.was_stopped = true;
-        self.retry_policy.is_stopping.store(true, Ordering::Relaxed);
+        self.policy.is_stopping.store(true, Ordering::Relaxed);
         if self.is_sending {
             self.stop_sending(self.engine.clock.now());
         }
@@ -285,7 +286,7 @@ impl Run {
         Caller {
             channels: self.engine.channels.clone(),
             clock: self.engine.clock,
-            retry_policy: Arc::clone(&self.retry_policy),
+            policy: Arc::clone(&self.policy),
         }
     }
 
@@ -295,16 +296,16 @@ impl Run {
         self.first.get_or_insert_with(|| (now, thread_time()));
         match self.engine.options.batch {
             None => {
-                let want = self.engine.demand.next();
+                let call = self.engine.demand.next();
                 self.engine.recorder.figures.series.sent(now, 1);
                 self.tasks
-                    .spawn(async move { Done::Issue(caller.issue(want, intended, starts).await) });
+                    .spawn(async move { Done::Issue(caller.issue(call, intended, starts).await) });
             }
             Some(size) => {
-                let wants: Vec<IssueCall> = (0..size).map(|_| self.engine.demand.next()).collect();
+                let calls: Vec<IssueCall> = (0..size).map(|_| self.engine.demand.next()).collect();
                 self.engine.recorder.figures.series.sent(now, size);
                 self.tasks.spawn(async move {
-                    Done::Batch(caller.issue_batch(wants, intended, starts).await)
+                    Done::Batch(caller.issue_batch(calls, intended, starts).await)
                 });
             }
         }
@@ -327,14 +328,14 @@ impl Run {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         match done {
-            Done::Issue(finished) => {
+            Done::Issue(result) => {
                 self.in_flight -= 1;
-                self.finished(finished);
+                self.finished(result);
             }
             Done::Batch(all) => {
                 self.in_flight -= 1;
-                for finished in all {
-                    self.finished(finished);
+                for result in all {
+                    self.finished(result);
                 }
             }
             Done::Read(campaign, operation) => self.engine.recorder.read(campaign, operation),
@@ -346,16 +347,16 @@ impl Run {
         Ok(())
     }
 
-    fn finished(&mut self, finished: CallResult) {
-        let CallResult { campaign, attempts, sent, connection, .. } = finished;
+    fn finished(&mut self, result: CallResult) {
+        let CallResult { campaign, attempts, sent, connection, .. } = result;
         // Connections go to all routers in turn.
         let router = connection % self.engine.options.routers.len().max(1);
         if let Some(observer) = &mut self.engine.observer {
-            for operation in &finished.operations {
+            for operation in &result.operations {
                 observer(Observed { campaign, router, attempts, sent, operation });
             }
         }
-        if self.engine.recorder.finished(finished) {
+        if self.engine.recorder.finished(result) {
             self.renew(campaign);
         }
     }
@@ -375,7 +376,8 @@ impl Run {
         let (number, clock) = (self.created, self.engine.clock);
         let (channels, options) = (self.engine.channels.clone(), self.engine.options.clone());
         let creation = self.tasks.spawn(async move {
-            let created = campaigns::create(channels, &options, &clock, number, None).await;
+            let client = campaigns::client(&channels, &options);
+            let created = campaigns::create(&client, &options, &clock, number, None).await;
             Done::Created(after, created)
         });
         self.creations.push((after, creation));

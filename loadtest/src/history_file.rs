@@ -3,17 +3,15 @@
 //! A file is there completely or not at all. It holds recipients and codes, so that only its owner
 //! can read it.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Error, ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use coupon_checker::History;
 use coupon_checker::file::{Assembler, ReadError, Record, records, records_of_calls};
-use tempfile::NamedTempFile;
 
 use crate::clock::Clock;
-use crate::error::LoadError;
+use crate::file::{FileError, beside, replace};
 
 /// How much is written and read at a time.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -25,7 +23,7 @@ const OWNER_ONLY: u32 = 0o600;
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(path: &Path, history: &History, clock: &Clock) -> Result<(), LoadError> {
+pub fn write(path: &Path, history: &History, clock: &Clock) -> Result<(), FileError> {
     write_records(path, records(history, &began(clock)))
 }
 
@@ -33,7 +31,7 @@ pub fn write(path: &Path, history: &History, clock: &Clock) -> Result<(), LoadEr
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_calls(path: &Path, history: &History, clock: &Clock) -> Result<(), LoadError> {
+pub fn write_calls(path: &Path, history: &History, clock: &Clock) -> Result<(), FileError> {
     write_records(path, records_of_calls(history, &began(clock)))
 }
 
@@ -44,7 +42,7 @@ fn began(clock: &Clock) -> String {
 fn write_records<'a>(
     path: &Path,
     records: impl Iterator<Item = Record<'a>>,
-) -> Result<(), LoadError> {
+) -> Result<(), FileError> {
     replace(path, OWNER_ONLY, |file| {
         let mut file = BufWriter::with_capacity(BUFFER_BYTES, file);
         for record in records {
@@ -59,8 +57,8 @@ fn write_records<'a>(
 ///
 /// # Errors
 /// When the file cannot be read or is no history; the error names the line.
-pub fn read(path: &Path) -> Result<History, LoadError> {
-    let failed = |source| LoadError::File { what: "read the history", path: path.into(), source };
+pub fn read(path: &Path) -> Result<History, FileError> {
+    let failed = |source| FileError { what: "read the history", path: path.into(), source };
     let wrong = |error| failed(Error::new(ErrorKind::InvalidData, Chained(error)));
     let mut file = BufReader::with_capacity(BUFFER_BYTES, File::open(path).map_err(failed)?);
     let mut history = Assembler::new();
@@ -77,41 +75,14 @@ pub fn read(path: &Path) -> Result<History, LoadError> {
 #[error("{0}: {error}", error = .0.error)]
 struct Chained(ReadError);
 
-/// Writes a file next to the one that is meant, and puts it into its place when it is complete. Of
-/// `mode` goes what the process may not grant.
-pub(crate) fn replace(
-    path: &Path,
-    mode: u32,
-    fill: impl FnOnce(&mut File) -> std::io::Result<()>,
-) -> Result<(), LoadError> {
-    let write = || {
-        let mut file = beside(path, mode)?;
-        fill(file.as_file_mut())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|source| LoadError::File { what: "write", path: path.into(), source })
-}
-
 /// Finds out whether a file can be written, before there is anything to write. Nothing is left of it.
 ///
 /// # Errors
 /// When it cannot.
-pub fn probe(path: &Path) -> Result<(), LoadError> {
+pub fn probe(path: &Path) -> Result<(), FileError> {
     let is_directory = path.is_dir().then(|| Error::from(ErrorKind::IsADirectory));
     let tried = is_directory.map_or_else(|| beside(path, OWNER_ONLY).map(drop), Err);
-    tried.map_err(|source| LoadError::File { what: "write", path: path.into(), source })
-}
-
-/// A file in the directory of another one, which is removed if it does not take its place.
-fn beside(path: &Path, mode: u32) -> std::io::Result<NamedTempFile> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    };
-    let permissions = Permissions::from_mode(mode);
-    tempfile::Builder::new().permissions(permissions).tempfile_in(directory)
+    tried.map_err(|source| FileError { what: "write", path: path.into(), source })
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use coupon_checker::{Campaign, Fault, History, Operation, Outcome, Replica, Verdict, check};
-use coupon_proto::v1;
+use coupon_client::{Client, v1};
+use tonic::Code;
 
 use crate::campaigns;
-use crate::channels::Channels;
-use crate::client::Caller;
+use crate::client::counted;
+use crate::clock::Clock;
 use crate::error::LoadError;
-use crate::readback::{self, PATIENCE, Rows};
+use crate::readback::{self, Rows};
 use crate::recorder::{RecordedCampaign, Terms};
 
 /// Which campaigns are judged.
@@ -44,7 +45,7 @@ pub struct Judged {
     /// words.
     pub changed: Vec<String>,
     /// How long after its start the last coupon of a campaign was issued, by log time; the longest
-    /// of all campaigns that are sold out, `None` if there is none.
+    /// of all campaigns that are sold out, `None` if no campaign is.
     pub sold_out_after: Option<Duration>,
 }
 
@@ -76,24 +77,24 @@ pub(crate) struct Found {
     count: Option<Operation>,
 }
 
-/// Reads back the campaigns that were recorded, or all there are. `caller` asks for the counters of
-/// the recorded ones once more.
+/// Reads back the campaigns that were recorded, or all there are. The counters of the recorded ones are read
+/// once more, on their `clock`.
 pub(crate) async fn read(
-    channels: &mut Channels,
-    caller: Option<&Caller>,
+    client: &Client,
+    clock: &Clock,
     recorded: &[RecordedCampaign],
     scope: Scope,
 ) -> Result<Vec<Found>, LoadError> {
     let ids: BTreeSet<&str> = recorded.iter().map(|campaign| campaign.id.as_str()).collect();
     let listed = match scope {
-        Scope::All => readback::list(channels).await?,
+        Scope::All => readback::list(client).await?,
         Scope::Recorded => {
             let mut found = Vec::with_capacity(ids.len());
             for id in &ids {
-                match campaigns::get(channels, id, PATIENCE).await {
+                match campaigns::get(client, id).await {
                     Ok(campaign) => found.push(campaign),
                     // It is judged as one that has lost everything.
-                    Err(LoadError::Call { status, .. }) if is_not_found(&status) => {}
+                    Err(LoadError::Call { error, .. }) if error.code() == Code::NotFound => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -104,11 +105,13 @@ pub(crate) async fn read(
     for campaign in listed {
         let id = campaign.campaign_id.as_str();
         let mut count = None;
-        if let Some(caller) = caller.filter(|_| ids.contains(id)) {
-            let caller = Caller { channels: channels.clone(), ..caller.clone() };
-            count = Some(caller.count(id).await).filter(|read| read.outcome != Outcome::Unknown);
+        if ids.contains(id) {
+            let invoked = clock.now();
+            let campaign = campaigns::get(client, id).await?;
+            let read = counted(Some(campaign), invoked, clock.now());
+            count = Some(read).filter(|read| read.outcome != Outcome::Unknown);
         }
-        let rows = readback::rows(channels, id, start_of(&campaign)).await?;
+        let rows = readback::rows(client, id, start_of(&campaign)).await?;
         found.push(Found { campaign, rows, count });
     }
     Ok(found)
@@ -170,10 +173,6 @@ fn change(campaign: &v1::Campaign, created: Terms) -> Option<String> {
         && created.start.is_none_or(|start| start_of(campaign) == Some(start));
     let id = &campaign.campaign_id;
     (!is_same).then(|| format!("campaign {id} has not the terms that it was created with"))
-}
-
-fn is_not_found(status: &tonic::Status) -> bool {
-    status.code() == tonic::Code::NotFound
 }
 
 fn assembled(

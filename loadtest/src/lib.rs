@@ -1,11 +1,11 @@
-//! Gives load to routers, records what is answered, reads all of it back and has it judged.
+//! Loads routers, records what they answer, reads all of it back and has it judged.
 //!
 //! - **Open loop** ([`Pattern::Open`]): calls are sent at their times, whatever is answered, and
 //!   latency counts from the intended time. So a system that stands still for a second shows a
 //!   second, in as many calls as came meanwhile. Calls that are sent late are counted.
 //! - **Closed loop** ([`Pattern::Closed`]): a call is sent when another one ends. It finds peaks; its
-//!   latencies leave out whoever would have come while nothing was answered.
-//! - **Stampede** ([`Pattern::Stampede`]): everybody waits for the start and calls at once.
+//!   latencies leave out callers that would have come while nothing was answered.
+//! - **Stampede** ([`Pattern::Stampede`]): all callers wait for the start and call at once.
 //!
 //! A call is one operation from its first attempt to its final answer. Without an answer it is
 //! repeated with the same request id until it is given up, and then its outcome is *unknown*. A router
@@ -19,19 +19,19 @@
 //! Deliberately absent: retries that hide how long something took, averages, and the recipients and
 //! codes anywhere but in the history file.
 
-mod address;
 mod answer;
 mod bottleneck;
 mod campaigns;
-mod channels;
 mod client;
 mod clock;
 mod demand;
 mod engine;
 mod error;
+mod file;
 pub mod history_file;
 mod judge;
 mod load_test;
+mod observer;
 mod options;
 mod pacer;
 mod popularity;
@@ -43,14 +43,15 @@ mod schedule;
 mod series;
 mod summary;
 mod thresholds;
+mod unjudged;
 
-pub use address::{NoAddress, endpoint};
-pub use answer::{code_name, may_have_happened};
 pub use bottleneck::Bottleneck;
 pub use clock::Clock;
-pub use error::{LoadError, Unjudged};
+pub use error::LoadError;
+pub use file::FileError;
 pub use judge::{Evidence, Judged, Scope};
-pub use load_test::{LoadTest, Observed, Observer, Recording, judge_all};
+pub use load_test::{LoadTest, Recording, judge_all};
+pub use observer::{Observed, Observer};
 pub use options::{BATCH_MAX, CAMPAIGNS_MAX, IN_FLIGHT_MAX, Options, Pattern, Target};
 pub use pacer::Pacer;
 pub use popularity::{NoPopularity, Popularity};
@@ -60,3 +61,4 @@ pub use report::{Conditions, Latency, Report, Stampede};
 pub use schedule::EARLY_LEAD;
 pub use series::Slot;
 pub use thresholds::Thresholds;
+pub use unjudged::Unjudged;

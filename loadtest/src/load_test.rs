@@ -1,51 +1,31 @@
 //! A load test from its first to its last step.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use coupon_checker::Operation;
+use coupon_client::{Channels, endpoint};
 use tonic::transport::Channel;
 
-use crate::address::endpoint;
 use crate::campaigns;
-use crate::channels::Channels;
-use crate::client::{Caller, RetryPolicy};
 use crate::clock::{Clock, nanos};
 use crate::demand::Demand;
 use crate::engine::{Engine, Sending};
-use crate::error::{LoadError, Unjudged};
+use crate::error::LoadError;
 use crate::judge::{Evidence, Judged, Scope, judge, read, unread};
+use crate::observer::Observer;
 use crate::options::{Options, Pattern};
 use crate::pacer::Pacer;
 use crate::progress::{Progress, Show};
+use crate::readback;
 use crate::recorder::{RecordedCampaign, Recorder};
 use crate::report::{Conditions, Material, Report};
+use crate::unjudged::Unjudged;
 
-/// How many calls a connection is expected to carry: half of what a router lets in over one, so that
-/// none waits in the client for another to end.
+/// Number of calls that a connection is expected to carry: half of what a router lets in over one, so
+/// that none waits in the client for another to end.
 const CALLS_PER_CONNECTION: usize = 2_048;
 
-/// How many calls wait for their turn on a connection before those that make them wait themselves.
+/// Number of calls that wait for their turn on a connection before their callers wait.
 const BUFFER_CALLS: usize = 8_192;
-
-/// A call that is over, as an [`Observer`] is told of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Observed<'a> {
-    /// The number of its campaign, from 0 in the order of [`LoadTest::campaign_ids`].
-    pub campaign: usize,
-    /// The number of the router that was asked, from 0 in the order of [`Options::routers`].
-    pub router: usize,
-    /// How often it was sent.
-    pub attempts: u32,
-    /// When it was sent for the first time, on the clock of the recording. What is recorded begins
-    /// later if attempts before it were answered that nothing was done.
-    pub sent: u64,
-    /// The call.
-    pub operation: &'a Operation,
-}
-
-/// Is told of every call that is over. It must not take long, for the load waits meanwhile.
-pub type Observer = Box<dyn FnMut(Observed<'_>) + Send>;
 
 /// A load test that is ready to begin: connected, and with campaigns.
 pub struct LoadTest {
@@ -79,7 +59,7 @@ impl LoadTest {
         Self::begin(options, channels, pacer, show).await
     }
 
-    /// The same over connections that exist, at least one, paced by the runtime's own timers: for
+    /// Begins over connections that exist, at least one, paced by the runtime's own timers: for
     /// tests that hold the runtime's clock.
     ///
     /// # Errors
@@ -106,7 +86,8 @@ impl LoadTest {
             }
             Pattern::Open { .. } | Pattern::Closed { .. } => None,
         };
-        let recorded = campaigns::prepare(&channels, &options, &clock, start).await?;
+        let client = campaigns::client(&channels, &options);
+        let recorded = campaigns::prepare(&client, &options, &clock, start).await?;
         let starts = start.map_or(0, |start| clock.of_wall(start));
         let numbered = recorded.iter().enumerate();
         let in_demand = numbered.map(|(number, one)| (number, one.id.as_str().into())).collect();
@@ -143,14 +124,14 @@ impl LoadTest {
         self.setup.clock
     }
 
-    /// Tells somebody of every call that is over, while load is given.
+    /// Reports every call that is over to an observer, while the load is sent.
     #[must_use]
     pub fn observed_by(mut self, observer: Observer) -> Self {
         self.engine.observer = Some(observer);
         self
     }
 
-    /// Gives load until its time is over or `stop` says so, and waits for the calls under way; after
+    /// Sends the load until its time is over or `stop` ends, and waits for the calls under way; after
     /// `stop` none of them is repeated.
     ///
     /// # Errors
@@ -181,8 +162,8 @@ impl Recording {
         &self.recorder.campaigns
     }
 
-    /// The figures of the load alone, for whoever cannot read back: nothing is judged, and so nothing
-    /// is said to be right.
+    /// The figures of the load alone, without reading back: nothing is judged, and so nothing is said to
+    /// be right.
     #[must_use]
     pub fn unjudged(&self, conditions: Conditions) -> Report {
         let material = Material {
@@ -200,38 +181,31 @@ impl Recording {
     /// Reads the campaigns back, judges them and reports.
     ///
     /// # Errors
-    /// [`LoadError::Unread`] when the campaigns cannot be read for a minute from any router.
+    /// [`Unjudged`] when the campaigns cannot be read for a minute from any router.
     pub async fn judge(
         self,
         scope: Scope,
         conditions: Conditions,
-    ) -> Result<(Judged, Report), LoadError> {
+    ) -> Result<(Judged, Report), Box<Unjudged>> {
         self.judge_with(scope, conditions, Evidence::default()).await
     }
 
-    /// The same with what others know: faults, and what the replicas hold.
+    /// As [`Recording::judge`], with evidence of others: faults, and what the replicas hold.
     ///
     /// # Errors
-    /// [`LoadError::Unread`] when the campaigns cannot be read for a minute from any router.
+    /// [`Unjudged`] when the campaigns cannot be read for a minute from any router.
     pub async fn judge_with(
         self,
         scope: Scope,
         conditions: Conditions,
         evidence: Evidence,
-    ) -> Result<(Judged, Report), LoadError> {
+    ) -> Result<(Judged, Report), Box<Unjudged>> {
         let Self { setup, recorder, sending } = self;
-        let Setup { options, clock, mut channels, starts } = setup;
+        let Setup { options, clock, channels, starts } = setup;
         let Recorder { campaigns, figures } = recorder;
-        let retry_policy = RetryPolicy {
-            attempt_timeout: options.attempt_timeout,
-            give_up_after: options.give_up_after,
-            awaits_start: false,
-            is_stopping: false.into(),
-        };
-        let retry_policy = Arc::new(retry_policy);
-        let caller = Caller { channels: channels.clone(), clock, retry_policy };
+        let client = readback::client(channels);
         let count = campaigns.len();
-        let (judged, failure) = match read(&mut channels, Some(&caller), &campaigns, scope).await {
+        let (judged, failure) = match read(&client, &clock, &campaigns, scope).await {
             Ok(found) => (judge(found, campaigns, evidence), None),
             Err(error) => (unread(campaigns, evidence), Some(error)),
         };
@@ -247,18 +221,17 @@ impl Recording {
         let report = Report::new(material, conditions);
         let Some(source) = failure else { return Ok((judged, report)) };
         let report = Report { is_ok: false, verdict: None, ..report };
-        let unjudged = Box::new(Unjudged { history: judged.history, report });
-        Err(LoadError::Unread { unjudged, source: Box::new(source) })
+        Err(Box::new(Unjudged { history: judged.history, report, source }))
     }
 }
 
-/// Reads all campaigns of a cluster back and judges them, when no load was given.
+/// Reads all campaigns of a cluster back and judges them, when no load was sent.
 ///
 /// # Errors
 /// When the router cannot be reached or the campaigns cannot be read for a minute.
 pub async fn judge_all(router: &str) -> Result<Judged, LoadError> {
-    let mut channels = Channels::new(vec![connect(router).await?]);
-    let found = read(&mut channels, None, &[], Scope::All).await?;
+    let client = readback::client(Channels::new(vec![connect(router).await?]));
+    let found = read(&client, &Clock::start(), &[], Scope::All).await?;
     Ok(judge(found, Vec::new(), Evidence::default()))
 }
 

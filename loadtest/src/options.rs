@@ -1,4 +1,4 @@
-//! What load is given.
+//! What load is sent.
 
 use std::time::Duration;
 
@@ -17,18 +17,19 @@ pub const CAMPAIGNS_MAX: u32 = 10_000;
 /// When calls are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pattern {
-    /// Open loop: so many coupons are asked for a second, whatever is answered.
+    /// Open loop: coupons are asked for at a rate, whatever is answered.
     Open {
         /// Coupons a second.
         rate: u32,
     },
-    /// Closed loop: so many calls are under way at a time; the next one is sent when one is
-    /// answered. It finds what the system can do at most, and says little about latency.
+    /// Closed loop: a number of calls is under way; the next one is sent when one is answered. It
+    /// finds what the system can do at most, and says little about latency.
     Closed {
         /// Calls under way.
         concurrency: u32,
     },
-    /// Everybody waits for the start of the campaigns and calls once; one in ten cannot wait and calls up to [`crate::EARLY_LEAD`] too early.
+    /// All callers wait for the start of the campaigns and call once; one in ten cannot wait and calls
+    /// up to [`crate::EARLY_LEAD`] too early.
     Stampede {
         /// How many callers there are.
         callers: u32,
@@ -60,7 +61,7 @@ pub enum Target {
     },
 }
 
-/// What load is given, and to whom.
+/// What load is sent, and to which routers and campaigns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// The addresses of routers, `host:port`; load is spread evenly over them.
@@ -75,7 +76,7 @@ pub struct Options {
     pub target: Target,
     /// How it is spread over them.
     pub popularity: Popularity,
-    /// How many recipients ask; `None`: each call is by another one.
+    /// How many recipients there are; `None`: each call is for a new one.
     pub recipients: Option<u64>,
     /// How many requests a call has: 1 to [`BATCH_MAX`]; `None`: `IssueCoupon`, one each.
     pub batch: Option<u32>,

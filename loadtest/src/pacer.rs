@@ -58,7 +58,7 @@ impl Pacer {
             Self::Kernel { timer, armed } => {
                 let left = due.saturating_duration_since(Instant::now());
                 if left.is_zero() {
-                    // Whoever is always late must let others run nevertheless.
+                    // A loop that is always late must let other tasks run nevertheless.
                     tokio::task::yield_now().await;
                     return Ok(());
                 }

@@ -52,7 +52,7 @@ pub(crate) struct Picker {
 }
 
 impl Picker {
-    /// For so many campaigns, at least one.
+    /// For a number of campaigns, at least one.
     pub(crate) fn new(popularity: Popularity, campaigns: usize) -> Self {
         let mut total = 0.0;
         let mut cumulative: Vec<f64> = (1..=campaigns.max(1))

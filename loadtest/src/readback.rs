@@ -3,22 +3,32 @@
 use std::time::{Duration, SystemTime};
 
 use coupon_checker::{Coupon, CouponState};
-use coupon_proto::v1;
-use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
-use coupon_proto::v1::coupon_service_client::CouponServiceClient;
+use coupon_client::v1::coupon_service_client::CouponServiceClient;
+use coupon_client::{Channels, Client, RetryPolicy, v1};
 use tonic::Status;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use crate::campaigns::{ATTEMPT_TIMEOUT, limited, patiently};
-use crate::channels::Channels;
 use crate::error::LoadError;
 
-/// How many campaigns are asked for at a time.
+/// Number of campaigns in a page of the list.
 const PAGE: i32 = 1_000;
 
-/// How long a cluster that was just hurt may take until it can be read.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout of an attempt to read something small, so that a silent router does not take all the time.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum time until a cluster can be read that was just hurt.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The client that reads everything back.
+pub(crate) fn client(channels: Channels) -> Client {
+    let policy = RetryPolicy {
+        attempt_timeout: ATTEMPT_TIMEOUT,
+        give_up_after: PATIENCE,
+        ..RetryPolicy::default()
+    };
+    Client::over(channels, policy)
+}
 
 /// The coupons of a campaign.
 #[derive(Debug, Default)]
@@ -32,16 +42,13 @@ pub(crate) struct Rows {
 }
 
 /// All campaigns of the cluster.
-pub(crate) async fn list(channels: &mut Channels) -> Result<Vec<v1::Campaign>, LoadError> {
+pub(crate) async fn list(client: &Client) -> Result<Vec<v1::Campaign>, LoadError> {
     let mut campaigns = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = v1::ListCampaignsRequest { page_size: PAGE, page_token: page_token.clone() };
-        let answer = patiently(channels, PATIENCE, |channel| {
-            let request = limited(request.clone(), ATTEMPT_TIMEOUT);
-            async move { CampaignServiceClient::new(channel).list_campaigns(request).await }
-        });
-        let page = answer.await.map_err(LoadError::call("list the campaigns"))?.into_inner();
+        let request = v1::ListCampaignsRequest { page_size: PAGE, page_token };
+        let page = client.list_campaigns(request).await;
+        let page = page.map_err(LoadError::call("list the campaigns"))?;
         campaigns.extend(page.campaigns);
         if page.next_page_token.is_empty() {
             return Ok(campaigns);
@@ -52,23 +59,22 @@ pub(crate) async fn list(channels: &mut Channels) -> Result<Vec<v1::Campaign>, L
 
 /// Reads all coupons of a campaign; a stream that breaks is begun again.
 pub(crate) async fn rows(
-    channels: &mut Channels,
+    client: &Client,
     campaign_id: &str,
     start: Option<SystemTime>,
 ) -> Result<Rows, LoadError> {
-    let coupons = patiently(channels, PATIENCE, |channel| stream(channel, campaign_id, start));
+    let coupons = client.stream_coupons(|client| stream(client, campaign_id, start));
     coupons.await.map_err(LoadError::call("read a campaign back"))
 }
 
 async fn stream(
-    channel: Channel,
+    mut client: CouponServiceClient<Channel>,
     campaign_id: &str,
     start: Option<SystemTime>,
 ) -> Result<Rows, Status> {
     // Without a deadline: it takes as long as there are coupons. A stream that stands still is
     // ended by the router.
     let request = v1::StreamCouponsRequest { campaign_id: campaign_id.to_owned() };
-    let mut client = CouponServiceClient::new(channel);
     let mut stream = client.stream_coupons(request).await?.into_inner();
     let mut rows = Rows::default();
     while let Some(part) = stream.message().await? {

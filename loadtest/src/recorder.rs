@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use coupon_checker::{Operation, Outcome};
 use hdrhistogram::Histogram;
 
-use crate::answer::{ISSUED, Reason, SOLD_OUT, is_served};
+use crate::answer::{AnswerName, ISSUED, SOLD_OUT, is_served};
 use crate::client::CallResult;
 use crate::clock::nanos;
 use crate::series::{Ending, LATENCY_MAX_US, Series};
@@ -54,7 +54,7 @@ pub struct Terms {
 #[derive(Clone, Debug)]
 pub(crate) struct Figures {
     /// Calls by what they were answered.
-    pub(crate) answers: BTreeMap<Reason, u64>,
+    pub(crate) answers: BTreeMap<AnswerName, u64>,
     /// Coupons that were asked for.
     pub(crate) sent: u64,
     /// Of these, how many were sent more than [`LATE_AFTER`] after they should have been.
@@ -74,7 +74,7 @@ pub(crate) struct Figures {
     /// Repetitions for want of an answer.
     pub(crate) retries: u64,
     /// Why: answers of attempts that are no answer to the call.
-    pub(crate) again: BTreeMap<Reason, u64>,
+    pub(crate) again: BTreeMap<AnswerName, u64>,
     /// Answers that the campaign has not started, after which it was asked again.
     pub(crate) not_started: u64,
     /// Latencies of all calls that ended, in microseconds.
@@ -175,8 +175,8 @@ impl Recorder {
         figures.unknown += u64::from(call.is_unknown);
         figures.last_end = figures.last_end.max(call.finished);
         figures.latency.saturating_record(latency);
-        let is_served = !call.is_unknown && is_served(&call.reason);
-        let ending = if call.reason == ISSUED {
+        let is_served = !call.is_unknown && is_served(&call.answer);
+        let ending = if call.answer == ISSUED {
             figures.issued += 1;
             figures.last_issued = figures.last_issued.max(call.finished);
             figures.latency_issued.saturating_record(latency);
@@ -192,15 +192,15 @@ impl Recorder {
         } else {
             figures.errors += 1;
         }
-        let is_sold_out = call.reason == SOLD_OUT;
+        let is_sold_out = call.answer == SOLD_OUT;
         if is_sold_out {
             figures.sold_out =
                 Some(figures.sold_out.map_or(call.finished, |at| at.min(call.finished)));
         }
         figures.series.ended(call.finished, ending, latency);
-        count(&mut figures.answers, call.reason);
-        for reason in call.again {
-            count(&mut figures.again, reason);
+        count(&mut figures.answers, call.answer);
+        for answer in call.again {
+            count(&mut figures.again, answer);
         }
         campaign.operations.extend(call.operations);
         is_sold_out
@@ -218,7 +218,7 @@ impl Recorder {
         self.campaigns[campaign].operations.push(operation);
     }
 
-    /// Nothing more is sent from `now` on. Whoever waits for an answer by then is still to be served.
+    /// Nothing more is sent from `now` on. Calls under way are still to be served.
     pub(crate) fn end_sending(&mut self, now: u64) {
         self.figures.ended_sending = now;
         self.figures.wait(now);
@@ -242,10 +242,10 @@ impl Figures {
     }
 }
 
-fn count(answers: &mut BTreeMap<Reason, u64>, reason: Reason) {
-    let is_known = answers.len() < REASONS_MAX || answers.contains_key(&reason);
-    let reason = if is_known { reason } else { "OTHER".into() };
-    *answers.entry(reason).or_default() += 1;
+fn count(answers: &mut BTreeMap<AnswerName, u64>, answer: AnswerName) {
+    let is_known = answers.len() < REASONS_MAX || answers.contains_key(&answer);
+    let answer = if is_known { answer } else { "OTHER".into() };
+    *answers.entry(answer).or_default() += 1;
 }
 
 #[cfg(test)]
@@ -265,14 +265,14 @@ mod tests {
         Recorder::new(vec![campaign], 0, starts, Some(1))
     }
 
-    fn call(intended: u64, sent: u64, finished: u64, reason: &'static str) -> CallResult {
+    fn call(intended: u64, sent: u64, finished: u64, answer: &'static str) -> CallResult {
         CallResult {
             campaign: 0,
             intended: intended * MILLISECOND,
             sent: sent * MILLISECOND,
             finished: finished * MILLISECOND,
             operations: Vec::new(),
-            reason: reason.into(),
+            answer: answer.into(),
             is_unknown: false,
             connection: 0,
             attempts: 1,

@@ -8,12 +8,11 @@ use coupon_checker::Verdict;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::answer::Reason;
+use crate::answer::AnswerName;
 use crate::bottleneck::{self, Bottleneck, Symptoms};
 use crate::clock::{Clock, nanos};
 use crate::engine::Sending;
-use crate::error::LoadError;
-use crate::history_file::replace;
+use crate::file::{FileError, replace};
 use crate::judge::Judged;
 use crate::options::{Options, Pattern, Target};
 use crate::progress::rate;
@@ -59,7 +58,7 @@ pub struct Stampede {
     pub first_refusal_after_ms: Option<f64>,
     /// When the last caller had an answer.
     pub all_answered_after_ms: f64,
-    /// How often somebody was told that it has not started.
+    /// Number of answers that the campaign has not started.
     pub not_started: u64,
 }
 
@@ -81,7 +80,7 @@ pub struct Report {
     /// `open`, `closed` or `stampede`.
     pub pattern: &'static str,
     /// Whether all calls for the campaigns are known. False for an existing one: others may have asked
-    /// as well, so that a coupon nobody is known to have asked for is not taken for a fault.
+    /// as well, so that a coupon without a known call is not taken for a fault.
     pub is_complete: bool,
     /// How many campaigns got load.
     pub campaigns: usize,
@@ -238,7 +237,7 @@ impl Report {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), LoadError> {
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
         use std::io::Write as _;
         replace(path, 0o666, |file| {
             let mut file = std::io::BufWriter::new(file);
@@ -276,8 +275,8 @@ fn stampede(
     })
 }
 
-fn named(counts: &BTreeMap<Reason, u64>) -> BTreeMap<String, u64> {
-    counts.iter().map(|(reason, count)| (reason.to_string(), *count)).collect()
+fn named(counts: &BTreeMap<AnswerName, u64>) -> BTreeMap<String, u64> {
+    counts.iter().map(|(name, count)| (name.to_string(), *count)).collect()
 }
 
 fn latency(histogram: &Histogram<u64>) -> Latency {

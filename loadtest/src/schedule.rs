@@ -7,8 +7,8 @@ use crate::clock::nanos;
 /// Nanoseconds in a second.
 const SECOND: u64 = 1_000_000_000;
 
-/// One of so many callers of a stampede cannot wait: often enough that an opening that is too early
-/// would be noticed, seldom enough that the crowd still comes at once.
+/// Number of callers of a stampede of which one cannot wait: small enough that an opening that is too
+/// early is noticed, large enough that the crowd still comes at once.
 const EARLY_ONE_IN: u32 = 10;
 
 /// How long before the start the first of them call.
@@ -29,7 +29,7 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// `rate` items a second, `batch` of them at a time, for so long.
+    /// `rate` items a second, `batch` of them at a time, for `duration`; `None`: for ever.
     pub(crate) fn new(rate: u32, batch: u32, duration: Option<Duration>) -> Self {
         Self { rate, batch, next: 0, until: duration.map_or(u64::MAX, nanos) }
     }

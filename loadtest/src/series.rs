@@ -61,7 +61,7 @@ pub(crate) enum Ending {
 }
 
 impl Series {
-    /// A series that begins at `began` nanoseconds, for a run of about so many seconds.
+    /// A series that begins at `began` nanoseconds, for a run of about `seconds`.
     pub(crate) fn new(began: u64, seconds: Option<u64>) -> Self {
         let is_short = seconds.is_some_and(|seconds| seconds <= SHORT_SECONDS);
         let slot_ms = if is_short { SLOT_SHORT_MS } else { SLOT_LONG_MS };

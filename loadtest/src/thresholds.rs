@@ -8,7 +8,7 @@ use crate::report::Report;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
     /// The 99th percentile of the latency of all calls, those given up included. It is missed as well
-    /// if calls were never sent: nobody knows how long they would have waited.
+    /// if calls were never sent, since it is not known how long they would have waited.
     pub p99_max: Option<Duration>,
     /// Calls a second that were answered as the campaign promises.
     pub rate_min: Option<u64>,

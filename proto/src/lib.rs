@@ -1,6 +1,8 @@
-//! The wire and disk formats of Coupon, and the code generated from them.
+//! The wire and disk formats of Coupon, the code generated from them, and the reasons of errors.
 //!
 //! Nothing else lives here: no validation, no conversion, no behaviour.
+
+pub mod reason;
 
 /// The public API, package `coupon.v1`.
 #[allow(

@@ -95,7 +95,7 @@ impl Manifest {
     /// Reads the manifest of a backup.
     ///
     /// # Errors
-    /// When there is none, it is damaged, or it is of another version.
+    /// When the file is missing, it is damaged, or it is of another version.
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
         #[derive(Deserialize)]
         struct Versioned {

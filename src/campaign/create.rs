@@ -1,7 +1,6 @@
 //! `coupon campaign create`.
 
-use coupon_proto::v1;
-use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
+use coupon_client::v1;
 use prost_types::Timestamp;
 
 use super::moment::Moment;
@@ -77,9 +76,8 @@ pub(super) async fn create(args: CreateArgs) -> anyhow::Result<()> {
         request_id,
     };
     let router = args.router.connect().await?;
-    let mut client = CampaignServiceClient::new(router.channel());
-    let answer = client.create_campaign(router.request(request)).await;
-    let answer = answer.map_err(|status| CallError::of_change(status, || again))?.into_inner();
+    let answer = router.client().create_campaign(request).await;
+    let answer = answer.map_err(|error| CallError::of_change(error, || again))?;
     print(answer.campaign, args.output)
 }
 

@@ -1,7 +1,6 @@
 //! `coupon campaign get`.
 
-use coupon_proto::v1;
-use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
+use coupon_client::v1;
 
 use super::print;
 use crate::client::RouterArg;
@@ -24,8 +23,7 @@ pub(crate) struct GetArgs {
 /// Runs the command.
 pub(super) async fn get(args: GetArgs) -> anyhow::Result<()> {
     let router = args.router.connect().await?;
-    let mut client = CampaignServiceClient::new(router.channel());
     let request = v1::GetCampaignRequest { campaign_id: args.campaign };
-    let answer = client.get_campaign(router.request(request)).await;
-    print(answer.map_err(CallError::from)?.into_inner().campaign, args.output)
+    let answer = router.client().get_campaign(request).await;
+    print(answer.map_err(CallError::from)?.campaign, args.output)
 }

@@ -1,14 +1,13 @@
 //! `coupon campaign list`.
 
-use coupon_proto::v1;
-use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
+use coupon_client::v1;
 
 use crate::client::RouterArg;
 use crate::failure::CallError;
 use crate::output::Format;
 use crate::{output, show};
 
-/// How many campaigns are asked for at a time.
+/// Number of campaigns in a page.
 const PAGE: i32 = 1_000;
 
 /// Lists all campaigns of all shards.
@@ -25,13 +24,11 @@ pub(crate) struct ListArgs {
 /// Runs the command.
 pub(super) async fn list(args: ListArgs) -> anyhow::Result<()> {
     let router = args.router.connect().await?;
-    let mut client = CampaignServiceClient::new(router.channel());
     let mut campaigns = Vec::new();
     let mut page_token = String::new();
     loop {
         let request = v1::ListCampaignsRequest { page_size: PAGE, page_token };
-        let answer = client.list_campaigns(router.request(request)).await;
-        let page = answer.map_err(CallError::from)?.into_inner();
+        let page = router.client().list_campaigns(request).await.map_err(CallError::from)?;
         campaigns.extend(page.campaigns.into_iter().map(show::Campaign::from));
         if page.next_page_token.is_empty() {
             break;

@@ -1,5 +1,6 @@
 //! `coupon campaign`: campaigns are created, changed and shown through a router. Each command has a file.
 
+mod change;
 mod create;
 mod get;
 mod list;
@@ -8,7 +9,7 @@ mod pause;
 mod resume;
 
 use anyhow::Context as _;
-use coupon_proto::v1;
+use coupon_client::v1;
 
 use crate::output::Format;
 use crate::{output, runtime, show};
@@ -43,8 +44,8 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// The request id given, or a new one.
-fn request_id_or_new(given: Option<String>) -> String {
-    given.unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
+pub(crate) fn request_id_or_new(given: Option<String>) -> String {
+    given.unwrap_or_else(coupon_client::request_id)
 }
 
 fn print(campaign: Option<v1::Campaign>, format: Format) -> anyhow::Result<()> {

@@ -1,12 +1,8 @@
 //! `coupon campaign resume`.
 
-use coupon_proto::v1;
-use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
+use coupon_client::v1;
 
-use super::{print, request_id_or_new};
-use crate::client::RouterArg;
-use crate::failure::CallError;
-use crate::output::Format;
+use super::change::{Change, ChangeArgs, change};
 
 /// Issues coupons of a paused campaign again.
 ///
@@ -15,26 +11,15 @@ use crate::output::Format;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  coupon campaign resume spring")]
 pub(crate) struct ResumeArgs {
-    /// Its id
-    campaign: String,
-    /// A UUID: the same one gets the same answer [default: a new one]
-    #[arg(long, value_name = "UUID")]
-    request_id: Option<String>,
     #[command(flatten)]
-    router: RouterArg,
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    change: ChangeArgs,
 }
 
 /// Runs the command.
 pub(super) async fn resume(args: ResumeArgs) -> anyhow::Result<()> {
-    let request_id = request_id_or_new(args.request_id);
-    let again = format!("--request-id {request_id}");
-    let request = v1::ResumeCampaignRequest { campaign_id: args.campaign, request_id };
-    let router = args.router.connect().await?;
-    let mut client = CampaignServiceClient::new(router.channel());
-    let answer = client.resume_campaign(router.request(request)).await;
-    let answer = answer.map_err(|status| CallError::of_change(status, || again))?.into_inner();
-    print(answer.campaign, args.output)
+    change(args.change, async |client, Change { campaign_id, request_id }| {
+        let request = v1::ResumeCampaignRequest { campaign_id, request_id };
+        Ok(client.resume_campaign(request).await?.campaign)
+    })
+    .await
 }

@@ -1,13 +1,14 @@
-//! Forming a cluster, step by step. Every step may be repeated, and waits until it is done: whoever
-//! calls decides how long.
+//! Forming a cluster, step by step. Every step may be repeated, and waits until it is done: the
+//! caller decides how long.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
+use coupon_client::is_passing;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{IdentifyRequest, InitClusterRequest};
+use tonic::Status;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 
 use super::ClusterSpec;
 use crate::address::endpoint;
@@ -32,7 +33,7 @@ pub(crate) struct Formed {
 /// Forms a cluster and waits until every shard has a leader. What it waits for, `tell` is told once.
 ///
 /// # Errors
-/// When a node refuses, an address is none, or the cluster exists and is another one. Nodes that do
+/// When a node refuses, an address is malformed, or the cluster exists and is another one. Nodes that do
 /// not answer are waited for, for ever.
 pub(crate) async fn form(formation: &ClusterSpec, tell: impl Fn(&str)) -> anyhow::Result<Formed> {
     let mut first = None;
@@ -74,7 +75,7 @@ async fn answering(
         let mut client = ClusterServiceClient::new(endpoint.connect_lazy());
         match identify(&mut client).await {
             Ok(()) => return Ok(client),
-            Err(status) if is_temporary(status.code()) => {}
+            Err(status) if is_passing(status.code()) => {}
             Err(status) => {
                 return Err(CallError::from(status))
                     .with_context(|| format!("ask {address} who it is"));
@@ -94,9 +95,4 @@ async fn identify(client: &mut ClusterServiceClient<Channel>) -> Result<(), Stat
         Ok(answer) => answer.map(drop),
         Err(_) => Err(Status::deadline_exceeded("no answer")),
     }
-}
-
-/// Whether a node that answers like this may answer otherwise soon.
-fn is_temporary(code: Code) -> bool {
-    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
 }

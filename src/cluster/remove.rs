@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use coupon_client::is_passing;
 use coupon_proto::internal::{RemoveNodeRequest, ReplicaRole, ShardMap};
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::Code;
 
 use crate::failure::CallError;
 use crate::output;
@@ -108,10 +108,8 @@ async fn decide(addresses: &[String], request: RemoveNodeRequest) -> anyhow::Res
     Err(last.context("no node is named")?)
 }
 
-/// Whether asking again may help: the node does not answer, or nobody leads the meta shard.
+/// Whether asking again may help: the node does not answer, or the meta shard has no leader.
 fn is_temporary(error: &anyhow::Error) -> bool {
     let code = error.downcast_ref::<CallError>().map(CallError::code);
-    code.is_none_or(|code| {
-        matches!(code, Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded)
-    })
+    code.is_none_or(is_passing)
 }

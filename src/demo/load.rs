@@ -18,7 +18,7 @@ pub(super) struct LoadOptions {
     pub(super) concurrency: u16,
 }
 
-/// Gives load until `stop`, and waits for the requests under way.
+/// Sends load until `stop`, and waits for the requests under way.
 pub(super) async fn give(
     router: SocketAddr,
     load: LoadOptions,
@@ -44,7 +44,7 @@ pub(super) async fn give(
 /// Judges all campaigns of the cluster and prints the verdict.
 ///
 /// # Errors
-/// When a check fails, when load was given and nothing was issued, or when the campaigns cannot be
+/// When a check fails, when load was sent and nothing was issued, or when the campaigns cannot be
 /// read.
 pub(super) async fn judge(router: SocketAddr, recording: Option<Recording>) -> anyhow::Result<()> {
     eprintln!("reading all campaigns back");
@@ -53,7 +53,7 @@ pub(super) async fn judge(router: SocketAddr, recording: Option<Recording>) -> a
         None => judge_all(&router.to_string()).await.map_err(explained)?,
         Some(recording) => {
             let judged = recording.judge(Scope::All, conditions()).await;
-            let (judged, report) = judged.map_err(explained)?;
+            let (judged, report) = judged.map_err(|unjudged| explained(unjudged.source))?;
             output::line(format!("\n{}", report.summary()))?;
             judged
         }

@@ -22,7 +22,7 @@ const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Member {
     name: String,
     address: SocketAddr,
-    /// How it ended; `None` once somebody was told.
+    /// How it ended; `None` once that was reported.
     ended: Option<oneshot::Receiver<anyhow::Result<()>>>,
     thread: MemberThread,
 }
@@ -111,7 +111,7 @@ impl Member {
             .name(thread_name.clone())
             .spawn(move || {
                 let end = runtime::block_on(member(running)).context(thread_name);
-                // Nobody waits for the end of a demo that was cut short.
+                // A demo that was cut short does not wait for this end.
                 let _ = ending.send(end);
             })
             .with_context(|| format!("start the thread of the {name}"))?;
@@ -131,7 +131,7 @@ impl Member {
         self.address
     }
 
-    /// Waits until it ends although nobody told it to, and says why. May be dropped and called again.
+    /// Waits until it ends without being told to, and says why. May be dropped and called again.
     pub(super) async fn failure(&mut self) -> anyhow::Error {
         let Some(ended) = &mut self.ended else { return std::future::pending().await };
         let end = ended.await;

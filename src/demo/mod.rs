@@ -214,7 +214,7 @@ impl Demo {
         text
     }
 
-    /// Gives load, or waits, until `stop`. Returns what was recorded, if anything.
+    /// Sends load, or waits, until `stop`. Returns what was recorded, if anything.
     async fn run(
         &mut self,
         args: &DemoArgs,

@@ -23,7 +23,7 @@ const CONCURRENCY: u32 = 256;
 ///
 /// By default an open loop: calls are sent at --rate, whatever is answered, and latency counts from
 /// the time at which a call should have been sent. --closed sends a call when another one ends,
-/// which finds peaks. With --stampede everybody waits for the start of the campaign and calls at
+/// which finds peaks. With --stampede all callers wait for the start of the campaign and call at
 /// once; one in ten cannot wait and is told NOT_STARTED first.
 ///
 /// A call without an answer is repeated with the same request id. At the end all coupons are read
@@ -50,11 +50,11 @@ pub(crate) struct LoadtestArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_024))]
     connections: u32,
 
-    /// Open loop: how many coupons are asked for a second [default: 1000]
+    /// Open loop: coupons asked for per second [default: 1000]
     #[arg(long, value_name = "N", conflicts_with_all = ["closed", "stampede"])]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
-    /// How long load is given; a stampede ends by itself
+    /// How long load is sent; a stampede ends by itself
     #[arg(long, value_name = "DURATION", default_value = "10s", conflicts_with = "stampede")]
     duration: Span,
     /// Send the next call when one is answered
@@ -64,7 +64,7 @@ pub(crate) struct LoadtestArgs {
     #[arg(long, value_name = "N", requires = "closed")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     concurrency: Option<u32>,
-    /// Everybody calls at the start of the campaigns
+    /// All callers call at the start of the campaigns
     #[arg(long)]
     stampede: bool,
     /// Stampede: how many call [default: 20000]
@@ -101,7 +101,7 @@ pub(crate) struct LoadtestArgs {
     /// How load is spread over the campaigns: uniform, or zipf:S with the first one the hottest
     #[arg(long, value_name = "LAW", default_value_t)]
     hot: Popularity,
-    /// How many recipients ask, at random, so that limits are met [default: always new ones]
+    /// How many recipients there are, chosen at random, so that limits are met [default: always new ones]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     recipients: Option<u64>,
     /// Coupons in one BatchIssueCoupons call [default: IssueCoupon, one at a time]

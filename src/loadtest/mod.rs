@@ -3,8 +3,9 @@
 mod args;
 
 use anyhow::bail;
+use coupon_checker::History;
 use coupon_loadtest::{
-    Clock, Conditions, LoadError, LoadTest, Recording, Scope, Show, Unjudged, history_file,
+    Clock, Conditions, LoadError, LoadTest, Recording, Report, Scope, Show, Unjudged, history_file,
 };
 
 pub(crate) use self::args::{LoadtestArgs, unique_prefix};
@@ -36,11 +37,11 @@ async fn judge(args: &LoadtestArgs, recording: Recording) -> anyhow::Result<()> 
     let conditions = conditions();
     let (judged, mut report) = match recording.judge(Scope::Recorded, conditions).await {
         Ok(judged) => judged,
-        Err(LoadError::Unread { unjudged, source }) => {
-            keep(args, *unjudged, &clock)?;
-            return Err(explained(*source).context("nothing was judged"));
+        Err(unjudged) => {
+            let Unjudged { history, report, source } = *unjudged;
+            keep(args, &history, report, &clock)?;
+            return Err(explained(source).context("nothing was judged"));
         }
-        Err(error) => return Err(explained(error)),
     };
     report.missed = args.thresholds().missed(&report);
     // First the files: whatever else fails, they are there to be looked at.
@@ -70,11 +71,15 @@ async fn judge(args: &LoadtestArgs, recording: Recording) -> anyhow::Result<()> 
 }
 
 /// Writes and prints what there is when the campaigns could not be read back.
-fn keep(args: &LoadtestArgs, unjudged: Unjudged, clock: &Clock) -> anyhow::Result<()> {
-    let Unjudged { history, mut report } = unjudged;
+fn keep(
+    args: &LoadtestArgs,
+    history: &History,
+    mut report: Report,
+    clock: &Clock,
+) -> anyhow::Result<()> {
     report.missed = args.thresholds().missed(&report);
     if let Some(path) = &args.history {
-        history_file::write_calls(path, &history, clock)?;
+        history_file::write_calls(path, history, clock)?;
     }
     if let Some(path) = &args.json {
         report.write(path)?;
@@ -95,14 +100,10 @@ pub(crate) fn conditions() -> Conditions {
 /// An error of the library with everything that an answer says, and with the right exit code.
 pub(crate) fn explained(error: LoadError) -> anyhow::Error {
     match error {
-        LoadError::Call { what, status } => {
-            anyhow::Error::new(CallError::from(*status)).context(what)
-        }
-        LoadError::Unread { source, .. } => explained(*source),
+        LoadError::Call { what, error } => anyhow::Error::new(CallError::from(error)).context(what),
         LoadError::Address(_) => UsageError(error.to_string()).into(),
-        LoadError::Connect { .. }
-        | LoadError::BrokenAnswer(_)
-        | LoadError::Timer(_)
-        | LoadError::File { .. } => error.into(),
+        LoadError::Connect { .. } | LoadError::BrokenAnswer(_) | LoadError::Timer(_) => {
+            error.into()
+        }
     }
 }

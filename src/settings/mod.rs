@@ -71,13 +71,13 @@ fn is_foreign(name: &str) -> bool {
 /// Refuses to talk in clear text where others can listen.
 ///
 /// # Errors
-/// [`UsageError`] when `listen` is reachable from other machines and nobody said that this is meant.
+/// [`UsageError`] when `listen` is reachable from other machines and `insecure` is not set.
 fn check_listen(listen: SocketAddr, insecure: bool) -> Result<(), UsageError> {
     if listen.ip().to_canonical().is_loopback() || insecure {
         return Ok(());
     }
     Err(UsageError(format!(
-        "refusing to listen on {listen}: there is no TLS, so whoever reaches this address can read \
+        "refusing to listen on {listen}: there is no TLS, so everyone who reaches this address can read \
          and issue coupons; listen on a loopback address, or say --insecure if the network is trusted"
     )))
 }

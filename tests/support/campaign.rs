@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use coupon_checker::{Campaign, Coupon, CouponState};
+use coupon_client::{CallError, request_id};
 use coupon_proto::v1;
 use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
-use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use super::cluster::Cluster;
@@ -24,7 +24,7 @@ pub(crate) async fn create(cluster: &Cluster, campaign_id: &str, quota: i64) {
         campaign_id: campaign_id.to_owned(),
         quota,
         per_recipient_limit: 1,
-        request_id: Uuid::new_v4().to_string(),
+        request_id: request_id(),
         ..v1::CreateCampaignRequest::default()
     };
     let created = client.create_campaign(request).await.expect("create a campaign").into_inner();
@@ -36,7 +36,7 @@ pub(crate) fn request(campaign_id: &str, recipient: &str) -> v1::IssueCouponRequ
     v1::IssueCouponRequest {
         campaign_id: campaign_id.to_owned(),
         recipient: recipient.to_owned(),
-        request_id: Uuid::new_v4().to_string(),
+        request_id: request_id(),
         ..v1::IssueCouponRequest::default()
     }
 }
@@ -51,9 +51,9 @@ pub(crate) async fn issue(
     Ok(client.issue_coupon(call).await?.into_inner())
 }
 
-/// The reason of a refusal.
+/// The reason of a refusal, or the name of its code.
 pub(crate) fn reason(status: &Status) -> String {
-    status.get_details_error_info().map_or_else(|| status.to_string(), |info| info.reason)
+    CallError::from(status.clone()).name().into_owned()
 }
 
 /// All coupons of a campaign, as the checker wants them; nothing is known yet of what was asked.

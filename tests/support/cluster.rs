@@ -6,7 +6,7 @@ use coupon_cluster::{CampaignName, Epoch, NodeId, Ring, ShardId, TenantId};
 use coupon_transport::{Addressed, AddressedChannel, Addressee};
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::ports;
 use super::process::{Process, coupon, run};
@@ -345,6 +345,5 @@ fn start_router(nodes: &str, log: &Path) -> (String, Process) {
 
 /// A new connection to an address.
 pub(crate) fn connect(address: &str) -> Channel {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
-    endpoint.tcp_nodelay(true).connect_lazy()
+    coupon_client::endpoint(address).expect("an address").connect_lazy()
 }

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use coupon_checker::{Call, Campaign, Coupon, History, Operation, Outcome};
+use coupon_client::CallError;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::campaign::{issue, recorded, request};
 use super::cluster::Cluster;
@@ -154,7 +155,7 @@ impl Shared {
                     }
                     Err(status) => {
                         let failure = Failure { sent, failed: Instant::now(), status };
-                        assert!(failure.is_temporary(), "{failure:?}");
+                        assert!(failure.is_retryable(), "{failure:?}");
                         answers.failures.push(failure);
                         tokio::time::sleep(RETRY_PAUSE).await;
                     }
@@ -183,10 +184,9 @@ fn operation(coupon: &Coupon, replayed: bool, [invoked, returned]: [u64; 2]) -> 
 }
 
 impl Failure {
-    /// Whether the API asks to send the same request again. (A client whose own deadline passes
-    /// calls that "cancelled".)
-    fn is_temporary(&self) -> bool {
-        matches!(self.status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
+    /// Whether the same request is to be sent again.
+    fn is_retryable(&self) -> bool {
+        CallError::from(self.status.clone()).meaning().is_retryable()
     }
 
     /// Whether a fault that began at `fault` explains it: the attempt was under way then, or was

@@ -34,8 +34,8 @@ pub(super) fn value_of(symbol: char) -> Option<u8> {
     u8::try_from(place).ok()
 }
 
-/// The symbol that somebody may have meant who wrote `wrong`, which is none: a suggestion for
-/// people, never taken for what they wrote.
+/// The symbol that was probably meant by `wrong`, which is not in the alphabet: a suggestion for people,
+/// never taken for what they wrote.
 pub(super) fn nearest(wrong: char) -> Option<char> {
     look_alike(wrong).or_else(|| spoken_digit(wrong)).or_else(|| nearest_syllable(wrong))
 }

@@ -1,8 +1,8 @@
 //! Words that no code may contain.
 //!
 //! The list is short on purpose: it has vulgar words and insults that are written in symbols of
-//! the alphabet alone, and that readers notice without help. Codes are random; whoever looks for
-//! meaning long enough finds some. It is part of the format (see the notes of the parent module).
+//! the alphabet alone, and that readers notice without help. Codes are random, and some meaning can be
+//! found in many of them. It is part of the format (see the notes of the parent module).
 
 use super::SYMBOL_COUNT;
 use super::alphabet::SYMBOLS;

@@ -17,7 +17,7 @@
 //!   that would are avoided without losing the bijection.
 //!
 //! All of it is a format: alphabet and its order, weights, blocklist, layout of the plaintext and
-//! tweak. A golden test pins it. Whoever changes any of these needs a new tweak and a way to tell
+//! tweak. A golden test pins it. A change of any of these needs a new tweak and a way to tell
 //! old codes from new ones, since people hold the old ones.
 //!
 //! Caveat: two keys are two bijections of the same payloads, so a code of one may equal a code of

@@ -3,7 +3,7 @@
 //! Forgiven is what does not change which symbols are meant: decomposed Hangul (macOS types NFD),
 //! full-width digits, and spaces, hyphens and zero-width characters anywhere. A symbol outside the
 //! alphabet is refused with the nearest one in it as a suggestion. It is never mapped silently:
-//! a guess that happens to pass the check would be somebody else's coupon.
+//! a guess that happens to pass the check would be another person's coupon.
 
 use unicode_normalization::UnicodeNormalization;
 

@@ -31,7 +31,7 @@ pub enum GenesisError {
     /// Too few or too many shards.
     #[error("{0} shards: must be 1 to {max}", max = ShardId::MAX)]
     ShardCount(u32),
-    /// The replication factor is none of those that make sense.
+    /// The replication factor is not 1, 3 or 5.
     #[error("replication factor {0}: must be 1, 3 or 5")]
     ReplicationFactor(u32),
     /// There are fewer nodes than replicas of a shard.

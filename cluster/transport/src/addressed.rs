@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower::Service;
 
-use crate::identity::Addressee;
+use crate::names::Addressee;
 
 /// A channel to a node of a cluster.
 pub type AddressedChannel = Addressed<Channel>;

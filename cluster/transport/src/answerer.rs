@@ -11,8 +11,9 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use crate::identity::{IdentityError, Named, NodeIdentity};
+use crate::identity::NodeIdentity;
 use crate::mismatch::Mismatch;
+use crate::names::{IdentityError, Named};
 
 /// The prefix of services that only cluster members may call. Others, such as health, are open to
 /// everyone.

@@ -18,8 +18,10 @@ mod addressed;
 mod answerer;
 mod identity;
 mod mismatch;
+mod names;
 
 pub use addressed::{Addressed, AddressedChannel};
 pub use answerer::{Answerer, AnswererLayer, Answering};
-pub use identity::{Addressee, IdentityError, NodeIdentity};
+pub use identity::NodeIdentity;
 pub use mismatch::{Mismatch, Reason};
+pub use names::{Addressee, IdentityError};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use coupon_client::Reason;
 use parking_lot::Mutex;
 use prost::Message as _;
 use tonic::transport::Channel;
@@ -50,7 +51,7 @@ impl Session {
     /// A session whose measurements take `length` each.
     pub(crate) async fn new(systems: Systems, length: Duration) -> anyhow::Result<Self> {
         let router = connect_once(systems.address(System::Coupon)?).await?;
-        let mut campaigns = Campaigns::new(router);
+        let campaigns = Campaigns::new(router);
         let (_, answer) = campaigns.create_sold_out().await?;
         let echoed = usual_answer().encoded_len();
         if answer.abs_diff(echoed) > ANSWER_DIFFERENCE_MAX {
@@ -131,9 +132,9 @@ impl Session {
     async fn refuse(&mut self, cell: Cell) -> anyhow::Result<Sample> {
         let channels = self.connect(cell).await?;
         let (campaign_id, reason, held) = if cell.load == Load::SoldOut {
-            (self.campaigns.create_sold_out().await?.0, "SOLD_OUT", 1)
+            (self.campaigns.create_sold_out().await?.0, Reason::SoldOut, 1)
         } else {
-            (self.campaigns.create_for_later().await?, "NOT_STARTED", 0)
+            (self.campaigns.create_for_later().await?, Reason::NotStarted, 0)
         };
         let requests = Requests::new(&campaign_id);
         let callers = Refusal::callers(&channels, cell.in_flight, &requests, reason);

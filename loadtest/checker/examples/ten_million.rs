@@ -30,13 +30,13 @@ const CONCURRENCY: u64 = 2_000;
 /// The time from one answer to the next in a campaign, in nanoseconds.
 const BETWEEN_ANSWERS_NANOS: u64 = 20_000;
 
-/// One of so many calls reads the counters.
+/// Number of calls of which one reads the counters.
 const READ_EVERY: u64 = 1_000;
 
-/// One of so many answers is lost, and the request sent again.
+/// Number of answers of which one is lost, so that the request is sent again.
 const LOST_EVERY: u64 = 499;
 
-/// One of so many callers asks again for another coupon.
+/// Number of callers of which one asks for another coupon.
 const GREEDY_EVERY: u64 = 50;
 
 /// Bytes in a mebibyte and a kibibyte.
@@ -78,7 +78,7 @@ fn judge(what: &str, history: &History) -> String {
     verdict.to_string()
 }
 
-/// A correct history of about so many calls.
+/// A correct history of about `calls` calls.
 fn stampede(calls: u64) -> History {
     let campaigns = (0..CAMPAIGNS).map(|number| campaign(number, calls / CAMPAIGNS)).collect();
     let last = calls / CAMPAIGNS * BETWEEN_ANSWERS_NANOS;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use crate::findings::Findings;
 use crate::history::Outcome;
-use crate::index::{Index, Issue};
+use crate::index::Index;
+use crate::issue::Issue;
 use crate::request::Request;
 
 /// Finds answers that differ from an earlier one to the same request, requests that were twice told

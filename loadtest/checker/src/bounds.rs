@@ -25,7 +25,8 @@
 //! an upper bound of it or of a later one: p(s) is then the greatest of the lower bounds up to s.
 
 use crate::history::{Call, Operation, Outcome};
-use crate::index::{Index, Issue};
+use crate::index::Index;
+use crate::issue::Issue;
 use crate::request::{Asked, Request};
 
 /// When the coupons of a campaign can have been issued, in nanoseconds of the recording.

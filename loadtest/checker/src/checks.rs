@@ -20,7 +20,7 @@ pub enum Check {
     Replicas,
     /// Answered coupons that are not there, or not as they were answered.
     Lost,
-    /// Coupons that nobody asked for.
+    /// Coupons without a request.
     Phantoms,
     /// Coupons of requests that had issued one before.
     Repeats,

@@ -8,7 +8,7 @@
 pub struct History {
     /// The campaigns, in any order.
     pub campaigns: Vec<Campaign>,
-    /// What each replica said of its state when all was over and quiet; empty if nobody asked.
+    /// What each replica said of its state when all was over and quiet; empty if they were not asked.
     pub replicas: Vec<Replica>,
     /// The faults that were planned, and what came of them; empty if none was planned.
     pub faults: Vec<Fault>,
@@ -150,7 +150,7 @@ pub enum Outcome {
         /// The codes named: those the recipient holds, at most ten, the first issued ones.
         codes: Box<[Box<str>]>,
     },
-    /// Get: so many were issued.
+    /// Get: the number of coupons issued.
     Counted {
         /// How many.
         issued: u64,

@@ -6,7 +6,9 @@
 
 use std::cmp::Ordering;
 
-use crate::history::{Call, Campaign, Coupon, Operation};
+use crate::history::{Campaign, Coupon};
+use crate::issue::Issue;
+use crate::position::{as_answered, numbered, place};
 use crate::request::{Request, Requests};
 
 /// A campaign, with its rows and calls by what the checks look for.
@@ -17,26 +19,6 @@ pub(crate) struct Index<'a> {
     by_recipient: Vec<(u64, u32)>,
     by_code: Vec<(u64, u32)>,
     requests: Requests,
-}
-
-/// A call for a coupon.
-#[derive(Clone, Copy)]
-pub(crate) struct Issue<'a> {
-    pub(crate) operation: &'a Operation,
-    pub(crate) request_id: u128,
-    pub(crate) recipient: &'a str,
-}
-
-impl<'a> Issue<'a> {
-    /// The call, if it is one for a coupon.
-    pub(crate) fn of(operation: &'a Operation) -> Option<Self> {
-        match &operation.call {
-            Call::Issue { request_id, recipient } => {
-                Some(Self { operation, request_id: *request_id, recipient })
-            }
-            Call::Get | Call::Redeem { .. } | Call::Void { .. } => None,
-        }
-    }
 }
 
 impl<'a> Index<'a> {
@@ -103,12 +85,6 @@ impl<'a> Index<'a> {
     }
 }
 
-/// What an answer says of a coupon, and the order of coupons: those that have a sequence number in
-/// common are a fault, and come in a fixed order all the same.
-pub(crate) fn as_answered(row: &Coupon) -> (u64, &str, &str) {
-    (row.sequence, &row.code, &row.recipient)
-}
-
 /// The numbers of all rows by one of their texts, those with the same text in the order of issuance.
 fn by_text(rows: &[&Coupon], text: impl Fn(&Coupon) -> &str) -> Vec<(u64, u32)> {
     let mut entries: Vec<(u64, u32)> =
@@ -145,20 +121,10 @@ pub(crate) fn hash(text: &str) -> u64 {
     text.bytes().fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
-/// Items with their positions. There are never more than 32 bits of them: the history would take
-/// hundreds of gigabytes.
-pub(crate) fn numbered<T>(items: &[T]) -> impl Iterator<Item = (u32, &T)> {
-    (0..=u32::MAX).zip(items)
-}
-
-/// A position as the standard library wants it.
-pub(crate) fn place(number: u32) -> usize {
-    usize::try_from(number).expect("memory that holds the history has addresses of 32 bits or more")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::{Call, Operation};
     use crate::sample::campaign;
 
     /// A recipient and a code of many coupons are found, whatever the order of the rows.

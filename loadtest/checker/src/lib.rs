@@ -1,7 +1,7 @@
 //! The judge of recorded histories.
 //!
-//! Whoever gives load to a cluster records what was asked and answered, reads every campaign back
-//! afterwards and hands both to [`check`]. The verdict says what the system promised and did not keep.
+//! A load test records what was asked and answered, reads every campaign back afterwards and hands
+//! both to [`check`]. The verdict says what the system promised and did not keep.
 //!
 //! - Every check is a pure function of the history, in a file of its own, and takes O(n log n) for
 //!   n calls and coupons. Together they are the tables below [`check`].
@@ -29,10 +29,12 @@ mod findings;
 mod gaps;
 mod history;
 mod index;
+mod issue;
 mod limit;
 mod lost;
 mod order;
 mod phantoms;
+mod position;
 mod quota;
 mod redemptions;
 mod refusals;

@@ -12,7 +12,7 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
     }
     for mut coupons in index.holders() {
         let held = u64::try_from(coupons.len()).unwrap_or(u64::MAX);
-        // The recipient is not named: verdicts are printed, recipients are nobody else's business.
+        // The recipient is not named: verdicts are printed, and recipients are private.
         findings.add(index.campaign, u64::from(held > limit), || {
             let first = coupons.next().map_or(0, |first| first.sequence);
             format!("the holder of coupon {first} holds {held}, the limit is {limit}")

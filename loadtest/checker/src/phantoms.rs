@@ -3,7 +3,7 @@
 use crate::findings::Findings;
 use crate::index::Index;
 
-/// Finds coupons of requests that nobody sent, or that were answered as refused.
+/// Finds coupons of requests that were not sent, or were answered as refused.
 pub(crate) fn find(index: &Index<'_>) -> Findings {
     let mut findings = Findings::default();
     if !index.campaign.is_complete {
@@ -15,7 +15,7 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
             let was_asked =
                 asked.get(&*row.recipient).is_some_and(|asked| asked.earliest.is_some());
             findings.add(index.campaign, u64::from(!was_asked), || {
-                format!("nobody asked for coupon {}", row.sequence)
+                format!("no request asked for coupon {}", row.sequence)
             });
         }
     }
@@ -29,7 +29,7 @@ mod tests {
     use crate::{Check, check};
 
     #[test]
-    fn a_coupon_nobody_asked_for_is_found() {
+    fn a_coupon_without_a_request_is_found() {
         let mut campaign = campaign("a", 100);
         campaign.operations.pop();
         assert_eq!(check(&history([campaign])).found(Check::Phantoms), 1);

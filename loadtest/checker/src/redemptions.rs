@@ -7,7 +7,8 @@
 
 use crate::findings::Findings;
 use crate::history::{Call, Coupon, CouponState, Operation, Outcome};
-use crate::index::{Index, hash, numbered, place};
+use crate::index::{Index, hash};
+use crate::position::{numbered, place};
 
 /// Finds uses and cancellations that exclude each other, did not last, or were not asked for.
 pub(crate) fn find(index: &Index<'_>) -> Findings {
@@ -88,7 +89,7 @@ fn judge(index: &Index<'_>, row: &Coupon, came_to: CameTo, findings: &mut Findin
     });
     findings.add(index.campaign, u64::from(!is_explained), || {
         let answered = match (redeemed, voided) {
-            (0, 0) => "nobody asked for that",
+            (0, 0) => "no call asked for that",
             (_, 0) => "it was answered as used",
             (0, _) => "it was answered as cancelled",
             (..) => "it was answered as both used and cancelled",
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_nobody_asked_for_is_found() {
+    fn a_state_without_a_call_is_found() {
         for (state, other) in [(CouponState::Redeemed, void()), (CouponState::Voided, redeem())] {
             for calls in [vec![], vec![(other, Outcome::Unknown)]] {
                 let mut campaign = after_calls(state, &calls);

@@ -7,7 +7,8 @@
 
 use crate::findings::Findings;
 use crate::history::{Coupon, Outcome};
-use crate::index::{Index, Issue};
+use crate::index::Index;
+use crate::issue::Issue;
 
 /// How many codes a refusal for the limit names at most (`coupon_service.proto`, `IssueCoupon`).
 const CODES_NAMED_MAX: usize = 10;
@@ -37,7 +38,7 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
     findings
 }
 
-/// What is wrong with the answer that nobody gets a coupon any more.
+/// What is wrong with the answer that no call gets a coupon any more.
 fn refused_for_good(
     index: &Index<'_>,
     issue: Issue<'_>,

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::history::{Coupon, Operation, Outcome};
-use crate::index::{Issue, as_answered, numbered, place};
+use crate::issue::Issue;
+use crate::position::{as_answered, numbered, place};
 
 /// Which calls and coupons have the same request id.
 ///
 /// Requests are kept in the order in which they were recorded first, which is nearly that of the
-/// coupons: whoever goes through them goes through memory from one end to the other, and does
-/// not jump about in it as the ids do.
+/// coupons: an iteration goes through memory from one end to the other, and does not jump about in it
+/// as the ids do.
 pub(crate) struct Requests {
     /// For each call, then for each coupon: the number of the request's first call, or of its coupon
     /// if it has no call; and the number of the call or coupon itself. Coupons are counted from the

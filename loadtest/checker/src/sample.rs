@@ -50,7 +50,7 @@ pub(crate) fn operation(invoked: u64, call: Call, outcome: Outcome) -> Operation
     Operation { invoked, returned: invoked + CALL_NANOS, call, outcome }
 }
 
-/// The time after all calls of a sample with so many coupons.
+/// The time after all calls of a sample with `count` coupons.
 pub(crate) fn after(quota: u64) -> u64 {
     (quota + 1) * 2 * CALL_NANOS
 }

@@ -90,7 +90,7 @@ impl Verdict {
     }
 
     /// Whether the system kept its promises, as far as this was tested: no check but that of the
-    /// coverage found anything. A run that lacks coverage proves nothing, and blames nobody.
+    /// coverage found anything. A run that lacks coverage proves nothing, and blames nothing.
     #[must_use]
     pub fn keeps_promises(&self) -> bool {
         self.checks().all(|(check, count)| count == 0 || check == Check::Coverage)

@@ -54,7 +54,7 @@ mod tests {
         found
     }
 
-    /// A campaign with one more call, of somebody who got nothing.
+    /// A campaign with one more call, which got nothing.
     fn with(outcome: Outcome, invoked: u64) -> Campaign {
         let mut campaign = campaign("a", 100);
         campaign.quota = if outcome == Outcome::SoldOut { 100 } else { 101 };

@@ -90,7 +90,7 @@ impl FakeRouter {
         self.serve(client, server).await
     }
 
-    /// A connection to it that breaks after so long.
+    /// A connection to it that breaks after `time`.
     pub(crate) async fn connect_for(&self, time: Duration) -> Channel {
         let (client, mut near) = tokio::io::duplex(PIPE_BYTES);
         let (mut far, server) = tokio::io::duplex(PIPE_BYTES);
@@ -126,7 +126,7 @@ impl FakeRouter {
         self.test_until(options, std::future::pending()).await
     }
 
-    /// The same, told to stop.
+    /// Runs a load test that is told to stop.
     pub(crate) async fn test_until(
         &self,
         options: Options,
@@ -281,21 +281,21 @@ impl CampaignService for FakeRouter {
         &self,
         _: Request<v1::ListCampaignsRequest>,
     ) -> Result<Response<v1::ListCampaignsResponse>, Status> {
-        Err(Status::unimplemented("nobody asks"))
+        Err(Status::unimplemented("load tests do not ask"))
     }
 
     async fn pause_campaign(
         &self,
         _: Request<v1::PauseCampaignRequest>,
     ) -> Result<Response<v1::PauseCampaignResponse>, Status> {
-        Err(Status::unimplemented("nobody asks"))
+        Err(Status::unimplemented("load tests do not ask"))
     }
 
     async fn resume_campaign(
         &self,
         _: Request<v1::ResumeCampaignRequest>,
     ) -> Result<Response<v1::ResumeCampaignResponse>, Status> {
-        Err(Status::unimplemented("nobody asks"))
+        Err(Status::unimplemented("load tests do not ask"))
     }
 }
 
@@ -333,7 +333,7 @@ impl CouponService for FakeRouter {
         &self,
         _: Request<v1::ListCouponsRequest>,
     ) -> Result<Response<v1::ListCouponsResponse>, Status> {
-        Err(Status::unimplemented("nobody asks"))
+        Err(Status::unimplemented("load tests do not ask"))
     }
 
     type StreamCouponsStream =

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coupon_proto::internal::{Refusal, RefusalReason};
+use coupon_proto::reason::{DOMAIN, Reason};
 use prost::Message;
 use prost_types::Any;
 use tonic::{Code, Status};
@@ -18,9 +19,6 @@ use tonic_types::pb::bad_request::FieldViolation;
 use crate::answer::convert;
 use crate::route::retry::Unanswered;
 use crate::route::topology::Topology;
-
-/// The domain of all our reasons.
-const DOMAIN: &str = "coupon.v1";
 
 /// How many held codes an error names at most. The ledger names no more than these. Error details
 /// travel in a header, and clients limit those to 8 KiB and up; a code has 30 bytes.
@@ -65,7 +63,7 @@ pub(crate) struct Refused {
 /// What is said about a fault.
 struct Report {
     code: Code,
-    reason: &'static str,
+    reason: Reason,
     message: Cow<'static, str>,
     metadata: Vec<(&'static str, String)>,
     violations: Vec<FieldViolation>,
@@ -73,7 +71,7 @@ struct Report {
 }
 
 impl Report {
-    fn new(code: Code, reason: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    fn new(code: Code, reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
         let (metadata, violations) = (Vec::new(), Vec::new());
         Self { code, reason, message: message.into(), metadata, violations, retry_after: None }
     }
@@ -96,8 +94,8 @@ impl Report {
     fn into_pb(self) -> pb::Status {
         let metadata =
             self.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        let info =
-            pb::ErrorInfo { reason: self.reason.to_owned(), domain: DOMAIN.to_owned(), metadata };
+        let (reason, domain) = (self.reason.as_str().to_owned(), DOMAIN.to_owned());
+        let info = pb::ErrorInfo { reason, domain, metadata };
         let mut details = vec![any("ErrorInfo", &info)];
         if !self.violations.is_empty() {
             let request = pb::BadRequest { field_violations: self.violations };
@@ -148,7 +146,7 @@ impl Fault {
                     || "invalid request".to_owned(),
                     |first| format!("{}: {}", first.field, first.description),
                 );
-                Report::new(Code::InvalidArgument, "FIELD_VIOLATIONS", message)
+                Report::new(Code::InvalidArgument, Reason::FieldViolations, message)
                     .violations(violations)
             }
             Self::Refused(refused) => report_refused(&refused),
@@ -161,19 +159,19 @@ impl Fault {
             Self::Overloaded => overloaded(),
             Self::DeadlineExceeded => Report::new(
                 Code::DeadlineExceeded,
-                "DEADLINE_EXCEEDED",
+                Reason::DeadlineExceeded,
                 "the request did not arrive in time, or the answer is late: ask again with the same \
                  request_id",
             ),
             Self::StreamBroken => Report::new(
                 Code::Unavailable,
-                "STREAM_BROKEN",
+                Reason::StreamBroken,
                 "the stream broke before all coupons were sent: begin again",
             )
             .retry_after(NO_LEADER_RETRY),
             Self::Internal(what) => {
                 tracing::error!(what, "internal fault");
-                Report::new(Code::Internal, "INTERNAL", "internal fault")
+                Report::new(Code::Internal, Reason::Internal, "internal fault")
             }
         }
     }
@@ -195,26 +193,28 @@ fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
     use Code::{AlreadyExists, FailedPrecondition, InvalidArgument, NotFound};
     match refusal.reason() {
         RefusalReason::NotStarted => {
-            Report::new(FailedPrecondition, "NOT_STARTED", "coupon issuance not started yet")
+            Report::new(FailedPrecondition, Reason::NotStarted, "coupon issuance not started yet")
                 .with("start_time", convert::timestamp(refusal.time_micros))
                 .with("server_time", convert::timestamp(refusal.log_time_micros))
         }
-        RefusalReason::Ended => Report::new(FailedPrecondition, "ENDED", "the campaign has ended")
-            .with("end_time", convert::timestamp(refusal.time_micros))
-            .with("server_time", convert::timestamp(refusal.log_time_micros)),
+        RefusalReason::Ended => {
+            Report::new(FailedPrecondition, Reason::Ended, "the campaign has ended")
+                .with("end_time", convert::timestamp(refusal.time_micros))
+                .with("server_time", convert::timestamp(refusal.log_time_micros))
+        }
         RefusalReason::Paused => {
-            Report::new(FailedPrecondition, "PAUSED", "the campaign is paused")
+            Report::new(FailedPrecondition, Reason::Paused, "the campaign is paused")
         }
         RefusalReason::Unreadable => {
             Fault::Internal("a shard could not read a command of this router").report()
         }
         RefusalReason::SoldOut => {
-            Report::new(FailedPrecondition, "SOLD_OUT", "no more coupons available")
+            Report::new(FailedPrecondition, Reason::SoldOut, "no more coupons available")
         }
         RefusalReason::RecipientLimitReached => recipient_limit_reached(held_codes),
         RefusalReason::RecipientRequired => Report::new(
             InvalidArgument,
-            "RECIPIENT_REQUIRED",
+            Reason::RecipientRequired,
             "recipient: must be set, since the campaign has a limit per recipient",
         )
         .violations(vec![violation(
@@ -222,22 +222,22 @@ fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
             "must be set, since the campaign has a limit per recipient",
         )]),
         RefusalReason::CampaignExists => {
-            Report::new(AlreadyExists, "CAMPAIGN_EXISTS", "there is a campaign with this id")
+            Report::new(AlreadyExists, Reason::CampaignExists, "there is a campaign with this id")
         }
         RefusalReason::CampaignNotFound => {
-            Report::new(NotFound, "CAMPAIGN_NOT_FOUND", "there is no campaign with this id")
+            Report::new(NotFound, Reason::CampaignNotFound, "there is no campaign with this id")
         }
         RefusalReason::EmptyWindow => {
             Fault::field("end_time", "must be after the campaign's start").report()
         }
         RefusalReason::RequestIdReused => Report::new(
             InvalidArgument,
-            "REQUEST_ID_REUSED",
+            Reason::RequestIdReused,
             "the request_id was used before with other fields",
         ),
         RefusalReason::ShardFull => Report::new(
             FailedPrecondition,
-            "SHARD_FULL",
+            Reason::ShardFull,
             "the campaign's shard can take no more campaigns or coupons",
         ),
         // These are followed, not shown; to a client they mean that the owner was not found in time.
@@ -249,7 +249,7 @@ fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
 fn recipient_limit_reached(held_codes: &[String]) -> Report {
     Report::new(
         Code::AlreadyExists,
-        "RECIPIENT_LIMIT_REACHED",
+        Reason::RecipientLimitReached,
         "the recipient holds as many coupons as the campaign allows",
     )
     .with("codes", held_codes.join(","))
@@ -258,7 +258,7 @@ fn recipient_limit_reached(held_codes: &[String]) -> Report {
 fn no_leader() -> Report {
     Report::new(
         Code::Unavailable,
-        "NO_LEADER",
+        Reason::NoLeader,
         "the campaign's shard has no leader at the moment; nothing was changed",
     )
     .retry_after(NO_LEADER_RETRY)
@@ -267,21 +267,21 @@ fn no_leader() -> Report {
 fn shard_diverged() -> Report {
     Report::new(
         Code::DataLoss,
-        "SHARD_DIVERGED",
+        Reason::ShardDiverged,
         "the campaign's shard has two histories and is stopped until an operator recovers it; nothing \
          was changed",
     )
 }
 
 fn overloaded() -> Report {
-    Report::new(Code::Unavailable, "OVERLOADED", "too many requests; nothing was changed")
+    Report::new(Code::Unavailable, Reason::Overloaded, "too many requests; nothing was changed")
         .retry_after(OVERLOADED_RETRY)
 }
 
 fn outcome_unknown() -> Report {
     Report::new(
         Code::Unavailable,
-        "OUTCOME_UNKNOWN",
+        Reason::OutcomeUnknown,
         "the outcome is not known: ask again with the same request_id",
     )
     .retry_after(UNKNOWN_RETRY)

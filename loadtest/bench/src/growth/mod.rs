@@ -116,7 +116,7 @@ async fn grow(
     conditions: Conditions,
 ) -> anyhow::Result<Growth> {
     let mut cluster = Cluster::start(program, dir).await?;
-    let mut campaigns = Campaigns::new(connect_once(cluster.router_address()).await?);
+    let campaigns = Campaigns::new(connect_once(cluster.router_address()).await?);
     let campaign_id = campaigns.create_large().await?;
     let audit = Arc::new(Mutex::new(Audit::default()));
     let requests = Requests::new(&campaign_id);

@@ -1,16 +1,12 @@
 //! Connections of the load generator, the same to every system.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
-use tonic::transport::{Channel, Endpoint};
+use coupon_client::endpoint;
+use tonic::transport::Channel;
 
 /// Number of connections that the calls of one cell are spread over: a few, as of clients that pool
 /// connections. More of them cost every system alike.
 pub(crate) const CONNECTIONS: usize = 4;
-
-/// Maximum time to set up one connection on this machine.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What may be received on one stream before it is read: the answer to a large batch.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -29,9 +25,7 @@ pub(crate) async fn connect(address: &str) -> anyhow::Result<Vec<Channel>> {
 
 /// Connects to `host:port`.
 pub(crate) async fn connect_once(address: &str) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
-        .tcp_nodelay(true)
-        .connect_timeout(CONNECT_TIMEOUT)
+    let endpoint = endpoint(address)?
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     endpoint.connect().await.with_context(|| format!("connect to {address}"))

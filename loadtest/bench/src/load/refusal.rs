@@ -1,5 +1,6 @@
 //! IssueCoupon of a campaign that must refuse.
 
+use coupon_client::Reason;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -12,7 +13,7 @@ use crate::load::requests::Requests;
 pub(crate) struct Refusal {
     client: CouponServiceClient<Channel>,
     requests: Requests,
-    reason: &'static str,
+    reason: Reason,
 }
 
 impl Refusal {
@@ -21,7 +22,7 @@ impl Refusal {
         channels: &[Channel],
         in_flight: usize,
         requests: &Requests,
-        reason: &'static str,
+        reason: Reason,
     ) -> Vec<Self> {
         let one = |channel: &Channel| Self {
             client: CouponServiceClient::new(channel.clone()),
@@ -35,11 +36,11 @@ impl Refusal {
 impl Call for Refusal {
     async fn call(&mut self) -> Result<u64, String> {
         match self.client.issue_coupon(self.requests.next()).await {
-            Ok(_) => Err(format!("a coupon instead of {}", self.reason)),
+            Ok(_) => Err(format!("a coupon instead of {}", self.reason.as_str())),
             // The encoded details contain the reason as it is; to decode all of them would cost more.
             Err(status)
                 if status.code() == Code::FailedPrecondition
-                    && contains(status.details(), self.reason) =>
+                    && contains(status.details(), self.reason.as_str()) =>
             {
                 Ok(1)
             }

@@ -1,6 +1,9 @@
 //! The plots, as SVG.
 
+use std::ops::Range;
+
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use crate::cell::{Cell, Load, Role, Sample, System};
@@ -34,7 +37,8 @@ const COLOURS: [RGBColor; 7] = [
 pub(crate) struct NoPlot(String);
 
 type Drawing<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn std::error::Error>>;
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// All plots for which there are samples.
 pub(crate) fn all(results: &Results) -> Result<Vec<String>, NoPlot> {
@@ -61,26 +65,12 @@ fn svg(draw: impl FnOnce(&Drawing<'_>) -> Drawn) -> Result<String, NoPlot> {
 
 /// Calls per second by calls in flight, a line per system, with the extremes as bars.
 fn throughput(results: &Results, area: &Drawing<'_>) -> Drawn {
-    area.fill(&WHITE)?;
     let rate = |sample: &Sample| sample.per_second;
     let is_unary = |cell: &Cell| cell.load == Load::Unary;
     let cells = results.cells().map(|(cell, _)| cell).filter(is_unary);
     let tops = cells.filter_map(|cell| Some(results.spread(cell, rate)?.max));
     let top = tops.fold(1.0, f64::max) * 1.3;
-    let mut chart = ChartBuilder::on(area)
-        .caption("unary calls per second", ("sans-serif", 18))
-        .margin_right(20)
-        .x_label_area_size(40)
-        .y_label_area_size(70)
-        .build_cartesian_2d(-0.5..2.5, 0.0..top)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .max_light_lines(0)
-        .x_labels(7)
-        .x_label_formatter(&in_flight_name)
-        .x_desc(X)
-        .draw()?;
+    let mut chart = by_in_flight(area, "unary calls per second", top)?;
     for system in System::ALL {
         let colour = colour(system as usize);
         let spreads = (0_u8..).zip(IN_FLIGHT).filter_map(|(place, in_flight)| {
@@ -99,35 +89,15 @@ fn throughput(results: &Results, area: &Drawing<'_>) -> Drawn {
             PathElement::new([(*x, spread.min), (*x, spread.max)], colour.stroke_width(1))
         }))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .border_style(BLACK)
-        .background_style(WHITE)
-        .draw()?;
-    Ok(())
+    legend(&mut chart)
 }
 
 /// CPU per call of Coupon, by role.
 fn cpu(results: &Results, area: &Drawing<'_>) -> Drawn {
-    area.fill(&WHITE)?;
     let cells = IN_FLIGHT.map(|in_flight| unary(System::Coupon, in_flight));
     let totals = cells.iter().filter_map(|cell| results.spread(*cell, Sample::cpu_us_total));
     let top = totals.map(|total| total.max).fold(1.0, f64::max) * 1.3;
-    let mut chart = ChartBuilder::on(area)
-        .caption("CPU per coupon, µs, unary", ("sans-serif", 18))
-        .margin_right(20)
-        .x_label_area_size(40)
-        .y_label_area_size(70)
-        .build_cartesian_2d(-0.5..2.5, 0.0..top)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .max_light_lines(0)
-        .x_labels(7)
-        .x_label_formatter(&in_flight_name)
-        .x_desc(X)
-        .draw()?;
+    let mut chart = by_in_flight(area, "CPU per coupon, µs, unary", top)?;
     let mut bottoms = [0.0; IN_FLIGHT.len()];
     for role in [Role::Client, Role::Router, Role::Nodes] {
         let colour = colour(role as usize);
@@ -144,31 +114,60 @@ fn cpu(results: &Results, area: &Drawing<'_>) -> Drawn {
             .label(role.to_string())
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], colour.filled()));
     }
+    legend(&mut chart)
+}
+
+/// CPU per coupon over log entries per coupon, with the cost model as a line.
+fn fit(results: &Results, model: CostModel, area: &Drawing<'_>) -> Drawn {
+    let points = results.cost_points();
+    let right = points.iter().map(|point| point.0).fold(0.0, f64::max) * 1.1;
+    let top = points.iter().map(|point| point.1).fold(0.0, f64::max) * 1.1;
+    let mut chart = chart(area, "CPU per coupon, µs, and the cost model", 0.0..right, top)?;
+    chart.configure_mesh().max_light_lines(0).x_desc("log entries per coupon").draw()?;
+    let line = [0.0, right].map(|x| (x, model.cost_us(x)));
+    chart.draw_series(LineSeries::new(line, RED.stroke_width(1)))?;
+    chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, BLUE.filled())))?;
+    Ok(())
+}
+
+/// An empty chart.
+fn chart<'a, 'b>(
+    area: &'a Drawing<'b>,
+    caption: &str,
+    x: Range<f64>,
+    top: f64,
+) -> Drawn<Chart<'a, 'b>> {
+    area.fill(&WHITE)?;
+    Ok(ChartBuilder::on(area)
+        .caption(caption, ("sans-serif", 18))
+        .margin_right(20)
+        .x_label_area_size(40)
+        .y_label_area_size(70)
+        .build_cartesian_2d(x, 0.0..top)?)
+}
+
+/// A chart with a place on its axis for each number of calls in flight.
+fn by_in_flight<'a, 'b>(area: &'a Drawing<'b>, caption: &str, top: f64) -> Drawn<Chart<'a, 'b>> {
+    let mut chart = chart(area, caption, -0.5..2.5, top)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .max_light_lines(0)
+        .x_labels(7)
+        .x_label_formatter(&in_flight_name)
+        .x_desc(X)
+        .draw()?;
+    Ok(chart)
+}
+
+/// Draws the names of a chart's series.
+fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Drawn {
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperRight)
         .border_style(BLACK)
         .background_style(WHITE)
         .draw()?;
-    Ok(())
-}
-
-/// CPU per coupon over log entries per coupon, with the cost model as a line.
-fn fit(results: &Results, model: CostModel, area: &Drawing<'_>) -> Drawn {
-    area.fill(&WHITE)?;
-    let points = results.cost_points();
-    let right = points.iter().map(|point| point.0).fold(0.0, f64::max) * 1.1;
-    let top = points.iter().map(|point| point.1).fold(0.0, f64::max) * 1.1;
-    let mut chart = ChartBuilder::on(area)
-        .caption("CPU per coupon, µs, and the cost model", ("sans-serif", 18))
-        .margin_right(20)
-        .x_label_area_size(40)
-        .y_label_area_size(70)
-        .build_cartesian_2d(0.0..right, 0.0..top)?;
-    chart.configure_mesh().max_light_lines(0).x_desc("log entries per coupon").draw()?;
-    let line = [0.0, right].map(|x| (x, model.cost_us(x)));
-    chart.draw_series(LineSeries::new(line, RED.stroke_width(1)))?;
-    chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, BLUE.filled())))?;
     Ok(())
 }
 

@@ -217,7 +217,7 @@ fn ask_otherwise(campaign: &mut Campaign, random: &mut Random) {
     }
 }
 
-/// A call asks again for a coupon that is there, sometimes for somebody else, and is refused.
+/// A call asks again for a coupon that is there, sometimes for another recipient, and is refused.
 fn refuse_again(campaign: &mut Campaign, random: &mut Random) {
     let is_other = random.percent(25);
     let Some(row) = row(campaign, random) else { return };

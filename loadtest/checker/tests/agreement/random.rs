@@ -26,7 +26,7 @@ impl Random {
         usize::try_from(place).expect("it is below a usize")
     }
 
-    /// True so many times out of a hundred.
+    /// True with this probability, in percent.
     pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }

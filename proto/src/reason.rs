@@ -1,0 +1,112 @@
+//! The reasons of errors of the public API, as `google.rpc.ErrorInfo` carries them: said once for the
+//! router that gives them and for its callers.
+
+/// The `ErrorInfo` domain of the reasons.
+pub const DOMAIN: &str = "coupon.v1";
+
+/// Why a router answered with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Another request created a campaign with this id.
+    CampaignExists,
+    /// There is no such campaign.
+    CampaignNotFound,
+    /// The request did not arrive as a whole in time, or its answer is late.
+    DeadlineExceeded,
+    /// At or after the campaign's end.
+    Ended,
+    /// Fields are not what they must be; a `BadRequest` names them.
+    FieldViolations,
+    /// A fault of the router or of a node.
+    Internal,
+    /// The campaign's shard has no leader; nothing was changed.
+    NoLeader,
+    /// Before the campaign's start.
+    NotStarted,
+    /// It is not known whether the request had an effect.
+    OutcomeUnknown,
+    /// The router or the shard takes no more requests for now; nothing was changed.
+    Overloaded,
+    /// An administrator has paused the campaign.
+    Paused,
+    /// The recipient holds as many coupons as the campaign allows.
+    RecipientLimitReached,
+    /// The campaign has a limit per recipient, and the request names no recipient.
+    RecipientRequired,
+    /// The request id came before in this campaign, with other fields.
+    RequestIdReused,
+    /// The campaign's shard has two histories and is stopped; nothing was changed.
+    ShardDiverged,
+    /// The campaign's shard has used up its numbers for campaigns or codes.
+    ShardFull,
+    /// The quota is used up.
+    SoldOut,
+    /// A stream of coupons ended before all were sent.
+    StreamBroken,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 18] = [
+        Self::CampaignExists,
+        Self::CampaignNotFound,
+        Self::DeadlineExceeded,
+        Self::Ended,
+        Self::FieldViolations,
+        Self::Internal,
+        Self::NoLeader,
+        Self::NotStarted,
+        Self::OutcomeUnknown,
+        Self::Overloaded,
+        Self::Paused,
+        Self::RecipientLimitReached,
+        Self::RecipientRequired,
+        Self::RequestIdReused,
+        Self::ShardDiverged,
+        Self::ShardFull,
+        Self::SoldOut,
+        Self::StreamBroken,
+    ];
+
+    /// The reason as `ErrorInfo` carries it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CampaignExists => "CAMPAIGN_EXISTS",
+            Self::CampaignNotFound => "CAMPAIGN_NOT_FOUND",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::Ended => "ENDED",
+            Self::FieldViolations => "FIELD_VIOLATIONS",
+            Self::Internal => "INTERNAL",
+            Self::NoLeader => "NO_LEADER",
+            Self::NotStarted => "NOT_STARTED",
+            Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
+            Self::Overloaded => "OVERLOADED",
+            Self::Paused => "PAUSED",
+            Self::RecipientLimitReached => "RECIPIENT_LIMIT_REACHED",
+            Self::RecipientRequired => "RECIPIENT_REQUIRED",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::ShardDiverged => "SHARD_DIVERGED",
+            Self::ShardFull => "SHARD_FULL",
+            Self::SoldOut => "SOLD_OUT",
+            Self::StreamBroken => "STREAM_BROKEN",
+        }
+    }
+
+    /// The reason that `ErrorInfo` names; `None` of one that a newer router may have.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_their_reasons() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::parse(reason.as_str()), Some(reason));
+        }
+        assert_eq!(Reason::parse("MADE_UP"), None);
+    }
+}

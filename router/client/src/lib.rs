@@ -1,0 +1,61 @@
+//! The client of Coupon's routers: it connects, makes request ids, repeats what is safe to repeat and says
+//! what an error means.
+//!
+//! ```no_run
+//! use coupon_client::{Client, Reason, RetryPolicy, v1};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let routers = ["router-1.example:7000", "router-2.example:7000"];
+//! let client = Client::connect(routers, RetryPolicy::default()).await?;
+//! let request = v1::IssueCouponRequest {
+//!     campaign_id: "spring".into(),
+//!     recipient: "ann".into(),
+//!     ..Default::default()
+//! };
+//! match client.issue_coupon(request).await {
+//!     Ok(answer) => println!("{:?}", answer.coupon),
+//!     Err(error) if error.reason() == Some(Reason::SoldOut) => println!("too late"),
+//!     // Keep the id: a request with this id and the same fields never issues a second coupon.
+//!     Err(error) if error.may_have_happened() => println!("unknown: {:?}", error.request_id()),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Client`] makes whole calls. All attempts of a call have one request id, and together they take no
+//!   longer than [`RetryPolicy::give_up_after`].
+//! - Below it are the parts for callers that look at each attempt: [`Channels`] are connections in turn,
+//!   [`CallError`] says by its [`Meaning`] what an answer is, and [`Backoff`] says how long to pause. The
+//!   last two know no clock and no chance.
+//!
+//! **What is repeated.** Errors that may pass: a router or a connection that is gone, a shard without a
+//! leader, a deadline of one attempt, too much load. Each attempt goes to the next router. A pause is twice
+//! as long as the one before, and at least as long as the server says. Refusals are not repeated, neither is
+//! `NOT_STARTED`: [`Meaning::NotStarted`] says how long to wait.
+//!
+//! **What is unknown.** An attempt without an answer may have had an effect. When the call ends without
+//! settling that, its error [may have happened](CallError::may_have_happened). It is never reported as
+//! failed.
+//!
+//! Deliberately absent: TLS and authentication, which routers do not have yet; limits of the rate at which
+//! a program calls.
+
+mod batch;
+mod call_error;
+mod call_state;
+mod channels;
+mod client;
+mod endpoint;
+mod meaning;
+mod retry;
+
+pub use batch::{ItemAnswer, item_answers};
+pub use call_error::{CallError, code_name};
+pub use channels::Channels;
+pub use client::{Client, ConnectError, request_id};
+pub use coupon_proto::reason::Reason;
+pub use coupon_proto::v1;
+pub use endpoint::{AddressError, endpoint};
+pub use meaning::{Meaning, is_passing};
+pub use retry::{Backoff, RetryPolicy};
