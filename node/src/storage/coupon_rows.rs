@@ -77,7 +77,7 @@ pub(super) struct Issued<'a> {
 impl Coupons for Issued<'_> {
     fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError> {
         let (options, key) = look_up(self.keys, number, sequence);
-        let family = self.storage.state();
+        let family = self.storage.coupons();
         coupon(self.storage.db().iterator_cf_opt(family, options, mode(&key)), sequence)
     }
 }

@@ -21,6 +21,7 @@ use super::lost;
 const LOG: &str = "log";
 const META: &str = "meta";
 const STATE: &str = "state";
+const COUPONS: &str = "coupons";
 
 /// Shared by all families: recently read blocks. Small, since the hot state is in memtables.
 const BLOCK_CACHE_BYTES: usize = 64 << 20;
@@ -201,6 +202,7 @@ impl Storage {
             ColumnFamilyDescriptor::new(LOG, log_options(&cache)),
             ColumnFamilyDescriptor::new(META, family_options(&cache)),
             ColumnFamilyDescriptor::new(STATE, family_options(&cache)),
+            ColumnFamilyDescriptor::new(COUPONS, family_options(&cache)),
         ];
         let db = match DB::open_cf_descriptors(&db_options(), &path, families) {
             Ok(db) => Arc::new(db),
@@ -284,9 +286,15 @@ impl Storage {
         self.family(META)
     }
 
-    /// The family of applied state.
+    /// The family of applied state but for coupons.
     pub fn state(&self) -> &ColumnFamily {
         self.family(STATE)
+    }
+
+    /// The family of the coupons of applied state. Coupons are added in the order of their keys; apart from the
+    /// rows that every entry changes, they are written to disk once, and not merged again and again.
+    pub fn coupons(&self) -> &ColumnFamily {
+        self.family(COUPONS)
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
@@ -348,14 +356,14 @@ impl Storage {
         self.shared.database.sync()
     }
 
-    /// Ingests a table that was made outside of the database into the family of applied state, durable on
-    /// return. The file is moved.
+    /// Ingests a table that was made outside of the database into a family, durable on return. The file is
+    /// moved.
     ///
     /// # Errors
     ///
     /// When RocksDB fails.
-    pub fn take_in(&self, table: &Path) -> Result<(), StorageError> {
-        self.shared.database.ingest(self.state(), table)
+    pub(super) fn take_in(&self, family: &ColumnFamily, table: &Path) -> Result<(), StorageError> {
+        self.shared.database.ingest(family, table)
     }
 
     /// How tables are laid out, for those that are made outside of the database and then taken in.

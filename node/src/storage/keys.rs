@@ -12,7 +12,7 @@
 //! | `state` | *prefix* `A` | `AppliedRecord` |
 //! | `state` | *prefix* `B` block `u64` | `BlockRecord` |
 //! | `state` | *prefix* `C` name of the campaign, tenant/id | `CampaignRecord` without counters |
-//! | `state` | *prefix* `I` number `u32`, sequence of the first `u64` | `CouponRow` (issued coupons) |
+//! | `coupons` | *prefix* `I` number `u32`, sequence of the first `u64` | `CouponRow` (issued coupons) |
 //! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
 //! | `state` | *prefix* `S` | `ShardRecord` |
@@ -220,6 +220,16 @@ impl StateKeys {
         let mut key = self.coupons(number);
         key.extend_from_slice(&sequence.to_be_bytes());
         key
+    }
+
+    /// The prefix of all coupons.
+    pub fn all_coupons(&self) -> Vec<u8> {
+        self.table(COUPON, 0)
+    }
+
+    /// Whether a key is that of a run of coupons.
+    pub(super) fn is_coupon_row(key: &[u8]) -> bool {
+        key.get(PREFIX_LEN) == Some(&COUPON)
     }
 
     /// The prefix of the counters of all campaigns.

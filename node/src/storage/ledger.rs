@@ -303,7 +303,7 @@ impl Store for LedgerBatch<'_> {
             for (first, value) in coupon_rows::rows(first, &fresh.coupons[fresh.in_rows..]) {
                 let key = self.keys.coupon(campaign.number, first);
                 self.digest.add(&key[PREFIX_LEN..], &value);
-                self.batch.put_cf(self.storage.state(), key, value);
+                self.batch.put_cf(self.storage.coupons(), key, value);
             }
             fresh.in_rows = fresh.coupons.len();
         }

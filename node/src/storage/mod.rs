@@ -19,6 +19,7 @@ pub mod flusher;
 mod frames;
 pub mod identity;
 mod index;
+mod ingest;
 pub mod keys;
 pub mod ledger;
 pub mod lost;

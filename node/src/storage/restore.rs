@@ -20,12 +20,13 @@ use coupon_cluster::{ShardId, StateDigest};
 use coupon_ledger::{CountersExhausted, ShardState};
 use coupon_proto::internal as pb;
 use prost::Message as _;
-use rocksdb::{SstFileWriter, WriteBatch};
+use rocksdb::WriteBatch;
 
 use super::backup::inspect;
 use super::digest::{Digest, RunningDigest};
 use super::frames::FrameReader;
 use super::identity::sync_dir;
+use super::ingest::StateTables;
 use super::keys::{APPLIED, Generation, LogKeys, SHARD, StateKeys, TERMS};
 use super::ledger::decode;
 use super::snapshot::{ReplicaKey, clear_other_generations};
@@ -193,9 +194,7 @@ pub fn install(
             membership: Some(membership),
         }),
     };
-    let sst = storage.snapshot_dir().join(format!("{}restoring.sst", key.file_prefix()));
-    write_table(storage, key.shard, &path, state, &applied, &sst)?;
-    storage.take_in(&sst)?;
+    take_in(storage, key, &path, state, &applied)?;
 
     let mut flip = WriteBatch::default();
     flip.put_cf(storage.meta(), replica.purged(), first.encode_to_vec());
@@ -203,26 +202,24 @@ pub fn install(
     storage.write_synced(flip)
 }
 
-/// Writes the rows of a backup as the state to begin with.
-fn write_table(
+/// Ingests the rows of a backup as the state to begin with.
+fn take_in(
     storage: &Storage,
-    shard: ShardId,
+    key: ReplicaKey,
     from: &Path,
     state: &StateDigest,
     applied: &pb::AppliedRecord,
-    sst: &Path,
 ) -> Result<(), StorageError> {
-    let keys = StateKeys::new(shard, GENERATION);
+    let keys = StateKeys::new(key.shard, GENERATION);
     let options = storage.table_options();
-    let mut writer = SstFileWriter::create(&options);
-    writer.open(sst)?;
+    let name = format!("{}restoring", key.file_prefix());
+    let mut tables = StateTables::create(storage, &options, keys, &name)?;
     // The first key of all.
-    writer.put(keys.applied(), applied.encode_to_vec())?;
+    tables.put(&[APPLIED], &applied.encode_to_vec())?;
     let mut frames = FrameReader::open(from)?;
     frames.header()?;
     let mut shard_seen = false;
     let (_, found) = frames.for_each_row(|key, value| {
-        let key_here = keys.with_suffix(key);
         match key {
             // Of the old cluster's replicas.
             [APPLIED] | [TERMS] => {}
@@ -230,9 +227,9 @@ fn write_table(
                 shard_seen = true;
                 let backup = row::shard_from_pb(decode("shard record", value)?)
                     .map_err(|error| StorageError::corrupt("shard record", error))?;
-                writer.put(key_here, shard_record(backup, state)?)?;
+                tables.put(key, &shard_record(backup, state)?)?;
             }
-            _ => writer.put(key_here, value)?,
+            _ => tables.put(key, value)?,
         }
         Ok(())
     })?;
@@ -241,9 +238,9 @@ fn write_table(
     }
     // A shard that was still empty in the backup may have done much since.
     if !shard_seen {
-        writer.put(keys.shard(), shard_record(ShardState::default(), state)?)?;
+        tables.put(&[SHARD], &shard_record(ShardState::default(), state)?)?;
     }
-    Ok(writer.finish()?)
+    tables.take_in()
 }
 
 /// The shard record to begin with. The running digest begins anew, over everything in the backup.

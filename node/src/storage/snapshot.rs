@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 use coupon_cluster::{ReplicaId, ShardId};
 use coupon_proto::internal as pb;
 use rocksdb::{
-    DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode, SstFileWriter, WriteBatch,
+    ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode, WriteBatch,
 };
 
 use super::digest::RowSum;
 use super::frames::{self, FrameReader, Row, VERSION, WriteError};
 use super::identity::sync_dir;
-use super::keys::{Generation, LogKeys, PREFIX_LEN, StateKeys};
+use super::ingest::StateTables;
+use super::keys::{Generation, LogKeys, PREFIX_LEN, StateKeys, after_prefix};
 use super::ledger::decode;
 use super::view::generation_from;
 use super::{Storage, StorageError, fatal, index};
@@ -205,19 +206,13 @@ pub fn install(
     let new_keys = StateKeys::new(key.shard, new);
     clear_other_generations(storage, key.shard, old)?;
 
-    let sst = storage.snapshot_dir().join(format!("{}installing.sst", key.file_prefix()));
     let options = storage.table_options();
-    let mut writer = SstFileWriter::create(&options);
-    writer.open(&sst)?;
+    let name = format!("{}installing", key.file_prefix());
+    let mut tables = StateTables::create(storage, &options, new_keys, &name)?;
     let mut frames = FrameReader::open(&file.path)?;
     frames.header()?;
-    let (rows, _) =
-        frames.for_each_row(|key, value| Ok(writer.put(new_keys.with_suffix(key), value)?))?;
-    // RocksDB has no table without rows; a state without any is the snapshot of an empty log.
-    if rows > 0 {
-        writer.finish()?;
-        storage.take_in(&sst)?;
-    }
+    frames.for_each_row(|key, value| tables.put(key, value))?;
+    tables.take_in()?;
 
     // A crash after the flip must not leave a file of the state before: it would be taken for the
     // newest one, and the log behind the new state is gone.
@@ -233,7 +228,9 @@ pub fn install(
     storage.close_index_of(old_keys);
     index::remove(storage, old_keys)?;
     let mut sweep = WriteBatch::default();
-    sweep.delete_range_cf(storage.state(), &old_keys.prefix()[..], &old_keys.end()[..]);
+    for family in [storage.state(), storage.coupons()] {
+        sweep.delete_range_cf(family, &old_keys.prefix()[..], &old_keys.end()[..]);
+    }
     storage.write(sweep)?;
     keep_as_newest(storage, key, file)?;
     // Here, where the installation may take its time, rather than with the first look-up.
@@ -291,8 +288,10 @@ pub fn clear_other_generations(
         (first.prefix().to_vec(), kept.prefix().to_vec()),
         (kept.end().to_vec(), last.end().to_vec()),
     ];
-    let family = storage.state();
-    for (from, until) in ranges {
+    let everywhere = ranges.iter().flat_map(|range| {
+        [storage.state(), storage.coupons()].map(|family| (family, range.clone()))
+    });
+    for (family, (from, until)) in everywhere {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(until.clone());
         let mode = IteratorMode::From(&from, Direction::Forward);
@@ -410,12 +409,28 @@ impl<'a> Rows<'a> {
 
     /// The rows in key order, keys without prefix.
     pub(super) fn iter(&self) -> impl Iterator<Item = Result<Row, StorageError>> + '_ {
+        let first = self.keys.prefix().to_vec();
+        let coupons = self.keys.all_coupons();
+        let after = after_prefix(&coupons).unwrap_or_else(|| self.keys.end().to_vec());
+        let end = self.keys.end().to_vec();
+        let (state, family) = (self.storage.state(), self.storage.coupons());
+        self.range(state, first, coupons.clone())
+            .chain(self.range(family, coupons, after.clone()))
+            .chain(self.range(state, after, end))
+    }
+
+    fn range(
+        &self,
+        family: &'a ColumnFamily,
+        first: Vec<u8>,
+        end: Vec<u8>,
+    ) -> impl Iterator<Item = Result<Row, StorageError>> + use<'_, 'a> {
         let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(self.keys.end().to_vec());
+        options.set_iterate_upper_bound(end);
         // A scan of everything must not push the hot blocks out of the cache.
         options.fill_cache(false);
-        let mode = IteratorMode::From(&self.keys.prefix()[..], Direction::Forward);
-        self.snapshot.iterator_cf_opt(self.storage.state(), options, mode).map(|row| {
+        let mode = IteratorMode::From(&first, Direction::Forward);
+        self.snapshot.iterator_cf_opt(family, options, mode).map(|row| {
             let (key, value) = row?;
             Ok((Box::from(&key[PREFIX_LEN..]), value))
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coupon_cluster::{CampaignName, ReplicaId, RequestId, ShardId, TenantId};
 use coupon_ledger::{Campaign, Coupon, IssuedCoupon, ShardState};
 use coupon_proto::internal as pb;
-use rocksdb::{DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
 use super::index::{Coupons, Index, Layers};
 use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
@@ -27,7 +27,7 @@ pub struct LedgerView<'a> {
 impl Coupons for LedgerView<'_> {
     fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError> {
         let (options, key) = coupon_rows::look_up(self.keys, number, sequence);
-        let family = self.storage.state();
+        let family = self.storage.coupons();
         let rows = self.snapshot.iterator_cf_opt(family, options, coupon_rows::mode(&key));
         coupon_rows::coupon(rows, sequence)
     }
@@ -92,7 +92,8 @@ impl<'a> LedgerView<'a> {
     pub fn campaigns(&self) -> impl Iterator<Item = Result<Campaign, StorageError>> + '_ {
         let first = self.keys.campaigns();
         let end = after_prefix(&first);
-        self.rows(&first, end).map(|row| row.and_then(|(_, spec)| self.with_counters(&spec)))
+        self.rows(self.storage.state(), &first, end)
+            .map(|row| row.and_then(|(_, spec)| self.with_counters(&spec)))
     }
 
     /// The campaigns of a tenant whose ids are greater than `after`, by id.
@@ -108,7 +109,8 @@ impl<'a> LedgerView<'a> {
             // The smallest key after that of `after`.
             first.push(0);
         }
-        self.rows(&first, end).map(|row| row.and_then(|(_, spec)| self.with_counters(&spec)))
+        self.rows(self.storage.state(), &first, end)
+            .map(|row| row.and_then(|(_, spec)| self.with_counters(&spec)))
     }
 
     /// The coupons of a campaign with sequence numbers greater than `after`, in order.
@@ -120,7 +122,8 @@ impl<'a> LedgerView<'a> {
         let number = campaign.spec.number;
         // The run that holds the first of them may begin before it.
         let first = self.keys.coupon(number, coupon_rows::earliest_first(after.saturating_add(1)));
-        self.rows(&first, after_prefix(&self.keys.coupons(number))).flat_map(move |row| {
+        let end = after_prefix(&self.keys.coupons(number));
+        self.rows(self.storage.coupons(), &first, end).flat_map(move |row| {
             let run = row.and_then(|(key, value)| coupon_rows::run(&key, &value));
             let (first, coupons, fault) = match run {
                 Ok((first, coupons)) => (first, coupons, None),
@@ -207,6 +210,7 @@ impl<'a> LedgerView<'a> {
 
     fn rows<'s>(
         &'s self,
+        family: &'a ColumnFamily,
         first: &[u8],
         end: Option<Vec<u8>>,
     ) -> impl Iterator<Item = Result<Row, StorageError>> + use<'s, 'a> {
@@ -216,7 +220,7 @@ impl<'a> LedgerView<'a> {
         }
         let mode = IteratorMode::From(first, Direction::Forward);
         self.snapshot
-            .iterator_cf_opt(self.storage.state(), options, mode)
+            .iterator_cf_opt(family, options, mode)
             .map(|row| row.map_err(StorageError::from))
     }
 }

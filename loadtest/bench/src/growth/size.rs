@@ -52,7 +52,8 @@ pub(super) fn disk(dir: &Path) -> anyhow::Result<(u64, u64)> {
             tables += more_tables;
         } else {
             all += found.len();
-            if entry.path().extension().is_some_and(|extension| extension == "sst") {
+            let is_table = |extension: &std::ffi::OsStr| extension == "sst" || extension == "table";
+            if entry.path().extension().is_some_and(is_table) {
                 tables += found.len();
             }
         }

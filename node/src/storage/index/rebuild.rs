@@ -134,7 +134,7 @@ impl Index {
         let end = after_prefix(&keys.coupons(number));
         end.into_iter().for_each(|end| options.set_iterate_upper_bound(end));
         let mode = IteratorMode::From(&first, Direction::Forward);
-        for row in storage.db().iterator_cf_opt(storage.state(), options, mode) {
+        for row in storage.db().iterator_cf_opt(storage.coupons(), options, mode) {
             let (key, value) = row?;
             let (first, coupons) = coupon_rows::run(&key, &value)?;
             let layers = self.layers();

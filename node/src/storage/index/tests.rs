@@ -274,8 +274,10 @@ fn rows_of_a_history_that_was_given_up_do_not_count() {
     }
     // The rows of the state as they are now, and the index as it is later.
     let state = |storage: &Storage| -> Vec<_> {
-        let rows = storage.db().iterator_cf(storage.state(), rocksdb::IteratorMode::Start);
-        rows.map(Result::unwrap).collect()
+        let rows = |family| {
+            storage.db().iterator_cf(family, rocksdb::IteratorMode::Start).map(Result::unwrap)
+        };
+        rows(storage.state()).chain(rows(storage.coupons())).collect()
     };
     let before = state(&storage);
     for campaign in [LIMITED, UNLIMITED] {
@@ -283,8 +285,14 @@ fn rows_of_a_history_that_was_given_up_do_not_count() {
     }
     assert!(claims_on_disk(&storage) >= 2 * TABLE_CLAIMS);
     let mut back = WriteBatch::default();
-    back.delete_range_cf(storage.state(), &[][..], &[255; 9][..]);
-    before.into_iter().for_each(|(key, value)| back.put_cf(storage.state(), key, value));
+    for family in [storage.state(), storage.coupons()] {
+        back.delete_range_cf(family, &[][..], &[255; 9][..]);
+    }
+    for (key, value) in before {
+        let is_coupon_row = StateKeys::is_coupon_row(&key);
+        let family = if is_coupon_row { storage.coupons() } else { storage.state() };
+        back.put_cf(family, key, value);
+    }
     storage.close_index_of(keys());
     storage.write(back).unwrap();
     let storage = reopened(storage, &kept);
