@@ -24,36 +24,36 @@ impl ClosedCampaigns {
     }
 
     /// Whether a campaign is known to be closed.
-    pub fn contains(&self, campaign_id: &str) -> bool {
-        self.0.read().contains(campaign_id)
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.read().contains(name)
     }
 
     /// Forgets a campaign, which may have opened.
-    pub fn forget(&self, campaign_id: &str) {
-        self.0.write().remove(campaign_id);
+    pub fn forget(&self, name: &str) {
+        self.0.write().remove(name);
     }
 
     /// Notes where campaigns stand after an entry.
     pub(super) fn note<'a>(&self, campaigns: impl Iterator<Item = &'a Campaign>, now: LogTime) {
         for campaign in campaigns {
-            let id = campaign.spec.name.as_str();
+            let name = campaign.spec.name.as_str();
             let is_closed = match campaign.state_at(now) {
                 // A paused one may be resumed by an entry on its way; only the log can tell.
                 CampaignState::Active | CampaignState::Paused => false,
                 CampaignState::Scheduled | CampaignState::Exhausted | CampaignState::Ended => true,
             };
-            if is_closed == self.contains(id) {
+            if is_closed == self.contains(name) {
                 continue;
             }
             let mut closed = self.0.write();
             if !is_closed {
-                closed.remove(id);
+                closed.remove(name);
                 continue;
             }
             if closed.len() >= CAMPAIGNS_MAX {
                 closed.clear();
             }
-            closed.insert(id.into());
+            closed.insert(name.into());
         }
     }
 }

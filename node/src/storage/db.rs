@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rocksdb::{
@@ -11,6 +12,7 @@ use rocksdb::{
     DBCompressionType, DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel,
     LruCacheOptions, Options, WriteBatch, WriteOptions,
 };
+use tempfile::TempDir;
 
 use super::floor::Floor;
 use super::flusher::Flusher;
@@ -111,6 +113,9 @@ struct Shared {
     index_dir: PathBuf,
     /// The indexes that are open.
     indexes: Mutex<HashMap<StateKeys, IndexSlot>>,
+    is_closing: AtomicBool,
+    /// The directory of the indexes of a store that is only looked at.
+    _temporary: Option<TempDir>,
 }
 
 /// An index, once it is open. Those who want it meanwhile wait, and only they.
@@ -183,7 +188,13 @@ impl Storage {
         if is_to_run && let Some(why) = lost::read(dir)? {
             return Err(StorageError::Lost { dir: dir.to_owned(), why });
         }
-        let (snapshots, index) = (dir.join("snapshots"), dir.join("index"));
+        let snapshots = dir.join("snapshots");
+        let temporary = match is_to_run {
+            true => None,
+            false => Some(tempfile::tempdir().map_err(StorageError::io(std::env::temp_dir()))?),
+        };
+        let index =
+            temporary.as_ref().map_or_else(|| dir.join("index"), |dir| dir.path().to_owned());
         for made in [&snapshots, &index] {
             std::fs::create_dir_all(made).map_err(StorageError::io(made))?;
         }
@@ -199,10 +210,11 @@ impl Storage {
         }
         let cache = block_cache();
         let families = [
-            ColumnFamilyDescriptor::new(LOG, log_options(&cache)),
+            // Entries live for a short time: compression would cost more than it saves.
+            ColumnFamilyDescriptor::new(LOG, ordered_options(&cache, DBCompressionType::None)),
             ColumnFamilyDescriptor::new(META, family_options(&cache)),
             ColumnFamilyDescriptor::new(STATE, family_options(&cache)),
-            ColumnFamilyDescriptor::new(COUPONS, family_options(&cache)),
+            ColumnFamilyDescriptor::new(COUPONS, ordered_options(&cache, DBCompressionType::Lz4)),
         ];
         let db = match DB::open_cf_descriptors(&db_options(), &path, families) {
             Ok(db) => Arc::new(db),
@@ -243,7 +255,15 @@ impl Storage {
         let synced = database.clone();
         let flusher = Flusher::start(move || synced.sync());
         let (dir, indexes) = (dir.to_owned(), Mutex::default());
-        let shared = Shared { database, flusher, dir, index_dir: index, indexes };
+        let shared = Shared {
+            database,
+            flusher,
+            dir,
+            index_dir: index,
+            indexes,
+            is_closing: false.into(),
+            _temporary: temporary,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -323,9 +343,18 @@ impl Storage {
 
     /// Closes the indexes of those states that `is_removed` names.
     pub(super) fn close_indexes(&self, is_removed: impl Fn(StateKeys) -> bool) {
-        let mut removed =
-            self.shared.indexes.lock().extract_if(|keys, _| is_removed(*keys)).collect();
-        close_all(&mut removed);
+        let indexes = self.shared.indexes.lock().clone();
+        // Each before it leaves the table, so that no second one is opened beside it.
+        for (keys, slot) in indexes.into_iter().filter(|(keys, _)| is_removed(*keys)) {
+            let mut slot = slot.lock();
+            slot.take().inspect(|index| index.close());
+            self.shared.indexes.lock().remove(&keys);
+        }
+    }
+
+    /// Whether the storage is being closed.
+    pub(super) fn is_closing(&self) -> bool {
+        self.shared.is_closing.load(Ordering::Relaxed)
     }
 
     /// Writes a batch. It is atomic now, and durable once the [`Flusher`] says so.
@@ -378,6 +407,7 @@ impl Storage {
     ///
     /// When RocksDB fails.
     pub fn close(&self) -> Result<(), StorageError> {
+        self.shared.is_closing.store(true, Ordering::Relaxed);
         // They stay where they are: a late look-up must not open them again.
         for slot in self.shared.indexes.lock().values() {
             slot.lock().as_ref().inspect(|index| index.close());
@@ -459,13 +489,13 @@ fn family_options(cache: &Cache) -> Options {
     options
 }
 
-/// Log entries are read in order and live for a short time: filters and compression would cost more than they save.
-fn log_options(cache: &Cache) -> Options {
+/// Rows that are read in order, or from a place on: a filter over whole keys would be of no use.
+fn ordered_options(cache: &Cache, compression: DBCompressionType) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
-    options.set_compression_type(DBCompressionType::None);
+    options.set_compression_type(compression);
     options.set_write_buffer_size(MEMTABLE_BYTES);
     options.set_max_write_buffer_number(4);
     options

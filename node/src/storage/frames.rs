@@ -14,7 +14,7 @@ use super::digest::{Digest, RowSum};
 use super::ledger::decode;
 
 /// The version of the format.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 const MAGIC: &[u8; 8] = b"CPNSNAP\x01";
 /// Target size of a chunk: large enough that framing costs nothing, small enough that memory stays

@@ -40,7 +40,7 @@ impl Listing for AllCampaigns {
     type Item = Campaign;
 
     fn question(&self) -> Vec<&str> {
-        vec!["campaigns"]
+        vec!["campaigns", check::tenant().as_str()]
     }
 
     fn shards(&self, topology: &Topology) -> BTreeSet<ShardId> {

@@ -64,7 +64,7 @@ impl Listing for Found {
 
     fn question(&self) -> Vec<&str> {
         let campaign = self.campaign.as_ref().map_or("", CampaignName::as_str);
-        vec!["coupons", campaign, &self.recipient]
+        vec!["coupons", check::tenant().as_str(), campaign, &self.recipient]
     }
 
     fn shards(&self, topology: &Topology) -> BTreeSet<ShardId> {

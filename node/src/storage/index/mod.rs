@@ -32,7 +32,7 @@ use self::claim::{Claim, Key, KeyHasher, narrow};
 use self::delta::Delta;
 use self::filter::Filter;
 use self::table::Table;
-use self::tables::{TableDir, merge_start};
+use self::tables::{TableDir, to_merge};
 use super::flusher::Flusher;
 use super::keys::StateKeys;
 use super::{Storage, StorageError};
@@ -41,8 +41,9 @@ use super::{Storage, StorageError};
 /// The unit tests have small tables.
 const TABLE_CLAIMS: usize = if cfg!(test) { 64 } else { 100_000 };
 
-/// Maximum number of full deltas that wait for the disk, which takes its time while tables are merged.
-const FULL_MAX: usize = 4;
+/// Maximum number of full deltas that wait for the disk: 100 MB. Only a disk that does not keep up for seconds lets
+/// so many wait, and then the log waits as well.
+const FULL_MAX: usize = 64;
 
 /// The index of one generation of a replica's state.
 pub(super) struct Index {
@@ -136,7 +137,7 @@ impl Index {
         number: u32,
         request: &RequestId,
     ) -> Result<Option<u64>, StorageError> {
-        for sequence in self.claimed(layers, self.hasher.request(number, request), 0) {
+        for sequence in self.newest_first(layers, self.hasher.request(number, request)) {
             let sequence = sequence?;
             let coupon = coupons.coupon(number, sequence)?;
             if coupon.is_some_and(|coupon| coupon.request_id == request.as_bytes()) {
@@ -160,20 +161,24 @@ impl Index {
         recipient: &str,
         limit: usize,
     ) -> Result<Option<Vec<u64>>, StorageError> {
-        let claimed: Vec<u64> =
-            self.claimed_by(layers, number, recipient, 0).collect::<Result<_, _>>()?;
-        // Fewer claims than that need no check: each coupon has one.
-        if claimed.len() < limit {
-            return Ok(None);
-        }
-        let mut held = Vec::with_capacity(claimed.len());
-        for sequence in claimed {
-            let coupon = coupons.coupon(number, sequence)?;
-            if coupon.is_some_and(|coupon| coupon.recipient == recipient) {
-                held.push(sequence);
+        let mut claimed = self.newest_first(layers, self.hasher.recipient(number, recipient));
+        let mut held = Vec::new();
+        while held.len() < limit {
+            // Fewer claims than the limit need no check: each coupon has one.
+            let wanted = limit - held.len();
+            let next: Vec<u64> = claimed.by_ref().take(wanted).collect::<Result<_, _>>()?;
+            if next.len() < wanted {
+                return Ok(None);
+            }
+            for sequence in next {
+                let coupon = coupons.coupon(number, sequence)?;
+                if coupon.is_some_and(|coupon| coupon.recipient == recipient) {
+                    held.push(sequence);
+                }
             }
         }
-        Ok((held.len() >= limit).then_some(held))
+        held.reverse();
+        Ok(Some(held))
     }
 
     /// Sequence numbers, greater than `after`, ascending: those of all coupons that a recipient holds of a campaign,
@@ -185,32 +190,46 @@ impl Index {
         recipient: &str,
         after: u64,
     ) -> impl Iterator<Item = Result<u64, StorageError>> + use<'a> {
-        self.claimed(layers, self.hasher.recipient(number, recipient), after)
+        let key = self.hasher.recipient(number, recipient);
+        let (tables, deltas) = self.may_hold(layers, key);
+        let first = u32::try_from(after).ok().and_then(|after| after.checked_add(1));
+        let on_disk = tables.iter().filter_map(move |table| Some((table, first?)));
+        let on_disk = on_disk.flat_map(move |(table, first)| claims_of(table, key, first));
+        let in_memory = deltas.flat_map(move |delta| {
+            let sequences = delta.read().sequences(key).into_iter().map(u64::from);
+            sequences.filter(move |sequence| *sequence > after).map(Ok)
+        });
+        on_disk.chain(in_memory)
     }
 
-    fn claimed<'a>(
+    /// The sequence numbers that a key is claimed for, descending.
+    fn newest_first<'a>(
         &'a self,
         layers: &'a Layers,
         key: Key,
-        after: u64,
     ) -> impl Iterator<Item = Result<u64, StorageError>> + use<'a> {
-        let first = u32::try_from(after).ok().and_then(|after| after.checked_add(1));
+        let (tables, deltas) = self.may_hold(layers, key);
+        let in_memory = deltas.rev().flat_map(move |delta| {
+            let sequences = delta.read().sequences(key);
+            sequences.into_iter().rev().map(|sequence| Ok(u64::from(sequence)))
+        });
+        let on_disk = tables.iter().rev().flat_map(move |table| {
+            let claims: Vec<_> = claims_of(table, key, 0).collect();
+            claims.into_iter().rev()
+        });
+        in_memory.chain(on_disk)
+    }
+
+    /// Where claims for a key may be: nearly always nowhere, unless there are some.
+    fn may_hold<'a>(
+        &self,
+        layers: &'a Layers,
+        key: Key,
+    ) -> (&'a [Arc<Table>], impl DoubleEndedIterator<Item = &'a RwLock<Delta>> + use<'a>) {
         let may_exist = self.filter.may_contain(key.spread());
         let tables = if may_exist { &*layers.tables } else { &[] };
         let deltas = (may_exist || layers.is_private).then(|| layers.deltas());
-        let on_disk =
-            tables.iter().zip(std::iter::repeat(first)).flat_map(move |(table, first)| {
-                let first = first.map(|sequence| Claim { key, sequence });
-                let claims = first.map(|first| table.claims_from(first)).into_iter().flatten();
-                claims
-                    .take_while(move |claim| claim.as_ref().map_or(true, |claim| claim.key == key))
-            });
-        let on_disk = on_disk.map(|claim| claim.map(|claim| u64::from(claim.sequence)));
-        let in_memory = deltas.into_iter().flatten().flat_map(move |delta| {
-            let sequences = delta.read().sequences(key).into_iter().map(u64::from);
-            sequences.filter(move |sequence| *sequence > after)
-        });
-        on_disk.chain(in_memory.map(Ok))
+        (tables, deltas.into_iter().flatten())
     }
 
     /// Adds a coupon: the request that issued it, and its recipient unless that is empty. It must be in the state
@@ -263,64 +282,85 @@ impl Index {
         }
     }
 
-    /// Writes the full deltas as tables, until there are no more.
+    /// Writes the full deltas as tables, until there are no more, and merges tables.
     fn write_tables(&self, flusher: &Flusher) -> Result<(), StorageError> {
-        // Of this thread alone, on Linux: it gives way to the threads that answer callers. Where that is not
-        // allowed, it competes with them.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
-        while let Some((full, tables)) = self.next_to_write() {
-            // No table is ahead of the state.
-            flusher.wait_durable();
-            let table = self.dir.add(&tables, &full.read())?;
-            {
-                let mut contents = self.contents.lock();
-                contents.layers.full.remove(0);
-                contents.layers.tables = tables.iter().cloned().chain([Arc::new(table)]).collect();
-                self.has_room.notify_all();
-            }
-            self.merge_tables()?;
-            self.replace_filter()?;
+        while self.write_full(flusher)? {
+            self.merge_tables(flusher)?;
+            self.replace_filter(flusher)?;
         }
         Ok(())
     }
 
-    fn next_to_write(&self) -> Option<(Arc<RwLock<Delta>>, Tables)> {
+    /// Writes all full deltas as tables. Returns whether there were any; if not, the thread must end, since the next
+    /// one is started for those that come.
+    fn write_full(&self, flusher: &Flusher) -> Result<bool, StorageError> {
+        let mut any = false;
+        while let Some((full, tables)) = self.next_to_write(any) {
+            // No table is ahead of the state.
+            flusher.wait_durable();
+            let table = self.dir.add(&tables, &full.read())?;
+            let mut contents = self.contents.lock();
+            contents.layers.full.remove(0);
+            contents.layers.tables = tables.iter().cloned().chain([Arc::new(table)]).collect();
+            self.has_room.notify_all();
+            any = true;
+        }
+        Ok(any)
+    }
+
+    fn next_to_write(&self, was_busy: bool) -> Option<(Arc<RwLock<Delta>>, Tables)> {
         let mut contents = self.contents.lock();
         let next = contents.layers.full.first().filter(|_| !self.is_closing()).cloned();
-        contents.is_writing = next.is_some();
-        if next.is_none() {
+        if next.is_none() && !was_busy {
+            contents.is_writing = false;
             self.has_room.notify_all();
         }
         Some((next?, contents.layers.tables.clone()))
     }
 
-    /// Merges tables until there are few enough.
-    fn merge_tables(&self) -> Result<(), StorageError> {
+    /// Merges tables until there are few enough. Full deltas go to disk meanwhile.
+    fn merge_tables(&self, flusher: &Flusher) -> Result<(), StorageError> {
         loop {
             let tables = self.layers().tables;
-            let Some(start) = merge_start(&tables) else { return Ok(()) };
-            let (kept, merged) = tables.split_at(start);
-            let Some(table) = self.dir.merge(merged, || self.is_closing())? else { return Ok(()) };
-            self.contents.lock().layers.tables =
-                kept.iter().cloned().chain([Arc::new(table)]).collect();
+            let Some(places) = to_merge(&tables) else { return Ok(()) };
+            let merged = &tables[places.clone()];
+            let goes_on = || self.keep_up(flusher);
+            let Some(table) = self.dir.merge(merged, goes_on)? else { return Ok(()) };
+            {
+                let mut contents = self.contents.lock();
+                let now = &contents.layers.tables;
+                let older = now[..places.start].iter().cloned();
+                let newer = now[places.end..].iter().cloned();
+                contents.layers.tables = older.chain([Arc::new(table)]).chain(newer).collect();
+            }
             merged.iter().try_for_each(|table| table.remove())?;
         }
     }
 
+    /// Writes the full deltas in the middle of longer work. Returns whether that goes on.
+    fn keep_up(&self, flusher: &Flusher) -> Result<bool, StorageError> {
+        while !self.is_closing() && !self.contents.lock().layers.full.is_empty() {
+            self.write_full(flusher)?;
+        }
+        Ok(!self.is_closing())
+    }
+
     /// Adds all keys to the newest segment of the filter, if it has grown, and drops the others.
-    fn replace_filter(&self) -> Result<(), StorageError> {
+    fn replace_filter(&self, flusher: &Flusher) -> Result<(), StorageError> {
         let Some(grown) = self.filter.grown() else { return Ok(()) };
         // Later claims are in that segment already.
         let layers = self.layers();
-        for claim in layers.tables.iter().flat_map(|table| table.claims_from(Claim::FIRST)) {
-            grown.insert(claim?.key.spread());
-            if self.is_closing() {
-                return Ok(());
-            }
-        }
         for delta in layers.deltas() {
             let claims = delta.read().sorted();
             claims.into_iter().for_each(|claim| grown.insert(claim.key.spread()));
+        }
+        for table in &*layers.tables {
+            for claim in table.claims_from(Claim::FIRST) {
+                grown.insert(claim?.key.spread());
+            }
+            if !self.keep_up(flusher)? {
+                return Ok(());
+            }
         }
         grown.replace();
         Ok(())
@@ -337,6 +377,18 @@ impl Index {
         join(tasks.write.take());
         join(tasks.load.take());
     }
+}
+
+/// The sequence numbers, from `first` on, that a key is claimed for in a table.
+fn claims_of(
+    table: &Arc<Table>,
+    key: Key,
+    first: u32,
+) -> impl Iterator<Item = Result<u64, StorageError>> + use<> {
+    let claims = table.claims_from(Claim { key, sequence: first });
+    let of_key =
+        claims.take_while(move |claim| claim.as_ref().map_or(true, |claim| claim.key == key));
+    of_key.map(|claim| claim.map(|claim| u64::from(claim.sequence)))
 }
 
 /// Removes the index of a state that is gone. It must be closed.
@@ -383,7 +435,12 @@ fn spawn(
     name: &'static str,
     work: impl FnOnce() -> Result<(), StorageError> + Send + 'static,
 ) -> JoinHandle<()> {
-    let work = move || work().unwrap_or_else(|fault| super::fatal::abort(name, &fault));
+    let work = move || {
+        // Of this thread alone, on Linux: it gives way to the threads that answer callers. Where that is not
+        // allowed, it competes with them.
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+        work().unwrap_or_else(|fault| super::fatal::abort(name, &fault));
+    };
     let thread = std::thread::Builder::new().name(name.into()).spawn(work);
     thread.expect("the operating system has room for a thread")
 }

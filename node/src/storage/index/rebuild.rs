@@ -37,13 +37,14 @@ impl Index {
         let path = storage.index_dir().join(dir_name(keys));
         let issued = issued(storage, &keys)?;
         let (dir, tables) = TableDir::open(path)?;
-        let mut index = Self::over(dir, tables);
+        let is_closing = storage.is_closing();
+        let mut index = Self::over(dir, tables, is_closing);
         let mut indexed = index.through();
         if !index.matches(storage, keys, &indexed, &issued)? {
             let path = index.dir.path().to_owned();
             tracing::warn!(index = %path.display(), "the index is of another history and is made again");
             let (dir, tables) = TableDir::renew(path)?;
-            index = Self::over(dir, tables);
+            index = Self::over(dir, tables, is_closing);
             indexed.clear();
         }
         let index = Arc::new(index);
@@ -52,7 +53,7 @@ impl Index {
         Ok(index)
     }
 
-    fn over(dir: TableDir, tables: Vec<Arc<Table>>) -> Self {
+    fn over(dir: TableDir, tables: Vec<Arc<Table>>, is_closing: bool) -> Self {
         let claims = tables.iter().map(|table| table.len()).sum();
         let layers = Layers { tables: tables.into(), ..Layers::default() };
         Self {
@@ -62,7 +63,7 @@ impl Index {
             has_room: Condvar::new(),
             filter: Filter::new(claims),
             tasks: Mutex::new(Tasks::default()),
-            is_closing: false.into(),
+            is_closing: is_closing.into(),
         }
     }
 
@@ -134,19 +135,22 @@ impl Index {
         let end = after_prefix(&keys.coupons(number));
         end.into_iter().for_each(|end| options.set_iterate_upper_bound(end));
         let mode = IteratorMode::From(&first, Direction::Forward);
+        let mut last = indexed;
         for row in storage.db().iterator_cf_opt(storage.coupons(), options, mode) {
             let (key, value) = row?;
             let (first, coupons) = coupon_rows::run(&key, &value)?;
             let layers = self.layers();
-            for (sequence, coupon) in (first..).zip(coupons) {
-                if sequence > indexed && sequence <= issued {
-                    let request = request_id(&coupon)?;
-                    self.insert(&layers, number, sequence, &request, &coupon.recipient);
+            for (sequence, coupon) in (first..).zip(coupons).filter(|(at, _)| *at > indexed) {
+                if sequence != last + 1 {
+                    return Err(missing(number, last + 1));
                 }
+                let request = request_id(&coupon)?;
+                self.insert(&layers, number, sequence, &request, &coupon.recipient);
+                last = sequence;
             }
             self.spill(storage);
         }
-        Ok(())
+        if last == issued { Ok(()) } else { Err(missing(number, last + 1)) }
     }
 
     /// Reads the hashes on disk into the filter, on a thread of its own.
@@ -169,6 +173,10 @@ impl Index {
         });
         self.tasks.lock().load = Some(load);
     }
+}
+
+fn missing(number: u32, sequence: u64) -> StorageError {
+    StorageError::corrupt("coupons", format!("coupon {sequence} of campaign {number} is missing"))
 }
 
 /// The last sequence number of each campaign.

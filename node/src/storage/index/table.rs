@@ -6,7 +6,7 @@
 //! big-endian.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, ErrorKind, Write as _};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -59,12 +59,15 @@ impl Table {
     pub(super) fn open(path: PathBuf, parts: RangeInclusive<u64>) -> Result<Self, StorageError> {
         let file = File::open(&path).map_err(StorageError::io(&path))?;
         let length = file.metadata().map_err(StorageError::io(&path))?.len();
-        let tail = read_tail(&file, &path, length)?;
-        let (fences, rest) = tail.fences.as_chunks::<CLAIM_BYTES>();
+        let (mut tail, tail_at) = read_tail(&file, &path, length)?;
+        let bytes = std::mem::take(&mut tail.fences);
+        let (fences, rest) = bytes.as_chunks::<CLAIM_BYTES>();
         let fences: Vec<_> = fences.iter().map(|fence| Claim::from_bytes(*fence)).collect();
         let claims = usize::try_from(tail.claims).unwrap_or(usize::MAX);
-        if !rest.is_empty() || fences.len() != claims.div_ceil(BLOCK_CLAIMS) {
-            return Err(damaged(&path, "the tail says not where the blocks are"));
+        let blocks = claims.div_ceil(BLOCK_CLAIMS);
+        let end = claims.saturating_mul(CLAIM_BYTES).saturating_add(blocks * CRC_BYTES);
+        if !rest.is_empty() || fences.len() != blocks || end as u64 != tail_at {
+            return Err(damaged(&path, "the tail does not match the blocks"));
         }
         Ok(Self { file, path, parts, claims, fences, tail })
     }
@@ -110,15 +113,25 @@ impl Table {
         let claims = BLOCK_CLAIMS.min(self.claims - block * BLOCK_CLAIMS);
         bytes.resize(claims * CLAIM_BYTES + CRC_BYTES, 0);
         let read = self.file.read_exact_at(bytes, (block * BLOCK_BYTES) as u64);
-        read.map_err(StorageError::io(&self.path))?;
         let crc = bytes.split_off(claims * CLAIM_BYTES);
-        if crc != crc32fast::hash(bytes).to_be_bytes() {
-            // Out of the way, so that the next start makes the index again.
-            let aside = self.path.with_extension(DAMAGED);
-            std::fs::rename(&self.path, &aside).map_err(StorageError::io(&self.path))?;
-            return Err(damaged(&self.path, "a block does not have its checksum"));
+        let why = if let Err(error) = read {
+            error.to_string()
+        } else if crc != crc32fast::hash(bytes).to_be_bytes() {
+            "a block does not have its checksum".to_owned()
+        } else if bytes.first_chunk().map(|claim| Claim::from_bytes(*claim))
+            != Some(self.fences[block])
+        {
+            "a block is not the one that was written there".to_owned()
+        } else {
+            return Ok(());
+        };
+        // Out of the way, so that the next start makes the index again. Another reader may have been first.
+        match std::fs::rename(&self.path, self.path.with_extension(DAMAGED)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(StorageError::io(&self.path)(error))
+            }
+            Ok(()) | Err(_) => Err(damaged(&self.path, &why)),
         }
-        Ok(())
     }
 }
 
@@ -126,11 +139,12 @@ fn damaged(path: &Path, why: &str) -> StorageError {
     StorageError::corrupt("index table", format!("{}: {why}", path.display()))
 }
 
+/// Reads the tail. Returns it with the place where it begins.
 fn read_tail(
     file: &File,
     path: &Path,
     file_bytes: u64,
-) -> Result<pb::IndexTableTail, StorageError> {
+) -> Result<(pb::IndexTableTail, u64), StorageError> {
     let short = || damaged(path, "it is too short");
     let mut trailer = [0; TRAILER_BYTES];
     let trailer_at = file_bytes.checked_sub(TRAILER_BYTES as u64).ok_or_else(short)?;
@@ -139,17 +153,20 @@ fn read_tail(
         let number = trailer[at..].first_chunk().expect("the trailer is long enough");
         u32::from_be_bytes(*number)
     });
+    if &trailer[8..] != MAGIC {
+        return Err(damaged(path, "it does not end as one"));
+    }
     let tail_at = trailer_at.checked_sub(u64::from(length)).ok_or_else(short)?;
     let mut tail = vec![0; length as usize];
     file.read_exact_at(&mut tail, tail_at).map_err(StorageError::io(path))?;
-    if &trailer[8..] != MAGIC || crc != crc32fast::hash(&tail) {
+    if crc != crc32fast::hash(&tail) {
         return Err(damaged(path, "the tail does not have its checksum"));
     }
     let tail: pb::IndexTableTail = decode("index table", &tail)?;
     if tail.version != VERSION {
         return Err(damaged(path, &format!("version {} instead of {VERSION}", tail.version)));
     }
-    Ok(tail)
+    Ok((tail, tail_at))
 }
 
 /// Claims of a table, in order.
@@ -192,9 +209,15 @@ impl Iterator for Claims {
     }
 }
 
+/// The path of a table.
+fn path(dir: &Path, parts: &RangeInclusive<u64>, extension: &str) -> PathBuf {
+    dir.join(format!("{:010}-{:010}.{extension}", parts.start(), parts.end()))
+}
+
 /// A table that is being written. It takes claims in order.
 pub(super) struct TableWriter {
     out: BufWriter<File>,
+    parts: RangeInclusive<u64>,
     temporary: PathBuf,
     block: Vec<u8>,
     unsynced: usize,
@@ -202,18 +225,22 @@ pub(super) struct TableWriter {
 }
 
 impl TableWriter {
-    /// Begins a table in `dir`, of keys that were hashed with `secret`.
+    /// Begins a table in `dir` that is made of these parts, of keys that were hashed with `secret`.
     ///
     /// # Errors
     ///
     /// When the file system fails.
-    pub(super) fn create(dir: &Path, secret: &[u8; SECRET_BYTES]) -> Result<Self, StorageError> {
-        let temporary = dir.join(format!("new.{TEMPORARY}"));
+    pub(super) fn create(
+        dir: &Path,
+        parts: RangeInclusive<u64>,
+        secret: &[u8; SECRET_BYTES],
+    ) -> Result<Self, StorageError> {
+        let temporary = path(dir, &parts, TEMPORARY);
         let file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
         let tail =
             pb::IndexTableTail { version: VERSION, secret: secret.to_vec(), ..Default::default() };
         let block = Vec::with_capacity(BLOCK_BYTES);
-        Ok(Self { out: BufWriter::new(file), temporary, block, unsynced: 0, tail })
+        Ok(Self { out: BufWriter::new(file), parts, temporary, block, unsynced: 0, tail })
     }
 
     /// Adds a claim.
@@ -234,15 +261,13 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Ends the table, which is made of these parts; durable on return. `through` says how far the coupons of
-    /// the campaigns in it are claimed.
+    /// Ends the table; durable on return. `through` says how far the coupons of the campaigns in it are claimed.
     ///
     /// # Errors
     ///
     /// When the file system fails.
     pub(super) fn finish(
         mut self,
-        parts: RangeInclusive<u64>,
         through: impl Iterator<Item = (u32, u64)>,
     ) -> Result<Table, StorageError> {
         if !self.block.is_empty() {
@@ -262,10 +287,10 @@ impl TableWriter {
         let synced = written.and_then(|()| self.out.get_ref().sync_all());
         synced.map_err(StorageError::io(&self.temporary))?;
         let dir = self.temporary.parent().unwrap_or(Path::new("."));
-        let path = dir.join(format!("{:010}-{:010}.{SUFFIX}", parts.start(), parts.end()));
+        let path = path(dir, &self.parts, SUFFIX);
         std::fs::rename(&self.temporary, &path).map_err(StorageError::io(&path))?;
         sync_dir(dir)?;
-        Table::open(path, parts)
+        Table::open(path, self.parts)
     }
 
     fn end_block(&mut self) -> Result<(), StorageError> {

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +21,9 @@ use super::table::{self, Table, TableWriter};
 
 /// Number of tables that are merged into one.
 const MERGED: usize = 8;
+
+/// Number of claims that are merged between two looks at what else there is to do: some milliseconds.
+const STEP_CLAIMS: usize = if cfg!(test) { 16 } else { 1 << 16 };
 
 /// The directory of an index.
 #[derive(Debug)]
@@ -79,14 +82,14 @@ impl TableDir {
     /// When the file system fails.
     pub(super) fn add(&self, tables: &[Arc<Table>], delta: &Delta) -> Result<Table, StorageError> {
         let part = tables.last().map_or(0, |last| *last.parts().end()) + 1;
-        let mut writer = TableWriter::create(&self.path, &self.secret)?;
+        let mut writer = TableWriter::create(&self.path, part..=part, &self.secret)?;
         delta.sorted().into_iter().try_for_each(|claim| writer.push(claim))?;
         let through = delta.through().map(|(number, sequence)| (number, sequence.into()));
-        writer.finish(part..=part, through)
+        writer.finish(through)
     }
 
-    /// Merges tables that are next to each other into one. The caller removes them. `None` if `is_stopped` says
-    /// so meanwhile.
+    /// Merges tables that are next to each other into one. The caller removes them. `None` if `goes_on`, which is
+    /// asked now and then, says no.
     ///
     /// # Errors
     ///
@@ -94,11 +97,12 @@ impl TableDir {
     pub(super) fn merge(
         &self,
         tables: &[Arc<Table>],
-        is_stopped: impl Fn() -> bool,
+        mut goes_on: impl FnMut() -> Result<bool, StorageError>,
     ) -> Result<Option<Table>, StorageError> {
         let (Some(first), Some(last)) = (tables.first(), tables.last()) else { return Ok(None) };
         let parts = *first.parts().start()..=*last.parts().end();
-        let mut writer = TableWriter::create(&self.path, &self.secret)?;
+        let mut writer = TableWriter::create(&self.path, parts, &self.secret)?;
+        let mut merged: usize = 0;
         let mut sources: Vec<_> =
             tables.iter().map(|table| table.claims_from(Claim::FIRST)).collect();
         let mut heads = BinaryHeap::new();
@@ -116,13 +120,14 @@ impl TableDir {
                     std::collections::binary_heap::PeekMut::pop(head);
                 }
             }
-            if is_stopped() {
+            merged += 1;
+            if merged.is_multiple_of(STEP_CLAIMS) && !goes_on()? {
                 return Ok(None);
             }
         }
         let mut through = BTreeMap::new();
         tables.iter().for_each(|table| through.extend(table.through()));
-        writer.finish(parts, through.into_iter()).map(Some)
+        writer.finish(through.into_iter()).map(Some)
     }
 }
 
@@ -138,12 +143,13 @@ pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// The place of the first table that is to be merged, with all after it.
-pub(super) fn merge_start(tables: &[Arc<Table>]) -> Option<usize> {
-    let parts = |table: &Arc<Table>| table.parts().end() - table.parts().start();
-    let last = parts(tables.last()?);
-    let alike = tables.iter().rev().take_while(|table| parts(table) == last).count();
-    (alike >= MERGED).then(|| tables.len() - alike)
+/// The places of tables that are to be merged.
+pub(super) fn to_merge(tables: &[Arc<Table>]) -> Option<Range<usize>> {
+    let level =
+        |table: &Arc<Table>| (table.parts().end() - table.parts().start() + 1).ilog(MERGED as u64);
+    let is_alike = |some: &[Arc<Table>]| some.iter().all(|table| level(table) == level(&some[0]));
+    let start = tables.windows(MERGED).position(is_alike)?;
+    Some(start..start + MERGED)
 }
 
 /// Opens all tables of a directory, and removes what a crash left.

@@ -14,7 +14,7 @@ use super::super::{Storage, StorageError};
 use super::claim::{Claim, Key};
 use super::delta::Delta;
 use super::table::Table;
-use super::tables::{TableDir, merge_start};
+use super::tables::{TableDir, to_merge};
 use super::{TABLE_CLAIMS, dir_name};
 
 const LIMITED: &str = "limited";
@@ -243,17 +243,17 @@ fn what_a_crash_left_of_a_merge_is_removed() {
             delta.note_through(part % 3, sequence);
         }
         all.extend(delta.sorted());
-        assert_eq!(merge_start(&tables), None);
+        assert_eq!(to_merge(&tables), None);
         tables.push(index.add(&tables, &delta).unwrap().into());
     }
     all.sort_unstable();
-    assert_eq!(merge_start(&tables), Some(0));
-    assert!(index.merge(&tables, || true).unwrap().is_none());
-    let merged = index.merge(&tables, || false).unwrap().unwrap();
+    assert_eq!(to_merge(&tables), Some(0..8));
+    assert!(index.merge(&tables, || Ok(false)).unwrap().is_none());
+    let merged = index.merge(&tables, || Ok(true)).unwrap().unwrap();
     let through: Vec<_> = merged.through().collect();
     assert_eq!(through, [(0, 7_000), (1, 8_000), (2, 6_000)]);
     // The merged tables are still there, and another one was begun.
-    std::fs::write(dir.path().join("new.tmp"), b"begun").unwrap();
+    std::fs::write(dir.path().join("0000000009-0000000009.tmp"), b"begun").unwrap();
     let (_, found) = TableDir::open(dir.path().to_owned()).unwrap();
     assert_eq!(found.len(), 1);
     let claims = |first| found[0].claims_from(first).collect::<Result<Vec<_>, _>>().unwrap();
