@@ -13,6 +13,7 @@ use crate::{output, runtime};
 /// Runs the command.
 pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<()> {
     runtime::abort_on_panic();
+    runtime::raise_descriptor_limit();
     let config = args.load()?.config()?;
     match runtime::block_on(run_once(config)) {
         Err(again) if is_to_start_again(&again) => {

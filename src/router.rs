@@ -8,6 +8,7 @@ use crate::{output, runtime};
 /// Runs the command.
 pub(crate) fn run(args: &RouterArgs) -> anyhow::Result<()> {
     runtime::abort_on_panic();
+    runtime::raise_descriptor_limit();
     let config = args.load()?.config()?;
     runtime::block_on(async {
         let mut signals = runtime::StopSignals::catch()?;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long blocking work, such as a snapshot being written, may go on when all else has ended.
@@ -30,6 +31,26 @@ pub(crate) fn abort_on_panic() {
         print(panic);
         std::process::abort();
     }));
+}
+
+/// Number of open files and connections below which a server warns: many shards and clients take thousands.
+const DESCRIPTORS_MIN: u64 = 8_192;
+
+/// Allows the process as many open files and connections as its hard limit does; most systems give it a soft limit of
+/// 1,024.
+pub(crate) fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    let allowed = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files was not raised");
+            limit.current
+        }
+    };
+    if let Some(allowed) = allowed.filter(|allowed| *allowed < DESCRIPTORS_MIN) {
+        tracing::warn!(allowed, wanted = DESCRIPTORS_MIN, "few files may be open: raise `ulimit -n`");
+    }
 }
 
 /// The signals that ask the process to end. While this exists they do nothing else.
