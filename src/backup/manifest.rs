@@ -212,6 +212,48 @@ mod tests {
         assert_eq!((written.coupons(), written.bytes()), (5, 10));
     }
 
+    /// A whole file. The checksum comes from `hashlib.sha256` of Python.
+    const GOLDEN: &str = r#"{
+  "version": 3,
+  "program": "0.1.0",
+  "began_at": "2026-11-27T00:00:00Z",
+  "cluster_id": "the-cluster",
+  "epoch": 3,
+  "map_sha256": "0101010101010101010101010101010101010101010101010101010101010101",
+  "shards": [
+    {
+      "shard_id": 1,
+      "file": "shard-0001.snapshot",
+      "bytes": 10,
+      "sha256": "0202020202020202020202020202020202020202020202020202020202020202",
+      "state": "0303030303030303030303030303030303030303030303030303030303030303",
+      "applied_index": 7,
+      "log_time_micros": 8,
+      "rows": 9,
+      "campaigns": 1,
+      "coupons": 5
+    }
+  ],
+  "checksum": "f6a995b4ad6b71a9c7246d592c11e06b8359eb3bdd3503718b4b3dc051de5bdd"
+}
+"#;
+
+    #[test]
+    fn it_is_written_and_read_as_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        manifest().write(dir.path()).unwrap();
+        let path = dir.path().join("manifest.json");
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            GOLDEN,
+            "the format of the manifest has changed: backups would not be read any more. Undo that, or raise \
+             `VERSION` in manifest.rs and say so in node/FORMATS.md"
+        );
+        std::fs::write(&path, GOLDEN).unwrap();
+        let read = Manifest::read(dir.path()).unwrap();
+        assert_eq!(Manifest { checksum: String::new(), ..read }, manifest());
+    }
+
     #[test]
     fn every_flipped_bit_that_changes_it_is_found() {
         let dir = tempfile::tempdir().unwrap();

@@ -20,6 +20,8 @@
 //!
 //! *prefix* is shard `u32`, generation `u32`: a snapshot is installed under a new generation, which
 //! becomes the replica's state in one write. Tags are stable for ever; a new table takes a new tag.
+//!
+//! `node/FORMATS.md` says what stands in the values, and has all other formats.
 
 use coupon_cluster::{CampaignName, ReplicaId, ShardId, TenantId};
 

@@ -1,4 +1,5 @@
 //! What a node keeps on disk: one directory, one RocksDB, one write-ahead log.
+//! `node/FORMATS.md` has all formats, byte by byte.
 //!
 //! Invariants:
 //! - An append, a vote, a truncation and a purge are on disk before anybody is told of them
@@ -17,6 +18,8 @@ pub mod fatal;
 pub mod floor;
 pub mod flusher;
 mod frames;
+#[cfg(test)]
+mod golden;
 pub mod identity;
 mod index;
 mod ingest;

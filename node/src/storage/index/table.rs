@@ -307,3 +307,53 @@ impl TableWriter {
         written.map_err(StorageError::io(&self.temporary))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coupon_cluster::RequestId;
+
+    use super::super::super::golden;
+    use super::super::claim::KeyHasher;
+    use super::*;
+
+    /// A whole file with three claims: of a request and of a recipient to coupon 1 of campaign 5, and of the
+    /// recipient to coupon 2.
+    const GOLDEN: &str = "
+        66 0e 3e 16 d6 35 51 f9  00 00 00 05  00 00 00 01 | SipHash-1-3 of Q and the request id, 5, 1
+        c3 93 70 3c 3e 88 a7 79  00 00 00 05  00 00 00 01 | SipHash-1-3 of Palice, 5, 1
+        c3 93 70 3c 3e 88 a7 79  00 00 00 05  00 00 00 02 |
+        ff fd d2 bf                                       | CRC-32 of the block
+        08 01                                             | version 1
+        12 10 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f | secret
+        18 03                                             | claims 3
+        22 10 66 0e 3e 16 d6 35 51 f9 00 00 00 05 00 00 00 01 | fences: the first claim
+        2a 04  08 05  10 02                               | through: campaign_number 5, sequence 2
+        00 00 00 2e  69 25 44 07                          | length of the tail: 46; its CRC-32
+        43 50 4e 49 4e 44 45 58                           | magic number: CPNINDEX
+    ";
+
+    #[test]
+    fn a_table_is_written_and_read_as_ever() {
+        let secret = std::array::from_fn(|place| u8::try_from(place).unwrap());
+        let hasher = KeyHasher::new(&secret);
+        let request = RequestId::from_bytes(&[0x21; 16]).unwrap();
+        let keys = [hasher.request(5, &request), hasher.recipient(5, "alice")];
+        let claims = [(keys[0], 1), (keys[1], 1), (keys[1], 2)];
+        let claims = claims.map(|(key, sequence)| Claim { key, sequence });
+
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = TableWriter::create(dir.path(), &secret).unwrap();
+        claims.into_iter().try_for_each(|claim| writer.push(claim)).unwrap();
+        writer.finish(1..=3, [(5, 2)].into_iter()).unwrap();
+        let path = dir.path().join("0000000001-0000000003.table");
+        let written = std::fs::read(&path).unwrap();
+        golden::check("index tables", "`VERSION` in table.rs", &written, GOLDEN);
+
+        std::fs::write(&path, golden::bytes(GOLDEN)).unwrap();
+        let table = Arc::new(Table::open(path, 1..=3).unwrap());
+        assert_eq!(table.secret(), Some(secret));
+        assert_eq!(table.through().collect::<Vec<_>>(), [(5, 2)]);
+        let read: Vec<_> = table.claims_from(Claim::FIRST).collect::<Result<_, _>>().unwrap();
+        assert_eq!(read, claims);
+    }
+}
