@@ -214,7 +214,7 @@ mod tests {
 
     /// A whole file. The checksum comes from `hashlib.sha256` of Python.
     const GOLDEN: &str = r#"{
-  "version": 3,
+  "version": 4,
   "program": "0.1.0",
   "began_at": "2026-11-27T00:00:00Z",
   "cluster_id": "the-cluster",
@@ -234,7 +234,7 @@ mod tests {
       "coupons": 5
     }
   ],
-  "checksum": "f6a995b4ad6b71a9c7246d592c11e06b8359eb3bdd3503718b4b3dc051de5bdd"
+  "checksum": "cecd4b598b8879b0d68ae52f050bc694a6b48f83cd0d898715be2286730dff40"
 }
 "#;
 
@@ -277,6 +277,6 @@ mod tests {
         assert!(none.contains("is no whole backup"), "{none}");
         Manifest { version: 1, ..manifest() }.write(dir.path()).unwrap();
         let other = Manifest::read(dir.path()).unwrap_err().to_string();
-        assert!(other.contains("has version 1; this program knows 3"), "{other}");
+        assert!(other.contains("has version 1; this program knows 4"), "{other}");
     }
 }

@@ -201,8 +201,8 @@ mod tests {
     /// A whole file with two rows.
     const GOLDEN: &str = "
         43 50 4e 53 4e 41 50 01                     | magic number: CPNSNAP, 1
-        48  00 00 00 1f  73 63 02 37                | H: header of 31 bytes, CRC-32
-        08 04  10 82 02  1a 04 73 6e 61 70          | version 4, shard_id 258, snapshot_id snap
+        48  00 00 00 1f  4f 03 e1 3f                | H: header of 31 bytes, CRC-32
+        08 05  10 82 02  1a 04 73 6e 61 70          | version 5, shard_id 258, snapshot_id snap
         22 08  0a 06 08 01 10 07 18 04              | applied: last_applied 1, 7, 4
         2a 08  0a 06 08 01 10 07 18 01              | terms: one, 1, 7, 1
         43  00 00 00 29  cd 84 86 ef                | C: chunk of 41 bytes, CRC-32
