@@ -21,18 +21,20 @@ ANNOUNCE := ls '$(CARGO_TARGET_DIR)'/*/release/build/librocksdb-sys-*/out/libroc
 	|| echo 'RocksDB is compiled first, once for all clones: 12 to 15 minutes on two cores.'
 BUF := $(HOME)/.cache/coupon/python/buf-bin-1.75.0
 
-.PHONY: help build dist demo bench bench-peers bench-growth bench-release bench-dist image cluster cluster-down cluster-destroy test check fix
+.PHONY: help build dist demo bench bench-peers bench-growth bench-scale bench-release bench-dist image cluster cluster-down cluster-destroy test check fix
 
 help:
 	@echo 'make build   compiles the program: $(COUPON)'
 	@echo 'make dist    compiles it for shipping: slower to build, faster to run: $(DIST)'
 	@echo 'make demo    runs a whole cluster in one process; ARGS="--load --for 10s" is passed on'
-	@echo 'make bench   measures it next to an echo and a proxy and says which demands it reaches: 5 minutes;'
+	@echo 'make bench   measures it next to an echo and a proxy and says which demands it reaches: 6 minutes;'
 	@echo '             ARGS="--rounds 1 --only unary" takes one. BUILT=dist measures the shipped build.'
 	@echo '             Results: $(BENCH_OUT)'
 	@echo 'make bench-peers   the same next to Redis and etcd, one call per coupon alone: 4 minutes. Installs'
 	@echo '             their Debian packages where they are missing'
 	@echo 'make bench-growth  one campaign of 10 million coupons: CPU, memory, disk, restarts; 5 minutes, 8 GB of disk'
+	@echo 'make bench-scale   1, 2, 4 and 8 shard groups on as many nodes, each limited to 2 % of a processor: 2 minutes.'
+	@echo '             Needs root, for control groups'
 	@echo 'make cluster runs 5 nodes and 2 routers in containers and returns when they are ready; needs Docker,'
 	@echo '             and compiles outside of it, inside where there is no cargo (COMPILE=docker insists).'
 	@echo '             chaos/ has scripts that break it'
@@ -64,6 +66,9 @@ bench-peers: bench-$(BUILT)
 
 bench-growth: bench-$(BUILT)
 	@exec '$(BENCH)' growth --out '$(BENCH_OUT)' $(ARGS)
+
+bench-scale: bench-$(BUILT)
+	@exec '$(BENCH)' scale --out '$(BENCH_OUT)' $(ARGS)
 
 bench-release: build
 

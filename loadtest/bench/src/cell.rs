@@ -35,6 +35,10 @@ pub(crate) enum Load {
     NotStarted,
     /// IssueCoupon in an open loop, at half of the peak.
     Open,
+    /// IssueCoupon of many campaigns in an open loop, at a low rate.
+    ColdAlone,
+    /// The same beside a hot campaign in a closed loop; only the cold ones are measured.
+    Cold,
 }
 
 /// One load on one system.
@@ -42,7 +46,8 @@ pub(crate) enum Load {
 pub(crate) struct Cell {
     /// What is asked.
     pub(crate) load: Load,
-    /// Number of calls in flight; of an open loop, of the closed loop that found the peak.
+    /// Number of calls in flight; of an open loop, of the closed loop that found the peak; of cold campaigns, of
+    /// the hot one beside them.
     pub(crate) in_flight: usize,
     /// What answers.
     pub(crate) system: System,
@@ -79,7 +84,7 @@ pub(crate) struct Sample {
     pub(crate) p99_ms: f64,
     /// See `p50_ms`.
     pub(crate) p99_9_ms: f64,
-    /// Coupons, or calls where there are none, the time to warm up included.
+    /// Coupons, or calls where there are none, the time to warm up included, and those of a load beside it.
     pub(crate) count: u64,
     /// Share of the time in which the load generator, which has one thread, was on a processor.
     pub(crate) client_busy: f64,
@@ -143,6 +148,8 @@ impl fmt::Display for Load {
             Self::SoldOut => "sold out",
             Self::NotStarted => "not started",
             Self::Open => "open, half of peak",
+            Self::ColdAlone => "cold alone",
+            Self::Cold => "cold beside hot",
         })
     }
 }

@@ -8,6 +8,7 @@
 //! Exit codes: 0 everything was measured and every promise kept; 1 not so; 2 a mistake in the command line.
 
 mod cell;
+mod cold;
 mod growth;
 mod load;
 mod machine;
@@ -15,6 +16,7 @@ mod meter;
 mod plan;
 mod report;
 mod run;
+mod scale;
 mod session;
 mod systems;
 
@@ -22,6 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 use crate::systems::{echo, proxy};
 
@@ -41,6 +44,7 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Growth(growth::GrowthArgs),
+    Scale(scale::ScaleArgs),
     /// Answers IssueCoupon without doing anything, until it is killed
     Echo,
     /// Forwards IssueCoupon call by call, until it is killed
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => block_on(run::until_interrupted(run::measure(args))),
         Command::Growth(args) => block_on(run::until_interrupted(growth::measure(args))),
+        Command::Scale(args) => block_on(run::until_interrupted(scale::measure(args))),
         Command::Echo => block_on(echo::serve()),
         Command::Proxy { to } => block_on(proxy::serve(&to)),
     };
@@ -67,14 +72,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a future on the current thread: every process of the benchmark has one runtime thread, as nodes
-/// and routers do.
 fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the asynchronous runtime")?;
-    runtime.block_on(future)
+    runtime()?.block_on(future)
+}
+
+/// A runtime for the current thread: every process of the benchmark has one runtime thread, as nodes and routers
+/// do, unless it is several callers at once.
+fn runtime() -> anyhow::Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("start the asynchronous runtime")
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ pub(crate) const IN_FLIGHT_USUAL: usize = 256;
 /// Batches in flight: 4,096 coupons.
 pub(crate) const BATCHES_IN_FLIGHT: usize = 16;
 
+/// Calls in flight of the hot campaign beside the cold ones.
+pub(crate) const HOT_IN_FLIGHT: usize = 256;
+
 /// Coupon under a load.
 pub(crate) fn coupon(load: Load, in_flight: usize) -> Cell {
     Cell { load, in_flight, system: System::Coupon }
@@ -49,6 +52,8 @@ pub(crate) fn round(number: usize, selection: &Selection) -> Vec<Cell> {
         (Load::Batch, BATCHES_IN_FLIGHT),
         (Load::SoldOut, IN_FLIGHT_USUAL),
         (Load::NotStarted, IN_FLIGHT_USUAL),
+        (Load::ColdAlone, 0),
+        (Load::Cold, HOT_IN_FLIGHT),
     ];
     for (load, in_flight) in others.into_iter().filter(|(load, _)| is_wanted(load)) {
         for needed in needed(load) {
@@ -56,7 +61,10 @@ pub(crate) fn round(number: usize, selection: &Selection) -> Vec<Cell> {
                 cells.push(needed);
             }
         }
-        cells.push(coupon(load, in_flight));
+        let cell = coupon(load, in_flight);
+        if !cells.contains(&cell) {
+            cells.push(cell);
+        }
     }
     cells
 }
@@ -70,10 +78,11 @@ fn databases(in_flight: usize) -> Vec<System> {
     }
 }
 
-/// The unary cells that a load is compared with, or begins with.
+/// The cells that a load is compared with, or begins with.
 fn needed(load: Load) -> Vec<Cell> {
     match load {
-        Load::Unary => Vec::new(),
+        Load::Unary | Load::ColdAlone => Vec::new(),
+        Load::Cold => vec![coupon(Load::ColdAlone, 0)],
         Load::Batch => vec![unary(System::Echo, IN_FLIGHT_USUAL)],
         Load::Open | Load::SoldOut | Load::NotStarted => {
             vec![unary(System::Coupon, IN_FLIGHT_USUAL)]
@@ -92,6 +101,9 @@ mod tests {
             assert_eq!(cells.len(), 2, "{load}");
             assert_eq!((cells[0].load, cells[1].load), (Load::Unary, load));
         }
+        let cells = round(1, &Selection { only: vec![Load::Cold], databases: false });
+        let loads: Vec<Load> = cells.iter().map(|cell| cell.load).collect();
+        assert_eq!(loads, [Load::ColdAlone, Load::Cold]);
     }
 
     #[test]

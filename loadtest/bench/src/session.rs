@@ -11,6 +11,7 @@ use prost::Message as _;
 use tonic::transport::Channel;
 
 use crate::cell::{Cell, Load, Sample, System};
+use crate::cold::ColdCampaigns;
 use crate::load::audit::Audit;
 use crate::load::batch::Batch;
 use crate::load::call::Call;
@@ -44,7 +45,15 @@ pub(crate) struct Session {
     length: Duration,
     /// Last throughput of unary calls by the number in flight.
     peaks: BTreeMap<usize, f64>,
+    /// From the measurement of cold campaigns alone to that beside a hot one.
+    cold: Option<ColdCampaigns>,
     faults: Vec<String>,
+}
+
+/// What was read before a load.
+struct Before {
+    applied_index: Option<u64>,
+    meter: Meter,
 }
 
 impl Session {
@@ -57,7 +66,8 @@ impl Session {
         if answer.abs_diff(echoed) > ANSWER_DIFFERENCE_MAX {
             bail!("an answer has {answer} bytes, and one of the echo {echoed}: make them alike");
         }
-        Ok(Self { systems, campaigns, length, peaks: BTreeMap::new(), faults: Vec::new() })
+        let peaks = BTreeMap::new();
+        Ok(Self { systems, campaigns, length, peaks, cold: None, faults: Vec::new() })
     }
 
     /// What was wrong with answers, each with the cell.
@@ -76,6 +86,7 @@ impl Session {
             (System::Etcd, _) => self.put(cell).await?,
             (System::Coupon, Load::Unary | Load::Batch | Load::Open) => self.issue(cell).await?,
             (System::Coupon, Load::SoldOut | Load::NotStarted) => self.refuse(cell).await?,
+            (System::Coupon, Load::ColdAlone | Load::Cold) => self.cold(cell).await?,
         };
         self.systems.check()?;
         Ok(sample)
@@ -146,15 +157,30 @@ impl Session {
         Ok(sample)
     }
 
+    async fn cold(&mut self, cell: Cell) -> anyhow::Result<Sample> {
+        let mut campaigns = match self.cold.take() {
+            Some(campaigns) => campaigns,
+            None => {
+                let (cluster, dir) = self.systems.start_default_cluster().await?;
+                ColdCampaigns::create(cluster, dir).await?
+            }
+        };
+        let (sample, faults) = campaigns.measure(cell.in_flight, self.length).await?;
+        self.blame(cell, &faults);
+        if cell.load == Load::ColdAlone {
+            self.cold = Some(campaigns);
+        }
+        Ok(sample)
+    }
+
     async fn connect(&self, cell: Cell) -> anyhow::Result<Vec<Channel>> {
         connect(self.systems.address(cell.system)?).await
     }
 
     async fn closed<C: Call>(&mut self, cell: Cell, callers: Vec<C>) -> anyhow::Result<Sample> {
-        rest(&self.systems).await?;
-        let meter = Meter::start(&self.systems, cell.system)?;
+        let before = self.begin(cell).await?;
         let tally = closed_loop(callers, Window::after(WARM_UP, self.length)).await?;
-        self.sample(cell, meter, &tally)
+        self.sample(cell, before, &tally)
     }
 
     async fn open<C>(&mut self, cell: Cell, callers: &[C]) -> anyhow::Result<Sample>
@@ -163,15 +189,25 @@ impl Session {
     {
         let peak = self.peaks.get(&cell.in_flight).context("the peak was not measured before")?;
         let per_second = peak * OPEN_SHARE;
-        rest(&self.systems).await?;
-        let meter = Meter::start(&self.systems, cell.system)?;
+        let before = self.begin(cell).await?;
         let window = Window::after(WARM_UP, self.length);
         let tally = open_loop(callers, window, per_second).await?;
-        self.sample(cell, meter, &tally)
+        self.sample(cell, before, &tally)
     }
 
-    fn sample(&mut self, cell: Cell, meter: Meter, tally: &Tally) -> anyhow::Result<Sample> {
-        let sample = meter.stop(&self.systems, cell.system, tally)?;
+    /// Waits until all systems are at rest, and reads what is read before a load.
+    async fn begin(&self, cell: Cell) -> anyhow::Result<Before> {
+        rest(&self.systems.all()).await?;
+        // First what takes CPU time itself.
+        let applied_index = self.systems.applied_index(cell.system)?;
+        Ok(Before { applied_index, meter: Meter::start(self.systems.processes(cell.system)?)? })
+    }
+
+    fn sample(&mut self, cell: Cell, before: Before, tally: &Tally) -> anyhow::Result<Sample> {
+        let mut sample = before.meter.stop(tally, 0)?;
+        let applied_index = self.systems.applied_index(cell.system)?;
+        sample.log_entries =
+            applied_index.zip(before.applied_index).map(|(after, before)| after - before);
         let faults: Vec<String> = tally.faults().collect();
         self.blame(cell, &faults);
         Ok(sample)

@@ -25,7 +25,7 @@ use crate::machine::conditions::Conditions;
 use crate::machine::usage::Usage;
 use crate::report::table;
 use crate::systems::campaigns::Campaigns;
-use crate::systems::cluster::Cluster;
+use crate::systems::cluster::{Cluster, Shape};
 
 /// Number of coupons at which CPU time is measured first.
 const FEW: u64 = 100_000;
@@ -115,7 +115,7 @@ async fn grow(
     coupons: u64,
     conditions: Conditions,
 ) -> anyhow::Result<Growth> {
-    let mut cluster = Cluster::start(program, dir).await?;
+    let mut cluster = Cluster::start(program, dir, Shape::ONE_SHARD).await?;
     let campaigns = Campaigns::new(connect_once(cluster.router_address()).await?);
     let campaign_id = campaigns.create_large().await?;
     let audit = Arc::new(Mutex::new(Audit::default()));

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::cell::{Cell, Load, Sample, System};
-use crate::plan::{BATCHES_IN_FLIGHT, IN_FLIGHT, IN_FLIGHT_USUAL, coupon, unary};
+use crate::plan::{BATCHES_IN_FLIGHT, HOT_IN_FLIGHT, IN_FLIGHT, IN_FLIGHT_USUAL, coupon, unary};
 use crate::report::results::{Results, Spread};
 
 /// What a figure must be.
@@ -73,8 +73,14 @@ const OVER_ETCD: [(usize, f64); 1] = [(256, 6.0)];
 
 /// All figures that were measured.
 pub(crate) fn of(results: &Results) -> Vec<Figure> {
-    let all =
-        [over_peers(results), batches(results), latency(results), refusals(results), cost(results)];
+    let all = [
+        over_peers(results),
+        batches(results),
+        latency(results),
+        refusals(results),
+        cold(results),
+        cost(results),
+    ];
     all.into_iter().flatten().flatten().collect()
 }
 
@@ -82,7 +88,8 @@ type Found = Vec<Option<Figure>>;
 
 fn over_peers(results: &Results) -> Found {
     let over = |name, peer: System, (in_flight, bound): (usize, f64)| {
-        let ratio = results.ratio(unary(System::Coupon, in_flight), unary(peer, in_flight));
+        let (ours, theirs) = (unary(System::Coupon, in_flight), unary(peer, in_flight));
+        let ratio = results.ratio(ours, theirs, per_second);
         Figure::new(name, format!("unary over {peer} @{in_flight}"), ratio, Demand::AtLeast(bound))
     };
     let redis = OVER_REDIS.into_iter().map(|demand| over("P3", System::Redis, demand));
@@ -92,9 +99,13 @@ fn over_peers(results: &Results) -> Found {
     echo.chain(proxy).chain(redis).chain(etcd).collect()
 }
 
+fn per_second(sample: &Sample) -> f64 {
+    sample.per_second
+}
+
 fn batches(results: &Results) -> Found {
     let batch = coupon(Load::Batch, BATCHES_IN_FLIGHT);
-    let ratio = results.ratio(batch, unary(System::Echo, IN_FLIGHT_USUAL));
+    let ratio = results.ratio(batch, unary(System::Echo, IN_FLIGHT_USUAL), per_second);
     let p99 = results.spread(batch, |sample| sample.p99_ms);
     vec![
         Figure::new("P5", "batches of 256 over echo @256", ratio, Demand::AtLeast(4.0)),
@@ -142,6 +153,13 @@ fn refusals(results: &Results) -> Found {
         ]
     });
     both.collect()
+}
+
+fn cold(results: &Results) -> Found {
+    let (beside, alone) = (coupon(Load::Cold, HOT_IN_FLIGHT), coupon(Load::ColdAlone, 0));
+    let ratio = results.ratio(beside, alone, |sample| sample.p99_ms);
+    let what = "p99 of 999 cold campaigns, beside a hot one over alone";
+    vec![Figure::new("P11", what, ratio, Demand::AtMost(2.0))]
 }
 
 fn cost(results: &Results) -> Found {
@@ -194,6 +212,19 @@ mod tests {
         assert_eq!((figure.name, &*figure.what), ("P1", "unary over echo @64"));
         assert!((figure.value.median - 0.46).abs() < 1e-9 && figure.is_met, "{figure:?}");
         assert_eq!(figure.value.to_string(), "0.46 (0.42–0.50)");
+    }
+
+    #[test]
+    fn cold_campaigns_are_compared_by_their_latency() {
+        let mut results = Results::default();
+        results.add(coupon(Load::ColdAlone, 0), sample(1_000.0));
+        let slow = Sample { p99_ms: 3.0, ..sample(1_000.0) };
+        results.add(coupon(Load::Cold, HOT_IN_FLIGHT), slow);
+        let figures = of(&results);
+        assert_eq!(figures.len(), 1, "{figures:?}");
+        let figure = &figures[0];
+        assert_eq!((figure.name, figure.is_met), ("P11", true));
+        assert!((figure.value.median - 1.5).abs() < 1e-9, "{figure:?}");
     }
 
     #[test]

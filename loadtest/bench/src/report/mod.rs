@@ -1,9 +1,9 @@
 //! What came of a run: as text, as JSON and as a page.
 
-mod figures;
+pub(crate) mod figures;
 mod fit;
-mod page;
-mod plot;
+pub(crate) mod page;
+pub(crate) mod plot;
 pub(crate) mod results;
 pub(crate) mod table;
 
@@ -17,10 +17,11 @@ use crate::cell::{Cell, Sample};
 use crate::machine::conditions::Conditions;
 use crate::report::figures::Figure;
 use crate::report::fit::CostModel;
+use crate::report::page::Page;
 use crate::report::results::Results;
 
 /// Share of the time above which the load generator, and not the system, may have been the bottleneck.
-const CLIENT_BUSY_MAX: f64 = 0.85;
+pub(crate) const CLIENT_BUSY_MAX: f64 = 0.85;
 
 /// What came of a run, for programs: fields are only ever added.
 #[derive(Debug, Serialize)]
@@ -73,28 +74,65 @@ impl Report {
         if let Some(model) = &self.cost_model {
             text.push_str(&format!("\n{model}\n"));
         }
-        for warning in &self.warnings {
-            text.push_str(&format!("\nWARNING: {warning}"));
-        }
-        if self.faults.is_empty() {
-            text.push_str(
-                "\nVERDICT: every coupon that was acknowledged was issued once, and no other",
-            );
-        }
-        for fault in &self.faults {
-            text.push_str(&format!("\nVERDICT: BROKEN: {fault}"));
-        }
+        text.push_str(&verdict(&self.warnings, &self.faults));
         text
     }
 
     /// Writes `bench.json` and `bench.html` to a directory, which is made if it is not there.
     pub(crate) fn write(&self, dir: &Path, results: &Results) -> anyhow::Result<()> {
-        let failed = || format!("write to {}", dir.display());
-        fs::create_dir_all(dir).with_context(failed)?;
-        let json = serde_json::to_string_pretty(self)?;
-        fs::write(dir.join("bench.json"), json + "\n").with_context(failed)?;
-        fs::write(dir.join("bench.html"), page::html(self, results)?).with_context(failed)
+        write(dir, "bench", self, &self.page(results)?)
     }
+
+    fn page(&self, results: &Results) -> anyhow::Result<String> {
+        let notes = self.faults.iter().chain(&self.warnings);
+        let mut page = Page::new("Coupon: benchmark", &self.conditions, notes);
+        page.figures(&self.figures);
+        if let Some(model) = &self.cost_model {
+            page.paragraph(&model.to_string());
+        }
+        page.heading("Measurements");
+        let cells = results.cells().map(|(cell, _)| table::row(results, cell));
+        page.table(&table::HEADER, cells);
+        for picture in plot::all(results)? {
+            page.plot(&picture);
+        }
+        page.paragraph(
+            "Medians over the rounds; in brackets and as bars the extremes. A ratio is taken in each round, \
+             and the median is of the ratios.",
+        );
+        Ok(page.end())
+    }
+}
+
+/// Why figures may mislead, and whether answers kept every promise, as text.
+pub(crate) fn verdict(warnings: &[String], faults: &[String]) -> String {
+    let mut text = String::new();
+    for warning in warnings {
+        text.push_str(&format!("\nWARNING: {warning}"));
+    }
+    if faults.is_empty() {
+        text.push_str(
+            "\nVERDICT: every coupon that was acknowledged was issued once, and no other",
+        );
+    }
+    for fault in faults {
+        text.push_str(&format!("\nVERDICT: BROKEN: {fault}"));
+    }
+    text
+}
+
+/// Writes `NAME.json` and `NAME.html` to a directory, which is made if it is not there.
+pub(crate) fn write(
+    dir: &Path,
+    name: &str,
+    report: &impl Serialize,
+    page: &str,
+) -> anyhow::Result<()> {
+    let failed = || format!("write to {}", dir.display());
+    fs::create_dir_all(dir).with_context(failed)?;
+    let json = serde_json::to_string_pretty(report)?;
+    fs::write(dir.join(format!("{name}.json")), json + "\n").with_context(failed)?;
+    fs::write(dir.join(format!("{name}.html")), page).with_context(failed)
 }
 
 fn busy_clients(results: &Results) -> Vec<String> {

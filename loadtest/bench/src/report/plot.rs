@@ -36,9 +36,13 @@ const COLOURS: [RGBColor; 7] = [
 #[error("draw a plot: {0}")]
 pub(crate) struct NoPlot(String);
 
-type Drawing<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
+/// What is drawn on.
+pub(crate) type Drawing<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// A chart with numbers on both axes.
+pub(crate) type Chart<'a, 'b> =
+    ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+/// Whether something could be drawn.
+pub(crate) type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// All plots for which there are samples.
 pub(crate) fn all(results: &Results) -> Result<Vec<String>, NoPlot> {
@@ -53,7 +57,8 @@ pub(crate) fn all(results: &Results) -> Result<Vec<String>, NoPlot> {
     Ok(plots)
 }
 
-fn svg(draw: impl FnOnce(&Drawing<'_>) -> Drawn) -> Result<String, NoPlot> {
+/// A plot as SVG.
+pub(crate) fn svg(draw: impl FnOnce(&Drawing<'_>) -> Drawn) -> Result<String, NoPlot> {
     let mut text = String::new();
     let drawn = {
         let root = SVGBackend::with_string(&mut text, (WIDTH, HEIGHT)).into_drawing_area();
@@ -131,7 +136,7 @@ fn fit(results: &Results, model: CostModel, area: &Drawing<'_>) -> Drawn {
 }
 
 /// An empty chart.
-fn chart<'a, 'b>(
+pub(crate) fn chart<'a, 'b>(
     area: &'a Drawing<'b>,
     caption: &str,
     x: Range<f64>,
@@ -161,7 +166,7 @@ fn by_in_flight<'a, 'b>(area: &'a Drawing<'b>, caption: &str, top: f64) -> Drawn
 }
 
 /// Draws the names of a chart's series.
-fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Drawn {
+pub(crate) fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Drawn {
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperRight)
@@ -177,6 +182,7 @@ fn in_flight_name(place: &f64) -> String {
     named.map_or_else(String::new, |(_, in_flight)| in_flight.to_string())
 }
 
-fn colour(number: usize) -> RGBColor {
+/// A colour of its own for each of a few numbers.
+pub(crate) fn colour(number: usize) -> RGBColor {
     COLOURS[number % COLOURS.len()]
 }

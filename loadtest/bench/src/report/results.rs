@@ -67,10 +67,15 @@ impl Results {
         Spread::of(self.samples(cell).iter().map(value).collect())
     }
 
-    /// How many times as much per second one cell does as another, round by round.
-    pub(crate) fn ratio(&self, one: Cell, other: Cell) -> Option<Spread> {
+    /// How many times as large a value is in one cell as in another, round by round.
+    pub(crate) fn ratio(
+        &self,
+        one: Cell,
+        other: Cell,
+        value: impl Fn(&Sample) -> f64,
+    ) -> Option<Spread> {
         let pairs = self.samples(one).iter().zip(self.samples(other));
-        Spread::of(pairs.map(|(one, other)| one.per_second / other.per_second).collect())
+        Spread::of(pairs.map(|(one, other)| value(one) / value(other)).collect())
     }
 
     /// What a coupon and a log entry cost, fitted over all unary loads and rounds.

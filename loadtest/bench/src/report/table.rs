@@ -73,7 +73,7 @@ pub(crate) fn row(results: &Results, cell: Cell) -> Vec<String> {
 }
 
 /// Median and extremes of a number per second.
-fn rates(spread: Spread) -> String {
+pub(crate) fn rates(spread: Spread) -> String {
     let Spread { median, min, max } = spread;
     if min < max { format!("{median:.0} ({min:.0}–{max:.0})") } else { format!("{median:.0}") }
 }
@@ -97,7 +97,8 @@ fn entries(samples: &[Sample]) -> String {
     }
 }
 
-fn plain() -> Table {
+/// A table without lines.
+pub(crate) fn plain() -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING);
     table

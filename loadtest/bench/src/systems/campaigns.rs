@@ -24,6 +24,12 @@ const RETRY_POLICY: RetryPolicy = RetryPolicy {
 /// Time until the start of a campaign that does not start during a run.
 const LATER: Duration = Duration::from_secs(24 * 3_600);
 
+/// The id of a new campaign.
+pub(crate) fn new_id() -> String {
+    let (id, _) = Uuid::new_v4().as_u64_pair();
+    format!("bench-00-{id:016x}")
+}
+
 /// Creates and reads campaigns.
 #[derive(Clone, Debug)]
 pub(crate) struct Campaigns {
@@ -56,10 +62,24 @@ impl Campaigns {
     }
 
     async fn create(&self, quota: i64, start_time: Option<SystemTime>) -> anyhow::Result<String> {
-        let (id, _) = Uuid::new_v4().as_u64_pair();
-        let campaign_id = format!("bench-00-{id:016x}");
+        let campaign_id = new_id();
+        self.create_with_id(&campaign_id, quota, start_time).await?;
+        Ok(campaign_id)
+    }
+
+    /// Creates a campaign with an id of [`new_id`] that has started and is never sold out.
+    pub(crate) async fn create_large_with_id(&self, campaign_id: &str) -> anyhow::Result<()> {
+        self.create_with_id(campaign_id, QUOTA_LARGE, None).await
+    }
+
+    async fn create_with_id(
+        &self,
+        campaign_id: &str,
+        quota: i64,
+        start_time: Option<SystemTime>,
+    ) -> anyhow::Result<()> {
         let request = v1::CreateCampaignRequest {
-            campaign_id: campaign_id.clone(),
+            campaign_id: campaign_id.to_owned(),
             quota,
             start_time: start_time.map(Into::into),
             per_recipient_limit: 1,
@@ -67,7 +87,7 @@ impl Campaigns {
             ..v1::CreateCampaignRequest::default()
         };
         self.client.create_campaign(request).await.context("create a campaign")?;
-        Ok(campaign_id)
+        Ok(())
     }
 
     /// The number of coupons that a campaign has issued.

@@ -1,4 +1,4 @@
-//! The system that is measured: three nodes and a router, each a process of its own.
+//! The system that is measured: nodes and a router, each a process of its own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,17 +10,35 @@ use crate::machine::ports;
 use crate::machine::process::{Process, command, output};
 use crate::systems::status::Status;
 
-/// Number of nodes: each holds a replica of the campaigns' shard.
-const NODES: usize = 3;
-
-/// The shard of all campaigns. One is enough, since one campaign is measured at a time.
-pub(crate) const SHARD: u32 = 1;
+/// The shard of all campaigns in a cluster of [`Shape::ONE_SHARD`].
+const SHARD: u32 = 1;
 
 /// Maximum time until the cluster has its leaders.
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Interval of looks whether it has.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What a cluster consists of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    nodes: usize,
+    shards: u32,
+    replicas: u32,
+}
+
+impl Shape {
+    /// Three nodes with a replica each of one shard: enough where one campaign is measured at a time.
+    pub(crate) const ONE_SHARD: Self = Self { nodes: 3, shards: SHARD, replicas: 3 };
+
+    /// Three nodes with a replica each of as many shards as a cluster has by default.
+    pub(crate) const DEFAULT: Self = Self { nodes: 3, shards: 16, replicas: 3 };
+
+    /// Nodes of which each holds the one replica of a shard of its own.
+    pub(crate) fn shard_per_node(nodes: u32) -> Self {
+        Self { nodes: nodes as usize, shards: nodes, replicas: 1 }
+    }
+}
 
 /// A running cluster. Dropping it kills its processes.
 #[derive(Debug)]
@@ -36,16 +54,17 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Starts a cluster with its files below `dir`, and waits until it is whole.
-    pub(crate) async fn start(program: &Path, dir: &Path) -> anyhow::Result<Self> {
-        let ports = ports::free(NODES)?;
+    pub(crate) async fn start(program: &Path, dir: &Path, shape: Shape) -> anyhow::Result<Self> {
+        let ports = ports::free(shape.nodes)?;
         let addresses: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let node_addresses = addresses.join(",");
         let mut nodes = Vec::new();
         for (id, address) in (1..).zip(&addresses) {
             nodes.push(start_node(program, dir, id, address, &node_addresses)?);
         }
-        let shards = SHARD.to_string();
-        let args = ["cluster", "init", "--nodes", &node_addresses, "--shards", &shards];
+        let (shards, replicas) = (shape.shards.to_string(), shape.replicas.to_string());
+        let mut args = vec!["cluster", "init", "--nodes", &node_addresses];
+        args.extend(["--shards", &shards, "--replication", &replicas]);
         let formed = output(command(program, &args))?;
         if !formed.status.success() {
             bail!("coupon cluster init: {}", String::from_utf8_lossy(&formed.stderr));
@@ -76,7 +95,7 @@ impl Cluster {
         self.nodes.iter().map(Process::id).collect()
     }
 
-    /// The index of the last log entry that the campaigns' shard has applied.
+    /// The index of the last log entry that the one shard of [`Shape::ONE_SHARD`] has applied.
     pub(crate) fn applied_index(&self) -> anyhow::Result<u64> {
         Status::ask(&self.program, &self.node_addresses)?.applied_index(SHARD)
     }

@@ -1,5 +1,6 @@
 //! All systems, running side by side; one at a time is given load.
 
+pub(crate) mod audited;
 pub(crate) mod campaigns;
 pub(crate) mod cluster;
 pub(crate) mod echo;
@@ -9,20 +10,21 @@ mod redis;
 mod server;
 mod status;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::cell::{Role, System};
 use crate::machine::process::{Process, command};
-use crate::systems::cluster::Cluster;
+use crate::systems::cluster::{Cluster, Shape};
 use crate::systems::etcd::Etcd;
 use crate::systems::redis::Redis;
 
 /// The running systems. Dropping them ends all and removes their files.
 #[derive(Debug)]
 pub(crate) struct Systems {
+    program: PathBuf,
     cluster: Cluster,
     echo: Process,
     echo_address: String,
@@ -39,15 +41,22 @@ impl Systems {
     /// `parent`.
     pub(crate) async fn start(program: &Path, parent: &Path) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("coupon-bench-").tempdir_in(parent)?;
-        let cluster = Cluster::start(program, dir.path()).await?;
+        let cluster = Cluster::start(program, dir.path(), Shape::ONE_SHARD).await?;
         let this = std::env::current_exe().context("find this program")?;
         let echo = Process::start(command(&this, &["echo"]), &dir.path().join("echo.log"))?;
         let echo_address = echo.address()?;
         let args = ["proxy", "--to", &echo_address];
         let proxy = Process::start(command(&this, &args), &dir.path().join("proxy.log"))?;
         let proxy_address = proxy.address()?;
-        let (redis, etcd) = (None, None);
-        Ok(Self { cluster, echo, echo_address, proxy, proxy_address, redis, etcd, dir })
+        let (program, redis, etcd) = (program.to_owned(), None, None);
+        Ok(Self { program, cluster, echo, echo_address, proxy, proxy_address, redis, etcd, dir })
+    }
+
+    /// Starts a second cluster, with the default number of shards. It is not one of these systems: idle shards
+    /// take CPU time that would be missing in other measurements. Its files are in the directory.
+    pub(crate) async fn start_default_cluster(&self) -> anyhow::Result<(Cluster, TempDir)> {
+        let dir = tempfile::tempdir_in(self.dir.path())?;
+        Ok((Cluster::start(&self.program, dir.path(), Shape::DEFAULT).await?, dir))
     }
 
     /// Starts Redis and etcd as well.
