@@ -49,7 +49,11 @@ pub(crate) fn raise_descriptor_limit() {
         }
     };
     if let Some(allowed) = allowed.filter(|allowed| *allowed < DESCRIPTORS_MIN) {
-        tracing::warn!(allowed, wanted = DESCRIPTORS_MIN, "few files may be open: raise `ulimit -n`");
+        tracing::warn!(
+            allowed,
+            wanted = DESCRIPTORS_MIN,
+            "few files may be open: raise `ulimit -n`"
+        );
     }
 }
 

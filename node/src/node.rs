@@ -1,5 +1,10 @@
 //! A node: its storage, its identity, the replicas it runs, and how it joins a cluster.
 
+mod refused;
+mod stop;
+
+pub use refused::Refused;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +27,6 @@ use crate::peers::{Lane, Peers};
 use crate::raft::replica::RaftReplica;
 use crate::raft::restored;
 use crate::shard::divergence::Divergence;
-use crate::shard::leadership_transfer::transfer_leadership;
 use crate::shard::proposer::Proposer;
 use crate::shard::reconciler::{self, NodeContext};
 use crate::shard::registry::{Registry, Replica};
@@ -33,48 +37,6 @@ use crate::storage::{Storage, StorageError, fatal, lost};
 
 /// How long a founder waits for the one that is to lead a new group, before it begins the group itself.
 const BOOTSTRAP_WAIT: Duration = Duration::from_secs(1);
-/// The pause before a leadership is offered again that nobody could take.
-const TRANSFER_INTERVAL: Duration = Duration::from_millis(20);
-/// How long a stopping node tries to hand leadership over; afterwards the others elect.
-const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a running node must end, although nothing of it is broken: it runs on the wrong directory, or
-/// calls the wrong cluster.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// The cluster does not take it in.
-    #[error("the cluster refuses this node: {0}")]
-    ByCluster(String),
-    /// Another directory was registered for the node since.
-    #[error("this node's data directory was replaced by another one")]
-    Replaced,
-    /// Another process has registered for the store since.
-    #[error(
-        "another process runs on a copy of this node's data directory and has registered since: it \
-         serves at {0}; keep one of the two"
-    )]
-    Superseded(String),
-    /// Replicas ran before the start was registered, and then another node knew something against it.
-    #[error("another node objects to this start: {0}")]
-    Objected(String),
-    /// The node was removed from the cluster.
-    #[error("this node was removed from the cluster")]
-    Removed,
-    /// The store has lost acknowledged writes, and is marked as lost. When the node starts again, a fresh
-    /// store replaces it.
-    #[error("this node's store has lost acknowledged writes: {0}")]
-    Lost(String),
-    /// The cluster that took it in is not the directory's.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-}
-
-impl Refused {
-    /// Whether to start the node again at once, with the same settings.
-    pub fn starts_again(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Objected(_))
-    }
-}
 
 /// A node without the server around it.
 pub struct Node {
@@ -485,64 +447,6 @@ impl Node {
             peers: self.peers.clone(),
             registry: self.registry.clone(),
             options: self.config.raft.clone(),
-        }
-    }
-
-    /// Hands over every leadership, or tries to for a while.
-    pub async fn transfer_leadership(&self) {
-        // The reconcilers must not let anybody stand for election again.
-        self.registry.begin_stop();
-        let replicas = self.registry.all();
-        for replica in &replicas {
-            replica.raft.allow_election(false);
-        }
-        let handed = async {
-            loop {
-                let mut leads = false;
-                for replica in replicas.iter().filter(|replica| replica.raft.leads_replaceably()) {
-                    let distrusted = self.clock.verdict().distrusted_peers;
-                    leads |= !transfer_leadership(replica, None, &distrusted).await;
-                }
-                if !leads {
-                    return;
-                }
-                tokio::time::sleep(TRANSFER_INTERVAL).await;
-            }
-        };
-        if tokio::time::timeout(TRANSFER_TIMEOUT, handed).await.is_err() {
-            tracing::warn!(
-                "stopping although this node still leads: no other node became leader in time"
-            );
-        }
-    }
-
-    /// Cancelled once the node stops; whatever would go on for ever ends then.
-    pub fn stopping(&self) -> CancellationToken {
-        self.stopped.clone()
-    }
-
-    /// Ends everything that serves others. The replicas go on.
-    pub fn begin_stop(&self) {
-        self.registry.begin_stop();
-        self.stopped.cancel();
-    }
-
-    /// Stops the replicas and closes the storage.
-    pub async fn halt(&self) {
-        let starting = self.replicas.lock().take();
-        if let Some(starting) = starting
-            && let Err(error) = starting.await
-        {
-            tracing::error!(%error, "the replicas were not all started");
-        }
-        for replica in self.registry.all() {
-            replica.raft.stop().await;
-        }
-        let storage = self.storage.clone();
-        match tokio::task::spawn_blocking(move || storage.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(fault)) => fatal::abort("closing the storage", &fault),
-            Err(error) => tracing::error!(%error, "the storage was not closed"),
         }
     }
 }

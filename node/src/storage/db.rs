@@ -1,104 +1,29 @@
 //! The node's one RocksDB.
 
 use std::collections::HashMap;
-use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel,
-    LruCacheOptions, Options, WriteBatch, WriteOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, ErrorKind,
+    IngestExternalFileOptions, Options, WriteBatch, WriteOptions,
 };
 use tempfile::TempDir;
 
+use super::error::StorageError;
 use super::floor::Floor;
 use super::flusher::Flusher;
 use super::index::Index;
 use super::keys::StateKeys;
 use super::lost;
+use super::options::{block_cache, db_options, family_options, ordered_options};
 
 const LOG: &str = "log";
 const META: &str = "meta";
 const STATE: &str = "state";
 const COUPONS: &str = "coupons";
-
-/// Shared by all families: recently read blocks. Small, since the hot state is in memtables.
-const BLOCK_CACHE_BYTES: usize = 64 << 20;
-/// The cache is cut into 2^n parts with a lock each. A block larger than a part is never cached, and
-/// few threads read.
-const BLOCK_CACHE_SHARD_BITS: c_int = 2;
-/// Filters and indexes are cut into blocks of about this size. In one piece they grow with the file, to
-/// megabytes, and reading one again is what a look-up then costs.
-const METADATA_BLOCK_BYTES: usize = 16 << 10;
-/// One memtable. Large enough that a rush rarely waits for a flush, small enough that two of each
-/// family stay far below the memory a node may use.
-const MEMTABLE_BYTES: usize = 32 << 20;
-/// How much of a memtable's size its bloom filter takes: about ten bits for each small row.
-const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
-/// All memtables together; the oldest is flushed beyond this.
-const ALL_MEMTABLES_BYTES: usize = 128 << 20;
-/// The write-ahead log beyond this makes RocksDB flush the memtables that hold it back, which
-/// bounds both the disk it takes and the time a restart takes.
-const WAL_BYTES: u64 = 256 << 20;
-
-/// A fault of local storage. It is never an answer: whoever meets one on the way to a disk that
-/// replicates must end the process ([`super::fatal::abort`]).
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// RocksDB failed.
-    #[error("RocksDB: {0}")]
-    RocksDb(#[from] rocksdb::Error),
-    /// The file system failed.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What went wrong.
-        source: std::io::Error,
-    },
-    /// Something on disk is not what was written there.
-    #[error("corrupt {what}: {why}")]
-    Corrupt {
-        /// What is corrupt.
-        what: &'static str,
-        /// How that shows.
-        why: String,
-    },
-    /// The store has lost acknowledged writes, and is marked as lost.
-    #[error(
-        "the store in {} has lost writes that it had acknowledged: {why}. It never votes, leads or \
-         answers again; restart the node, and a fresh store replaces it",
-        dir.display()
-    )]
-    Lost {
-        /// The data directory.
-        dir: PathBuf,
-        /// How that shows.
-        why: String,
-    },
-}
-
-impl StorageError {
-    /// Something on disk is not what was written there.
-    pub fn corrupt(what: &'static str, why: impl ToString) -> Self {
-        Self::Corrupt { what, why: why.to_string() }
-    }
-
-    /// The file system failed at `path`.
-    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { path, source }
-    }
-}
-
-impl From<StorageError> for std::io::Error {
-    fn from(error: StorageError) -> Self {
-        Self::other(error)
-    }
-}
 
 /// The node's storage. Clones share it.
 #[derive(Clone)]
@@ -433,72 +358,6 @@ fn lose(dir: &Path, why: &str) -> StorageError {
         Ok(()) => StorageError::Lost { dir: dir.to_owned(), why: why.to_owned() },
         Err(fault) => fault,
     }
-}
-
-fn db_options() -> Options {
-    let mut options = Options::default();
-    options.create_if_missing(true);
-    options.create_missing_column_families(true);
-    // Writes stay in RocksDB's buffer until the flusher writes and syncs them together: one system
-    // call for all shards. A killed process loses what was not synced, just as a power cut does.
-    options.set_manual_wal_flush(true);
-    // The tail of the log may be torn, the middle may not: better no replica than a wrong one.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    options.set_paranoid_checks(true);
-    // A closed log must be complete, even where a newer one would hide a loss.
-    options.set_track_and_verify_wals_in_manifest(true);
-    // A node writes from one thread, for which the memtable has a cheaper way in.
-    options.set_allow_concurrent_memtable_write(false);
-    options.set_max_total_wal_size(WAL_BYTES);
-    options.set_db_write_buffer_size(ALL_MEMTABLES_BYTES);
-    options.set_max_background_jobs(2);
-    options.set_stats_dump_period_sec(0);
-    options.set_stats_persist_period_sec(0);
-    options.set_keep_log_file_num(4);
-    options.set_max_log_file_size(4 << 20);
-    options.set_log_level(LogLevel::Warn);
-    options
-}
-
-fn block_cache() -> Cache {
-    let mut options = LruCacheOptions::default();
-    options.set_capacity(BLOCK_CACHE_BYTES);
-    options.set_num_shard_bits(BLOCK_CACHE_SHARD_BITS);
-    Cache::new_lru_cache_opts(&options)
-}
-
-fn family_options(cache: &Cache) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    // Look-ups are often for keys that do not exist.
-    table.set_bloom_filter(10.0, false);
-    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
-    table.set_partition_filters(true);
-    table.set_metadata_block_size(METADATA_BLOCK_BYTES);
-    table.set_pin_top_level_index_and_filter(true);
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    let mut options = Options::default();
-    options.set_block_based_table_factory(&table);
-    options.set_compression_type(DBCompressionType::Lz4);
-    options.set_write_buffer_size(MEMTABLE_BYTES);
-    options.set_max_write_buffer_number(4);
-    // The same for what is still in memory.
-    options.set_memtable_whole_key_filtering(true);
-    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
-    options
-}
-
-/// Rows that are read in order, or from a place on: a filter over whole keys would be of no use.
-fn ordered_options(cache: &Cache, compression: DBCompressionType) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    let mut options = Options::default();
-    options.set_block_based_table_factory(&table);
-    options.set_compression_type(compression);
-    options.set_write_buffer_size(MEMTABLE_BYTES);
-    options.set_max_write_buffer_number(4);
-    options
 }
 
 #[cfg(test)]

@@ -1,0 +1,74 @@
+//! How a node stops: it gives its leaderships away, ends what serves others, then its replicas and its storage.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Node;
+use crate::shard::leadership_transfer::transfer_leadership;
+use crate::storage::fatal;
+
+/// The pause before a leadership is offered again that nobody could take.
+const TRANSFER_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a stopping node tries to hand leadership over; afterwards the others elect.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// Hands over every leadership, or tries to for a while.
+    pub async fn transfer_leadership(&self) {
+        // The reconcilers must not let anybody stand for election again.
+        self.registry.begin_stop();
+        let replicas = self.registry.all();
+        for replica in &replicas {
+            replica.raft.allow_election(false);
+        }
+        let handed = async {
+            loop {
+                let mut leads = false;
+                for replica in replicas.iter().filter(|replica| replica.raft.leads_replaceably()) {
+                    let distrusted = self.clock.verdict().distrusted_peers;
+                    leads |= !transfer_leadership(replica, None, &distrusted).await;
+                }
+                if !leads {
+                    return;
+                }
+                tokio::time::sleep(TRANSFER_INTERVAL).await;
+            }
+        };
+        if tokio::time::timeout(TRANSFER_TIMEOUT, handed).await.is_err() {
+            tracing::warn!(
+                "stopping although this node still leads: no other node became leader in time"
+            );
+        }
+    }
+
+    /// Cancelled once the node stops; whatever would go on for ever ends then.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopped.clone()
+    }
+
+    /// Ends everything that serves others. The replicas go on.
+    pub fn begin_stop(&self) {
+        self.registry.begin_stop();
+        self.stopped.cancel();
+    }
+
+    /// Stops the replicas and closes the storage.
+    pub async fn halt(&self) {
+        let starting = self.replicas.lock().take();
+        if let Some(starting) = starting
+            && let Err(error) = starting.await
+        {
+            tracing::error!(%error, "the replicas were not all started");
+        }
+        for replica in self.registry.all() {
+            replica.raft.stop().await;
+        }
+        let storage = self.storage.clone();
+        match tokio::task::spawn_blocking(move || storage.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => fatal::abort("closing the storage", &fault),
+            Err(error) => tracing::error!(%error, "the storage was not closed"),
+        }
+    }
+}
