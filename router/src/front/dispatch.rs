@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use coupon_trace::{Stage, Subject, mark};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -49,6 +50,7 @@ impl Dispatch {
             Err(fault) => return Answering::Refused { fault: Some(fault) },
         };
         let deadline = admitted.deadline();
+        mark(Stage::Arrived, subject(deadline));
         if is_short(&request) {
             let issued = issue(Arc::clone(&self.shards), request.into_body(), deadline);
             Answering::Issued { answer: admitted.in_time(issued) }
@@ -76,13 +78,23 @@ async fn issue(
     deadline: Deadline,
 ) -> Response<AnswerBody> {
     let issued = match unary::read(body, REQUEST_BYTES_MAX).await {
-        Ok(request) => issue_coupon(&shards, request, deadline.0).await,
+        Ok(request) => {
+            mark(Stage::Decoded, subject(deadline));
+            issue_coupon(&shards, request, deadline.0).await
+        }
         Err(malformed) => Err(malformed.fault(REQUEST_BYTES_MAX)),
     };
-    match issued {
+    let answer = match issued {
         Ok(message) => unary::answer(&message),
         Err(fault) => fault.into_status().into_http(),
-    }
+    };
+    mark(Stage::Answered, subject(deadline));
+    answer
+}
+
+/// A request as a subject of marks.
+fn subject(deadline: Deadline) -> Subject {
+    Subject::Request { deadline: deadline.0.into_std().into() }
 }
 
 /// Lets the framework answer.
