@@ -6,6 +6,7 @@ use coupon_trace::Subject;
 use super::types::{Entry, LogId};
 
 /// These entries on a replica. No entries have the index 0, as no entry has.
+#[inline]
 pub fn entries(shard: ShardId, replica: u64, entries: &[Entry]) -> Subject {
     let index = |entry: Option<&Entry>| entry.map_or(0, |entry| entry.log_id.index).into();
     Subject::Entries {
@@ -17,6 +18,7 @@ pub fn entries(shard: ShardId, replica: u64, entries: &[Entry]) -> Subject {
 }
 
 /// Everything until an entry on a replica.
+#[inline]
 pub fn up_to(shard: ShardId, replica: u64, last: Option<LogId>) -> Subject {
     Subject::UpTo {
         shard: shard.get().into(),

@@ -1,0 +1,94 @@
+//! What is said about many entries.
+
+use comfy_table::{CellAlignment, Table};
+
+use super::entry::{Entries, Times};
+use super::step::{Row, STEPS, Step};
+use crate::output;
+
+/// The middle of some durations, and what one in a hundred exceeds; in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spread {
+    pub(super) median: u64,
+    pub(super) p99: u64,
+}
+
+impl Spread {
+    fn new(durations: impl Iterator<Item = u64>) -> Option<Self> {
+        let mut sorted: Vec<u64> = durations.collect();
+        sorted.sort_unstable();
+        let at = |percent: usize| sorted.get(sorted.len().saturating_sub(1) * percent / 100);
+        Some(Self { median: *at(50)?, p99: *at(99)? })
+    }
+}
+
+/// How long the steps of the entries took.
+pub(super) struct Summary {
+    entries: usize,
+    batches: Spread,
+    commands: Spread,
+    /// Since the step before, for each of [`STEPS`].
+    since_before: Vec<Spread>,
+    /// Since the first request was let in, for each of [`STEPS`].
+    pub(super) since_request: Vec<Spread>,
+}
+
+impl Summary {
+    /// `None` without entries.
+    pub(super) fn new(entries: &Entries) -> Option<Self> {
+        let spreads = |since: &dyn Fn(&Row, &Times) -> u64| {
+            let spread = |row: &Row| {
+                let end = row.step.place();
+                Spread::new(
+                    entries.times.iter().map(|times| times[end].saturating_sub(since(row, times))),
+                )
+            };
+            STEPS.iter().map(spread).collect::<Option<Vec<_>>>()
+        };
+        Some(Self {
+            entries: entries.times.len(),
+            batches: Spread::new(entries.batches.iter().copied())?,
+            commands: Spread::new(entries.commands.iter().copied())?,
+            since_before: spreads(&|row, times| times[row.after.place()])?,
+            since_request: spreads(&|_, times| times[Step::Arrived.place()])?,
+        })
+    }
+
+    /// What the entries were like.
+    pub(super) fn subtitle(&self) -> String {
+        let Self { entries, batches, commands, .. } = self;
+        format!(
+            "{entries} entries; median (and p99): {} ({}) commands in {} ({}) batches, the oldest of which is followed",
+            commands.median, commands.p99, batches.median, batches.p99
+        )
+    }
+
+    /// A row for each step.
+    pub(super) fn table(&self) -> Table {
+        let header =
+            ["#", "MEMBER", "STEP", "AFTER", "TOOK, µs", "P99", "SINCE REQUEST, µs", "P99"];
+        let mut table = output::table(&header);
+        let spreads = self.since_before.iter().zip(&self.since_request);
+        for ((number, row), (before, request)) in (1..).zip(&STEPS).zip(spreads) {
+            let spreads = [before.median, before.p99, request.median, request.p99].map(micros);
+            let after = if row.step == Step::Arrived {
+                String::new()
+            } else {
+                (row.after.place() + 1).to_string()
+            };
+            let names = [number.to_string(), row.lane.name().into(), row.name.into(), after];
+            table.add_row(names.into_iter().chain(spreads));
+        }
+        for column in [0, 3, 4, 5, 6, 7] {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
+    }
+}
+
+/// Nanoseconds as whole microseconds.
+pub(super) fn micros(nanos: u64) -> String {
+    (nanos / 1_000).to_string()
+}
