@@ -32,6 +32,10 @@ type Request = Tag;
 #[derive(Default)]
 struct Marks {
     requests: HashMap<(Stage, Request), u64>,
+    /// The connection of each request.
+    connections: HashMap<Request, Tag>,
+    /// When each connection was read and written, in order.
+    sockets: HashMap<(Stage, Tag), Vec<u64>>,
     /// The requests of each batch.
     requests_of: HashMap<InShard, Vec<Request>>,
     batches: HashMap<(Stage, InShard), u64>,
@@ -53,7 +57,7 @@ impl Entries {
     /// Reads the marks of each thread.
     pub(super) fn read(marks: &[Vec<Mark>]) -> Self {
         let mut all = Marks::default();
-        marks.iter().for_each(|thread| all.read(thread));
+        marks.iter().for_each(|thread| all.take(thread));
         let mut found: Vec<_> = all.batches_of.keys().filter_map(|key| all.entry(*key)).collect();
         found.sort_by_key(|(times, ..)| times[0]);
         let mut entries = Self { times: Vec::new(), batches: Vec::new(), commands: Vec::new() };
@@ -76,12 +80,19 @@ impl Entries {
 }
 
 impl Marks {
-    fn read(&mut self, thread: &[Mark]) {
+    fn take(&mut self, thread: &[Mark]) {
         let mut sync_began = None;
         for &Mark { at_nanos: at, stage, subject } in thread {
             match subject {
                 Subject::Request { deadline } => {
                     self.requests.entry((stage, deadline)).or_insert(at);
+                }
+                Subject::RequestOn { deadline, connection } => {
+                    self.requests.entry((stage, deadline)).or_insert(at);
+                    self.connections.insert(deadline, connection);
+                }
+                Subject::Socket { connection } => {
+                    self.sockets.entry((stage, connection)).or_default().push(at);
                 }
                 Subject::RequestOf { deadline, shard, batch } => {
                     self.requests_of.entry((shard, batch.get())).or_default().push(deadline);
@@ -149,6 +160,7 @@ impl Marks {
         let mut times: Times = [0; STEPS.len()];
         for (time, row) in times.iter_mut().zip(&STEPS) {
             *time = match row.step {
+                Step::Read => requests.iter().filter_map(|request| self.read_at(*request)).min()?,
                 Step::Arrived => *passed(Stage::Arrived).min()?,
                 Step::FirstDecoded => *passed(Stage::Decoded).min()?,
                 Step::LastDecoded => *passed(Stage::Decoded).max()?,
@@ -168,10 +180,29 @@ impl Marks {
                 Step::RepliesSent => batch(Stage::RepliesSent, oldest)?,
                 Step::RepliesReceived => batch(Stage::RepliesReceived, oldest)?,
                 Step::Answered => *passed(Stage::Answered).max()?,
+                Step::Written => requests.iter().filter_map(|one| self.written_at(*one)).max()?,
             };
         }
         let commands = batches.iter().filter_map(|id| self.requests_of.get(&(shard, *id)));
         Some((times, batches.len() as u64, commands.map(Vec::len).sum::<usize>() as u64))
+    }
+
+    /// When the socket was read that brought a request.
+    fn read_at(&self, request: Request) -> Option<u64> {
+        let arrived = *self.requests.get(&(Stage::Arrived, request))?;
+        let connection = *self.connections.get(&request)?;
+        let reads = self.sockets.get(&(Stage::SocketRead, connection))?;
+        let place = reads.partition_point(|at| *at <= arrived);
+        reads.get(place.checked_sub(1)?).copied()
+    }
+
+    /// When the socket was next written after a request had its answer.
+    fn written_at(&self, request: Request) -> Option<u64> {
+        let answered = *self.requests.get(&(Stage::Answered, request))?;
+        let connection = *self.connections.get(&request)?;
+        let writes = self.sockets.get(&(Stage::SocketWritten, connection))?;
+        let place = writes.partition_point(|at| *at < answered);
+        writes.get(place).copied()
     }
 
     /// The times of an entry on a follower, in the order of [`Follower::ALL`].

@@ -1,4 +1,4 @@
-//! The picture: a lane for each member, on which every step ends at the median of its time since the request.
+//! The picture: a lane for each member, with the steps of a typical entry.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ const LEFT: f64 = 110.0;
 const RIGHT: f64 = 30.0;
 
 /// Where the first lane begins: room for the title.
-const TOP: f64 = 70.0;
+const TOP: f64 = 76.0;
 
 /// From lane to lane.
 const LANE_HEIGHT: f64 = 84.0;
@@ -34,9 +34,9 @@ const COLUMNS: usize = 3;
 
 /// Draws it.
 pub(super) fn svg(summary: &Summary, title: &str) -> String {
-    let medians: Vec<u64> = summary.since_request.iter().map(|spread| spread.median).collect();
-    let end = medians.iter().copied().max().unwrap_or(1).max(1);
-    let x = |step: Step| LEFT + medians[step.place()] as f64 / end as f64 * (WIDTH - LEFT - RIGHT);
+    let times = &summary.typical;
+    let end = times.iter().copied().max().unwrap_or(1).max(1);
+    let x = |step: Step| LEFT + times[step.place()] as f64 / end as f64 * (WIDTH - LEFT - RIGHT);
     let bottom = TOP + LANE_HEIGHT * Lane::ALL.len() as f64;
     let lines = STEPS.len().div_ceil(COLUMNS);
     let height = bottom + 60.0 + LINE_HEIGHT * lines as f64;
@@ -46,6 +46,12 @@ pub(super) fn svg(summary: &Summary, title: &str) -> String {
     );
     text(&mut out, 20.0, 24.0, &format!("<tspan font-size=\"16\">{title}</tspan>"));
     text(&mut out, 20.0, 44.0, &summary.subtitle());
+    text(
+        &mut out,
+        20.0,
+        61.0,
+        "drawn: the mean of the tenth of them that took neither long nor short",
+    );
     legend(&mut out);
     axis(&mut out, end, bottom);
     for (place, lane) in Lane::ALL.into_iter().enumerate() {
@@ -73,7 +79,7 @@ pub(super) fn svg(summary: &Summary, title: &str) -> String {
             text(&mut out, at - 4.0, label - 1.0, &number.to_string());
         }
     }
-    steps(&mut out, &medians, bottom + 50.0, lines);
+    steps(&mut out, times, bottom + 50.0, lines);
     out.push_str("</svg>\n");
     out
 }
@@ -98,7 +104,7 @@ fn legend(out: &mut String) {
         (Kind::Sync, "sync"),
     ];
     for (place, (kind, name)) in (0_u8..).zip(kinds) {
-        let x = 560.0 + 200.0 * f64::from(place);
+        let x = 540.0 + 215.0 * f64::from(place);
         let colour = colour(kind);
         let _ = writeln!(
             out,
@@ -109,8 +115,8 @@ fn legend(out: &mut String) {
 }
 
 /// The names of the numbers.
-fn steps(out: &mut String, medians: &[u64], top: f64, lines: usize) {
-    for (place, (row, at)) in STEPS.iter().zip(medians).enumerate() {
+fn steps(out: &mut String, times: &[u64], top: f64, lines: usize) {
+    for (place, (row, at)) in STEPS.iter().zip(times).enumerate() {
         let x = 20.0 + (WIDTH - 40.0) / COLUMNS as f64 * (place / lines) as f64;
         let y = top + LINE_HEIGHT * (place % lines) as f64;
         let (number, lane) = (place + 1, row.lane.name());

@@ -40,6 +40,7 @@ pub(super) enum Kind {
 /// A step. Its row is in [`STEPS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
+    Read,
     Arrived,
     FirstDecoded,
     LastDecoded,
@@ -59,6 +60,7 @@ pub(super) enum Step {
     RepliesSent,
     RepliesReceived,
     Answered,
+    Written,
 }
 
 /// A step that each follower does.
@@ -99,8 +101,9 @@ pub(super) struct Row {
 }
 
 /// All steps, in the order in which they are shown.
-pub(super) const STEPS: [Row; 33] = [
-    row(Step::Arrived, Lane::Router, Kind::Work, "first request let in", Step::Arrived),
+pub(super) const STEPS: [Row; 35] = [
+    row(Step::Read, Lane::Router, Kind::Work, "first request read from its socket", Step::Read),
+    row(Step::Arrived, Lane::Router, Kind::Work, "first request let in", Step::Read),
     row(Step::FirstDecoded, Lane::Router, Kind::Work, "first request decoded", Step::Arrived),
     row(Step::LastDecoded, Lane::Router, Kind::Work, "last request decoded", Step::FirstDecoded),
     row(Step::BatchSent, Lane::Router, Kind::Work, "batch sent", Step::LastDecoded),
@@ -133,6 +136,13 @@ pub(super) const STEPS: [Row; 33] = [
     row(Step::RepliesSent, Lane::Leader, Kind::Work, "replies sent", Step::Decided),
     row(Step::RepliesReceived, Lane::Router, Kind::Way, "replies received", Step::RepliesSent),
     row(Step::Answered, Lane::Router, Kind::Work, "last answer made", Step::RepliesReceived),
+    row(
+        Step::Written,
+        Lane::Router,
+        Kind::Work,
+        "last answer written to its socket",
+        Step::Answered,
+    ),
 ];
 
 const fn row(step: Step, lane: Lane, kind: Kind, name: &'static str, after: Step) -> Row {
@@ -175,7 +185,7 @@ mod tests {
     fn every_step_follows_one_that_is_shown_before_it() {
         for (place, row) in STEPS.iter().enumerate() {
             assert_eq!(row.step.place(), place);
-            assert!(row.after.place() < place || row.step == Step::Arrived, "{}", row.name);
+            assert!(row.after.place() < place || row.step == Step::Read, "{}", row.name);
         }
         for step in Follower::ALL {
             assert!(Step::First(step).place() < Step::Second(step).place());

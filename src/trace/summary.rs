@@ -8,9 +8,9 @@ use crate::output;
 
 /// The middle of some durations, and what one in a hundred exceeds; in nanoseconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Spread {
-    pub(super) median: u64,
-    pub(super) p99: u64,
+struct Spread {
+    median: u64,
+    p99: u64,
 }
 
 impl Spread {
@@ -29,8 +29,10 @@ pub(super) struct Summary {
     commands: Spread,
     /// Since the step before, for each of [`STEPS`].
     since_before: Vec<Spread>,
-    /// Since the first request was let in, for each of [`STEPS`].
-    pub(super) since_request: Vec<Spread>,
+    /// Since the first request was read, for each of [`STEPS`].
+    since_request: Vec<Spread>,
+    /// The same of a typical entry. Unlike medians, its parts make the whole.
+    pub(super) typical: Vec<u64>,
 }
 
 impl Summary {
@@ -50,7 +52,8 @@ impl Summary {
             batches: Spread::new(entries.batches.iter().copied())?,
             commands: Spread::new(entries.commands.iter().copied())?,
             since_before: spreads(&|row, times| times[row.after.place()])?,
-            since_request: spreads(&|_, times| times[Step::Arrived.place()])?,
+            since_request: spreads(&|_, times| times[Step::Read.place()])?,
+            typical: typical(&entries.times),
         })
     }
 
@@ -71,7 +74,7 @@ impl Summary {
         let spreads = self.since_before.iter().zip(&self.since_request);
         for ((number, row), (before, request)) in (1..).zip(&STEPS).zip(spreads) {
             let spreads = [before.median, before.p99, request.median, request.p99].map(micros);
-            let after = if row.step == Step::Arrived {
+            let after = if row.step == Step::Read {
                 String::new()
             } else {
                 (row.after.place() + 1).to_string()
@@ -86,6 +89,17 @@ impl Summary {
         }
         table
     }
+}
+
+/// The means of the tenth of the entries that took neither long nor short.
+fn typical(times: &[Times]) -> Vec<u64> {
+    let since = |times: &Times, step: usize| times[step].saturating_sub(times[Step::Read.place()]);
+    let mut sorted = times.to_vec();
+    sorted.sort_by_key(|times| since(times, Step::Written.place()));
+    let count = (sorted.len() / 10).max(1);
+    let middle = sorted.iter().skip((sorted.len() - count) / 2).take(count);
+    let mean = |step| middle.clone().map(|times| since(times, step)).sum::<u64>() / count as u64;
+    (0..STEPS.len()).map(mean).collect()
 }
 
 /// Nanoseconds as whole microseconds.

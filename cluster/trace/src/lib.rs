@@ -18,7 +18,9 @@ pub use recorder::{Mark, begin, end};
 /// Where something passes. Each says which kind of [`Subject`] it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// The router has the head of a [`Subject::Request`], and has let it in.
+    /// The router has read from a [`Subject::Socket`]. The requests that it has thereby follow on the same thread.
+    SocketRead,
+    /// The router has the head of a [`Subject::RequestOn`] a connection, and has let it in.
     Arrived,
     /// The router has the whole [`Subject::Request`].
     Decoded,
@@ -56,8 +58,10 @@ pub enum Stage {
     RepliesSent,
     /// The router has the replies to a [`Subject::Batch`].
     RepliesReceived,
-    /// The router has made the answer to a [`Subject::Request`], to be written to its socket next.
+    /// The router has made the answer to a [`Subject::Request`].
     Answered,
+    /// The router has written to a [`Subject::Socket`] what was made before.
+    SocketWritten,
 }
 
 /// What passes.
@@ -66,6 +70,8 @@ pub enum Stage {
 pub enum Subject {
     /// A request, known by its deadline: that goes with it through the router and has nanoseconds.
     Request { deadline: Tag },
+    /// A request that came on a connection.
+    RequestOn { deadline: Tag, connection: Tag },
     /// A request in a batch for a shard.
     RequestOf { deadline: Tag, shard: Tag, batch: Tag },
     /// A batch of commands for a shard. Its id is unique on one stream of one router.
@@ -76,6 +82,8 @@ pub enum Subject {
     Entries { shard: Tag, replica: Tag, first: Tag, last: Tag },
     /// All entries of a replica until this index.
     UpTo { shard: Tag, replica: Tag, index: Tag },
+    /// The socket of a connection.
+    Socket { connection: Tag },
     /// The disk of the node whose thread makes the mark.
     Disk,
 }

@@ -2,11 +2,12 @@
 //! for all others.
 
 use std::convert::Infallible;
+use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use coupon_trace::{Stage, Subject, mark};
+use coupon_trace::{Stage, Subject, Tag, mark};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -32,12 +33,24 @@ pub(super) struct Dispatch {
     admission: Admission,
     shards: Arc<ShardClient>,
     routes: Routes,
+    connection: Tag,
 }
 
 impl Dispatch {
     /// Lets requests in by `admission`; `routes` has the services of all methods.
     pub(super) fn new(admission: Admission, shards: Arc<ShardClient>, routes: Routes) -> Self {
-        Self { admission, shards, routes: routes.prepare() }
+        Self { admission, shards, routes: routes.prepare(), connection: Tag::default() }
+    }
+
+    /// The same for the requests of one connection, which marks know by its socket.
+    pub(super) fn on_connection(self, socket: RawFd) -> Self {
+        Self { connection: socket.unsigned_abs().into(), ..self }
+    }
+
+    /// The connection, for marks.
+    #[cfg(feature = "trace")]
+    pub(super) fn connection(&self) -> Tag {
+        self.connection
     }
 
     /// The answer to a request.
@@ -50,7 +63,8 @@ impl Dispatch {
             Err(fault) => return Answering::Refused { fault: Some(fault) },
         };
         let deadline = admitted.deadline();
-        mark(Stage::Arrived, subject(deadline));
+        let (request_deadline, connection) = (deadline.0.into_std().into(), self.connection);
+        mark(Stage::Arrived, Subject::RequestOn { deadline: request_deadline, connection });
         if is_short(&request) {
             let issued = issue(Arc::clone(&self.shards), request.into_body(), deadline);
             Answering::Issued { answer: admitted.in_time(issued) }
