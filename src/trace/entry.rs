@@ -239,3 +239,103 @@ impl Marks {
         passed.get(place).map(|(_, at)| *at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Marks of one thread, a nanosecond apart.
+    fn thread(begin: u64, marks: &[(Stage, Subject)]) -> Vec<Mark> {
+        let timed = (begin..).zip(marks);
+        timed.map(|(at_nanos, &(stage, subject))| Mark { at_nanos, stage, subject }).collect()
+    }
+
+    fn entries(replica: u64) -> Subject {
+        let (shard, index) = (1_u32.into(), 7_u64.into());
+        Subject::Entries { shard, replica: replica.into(), first: index, last: index }
+    }
+
+    /// All from the beginning: also what was before the entry.
+    fn up_to(replica: u64) -> Subject {
+        Subject::UpTo { shard: 1_u32.into(), replica: replica.into(), index: 8_u64.into() }
+    }
+
+    /// The marks of a replica's disk.
+    fn disk(begin: u64, replica: u64) -> Vec<Mark> {
+        thread(begin, &[(Stage::SyncBegan, Subject::Disk), (Stage::Durable, entries(replica))])
+    }
+
+    fn follower(begin: u64, replica: u64) -> Vec<Mark> {
+        let stages = [Stage::ReplicationReceived, Stage::AppendCalled, Stage::Appended];
+        let mut marks = thread(begin, &stages.map(|stage| (stage, entries(replica))));
+        marks.extend(thread(begin + 60, &[(Stage::ReplicationAnswered, up_to(replica))]));
+        marks
+    }
+
+    #[test]
+    fn an_entry_is_put_together_from_the_marks_of_all_threads() {
+        let (shard, batch): (Tag, Tag) = (1_u32.into(), 3_u64.into());
+        let (connection, deadline): (Tag, Tag) = (9_u64.into(), 1_000_u64.into());
+        let of_batch = Subject::Batch { shard, batch };
+        let request = Subject::Request { deadline };
+        let socket = Subject::Socket { connection };
+        let mut router = thread(
+            10,
+            &[
+                (Stage::SocketRead, socket),
+                (Stage::Arrived, Subject::RequestOn { deadline, connection }),
+                (Stage::Decoded, request),
+                (Stage::Batched, Subject::RequestOf { deadline, shard, batch }),
+                (Stage::BatchSent, of_batch),
+                (Stage::SocketWritten, socket),
+            ],
+        );
+        router.extend(thread(
+            300,
+            &[
+                (Stage::RepliesReceived, of_batch),
+                (Stage::Answered, request),
+                (Stage::SocketWritten, socket),
+            ],
+        ));
+        let mut leader = thread(
+            20,
+            &[
+                (Stage::BatchReceived, of_batch),
+                (Stage::Proposed, of_batch),
+                (Stage::AppendCalled, entries(1)),
+                (Stage::Appended, entries(1)),
+                (Stage::ReplicationSent, entries(2)),
+                (Stage::ReplicationSent, entries(3)),
+            ],
+        );
+        leader.extend(thread(
+            200,
+            &[
+                (Stage::ReplicationConfirmed, up_to(3)),
+                (Stage::ReplicationConfirmed, up_to(2)),
+                (Stage::ApplyBegan, entries(1)),
+                (Stage::Applied, up_to(1)),
+                (Stage::Decided, Subject::BatchOf { shard, batch, index: 7_u64.into() }),
+                (Stage::RepliesSent, of_batch),
+            ],
+        ));
+        let disks = [disk(50, 1), disk(150, 2), disk(130, 3)];
+        let followers = [follower(40, 2), follower(45, 3)];
+        let threads: Vec<_> = [router, leader].into_iter().chain(disks).chain(followers).collect();
+
+        let found = Entries::read(&threads);
+        assert_eq!((&found.batches[..], &found.commands[..]), (&[1][..], &[1][..]));
+        let [times] = found.times[..] else { panic!("one entry") };
+        let at = |step: Step| times[step.place()];
+        assert_eq!((at(Step::Read), at(Step::Written)), (10, 302));
+        assert_eq!((at(Step::SyncBegan), at(Step::Durable)), (50, 51));
+        assert_eq!(at(Step::First(Follower::SyncBegan)), 130, "the third replica confirmed first");
+        assert_eq!(at(Step::Second(Follower::Confirmed)), 201);
+        assert_eq!(at(Step::Quorum), 200, "the leader's disk was faster");
+
+        let without_a_disk: Vec<_> =
+            threads.into_iter().filter(|one| one[0].at_nanos != 130).collect();
+        assert!(Entries::read(&without_a_disk).times.is_empty());
+    }
+}

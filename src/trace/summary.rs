@@ -27,6 +27,8 @@ pub(super) struct Summary {
     entries: usize,
     batches: Spread,
     commands: Spread,
+    /// Half of the commands were in entries that took longer; large entries have most of them.
+    median_of_commands: u64,
     /// Since the step before, for each of [`STEPS`].
     since_before: Vec<Spread>,
     /// Since the first request was read, for each of [`STEPS`].
@@ -51,6 +53,7 @@ impl Summary {
             entries: entries.times.len(),
             batches: Spread::new(entries.batches.iter().copied())?,
             commands: Spread::new(entries.commands.iter().copied())?,
+            median_of_commands: median_of_commands(entries),
             since_before: spreads(&|row, times| times[row.after.place()])?,
             since_request: spreads(&|_, times| times[Step::Read.place()])?,
             typical: typical(&entries.times),
@@ -59,10 +62,15 @@ impl Summary {
 
     /// What the entries were like.
     pub(super) fn subtitle(&self) -> String {
-        let Self { entries, batches, commands, .. } = self;
+        let Self { entries, batches, commands, median_of_commands, .. } = self;
         format!(
-            "{entries} entries; median (and p99): {} ({}) commands in {} ({}) batches, the oldest of which is followed",
-            commands.median, commands.p99, batches.median, batches.p99
+            "{entries} entries; median (and p99): {} ({}) commands in {} ({}) batches, the oldest of which is followed; \
+             half of the commands were in entries that took more than {} µs",
+            commands.median,
+            commands.p99,
+            batches.median,
+            batches.p99,
+            micros(*median_of_commands)
         )
     }
 
@@ -91,14 +99,35 @@ impl Summary {
     }
 }
 
+fn median_of_commands(entries: &Entries) -> u64 {
+    let mut sorted: Vec<_> = entries.times.iter().map(total).zip(&entries.commands).collect();
+    sorted.sort_unstable();
+    let mut left = entries.commands.iter().sum::<u64>() / 2;
+    let median = sorted.into_iter().find(|(_, commands)| {
+        let is_here = **commands >= left;
+        left = left.saturating_sub(**commands);
+        is_here
+    });
+    median.map_or(0, |(total, _)| total)
+}
+
+/// How long an entry took.
+fn total(times: &Times) -> u64 {
+    since_read(times, Step::Written.place())
+}
+
+fn since_read(times: &Times, step: usize) -> u64 {
+    times[step].saturating_sub(times[Step::Read.place()])
+}
+
 /// The means of the tenth of the entries that took neither long nor short.
 fn typical(times: &[Times]) -> Vec<u64> {
-    let since = |times: &Times, step: usize| times[step].saturating_sub(times[Step::Read.place()]);
     let mut sorted = times.to_vec();
-    sorted.sort_by_key(|times| since(times, Step::Written.place()));
+    sorted.sort_by_key(total);
     let count = (sorted.len() / 10).max(1);
     let middle = sorted.iter().skip((sorted.len() - count) / 2).take(count);
-    let mean = |step| middle.clone().map(|times| since(times, step)).sum::<u64>() / count as u64;
+    let mean =
+        |step| middle.clone().map(|times| since_read(times, step)).sum::<u64>() / count as u64;
     (0..STEPS.len()).map(mean).collect()
 }
 
