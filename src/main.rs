@@ -30,6 +30,8 @@ mod settings;
 mod show;
 mod status;
 mod survey;
+#[cfg(feature = "trace")]
+mod trace;
 
 use std::process::ExitCode;
 

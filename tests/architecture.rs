@@ -1,6 +1,6 @@
 //! The architecture, as rules that fail a build.
 //!
-//! Imports run one way: cluster ← transport and ledger ← node; proto, transport ← node and router;
+//! Imports run one way: cluster ← transport and ledger ← node; proto, transport, trace ← node and router;
 //! proto ← client; client and checker ← loadtest; loadtest and cluster ← bench; the program and chaos on
 //! top. What is decided lives in pure crates, and their lists of dependencies prove that they are pure.
 //! Each rule is one test; its message says what to do about a violation.
@@ -30,18 +30,28 @@ const CRATES: &[(&str, Rules)] = &[
         },
     ),
     ("coupon-transport", Rules { ours: &["coupon-cluster"], others: None }),
+    ("coupon-trace", Rules { ours: &[], others: Some(&["parking_lot"]) }),
     ("coupon-ledger", Rules { ours: &["coupon-cluster"], others: Some(&["thiserror"]) }),
     ("coupon-checker", Rules { ours: &[], others: Some(&["serde", "serde_json", "thiserror"]) }),
     (
         "coupon-node",
         Rules {
-            ours: &["coupon-cluster", "coupon-ledger", "coupon-proto", "coupon-transport"],
+            ours: &[
+                "coupon-cluster",
+                "coupon-ledger",
+                "coupon-proto",
+                "coupon-trace",
+                "coupon-transport",
+            ],
             others: None,
         },
     ),
     (
         "coupon-router",
-        Rules { ours: &["coupon-cluster", "coupon-proto", "coupon-transport"], others: None },
+        Rules {
+            ours: &["coupon-cluster", "coupon-proto", "coupon-trace", "coupon-transport"],
+            others: None,
+        },
     ),
     ("coupon-client", Rules { ours: &["coupon-proto"], others: None }),
     ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-client"], others: None }),
@@ -77,6 +87,7 @@ const CRATES: &[(&str, Rules)] = &[
                 "coupon-node",
                 "coupon-proto",
                 "coupon-router",
+                "coupon-trace",
                 "coupon-transport",
             ],
             others: None,
@@ -305,6 +316,22 @@ fn nothing_is_left_unfinished() {
         }
     }
     assert_none("finish it or leave it out", &violations);
+}
+
+#[test]
+fn marks_are_recorded_in_no_ordinary_build() {
+    let mut violations = Vec::new();
+    for (name, found) in crates() {
+        for line in found.manifest.lines().filter(|line| !line.starts_with('#')) {
+            let switches = ["\"trace\"", "coupon-node/trace", "coupon-router/trace"];
+            let switches_on = switches.iter().any(|switch| line.contains(switch));
+            // A crate may have the feature and hand it on.
+            if switches_on && !line.starts_with("trace = ") {
+                violations.push(format!("{name}: {line}"));
+            }
+        }
+    }
+    assert_none("a trace is for `--features trace` alone", &violations);
 }
 
 #[test]

@@ -75,6 +75,10 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 256, requires = "load")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
+    /// Print where the time of log entries goes after three seconds of load, and draw it into a file
+    #[cfg(feature = "trace")]
+    #[arg(long, value_name = "FILE.svg", requires = "load")]
+    trace: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -106,7 +110,16 @@ pub(crate) fn run(args: DemoArgs) -> anyhow::Result<()> {
                 () = signals.next() => {}
             }
         };
-        let recording = demo.run(&args, stop).await?;
+        let run = demo.run(&args, stop);
+        #[cfg(feature = "trace")]
+        let run = async {
+            let Some(file) = &args.trace else { return run.await };
+            let (recording, marks) = crate::trace::recorded(run).await?;
+            let title = format!("{} requests in flight", args.concurrency);
+            crate::trace::report(&marks, file, &title)?;
+            Ok(recording)
+        };
+        let recording = run.await?;
         let judged = load::judge(demo.router.address(), recording);
         let judged = signals.unless_impatient(while_all_run(demo.members(), judged)).await;
         demo.stop().await.and(judged)

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use coupon_cluster::ReplicaId;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::raft_service_server::RaftService;
+use coupon_trace::{Stage, mark};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use openraft::raft::{
@@ -19,6 +20,7 @@ use super::status::{malformed, shard_diverged};
 use crate::codec::Malformed;
 use crate::codec::map;
 use crate::raft::history::Conflict;
+use crate::raft::marks;
 use crate::raft::replica::RaftReplica;
 use crate::raft::state_machine::openraft_snapshot;
 use crate::raft::terms::Terms;
@@ -279,6 +281,7 @@ impl RaftEndpoint {
         let first =
             messages.message().await?.ok_or_else(|| malformed(&Malformed("first message")))?;
         let raft = self.find(first.envelope.as_ref())?;
+        let (shard, replica) = (raft.key.shard, raft.key.replica.0);
         // A message that cannot be read ends the input, and with it the stream: the leader will
         // begin again where this replica is.
         let requests = stream::iter([Ok(first)])
@@ -287,6 +290,8 @@ impl RaftEndpoint {
                 let raft = raft.clone();
                 move |message: Result<pb::AppendRequest, Status>| {
                     let request = append_from_pb(message.ok()?).ok()?;
+                    let subject = marks::entries(shard, replica, &request.entries);
+                    mark(Stage::ReplicationReceived, subject);
                     // A request that contradicts what is committed ends the input as well.
                     self.check_append(&raft, &request).ok()?;
                     Some(request)
@@ -295,8 +300,13 @@ impl RaftEndpoint {
             .take_while(|request| std::future::ready(request.is_some()))
             .filter_map(std::future::ready);
         let results: BoxStream<'static, _> = Box::pin(raft.core().stream_append(requests));
-        Ok(results.map(|result| match result {
-            Ok(result) => Ok(append_to_pb(result)),
+        Ok(results.map(move |result| match result {
+            Ok(result) => {
+                if let Ok(matching) = &result {
+                    mark(Stage::ReplicationAnswered, marks::up_to(shard, replica, *matching));
+                }
+                Ok(append_to_pb(result))
+            }
             Err(fault) => Err(stopped(fault)),
         }))
     }

@@ -10,6 +10,7 @@ use coupon_ledger::LogTime;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::shard_service_server::ShardService;
+use coupon_trace::{Stage, Subject, mark};
 use coupon_transport::{AddressedChannel, Mismatch};
 use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -321,6 +322,9 @@ impl Session {
         while let Ok(Some(message)) = messages.message().await {
             let Some(pb::propose_request::Message::Batch(batch)) = message.message else { return };
             let batch_id = batch.batch_id;
+            let shard = self.stream.replica().raft.key.shard.get();
+            let subject = Subject::Batch { shard: shard.into(), batch: batch_id.into() };
+            mark(Stage::BatchReceived, subject);
             let (commands, bytes) = match read_batch(batch) {
                 Ok(read) => read,
                 Err(refused) => {
@@ -334,7 +338,7 @@ impl Session {
             let answers = self.answers.clone();
             let Ok(room) = self.answers.clone().reserve_owned().await else { return };
             let (replies, wait) = oneshot::channel();
-            let (leadership, stream) = (self.leadership, self.stream.tag());
+            let (leadership, stream) = (self.leadership, self.stream.tag().of_batch(batch_id));
             let submission = Submission { leadership, stream, commands, bytes, replies };
             let raft = &self.stream.replica().raft;
             #[cfg(feature = "mutants")]
@@ -355,6 +359,7 @@ impl Session {
                 if let Ok(replies) = replies {
                     let batch = pb::ReplyBatch { batch_id, replies };
                     let message = Some(pb::propose_response::Message::Batch(batch));
+                    mark(Stage::RepliesSent, subject);
                     room.send(Ok(pb::ProposeResponse { message }));
                 }
             });

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use coupon_cluster::{ReplicaId, ShardId};
 use coupon_ledger::mutants::{self, Mutant};
 use coupon_proto::internal as pb;
+use coupon_trace::{Stage, mark};
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
@@ -22,6 +23,7 @@ use prost::Message as _;
 use rocksdb::{IteratorMode, ReadOptions, WriteBatch};
 
 use super::acknowledged::Acknowledged;
+use super::marks;
 use super::types::{
     Entry, LogId, TypeConfig, Vote, entry_bytes, entry_from_pb, entry_to_pb, log_id_from_pb,
     log_id_to_pb, vote_from_pb, vote_to_pb,
@@ -339,6 +341,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
+        let subject = marks::entries(self.keys.shard_id(), self.keys.replica_id().0, &entries);
+        mark(Stage::AppendCalled, subject);
         let mut batch = WriteBatch::default();
         for entry in &entries {
             self.learn(entry);
@@ -349,6 +353,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             );
         }
         self.storage.write(batch)?;
+        mark(Stage::Appended, subject);
         let is_synced = !mutants::is(Mutant::AcknowledgedBeforeSync)
             || entries.iter().any(|entry| entry.index() % mutants::ENTRIES_PER_SYNC == 0);
         {
@@ -359,7 +364,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             callback.io_completed(Ok(()));
             return Ok(());
         }
-        self.storage.flusher().when_durable(Box::new(|| callback.io_completed(Ok(())))).await;
+        let durable = move || {
+            mark(Stage::Durable, subject);
+            callback.io_completed(Ok(()));
+        };
+        self.storage.flusher().when_durable(Box::new(durable)).await;
         Ok(())
     }
 

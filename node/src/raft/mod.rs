@@ -8,6 +8,7 @@
 //! - [`restored`]: how a replica of a restored cluster begins.
 //! - [`network`]: the calling side of replication; [`crate::api::raft`] is the other side.
 //! - [`acknowledged`], [`witness`]: a replica that forgot acknowledged entries never continues.
+//! - [`marks`]: what passes here, for a trace.
 //! - [`history`]: committed entries are never replaced by others.
 //! - [`replica`]: one running replica; `membership`: changes of its group; `succession`: who leads next.
 
@@ -17,6 +18,7 @@ pub mod consistency_check;
 mod heartbeats;
 pub mod history;
 pub mod log_store;
+pub mod marks;
 mod membership;
 pub mod network;
 pub mod options;

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use coupon_cluster::{NodeId, ShardId};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::raft_service_client::RaftServiceClient;
+use coupon_trace::{Stage, mark};
 use coupon_transport::AddressedChannel;
 use futures::{Stream, StreamExt as _, stream};
 use openraft::OptionalSend;
@@ -24,6 +25,7 @@ use openraft::raft::{
 };
 use tokio::io::AsyncReadExt as _;
 
+use super::marks;
 use super::state_machine::Snapshot;
 use super::types::{
     Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
@@ -213,9 +215,10 @@ impl NetStreamAppend<TypeConfig> for Network {
             }
             let mut client = self.client(Lane::Replication)?;
             let mut envelope = self.envelope();
-            let requests = input.map(move |request| pb::AppendRequest {
-                envelope: envelope.take(),
-                ..append_to_pb(request)
+            let (shard, target) = (self.shard, self.target);
+            let requests = input.map(move |request| {
+                mark(Stage::ReplicationSent, marks::entries(shard, target, &request.entries));
+                pb::AppendRequest { envelope: envelope.take(), ..append_to_pb(request) }
             });
             let opening = client.append(tonic::Request::new(requests));
             let answers = tokio::time::timeout(OPEN_TIMEOUT, opening)
@@ -223,8 +226,13 @@ impl NetStreamAppend<TypeConfig> for Network {
                 .map_err(unreachable)?
                 .map_err(unreachable)?
                 .into_inner();
-            let results =
-                answers.map(|answer| answer.map_err(unreachable).and_then(append_from_pb));
+            let results = answers.map(move |answer| {
+                let result = answer.map_err(unreachable).and_then(append_from_pb);
+                if let Ok(Ok(matching)) = &result {
+                    mark(Stage::ReplicationConfirmed, marks::up_to(shard, target, *matching));
+                }
+                result
+            });
             Ok(Box::pin(results) as BoxStream<'s, AppendResult>)
         })
     }

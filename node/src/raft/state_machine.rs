@@ -14,6 +14,7 @@ use coupon_cluster::{ReplicaId, ShardId, ShardMap};
 use coupon_ledger::mutants::{self, Mutant};
 use coupon_ledger::{Ledger, LogTime, MemoryStore};
 use coupon_proto::internal as pb;
+use coupon_trace::{Stage, mark};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use super::acknowledged::Acknowledged;
 use super::closed_campaigns::ClosedCampaigns;
 use super::consistency_check::{AppliedDigests, Diverged};
+use super::marks;
 use super::terms::Terms;
 use super::types::{
     Applied, LogId, Proposal, SnapshotMeta, StoredMembership, TypeConfig, applied_from_pb,
@@ -194,6 +196,11 @@ impl StateMachine {
                     break;
                 };
                 let (entry, responder) = item?;
+                let (shard, replica) = (self.key.shard, self.key.replica.0);
+                mark(
+                    Stage::ApplyBegan,
+                    marks::entries(shard, replica, std::slice::from_ref(&entry)),
+                );
                 any = true;
                 self.applied = Some(entry.log_id);
                 new_leader |= self.terms.note(&entry.log_id);
@@ -247,6 +254,7 @@ impl StateMachine {
             batch.put_cf(self.storage.state(), self.keys.shard_map(), value);
         }
         self.storage.write(batch)?;
+        mark(Stage::Applied, marks::up_to(self.key.shard, self.key.replica.0, self.applied));
         self.acknowledged.note_applied(self.applied.map_or(0, |id| id.index));
         if let (Machine::Meta(current), Some(map)) = (&self.machine, map)
             && map != **current.borrow()

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use coupon_cluster::ShardId;
 use coupon_proto::internal as pb;
+use coupon_trace::{Stage, Subject, Tag, mark};
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -110,6 +112,7 @@ impl Stamps {
 struct PendingReply {
     live: Vec<bool>,
     replies: oneshot::Sender<Vec<pb::Reply>>,
+    batch: Tag,
 }
 
 async fn run(
@@ -170,10 +173,17 @@ async fn run(
             continue;
         }
         let proposal = Proposal(Bytes::from(entry.encode_to_vec()));
+        let shard = raft.key.shard;
+        for part in &parts {
+            let subject = Subject::Batch { shard: shard.get().into(), batch: part.batch };
+            mark(Stage::Proposed, subject);
+        }
         match raft.propose(proposal, leadership).await {
             Ok(outcome) => {
                 tokio::spawn(async move {
-                    finish(outcome.await.ok(), parts);
+                    let result = outcome.await.ok();
+                    mark_decided(shard, result.as_ref(), &parts);
+                    finish(result, parts);
                     drop(permit);
                 });
             }
@@ -204,8 +214,18 @@ fn take(
             entry.commands.push(command.bytes);
         }
     }
-    parts.push(PendingReply { live, replies: submission.replies });
+    let batch = submission.stream.batch();
+    parts.push(PendingReply { live, replies: submission.replies, batch });
     bytes
+}
+
+/// Marks which batches were in which entry.
+fn mark_decided(shard: ShardId, result: Option<&WriteResult>, parts: &[PendingReply]) {
+    let Some(Ok(response)) = result else { return };
+    let (shard, index) = (shard.get().into(), response.log_id.index.into());
+    for part in parts {
+        mark(Stage::Decided, Subject::BatchOf { shard, batch: part.batch, index });
+    }
 }
 
 /// Hands the outcomes of an entry to the submissions it was made of.

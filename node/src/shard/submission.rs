@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use bytes::Bytes;
 use coupon_ledger::Outcome;
 use coupon_proto::internal as pb;
+use coupon_trace::Tag;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -91,12 +92,23 @@ impl Submission {
 pub struct StreamTag {
     number: u64,
     newest: Arc<AtomicU64>,
+    batch: Tag,
 }
 
 impl StreamTag {
     /// The tag of a router's stream; `newest` is the number of the newest stream of that router.
     pub(super) fn new(number: u64, newest: Arc<AtomicU64>) -> Self {
-        Self { number, newest }
+        Self { number, newest, batch: Tag::default() }
+    }
+
+    /// The same stream, for the commands of a batch.
+    pub fn of_batch(self, batch_id: u64) -> Self {
+        Self { batch: batch_id.into(), ..self }
+    }
+
+    /// The batch, for marks.
+    pub(super) fn batch(&self) -> Tag {
+        self.batch
     }
 
     /// Whether the router has opened a newer stream. It sends its commands over that one again.

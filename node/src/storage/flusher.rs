@@ -13,6 +13,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use coupon_trace::{Stage, Subject, mark};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -162,6 +163,7 @@ fn run<E: Display>(
     let mut taken = Vec::with_capacity(QUEUE_MAX);
     while waiting.blocking_recv_many(&mut taken, QUEUE_MAX) > 0 {
         syncs.turns.fetch_add(1, Ordering::Relaxed);
+        mark(Stage::SyncBegan, Subject::Disk);
         if let Err(fault) = sync() {
             fatal::abort("sync of the write-ahead log", &fault);
         }

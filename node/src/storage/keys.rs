@@ -64,6 +64,18 @@ impl LogKeys {
         Self(bytes)
     }
 
+    /// The shard.
+    pub fn shard_id(&self) -> ShardId {
+        let [a, b, c, d, ..] = self.0;
+        ShardId::new(u32::from_be_bytes([a, b, c, d])).expect("it was made of one")
+    }
+
+    /// The replica.
+    pub fn replica_id(&self) -> ReplicaId {
+        let [_, _, _, _, a, b, c, d, e, f, g, h] = self.0;
+        ReplicaId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+
     /// The key of the log entry at `index`.
     pub fn entry(&self, index: u64) -> [u8; 20] {
         let mut key = [0; 20];

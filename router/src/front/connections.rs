@@ -1,5 +1,6 @@
 //! The connections to a router: accepted, served, and in the end closed when their requests are answered.
 
+use std::os::fd::AsRawFd as _;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -54,7 +55,9 @@ pub(super) async fn serve(
             Some(_) = connections.join_next() => continue,
             stream = accept(&listener) => stream,
         };
-        let dispatch = dispatch.clone();
+        let dispatch = dispatch.clone().on_connection(stream.as_raw_fd());
+        #[cfg(feature = "trace")]
+        let stream = super::socket::MarkedSocket::new(stream, dispatch.connection());
         let service = service_fn(move |request| dispatch.answer(request));
         let connection = protocol.serve_connection(TokioIo::new(stream), service);
         let served = closing.watch(connection);

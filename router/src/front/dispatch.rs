@@ -2,10 +2,12 @@
 //! for all others.
 
 use std::convert::Infallible;
+use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use coupon_trace::{Stage, Subject, Tag, mark};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -31,12 +33,24 @@ pub(super) struct Dispatch {
     admission: Admission,
     shards: Arc<ShardClient>,
     routes: Routes,
+    connection: Tag,
 }
 
 impl Dispatch {
     /// Lets requests in by `admission`; `routes` has the services of all methods.
     pub(super) fn new(admission: Admission, shards: Arc<ShardClient>, routes: Routes) -> Self {
-        Self { admission, shards, routes: routes.prepare() }
+        Self { admission, shards, routes: routes.prepare(), connection: Tag::default() }
+    }
+
+    /// The same for the requests of one connection, which marks know by its socket.
+    pub(super) fn on_connection(self, socket: RawFd) -> Self {
+        Self { connection: socket.unsigned_abs().into(), ..self }
+    }
+
+    /// The connection, for marks.
+    #[cfg(feature = "trace")]
+    pub(super) fn connection(&self) -> Tag {
+        self.connection
     }
 
     /// The answer to a request.
@@ -49,6 +63,8 @@ impl Dispatch {
             Err(fault) => return Answering::Refused { fault: Some(fault) },
         };
         let deadline = admitted.deadline();
+        let (request_deadline, connection) = (deadline.0.into_std().into(), self.connection);
+        mark(Stage::Arrived, Subject::RequestOn { deadline: request_deadline, connection });
         if is_short(&request) {
             let issued = issue(Arc::clone(&self.shards), request.into_body(), deadline);
             Answering::Issued { answer: admitted.in_time(issued) }
@@ -76,13 +92,23 @@ async fn issue(
     deadline: Deadline,
 ) -> Response<AnswerBody> {
     let issued = match unary::read(body, REQUEST_BYTES_MAX).await {
-        Ok(request) => issue_coupon(&shards, request, deadline.0).await,
+        Ok(request) => {
+            mark(Stage::Decoded, subject(deadline));
+            issue_coupon(&shards, request, deadline.0).await
+        }
         Err(malformed) => Err(malformed.fault(REQUEST_BYTES_MAX)),
     };
-    match issued {
+    let answer = match issued {
         Ok(message) => unary::answer(&message),
         Err(fault) => fault.into_status().into_http(),
-    }
+    };
+    mark(Stage::Answered, subject(deadline));
+    answer
+}
+
+/// A request as a subject of marks.
+fn subject(deadline: Deadline) -> Subject {
+    Subject::Request { deadline: deadline.0.into_std().into() }
 }
 
 /// Lets the framework answer.

@@ -6,6 +6,8 @@ mod connections;
 mod dispatch;
 mod malformed;
 pub(crate) mod server;
+#[cfg(feature = "trace")]
+mod socket;
 mod unary;
 
 pub use admission::DEADLINE_MAX;

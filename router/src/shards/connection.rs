@@ -11,6 +11,7 @@ use coupon_proto::internal::{
     CommandBatch, ProposeRequest, ProposeResponse, Reply, ReplyBatch, RouterHello, propose_request,
     propose_response,
 };
+use coupon_trace::{Stage, Subject, Tag, mark};
 use coupon_transport::AddressedChannel;
 use http::uri::PathAndQuery;
 use prost::Message as _;
@@ -52,6 +53,7 @@ struct InFlight {
 
 /// An open stream.
 pub(crate) struct Connection {
+    shard: Tag,
     route: Route,
     outbound: mpsc::Sender<Bytes>,
     inbound: Streaming<ProposeResponse>,
@@ -77,6 +79,7 @@ impl Connection {
         // Room for all that may be in flight, so that sending never waits.
         let (outbound, requests) = mpsc::channel(BATCHES_IN_FLIGHT_MAX + 1);
         let route = Route { node, forward: hello.forward };
+        let shard = hello.shard_id.into();
         let hello = ProposeRequest { message: Some(propose_request::Message::Hello(hello)) };
         let gone = |_| Status::unavailable("the stream ended before hello");
         outbound.try_send(hello.encode_to_vec().into()).map_err(gone)?;
@@ -94,6 +97,7 @@ impl Connection {
             }
         }
         Ok(Self {
+            shard,
             route,
             outbound,
             inbound,
@@ -138,12 +142,16 @@ impl Connection {
             return false;
         }
         let (mut batch, mut waiters, mut bytes) = (CommandBatch::default(), Vec::new(), 0);
+        let batch_id = self.last_batch_id + 1;
         while waiters.len() < BATCH_COMMANDS_MAX && bytes < BATCH_BYTES_MAX {
             let Some(next) = backlog.pop_front() else { break };
             let Submission { command, deadline_micros, waiter } = next;
             if waiter.is_gone() {
                 continue;
             }
+            let deadline = waiter.deadline.into_std().into();
+            let (shard, in_batch) = (self.shard, batch_id.into());
+            mark(Stage::Batched, Subject::RequestOf { deadline, shard, batch: in_batch });
             bytes += command.len();
             batch.commands.push(command);
             batch.deadline_micros.push(deadline_micros);
@@ -153,7 +161,6 @@ impl Connection {
             return false;
         }
 
-        let batch_id = self.last_batch_id + 1;
         batch.batch_id = batch_id;
         let message = propose_request::Message::Batch(batch);
         let request = ProposeRequest { message: Some(message) };
@@ -170,6 +177,7 @@ impl Connection {
             unsent.into_iter().rev().for_each(|submission| backlog.push_front(submission));
             return false;
         }
+        mark(Stage::BatchSent, Subject::Batch { shard: self.shard, batch: batch_id.into() });
         self.last_batch_id = batch_id;
         self.commands_in_flight += in_flight.waiters.len();
         self.in_flight.insert(batch_id, in_flight);
@@ -204,6 +212,8 @@ impl Connection {
         let in_flight = self.in_flight.remove(&replies.batch_id)?;
         self.commands_in_flight -= in_flight.waiters.len();
         self.last_reply_at = Instant::now();
+        let (shard, batch) = (self.shard, replies.batch_id.into());
+        mark(Stage::RepliesReceived, Subject::Batch { shard, batch });
         Some(
             in_flight
                 .into_submissions()
@@ -246,6 +256,7 @@ impl Connection {
     /// A stream of which the other end is in a test.
     pub(crate) fn with_outbound(route: Route, outbound: mpsc::Sender<Bytes>) -> Self {
         Self {
+            shard: Tag::default(),
             route,
             outbound,
             inbound: Streaming::new_empty(ProposeCodec, tonic::body::Body::empty()),
