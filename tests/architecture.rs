@@ -11,89 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a crate of the workspace may build on.
-struct Rules {
-    /// Crates of the workspace.
-    ours: &'static [&'static str],
-    /// Crates of others; `None`: any.
-    others: Option<&'static [&'static str]>,
-}
-
-/// One row for each crate. A new crate gets one before anything else.
-const CRATES: &[(&str, Rules)] = &[
-    ("coupon-proto", Rules { ours: &[], others: None }),
-    (
-        "coupon-cluster",
-        Rules {
-            ours: &[],
-            others: Some(&["aes", "hashring", "thiserror", "unicode-normalization"]),
-        },
-    ),
-    ("coupon-transport", Rules { ours: &["coupon-cluster"], others: None }),
-    ("coupon-trace", Rules { ours: &[], others: Some(&["parking_lot"]) }),
-    ("coupon-ledger", Rules { ours: &["coupon-cluster"], others: Some(&["thiserror"]) }),
-    ("coupon-checker", Rules { ours: &[], others: Some(&["serde", "serde_json", "thiserror"]) }),
-    (
-        "coupon-node",
-        Rules {
-            ours: &[
-                "coupon-cluster",
-                "coupon-ledger",
-                "coupon-proto",
-                "coupon-trace",
-                "coupon-transport",
-            ],
-            others: None,
-        },
-    ),
-    (
-        "coupon-router",
-        Rules {
-            ours: &["coupon-cluster", "coupon-proto", "coupon-trace", "coupon-transport"],
-            others: None,
-        },
-    ),
-    ("coupon-client", Rules { ours: &["coupon-proto"], others: None }),
-    ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-client"], others: None }),
-    (
-        "coupon-bench",
-        Rules {
-            ours: &["coupon-client", "coupon-cluster", "coupon-loadtest", "coupon-proto"],
-            others: None,
-        },
-    ),
-    (
-        "coupon-chaos",
-        Rules {
-            ours: &[
-                "coupon-checker",
-                "coupon-cluster",
-                "coupon-loadtest",
-                "coupon-proto",
-                "coupon-transport",
-            ],
-            others: None,
-        },
-    ),
-    (
-        "coupon",
-        Rules {
-            ours: &[
-                "coupon-checker",
-                "coupon-client",
-                "coupon-cluster",
-                "coupon-ledger",
-                "coupon-loadtest",
-                "coupon-node",
-                "coupon-proto",
-                "coupon-router",
-                "coupon-trace",
-                "coupon-transport",
-            ],
-            others: None,
-        },
-    ),
-];
+#[path = "architecture/crates.rs"]
+mod crates;
+use crates::CRATES;
 
 /// Crates that compute the same everywhere: no runtime, no I/O, no clock, no randomness.
 const PURE: [&str; 3] = ["coupon-cluster", "coupon-ledger", "coupon-checker"];
