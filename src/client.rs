@@ -26,7 +26,12 @@ impl RouterArg {
     /// Connects to a router for one command.
     pub(crate) async fn connect(&self) -> anyhow::Result<Router> {
         let deadline = Instant::now() + self.timeout.get();
-        let connecting = Client::connect(&self.router, RetryPolicy::default());
+        let mut policy = RetryPolicy::default();
+        if self.router.len() == 1 {
+            // There is no other router to ask meanwhile.
+            policy.attempt_timeout = self.timeout.get();
+        }
+        let connecting = Client::connect(&self.router, policy);
         let silent =
             || format!("connect to {}: not done within {}", self.router.join(","), self.timeout);
         let client = match timeout_at(deadline, connecting).await.with_context(silent)? {

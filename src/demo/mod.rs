@@ -88,6 +88,7 @@ pub(crate) fn run(args: DemoArgs) -> anyhow::Result<()> {
         return Err(UsageError(why).into());
     }
     runtime::abort_on_panic();
+    runtime::raise_descriptor_limit();
     let place = Place::of(args.data.as_deref())?;
     runtime::block_on(async {
         let mut signals = runtime::StopSignals::catch()?;

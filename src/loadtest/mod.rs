@@ -15,6 +15,7 @@ use crate::{output, runtime};
 
 /// Runs the command.
 pub(crate) fn run(args: &LoadtestArgs) -> anyhow::Result<()> {
+    runtime::raise_descriptor_limit();
     let options = args.options()?;
     for path in [&args.json, &args.history].into_iter().flatten() {
         let writable = history_file::probe(path);

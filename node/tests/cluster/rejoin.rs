@@ -16,6 +16,8 @@ async fn a_wiped_node_rejoins_through_a_snapshot_under_load() {
         ..RaftOptions::default()
     };
     let mut cluster = TestCluster::start(options).await;
+    // Without the node that is stopped below, the meta shard needs the others' votes.
+    until("three voters of each shard", async || settled(&cluster, 1).await).await;
     let mut caller = Caller::default();
     caller.call(&cluster, create("c", 1_000_000, 0, 0)).await;
     let mut number = 0;
@@ -61,18 +63,18 @@ async fn a_wiped_node_rejoins_through_a_snapshot_under_load() {
     .await;
 
     // The map has written the old replica off, on every shard.
-    until("the old replicas to be gone from the map", async || {
-        let mut maps = cluster
-            .cluster_client(leader)
-            .await
-            .watch_shard_map(pb::WatchShardMapRequest {})
-            .await
-            .ok()?
-            .into_inner();
-        let map = maps.message().await.ok()??.map?;
-        let roles = map.shards.iter().flat_map(|shard| &shard.replicas).map(|r| r.role());
-        let settled = |role| matches!(role, pb::ReplicaRole::Founder | pb::ReplicaRole::Voter);
-        roles.into_iter().all(settled).then_some(())
-    })
-    .await;
+    until("the old replicas to be gone from the map", async || settled(&cluster, leader).await)
+        .await;
+}
+
+/// Whether every shard has three replicas that vote, and no other, by the map that a node knows.
+async fn settled(cluster: &TestCluster, node: u64) -> Option<()> {
+    let question = pb::WatchShardMapRequest {};
+    let maps = cluster.cluster_client(node).await.watch_shard_map(question).await.ok()?;
+    let map = maps.into_inner().message().await.ok()??.map?;
+    let votes = |role| matches!(role, pb::ReplicaRole::Founder | pb::ReplicaRole::Voter);
+    let is_settled = |shard: &pb::ShardInfo| {
+        shard.replicas.len() == 3 && shard.replicas.iter().all(|replica| votes(replica.role()))
+    };
+    map.shards.iter().all(is_settled).then_some(())
 }

@@ -39,9 +39,11 @@ impl Client {
         while !open.is_empty() {
             let requests = open.iter().map(|one| one.request.clone()).collect();
             let mut request = Request::new(v1::BatchIssueCouponsRequest { requests });
-            request.set_timeout(course.timeout());
-            let mut client = CouponServiceClient::new(course.channels.current());
-            let answer = client.batch_issue_coupons(request).await.map(Response::into_inner);
+            let answer = course.in_time(|channel, left| async move {
+                request.set_timeout(left);
+                CouponServiceClient::new(channel).batch_issue_coupons(request).await
+            });
+            let answer = answer.await.map(Response::into_inner);
             if answer.is_ok() {
                 self.prefer(&course);
             }

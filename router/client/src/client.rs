@@ -9,7 +9,7 @@ use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use futures::future::select_ok;
 use rand::seq::SliceRandom as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -251,7 +251,7 @@ impl Client {
     {
         let mut course = self.begin();
         loop {
-            let status = match attempt(course.channels.current(), course.timeout()).await {
+            let status = match course.in_time(|channel, left| attempt(channel, left)).await {
                 Ok(answer) => {
                     self.prefer(&course);
                     return Ok(answer);
@@ -301,9 +301,18 @@ impl Course {
         self.policy.give_up_after.saturating_sub(self.began.elapsed())
     }
 
-    /// The timeout of the attempt that begins now.
-    pub(crate) fn timeout(&self) -> Duration {
-        self.policy.timeout(self.left())
+    /// Makes an attempt over the connection whose turn it is, within its timeout, which includes connecting and
+    /// waiting for the connection.
+    pub(crate) async fn in_time<T, F>(
+        &self,
+        attempt: impl FnOnce(Channel, Duration) -> F,
+    ) -> Result<T, Status>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let left = self.policy.timeout(self.left());
+        let late = |_| Status::deadline_exceeded("no answer in time");
+        timeout(left, attempt(self.channels.current(), left)).await.map_err(late)?
     }
 
     /// Waits before another attempt, which goes over the next connection. Returns false if there is no time

@@ -65,8 +65,12 @@ impl Meaning {
 
     /// The meaning of an error that no router made: it comes from a connection or a library.
     pub(crate) fn without_reason(code: Code) -> Self {
-        // A connection that breaks shows as any of these, depending on what was under way on it.
-        if matches!(code, Code::Unknown | Code::Internal) {
+        // A connection that breaks shows as any of these, depending on what was under way on it; an answer that is
+        // too large for the client as the last.
+        if matches!(
+            code,
+            Code::Unknown | Code::Internal | Code::ResourceExhausted | Code::OutOfRange
+        ) {
             return Self::RetryAmbiguous;
         }
         Self::of_unknown_reason(code)
@@ -184,19 +188,26 @@ mod tests {
     #[test]
     fn without_a_reason_the_code_decides() {
         use Code::{
-            Cancelled, DataLoss, DeadlineExceeded, Internal, InvalidArgument, NotFound,
+            Cancelled, DataLoss, DeadlineExceeded, Internal, InvalidArgument, NotFound, OutOfRange,
             ResourceExhausted, Unavailable, Unimplemented, Unknown,
         };
         let library = Meaning::without_reason;
-        for code in [Unavailable, DeadlineExceeded, Cancelled, Unknown, Internal] {
+        let lost = [
+            Unavailable,
+            DeadlineExceeded,
+            Cancelled,
+            Unknown,
+            Internal,
+            ResourceExhausted,
+            OutOfRange,
+        ];
+        for code in lost {
             assert_eq!(library(code), Meaning::RetryAmbiguous, "{code:?}");
         }
         for code in [InvalidArgument, NotFound, Unimplemented] {
             assert_eq!(library(code), Meaning::Refused, "{code:?}");
         }
-        for code in [DataLoss, ResourceExhausted] {
-            assert_eq!(library(code), Meaning::Unknown, "{code:?}");
-        }
+        assert_eq!(library(DataLoss), Meaning::Unknown);
         // A router that gives a reason has not lost the connection.
         assert_eq!(Meaning::of_unknown_reason(Internal), Meaning::Unknown);
         assert_eq!(Meaning::of_unknown_reason(Unavailable), Meaning::RetryAmbiguous);
