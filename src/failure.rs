@@ -69,7 +69,7 @@ fn must_not_run(cause: &(dyn std::error::Error + 'static)) -> bool {
     let of_node = cause.downcast_ref::<NodeError>().is_some_and(|error| match error {
         // A disk may be mended.
         NodeError::Identity(IdentityError::Storage(_)) => false,
-        NodeError::Identity(_) | NodeError::Refused(_) => true,
+        NodeError::Identity(_) | NodeError::StopReason(_) => true,
         NodeError::Listen { .. } | NodeError::Raft(_) => false,
     });
     let of_router = cause.downcast_ref::<RouterError>();
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_must_not_run_has_an_exit_code_of_its_own() {
-        let replaced = || NodeError::from(coupon_node::Refused::Replaced);
+        let replaced = || NodeError::from(coupon_node::StopReason::Replaced);
         assert_eq!(report(&replaced().into()), ExitCode::from(3));
         assert_eq!(report(&anyhow::Error::new(replaced()).context("node 1")), ExitCode::from(3));
         let found = "n1:1 is node 1 of cluster b".to_owned();

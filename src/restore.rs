@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use coupon_client::is_passing;
+use coupon_client::is_transient;
 use coupon_cluster::{Node, NodeId, RestoreSpec, ShardId, ShardMap, StateDigest};
 use coupon_node::codec::map;
 use coupon_proto::internal::backup_service_client::BackupServiceClient;
@@ -134,7 +134,7 @@ impl Restore<'_> {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("no answer"),
             };
-            if !is_passing(status.code()) || began.elapsed() > self.patience {
+            if !is_transient(status.code()) || began.elapsed() > self.patience {
                 return Err(CallError::from(status))
                     .with_context(|| format!("ask {address} who it is"));
             }
@@ -271,7 +271,7 @@ impl Restore<'_> {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("no answer"),
             };
-            if !is_passing(status.code()) || began.elapsed() > self.patience {
+            if !is_transient(status.code()) || began.elapsed() > self.patience {
                 return Err(CallError::from(status)).context("initialize the cluster");
             }
             tokio::time::sleep(RETRY_INTERVAL).await;

@@ -114,7 +114,7 @@ impl Topology {
     /// The shard that owns a campaign; `None` if the id is malformed.
     #[must_use]
     pub fn owner(&self, campaign_id: &str) -> Option<u32> {
-        CampaignName::in_tenant(&TenantId::default(), campaign_id)
+        CampaignName::new(&TenantId::default(), campaign_id)
             .ok()
             .map(|id| self.ring.owner(&id).get())
     }

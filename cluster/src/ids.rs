@@ -35,7 +35,7 @@ pub enum IdError {
     #[error("must begin and end with a letter or digit")]
     LabelEdge,
     /// A campaign name has no slash.
-    #[error("must be a tenant and a campaign with a slash between")]
+    #[error("must be written as tenant/campaign")]
     CampaignNameSlash,
     /// The request id is not a UUID written as 32 hexadecimal digits in groups of 8-4-4-4-12.
     #[error("must be a UUID such as 3f2a9c1e-7b54-4d0a-9e21-5c86d7f0b413")]
@@ -145,7 +145,7 @@ fn check_label(text: &str) -> Result<(), IdError> {
     Ok(())
 }
 
-/// The id of a tenant, whose campaigns are apart from those of others. A DNS label.
+/// The id of a tenant: a namespace of campaigns. A DNS label.
 ///
 /// Cloning shares the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,7 +181,7 @@ pub struct CampaignName(Arc<str>);
 impl CampaignName {
     /// The name of the campaign with this id, a DNS label, among those of a tenant. Nothing is trimmed or folded: two
     /// texts are two ids.
-    pub fn in_tenant(tenant: &TenantId, id: &str) -> Result<Self, IdError> {
+    pub fn new(tenant: &TenantId, id: &str) -> Result<Self, IdError> {
         check_label(id)?;
         Ok(Self([tenant.as_str(), "/", id].concat().into()))
     }
@@ -340,7 +340,7 @@ mod tests {
         let longest = "a".repeat(63);
         for good in ["a", "7", "a-b", "spring-2026", "a--b", longest.as_str()] {
             assert_eq!(TenantId::parse(good).unwrap().as_str(), good);
-            let name = CampaignName::in_tenant(&TenantId::default(), good).unwrap();
+            let name = CampaignName::new(&TenantId::default(), good).unwrap();
             assert_eq!(name.id(), good);
         }
         let character = |position, character| IdError::LabelCharacter { position, character };
@@ -359,13 +359,13 @@ mod tests {
             ("-", IdError::LabelEdge),
         ] {
             assert_eq!(TenantId::parse(bad), Err(error.clone()), "{bad:?}");
-            assert_eq!(CampaignName::in_tenant(&TenantId::default(), bad), Err(error), "{bad:?}");
+            assert_eq!(CampaignName::new(&TenantId::default(), bad), Err(error), "{bad:?}");
         }
     }
 
     #[test]
     fn campaign_names_have_a_tenant() {
-        let name = CampaignName::in_tenant(&TenantId::default(), "spring").unwrap();
+        let name = CampaignName::new(&TenantId::default(), "spring").unwrap();
         assert_eq!(name.as_str(), "default/spring");
         assert_eq!(name.id(), "spring");
         assert_eq!(CampaignName::parse("default/spring"), Ok(name));

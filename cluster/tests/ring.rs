@@ -42,8 +42,7 @@ fn ring(shards: impl IntoIterator<Item = u32>) -> Ring {
 }
 
 fn campaign(text: &str) -> CampaignName {
-    CampaignName::in_tenant(&TenantId::default(), text)
-        .expect("tests name campaigns that can exist")
+    CampaignName::new(&TenantId::default(), text).expect("tests name campaigns that can exist")
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use coupon_client::{Channels, Client, RetryPolicy, request_id, v1};
+use coupon_client::{Channels, Client, RetryPolicy, new_request_id, v1};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::clock::Clock;
@@ -20,7 +20,7 @@ pub(crate) fn client(channels: &Channels, options: &Options) -> Client {
         give_up_after: options.give_up_after,
         ..RetryPolicy::default()
     };
-    Client::over(channels.clone(), policy)
+    Client::from_channels(channels.clone(), policy)
 }
 
 /// Makes sure that the campaigns exist. New ones start at `start`; `None`: at once.
@@ -60,7 +60,7 @@ pub(crate) async fn create(
         quota: i64::from(*quota),
         start_time: start.map(Into::into),
         per_recipient_limit: i32::try_from(*per_recipient_limit).unwrap_or(i32::MAX),
-        request_id: request_id(),
+        request_id: new_request_id(),
         ..v1::CreateCampaignRequest::default()
     };
     let answer = client.create_campaign(request).await;

@@ -153,8 +153,8 @@ impl Run {
         let retry = RetryPolicy {
             attempt_timeout: options.attempt_timeout,
             give_up_after: options.give_up_after,
-            pause_min: PAUSE_MIN,
-            pause_max: PAUSE_MAX,
+            backoff_min: PAUSE_MIN,
+            backoff_max: PAUSE_MAX,
         };
         let policy = CallPolicy { retry, awaits_start: is_stampede, is_stopping: false.into() };
         let duration = options.duration.filter(|_| !is_stampede);

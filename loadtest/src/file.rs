@@ -18,8 +18,8 @@ pub struct FileError {
     pub source: std::io::Error,
 }
 
-/// Writes a file next to the one that is meant, and puts it into its place when it is complete. Of
-/// `mode` goes what the process may not grant.
+/// Writes a temporary file beside `path` and renames it to `path` when it is complete. Its permissions are
+/// `mode` less the process's umask.
 pub(crate) fn replace(
     path: &Path,
     mode: u32,

@@ -27,7 +27,7 @@ pub(crate) fn client(channels: Channels) -> Client {
         give_up_after: PATIENCE,
         ..RetryPolicy::default()
     };
-    Client::over(channels, policy)
+    Client::from_channels(channels, policy)
 }
 
 /// The coupons of a campaign.

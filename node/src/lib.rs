@@ -30,6 +30,6 @@ pub mod storage;
 pub use coupon_ledger::mutants;
 
 pub use config::NodeConfig;
-pub use node::Refused;
+pub use node::StopReason;
 pub use raft::options::RaftOptions;
 pub use server::{NodeError, NodeHandle, start};

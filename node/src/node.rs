@@ -1,9 +1,9 @@
 //! A node: its storage, its identity, the replicas it runs, and how it joins a cluster.
 
-mod refused;
 mod stop;
+mod stop_reason;
 
-pub use refused::Refused;
+pub use stop_reason::StopReason;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -60,7 +60,7 @@ pub struct Node {
     /// Why replicas do not run yet; `None` once they may.
     waits_for: watch::Sender<Option<String>>,
     stopped: CancellationToken,
-    refused: mpsc::Sender<Refused>,
+    refused: mpsc::Sender<StopReason>,
     /// Whoever starts the replicas.
     replicas: Mutex<Option<JoinHandle<()>>>,
     address: String,
@@ -77,7 +77,7 @@ impl Node {
         config: NodeConfig,
         local_addr: SocketAddr,
         clock: Arc<dyn Clock>,
-        refused: mpsc::Sender<Refused>,
+        refused: mpsc::Sender<StopReason>,
     ) -> Result<Self, IdentityError> {
         let mut identity = Identity::open(&config.data_dir, config.node_id)?;
         let storage = match Storage::open(&config.data_dir) {
@@ -306,7 +306,7 @@ impl Node {
     }
 
     /// Ends everything that serves others, and says why this node must not run.
-    pub(crate) fn refuse(&self, refused: Refused) {
+    pub(crate) fn refuse(&self, refused: StopReason) {
         self.registry.close();
         self.begin_stop();
         // The first reason is enough.
@@ -364,20 +364,20 @@ impl Node {
     }
 
     /// Whether a map still has a place for this process.
-    fn check_place(&self, map: &ShardMap) -> Result<(), Refused> {
+    fn check_place(&self, map: &ShardMap) -> Result<(), StopReason> {
         let mut identity = self.identity.lock();
         // A store that is in no cluster has no place yet.
         if identity.cluster_id() != Some(&map.cluster_id) {
             return Ok(());
         }
-        let mine = map.nodes.get(&self.config.node_id).ok_or(Refused::Removed)?;
+        let mine = map.nodes.get(&self.config.node_id).ok_or(StopReason::Removed)?;
         if mine.store_id != identity.store_id() {
-            return Err(Refused::Replaced);
+            return Err(StopReason::Replaced);
         }
         if !identity.remembers(&mine.start_id) {
             // Before replicas run it is for the meta shard to say what that means.
             return match self.is_admitted() {
-                true => Err(Refused::Superseded(mine.address.clone())),
+                true => Err(StopReason::Superseded(mine.address.clone())),
                 false => Ok(()),
             };
         }

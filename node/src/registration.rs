@@ -20,7 +20,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::codec::map;
-use crate::node::{Node, Refused};
+use crate::node::{Node, StopReason};
 use crate::peers::Lane;
 
 /// Pause between two rounds.
@@ -69,7 +69,7 @@ enum Answer<T> {
     /// It cannot say, or its objection may pass.
     NotYet(String),
     /// This node must not run as it was started.
-    Never(Refused),
+    Never(StopReason),
 }
 
 /// The outcome of asking all nodes while the meta shard cannot decide.
@@ -124,7 +124,7 @@ impl Node {
                         self.admit();
                     }
                     Round::Objected(why) if self.is_admitted() => {
-                        return self.refuse(Refused::Objected(why));
+                        return self.refuse(StopReason::Objected(why));
                     }
                     Round::Objected(why) => {
                         self.wait_for(format!("it is not registered yet: {why}"));
@@ -191,7 +191,7 @@ impl Node {
             return Answer::NotYet(why);
         }
         let Some(info) = status.get_details_error_info() else {
-            return Answer::Never(Refused::ByCluster(why));
+            return Answer::Never(StopReason::ByCluster(why));
         };
         let by_map =
             info.metadata.get(reason::MAP_VERSION).and_then(|version| version.parse().ok());
@@ -216,9 +216,9 @@ impl Node {
             reason::QUORUM_AT_RISK => Answer::NotYet(why),
             reason::START_UNKNOWN => {
                 self.mark_lost(&why);
-                Answer::Never(Refused::Lost(why))
+                Answer::Never(StopReason::Lost(why))
             }
-            _ => Answer::Never(Refused::ByCluster(why)),
+            _ => Answer::Never(StopReason::ByCluster(why)),
         }
     }
 
@@ -279,7 +279,7 @@ impl Node {
                     // It is not a node of this cluster, and knows nothing about it.
                     Some(reason::WRONG_CLUSTER) => not_yet(status.message()),
                     Some(_) | None => {
-                        Answer::Never(Refused::ByCluster(status.message().to_owned()))
+                        Answer::Never(StopReason::ByCluster(status.message().to_owned()))
                     }
                 }
             }

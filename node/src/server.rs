@@ -23,7 +23,7 @@ use crate::api::raft::RaftEndpoint;
 use crate::api::shard::{REQUEST_BYTES_MAX, ShardEndpoint};
 use crate::clock::Clock;
 use crate::config::NodeConfig;
-use crate::node::{Node, Refused};
+use crate::node::{Node, StopReason};
 use crate::peers::MESSAGE_BYTES_MAX;
 use crate::raft::options::BadTimes;
 use crate::storage::identity::IdentityError;
@@ -37,7 +37,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many calls a caller may have given up before this node got round to them. A node that was away
 /// finds the heartbeats of many shards; beyond the bound the connection is closed as an attack
 /// (CVE-2023-44487), and h2's own is only 20.
-const CALLS_GIVEN_UP_MAX: usize = 1_024;
+const PENDING_RESETS_MAX: usize = 1_024;
 /// The pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long calls under way may take while the server stops.
@@ -62,14 +62,14 @@ pub enum NodeError {
     Identity(#[from] IdentityError),
     /// It must not run as it was started.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    StopReason(#[from] StopReason),
 }
 
 impl NodeError {
     /// Whether to start the node again at once, with the same settings: its store has lost
     /// acknowledged writes, and the next start replaces it or begins anew.
     pub fn starts_again(&self) -> bool {
-        matches!(self, Self::Refused(refused) if refused.starts_again())
+        matches!(self, Self::StopReason(refused) if refused.starts_again())
     }
 }
 
@@ -79,7 +79,7 @@ pub struct NodeHandle {
     local_addr: SocketAddr,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), tonic::transport::Error>>,
-    refused: mpsc::Receiver<Refused>,
+    refused: mpsc::Receiver<StopReason>,
 }
 
 /// Starts a node on the current runtime. It serves when this returns; whether it is in a cluster
@@ -111,7 +111,7 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
     let (stop, stopped) = oneshot::channel();
     let server = Server::builder()
         .tcp_nodelay(true)
-        .http2_max_pending_accept_reset_streams(Some(CALLS_GIVEN_UP_MAX))
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

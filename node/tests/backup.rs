@@ -35,7 +35,7 @@ fn replica_key(replica: u64) -> ReplicaKey {
 }
 
 fn campaign() -> CampaignName {
-    CampaignName::in_tenant(&TenantId::default(), "spring").unwrap()
+    CampaignName::new(&TenantId::default(), "spring").unwrap()
 }
 
 fn membership() -> pb::Membership {

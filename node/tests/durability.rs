@@ -341,7 +341,7 @@ async fn apply(machine: &mut StateMachine, range: std::ops::Range<u64>) {
 
 fn issued(storage: &Storage) -> u64 {
     let view = LedgerView::new(storage, replica_key().shard, replica_key().replica).unwrap();
-    let id = coupon_cluster::CampaignName::in_tenant(&TenantId::default(), "c").unwrap();
+    let id = coupon_cluster::CampaignName::new(&TenantId::default(), "c").unwrap();
     let campaign = view.campaign(&id).unwrap().unwrap();
     let rows = view.coupons_after(&campaign, 0).map(Result::unwrap).count();
     assert_eq!(campaign.counters.issued, rows as u64);

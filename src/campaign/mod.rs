@@ -45,7 +45,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 
 /// The request id given, or a new one.
 pub(crate) fn request_id_or_new(given: Option<String>) -> String {
-    given.unwrap_or_else(coupon_client::request_id)
+    given.unwrap_or_else(coupon_client::new_request_id)
 }
 
 fn print(campaign: Option<v1::Campaign>, format: Format) -> anyhow::Result<()> {

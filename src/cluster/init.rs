@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use coupon_client::is_passing;
+use coupon_client::is_transient;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{IdentifyRequest, InitClusterRequest};
 use tonic::Status;
@@ -75,7 +75,7 @@ async fn answering(
         let mut client = ClusterServiceClient::new(endpoint.connect_lazy());
         match identify(&mut client).await {
             Ok(()) => return Ok(client),
-            Err(status) if is_passing(status.code()) => {}
+            Err(status) if is_transient(status.code()) => {}
             Err(status) => {
                 return Err(CallError::from(status))
                     .with_context(|| format!("ask {address} who it is"));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use coupon_client::is_passing;
+use coupon_client::is_transient;
 use coupon_proto::internal::{RemoveNodeRequest, ReplicaRole, ShardMap};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -111,5 +111,5 @@ async fn decide(addresses: &[String], request: RemoveNodeRequest) -> anyhow::Res
 /// Whether asking again may help: the node does not answer, or the meta shard has no leader.
 fn is_temporary(error: &anyhow::Error) -> bool {
     let code = error.downcast_ref::<CallError>().map(CallError::code);
-    code.is_none_or(is_passing)
+    code.is_none_or(is_transient)
 }

@@ -50,7 +50,7 @@ fn shares(ring_shards: &[u32]) -> BTreeMap<u32, u32> {
     let Some(ring) = Ring::new(Epoch(1), members) else { return BTreeMap::new() };
     let mut shares = BTreeMap::new();
     for number in 0..SAMPLE {
-        let campaign = CampaignName::in_tenant(&TenantId::default(), &format!("campaign-{number}"))
+        let campaign = CampaignName::new(&TenantId::default(), &format!("campaign-{number}"))
             .expect("letters, a hyphen and digits are an id");
         *shares.entry(ring.owner(&campaign).get()).or_default() += 1;
     }

@@ -69,7 +69,7 @@ impl Entries {
         entries
     }
 
-    /// Keeps so many entries at most, those in the middle.
+    /// Keeps at most `entries_max` entries, those in the middle.
     pub(super) fn keep_middle(&mut self, entries_max: usize) {
         let skipped = self.times.len().saturating_sub(entries_max) / 2;
         for numbers in [&mut self.batches, &mut self.commands] {
@@ -87,20 +87,20 @@ impl Marks {
                 Subject::Request { deadline } => {
                     self.requests.entry((stage, deadline)).or_insert(at);
                 }
-                Subject::RequestOn { deadline, connection } => {
+                Subject::RequestOnConnection { deadline, connection } => {
                     self.requests.entry((stage, deadline)).or_insert(at);
                     self.connections.insert(deadline, connection);
                 }
                 Subject::Socket { connection } => {
                     self.sockets.entry((stage, connection)).or_default().push(at);
                 }
-                Subject::RequestOf { deadline, shard, batch } => {
+                Subject::RequestInBatch { deadline, shard, batch } => {
                     self.requests_of.entry((shard, batch.get())).or_default().push(deadline);
                 }
                 Subject::Batch { shard, batch } => {
                     self.batches.entry((stage, (shard, batch.get()))).or_insert(at);
                 }
-                Subject::BatchOf { shard, batch, index } => {
+                Subject::BatchInEntry { shard, batch, index } => {
                     self.batches.entry((stage, (shard, batch.get()))).or_insert(at);
                     self.batches_of.entry((shard, index.get())).or_default().push(batch.get());
                 }
@@ -161,7 +161,7 @@ impl Marks {
         for (time, row) in times.iter_mut().zip(&STEPS) {
             *time = match row.step {
                 Step::Read => requests.iter().filter_map(|request| self.read_at(*request)).min()?,
-                Step::Arrived => *passed(Stage::Arrived).min()?,
+                Step::Admitted => *passed(Stage::Admitted).min()?,
                 Step::FirstDecoded => *passed(Stage::Decoded).min()?,
                 Step::LastDecoded => *passed(Stage::Decoded).max()?,
                 Step::BatchSent => batch(Stage::BatchSent, oldest)?,
@@ -189,7 +189,7 @@ impl Marks {
 
     /// When the socket was read that brought a request.
     fn read_at(&self, request: Request) -> Option<u64> {
-        let arrived = *self.requests.get(&(Stage::Arrived, request))?;
+        let arrived = *self.requests.get(&(Stage::Admitted, request))?;
         let connection = *self.connections.get(&request)?;
         let reads = self.sockets.get(&(Stage::SocketRead, connection))?;
         let place = reads.partition_point(|at| *at <= arrived);
@@ -283,9 +283,9 @@ mod tests {
             10,
             &[
                 (Stage::SocketRead, socket),
-                (Stage::Arrived, Subject::RequestOn { deadline, connection }),
+                (Stage::Admitted, Subject::RequestOnConnection { deadline, connection }),
                 (Stage::Decoded, request),
-                (Stage::Batched, Subject::RequestOf { deadline, shard, batch }),
+                (Stage::Batched, Subject::RequestInBatch { deadline, shard, batch }),
                 (Stage::BatchSent, of_batch),
                 (Stage::SocketWritten, socket),
             ],
@@ -316,7 +316,7 @@ mod tests {
                 (Stage::ReplicationConfirmed, up_to(2)),
                 (Stage::ApplyBegan, entries(1)),
                 (Stage::Applied, up_to(1)),
-                (Stage::Decided, Subject::BatchOf { shard, batch, index: 7_u64.into() }),
+                (Stage::Decided, Subject::BatchInEntry { shard, batch, index: 7_u64.into() }),
                 (Stage::RepliesSent, of_batch),
             ],
         ));

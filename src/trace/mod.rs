@@ -53,7 +53,9 @@ pub(crate) fn report(marks: &[Vec<Mark>], file: &Path, title: &str) -> anyhow::R
     let mut entries = Entries::read(marks);
     entries.keep_middle(ENTRIES_MAX);
     let Some(summary) = Summary::new(&entries) else {
-        bail!("no entry was seen on all its way: is there load for more than {WARM_UP:?}?");
+        bail!(
+            "no entry was traced from start to end: run the load for more than {WARM_UP:?}, such as --for 8s"
+        );
     };
     output::line(format!("\n{title}\n{}\n\n{}", summary.subtitle(), summary.table()))?;
     std::fs::write(file, picture::svg(&summary, title))

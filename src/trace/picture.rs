@@ -99,7 +99,7 @@ fn axis(out: &mut String, end: u64, bottom: f64) {
 fn legend(out: &mut String) {
     let kinds = [
         (Kind::Work, "processors, and their queues"),
-        (Kind::Way, "way to another member"),
+        (Kind::Network, "network"),
         (Kind::Wait, "waits for a turn"),
         (Kind::Sync, "sync"),
     ];
@@ -131,7 +131,7 @@ fn text(out: &mut String, x: f64, y: f64, text: &str) {
 fn colour(kind: Kind) -> &'static str {
     match kind {
         Kind::Work => "#4a78b5",
-        Kind::Way => "#8fc08f",
+        Kind::Network => "#8fc08f",
         Kind::Wait => "#d0d0d0",
         Kind::Sync => "#d9822b",
     }

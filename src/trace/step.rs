@@ -30,7 +30,7 @@ pub(super) enum Kind {
     /// A processor works on the entry, or on others before it.
     Work,
     /// The entry is on its way to another member.
-    Way,
+    Network,
     /// The entry waits for the sync of others, or for its turn.
     Wait,
     /// The disk syncs.
@@ -41,7 +41,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Read,
-    Arrived,
+    Admitted,
     FirstDecoded,
     LastDecoded,
     BatchSent,
@@ -103,11 +103,11 @@ pub(super) struct Row {
 /// All steps, in the order in which they are shown.
 pub(super) const STEPS: [Row; 35] = [
     row(Step::Read, Lane::Router, Kind::Work, "first request read from its socket", Step::Read),
-    row(Step::Arrived, Lane::Router, Kind::Work, "first request let in", Step::Read),
-    row(Step::FirstDecoded, Lane::Router, Kind::Work, "first request decoded", Step::Arrived),
+    row(Step::Admitted, Lane::Router, Kind::Work, "first request admitted", Step::Read),
+    row(Step::FirstDecoded, Lane::Router, Kind::Work, "first request decoded", Step::Admitted),
     row(Step::LastDecoded, Lane::Router, Kind::Work, "last request decoded", Step::FirstDecoded),
     row(Step::BatchSent, Lane::Router, Kind::Work, "batch sent", Step::LastDecoded),
-    row(Step::BatchReceived, Lane::Leader, Kind::Way, "batch received", Step::BatchSent),
+    row(Step::BatchReceived, Lane::Leader, Kind::Network, "batch received", Step::BatchSent),
     row(Step::Proposed, Lane::Leader, Kind::Wait, "entry proposed", Step::BatchReceived),
     row(Step::AppendCalled, Lane::Leader, Kind::Work, "append called", Step::Proposed),
     row(Step::Appended, Lane::Leader, Kind::Work, "written, not synced", Step::AppendCalled),
@@ -134,7 +134,7 @@ pub(super) const STEPS: [Row; 35] = [
     row(Step::Applied, Lane::Leader, Kind::Work, "applied", Step::ApplyBegan),
     row(Step::Decided, Lane::Leader, Kind::Work, "outcomes known to the proposer", Step::Applied),
     row(Step::RepliesSent, Lane::Leader, Kind::Work, "replies sent", Step::Decided),
-    row(Step::RepliesReceived, Lane::Router, Kind::Way, "replies received", Step::RepliesSent),
+    row(Step::RepliesReceived, Lane::Router, Kind::Network, "replies received", Step::RepliesSent),
     row(Step::Answered, Lane::Router, Kind::Work, "last answer made", Step::RepliesReceived),
     row(
         Step::Written,
@@ -152,13 +152,13 @@ const fn row(step: Step, lane: Lane, kind: Kind, name: &'static str, after: Step
 const fn follower(lane: Lane, step: Follower) -> Row {
     let (name, kind, after) = match step {
         Follower::Sent => ("entry sent by the leader", Kind::Wait, None),
-        Follower::Received => ("entry received", Kind::Way, Some(Follower::Sent)),
+        Follower::Received => ("entry received", Kind::Network, Some(Follower::Sent)),
         Follower::AppendCalled => ("append called", Kind::Work, Some(Follower::Received)),
         Follower::Appended => ("written, not synced", Kind::Work, Some(Follower::AppendCalled)),
         Follower::SyncBegan => ("sync began", Kind::Wait, Some(Follower::Appended)),
         Follower::Durable => ("sync done", Kind::Sync, Some(Follower::SyncBegan)),
         Follower::Answered => ("answered", Kind::Work, Some(Follower::Durable)),
-        Follower::Confirmed => ("leader has the answer", Kind::Way, Some(Follower::Answered)),
+        Follower::Confirmed => ("leader has the answer", Kind::Network, Some(Follower::Answered)),
     };
     let is_first = matches!(lane, Lane::First);
     let step = if is_first { Step::First(step) } else { Step::Second(step) };

@@ -64,7 +64,7 @@ impl Summary {
     pub(super) fn subtitle(&self) -> String {
         let Self { entries, batches, commands, median_of_commands, .. } = self;
         format!(
-            "{entries} entries; median (and p99): {} ({}) commands in {} ({}) batches, the oldest of which is followed; \
+            "{entries} entries; median (and p99): {} ({}) commands in {} ({}) batches, timed by the oldest one; \
              half of the commands were in entries that took more than {} µs",
             commands.median,
             commands.p99,

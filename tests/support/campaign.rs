@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coupon_checker::{Campaign, Coupon, CouponState};
-use coupon_client::{CallError, request_id};
+use coupon_client::{CallError, new_request_id};
 use coupon_proto::v1;
 use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
@@ -24,7 +24,7 @@ pub(crate) async fn create(cluster: &Cluster, campaign_id: &str, quota: i64) {
         campaign_id: campaign_id.to_owned(),
         quota,
         per_recipient_limit: 1,
-        request_id: request_id(),
+        request_id: new_request_id(),
         ..v1::CreateCampaignRequest::default()
     };
     let created = client.create_campaign(request).await.expect("create a campaign").into_inner();
@@ -36,7 +36,7 @@ pub(crate) fn request(campaign_id: &str, recipient: &str) -> v1::IssueCouponRequ
     v1::IssueCouponRequest {
         campaign_id: campaign_id.to_owned(),
         recipient: recipient.to_owned(),
-        request_id: request_id(),
+        request_id: new_request_id(),
         ..v1::IssueCouponRequest::default()
     }
 }

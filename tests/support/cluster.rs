@@ -172,8 +172,7 @@ impl Cluster {
     pub(crate) fn shard_of(campaign_id: &str) -> u32 {
         let shards = (1..=SHARDS).map(|id| ShardId::new(id).expect("a small number"));
         let ring = Ring::new(Epoch(1), shards).expect("there are shards");
-        ring.owner(&CampaignName::in_tenant(&TenantId::default(), campaign_id).expect("an id"))
-            .get()
+        ring.owner(&CampaignName::new(&TenantId::default(), campaign_id).expect("an id")).get()
     }
 
     /// kill -9.

@@ -1,9 +1,9 @@
-//! Marks on the way of a log entry: through the router, its shard's leader and the followers.
+//! Trace points on the path of a log entry: through the router, its shard's leader and the followers.
 //!
-//! Members call [`mark`] where an entry, a batch or a request passes a [`Stage`]. Only with the feature `trace` is
-//! that recorded, with the time of one monotonic clock. So the times of several members can be compared only where
-//! they all run in one process, as in `coupon demo`, which is also what reads the marks. Without the feature a mark
-//! is nothing: [`Tag`] has no bytes and [`mark`] no code.
+//! Members call [`mark`] where an entry, a batch or a request passes a [`Stage`]. With the feature `trace`, the mark
+//! is recorded with the time of a monotonic clock. Times of several members can be compared only if all run in one
+//! process, as in `coupon demo`, which also reads the marks. Without the feature, marks cost nothing: [`Tag`] has no
+//! bytes and [`mark`] no code.
 //!
 //! Deliberately absent: what the marks mean together. That is the program's `src/trace`.
 
@@ -20,11 +20,11 @@ pub use recorder::{Mark, begin, end};
 pub enum Stage {
     /// The router has read from a [`Subject::Socket`]. The requests that it has thereby follow on the same thread.
     SocketRead,
-    /// The router has the head of a [`Subject::RequestOn`] a connection, and has let it in.
-    Arrived,
+    /// The router has the head of a [`Subject::RequestOnConnection`] a connection, and has let it in.
+    Admitted,
     /// The router has the whole [`Subject::Request`].
     Decoded,
-    /// The router puts a [`Subject::RequestOf`] into a batch.
+    /// The router puts a [`Subject::RequestInBatch`] into a batch.
     Batched,
     /// The router hands a [`Subject::Batch`] to its connection.
     BatchSent,
@@ -52,7 +52,7 @@ pub enum Stage {
     ApplyBegan,
     /// A replica has applied everything [`Subject::UpTo`] an index.
     Applied,
-    /// The leader has the outcomes of an entry, one part of which is for a [`Subject::BatchOf`].
+    /// The leader has the outcomes of an entry, one part of which is for a [`Subject::BatchInEntry`].
     Decided,
     /// The leader hands the replies to a [`Subject::Batch`] to the router's stream.
     RepliesSent,
@@ -71,13 +71,13 @@ pub enum Subject {
     /// A request, known by its deadline: that goes with it through the router and has nanoseconds.
     Request { deadline: Tag },
     /// A request that came on a connection.
-    RequestOn { deadline: Tag, connection: Tag },
+    RequestOnConnection { deadline: Tag, connection: Tag },
     /// A request in a batch for a shard.
-    RequestOf { deadline: Tag, shard: Tag, batch: Tag },
+    RequestInBatch { deadline: Tag, shard: Tag, batch: Tag },
     /// A batch of commands for a shard. Its id is unique on one stream of one router.
     Batch { shard: Tag, batch: Tag },
     /// A batch in the entry at an index.
-    BatchOf { shard: Tag, batch: Tag, index: Tag },
+    BatchInEntry { shard: Tag, batch: Tag, index: Tag },
     /// The entries of these indexes, on a replica.
     Entries { shard: Tag, replica: Tag, first: Tag, last: Tag },
     /// All entries of a replica until this index.

@@ -110,7 +110,7 @@ impl Ledger {
         commands: Vec<Command>,
     ) -> Result<Vec<Outcome>, S::Error> {
         self.fence.state.log_time = self.fence.state.log_time.max(stamped);
-        store.look_ahead(&commands);
+        store.prefetch(&commands);
         let mut entry = Entry::new(&mut self.fence, store);
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {

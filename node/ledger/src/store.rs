@@ -52,7 +52,7 @@ pub trait StateReader {
 pub trait Store: StateReader {
     /// Tells which commands the ledger is about to apply. A store may prepare for what they will look up;
     /// it must not answer or change anything yet.
-    fn look_ahead(&mut self, _commands: &[Command]) {}
+    fn prefetch(&mut self, _commands: &[Command]) {}
 
     /// Replaces the state of the shard. Called once an entry, as the last write.
     fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Self::Error>;

@@ -126,7 +126,7 @@ fn adopt() -> Command {
 
 fn create(id: &str, per_recipient_limit: u32) -> Command {
     command(Action::CreateCampaign(CreateCampaign {
-        name: CampaignName::in_tenant(&TenantId::default(), id).unwrap(),
+        name: CampaignName::new(&TenantId::default(), id).unwrap(),
         display_name: String::new(),
         quota: 3,
         start: None,
@@ -141,7 +141,7 @@ fn create(id: &str, per_recipient_limit: u32) -> Command {
 
 fn issue(id: &str, recipient: &str, request_number: u8) -> Command {
     command(Action::Issue(Issue {
-        campaign: CampaignName::in_tenant(&TenantId::default(), id).unwrap(),
+        campaign: CampaignName::new(&TenantId::default(), id).unwrap(),
         recipient: recipient.to_owned(),
         request_id: request(request_number),
         metadata: BTreeMap::new(),

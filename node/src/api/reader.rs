@@ -61,7 +61,7 @@ pub(super) fn campaign_name(text: &str) -> Result<CampaignName, ReadError> {
 }
 
 fn campaign_in(tenant: &TenantId, id: &str) -> Result<CampaignName, ReadError> {
-    CampaignName::in_tenant(tenant, id).map_err(|_| ReadError::Malformed(Malformed("campaign id")))
+    CampaignName::new(tenant, id).map_err(|_| ReadError::Malformed(Malformed("campaign id")))
 }
 
 fn tenant_id(text: &str) -> Result<TenantId, ReadError> {

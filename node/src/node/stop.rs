@@ -1,4 +1,4 @@
-//! How a node stops: it gives its leaderships away, ends what serves others, then its replicas and its storage.
+//! Stops a node: it transfers its leaderships, stops serving, then stops its replicas and closes its storage.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use super::Node;
 use crate::shard::leadership_transfer::transfer_leadership;
 use crate::storage::fatal;
 
-/// The pause before a leadership is offered again that nobody could take.
+/// Pause between attempts to transfer a leadership that no follower was able to take.
 const TRANSFER_INTERVAL: Duration = Duration::from_millis(20);
-/// How long a stopping node tries to hand leadership over; afterwards the others elect.
+/// Maximum time that a stopping node tries to transfer leaderships; afterwards the others elect.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Node {
-    /// Hands over every leadership, or tries to for a while.
+    /// Transfers every leadership, or gives up after some seconds.
     pub async fn transfer_leadership(&self) {
-        // The reconcilers must not let anybody stand for election again.
+        // The reconcilers must not let a replica stand for election again.
         self.registry.begin_stop();
         let replicas = self.registry.all();
         for replica in &replicas {

@@ -224,7 +224,7 @@ fn mark_decided(shard: ShardId, result: Option<&WriteResult>, parts: &[PendingRe
     let Some(Ok(response)) = result else { return };
     let (shard, index) = (shard.get().into(), response.log_id.index.into());
     for part in parts {
-        mark(Stage::Decided, Subject::BatchOf { shard, batch: part.batch, index });
+        mark(Stage::Decided, Subject::BatchInEntry { shard, batch: part.batch, index });
     }
 }
 

@@ -316,7 +316,7 @@ impl Storage {
     /// # Errors
     ///
     /// When RocksDB fails.
-    pub(super) fn take_in(&self, family: &ColumnFamily, table: &Path) -> Result<(), StorageError> {
+    pub(super) fn ingest(&self, family: &ColumnFamily, table: &Path) -> Result<(), StorageError> {
         self.shared.database.ingest(family, table)
     }
 

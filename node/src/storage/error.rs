@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// A fault of local storage. It is never an answer: whoever meets one on the way to a disk that
-/// replicates must end the process ([`super::fatal::abort`]).
+/// A fault of local storage. It never becomes an answer: code on the path of replicated writes that meets one
+/// must end the process ([`super::fatal::abort`]).
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// RocksDB failed.

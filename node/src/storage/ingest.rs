@@ -53,9 +53,9 @@ impl<'a> StateTables<'a> {
     /// # Errors
     ///
     /// When the disk fails.
-    pub(super) fn take_in(self) -> Result<(), StorageError> {
-        self.coupons.take_in(self.storage, self.storage.coupons())?;
-        self.state.take_in(self.storage, self.storage.state())
+    pub(super) fn ingest(self) -> Result<(), StorageError> {
+        self.coupons.ingest(self.storage, self.storage.coupons())?;
+        self.state.ingest(self.storage, self.storage.state())
     }
 }
 
@@ -72,13 +72,13 @@ impl<'a> Table<'a> {
         Ok(Self { writer, path, rows: 0 })
     }
 
-    fn take_in(mut self, storage: &Storage, family: &ColumnFamily) -> Result<(), StorageError> {
+    fn ingest(mut self, storage: &Storage, family: &ColumnFamily) -> Result<(), StorageError> {
         // RocksDB has no table without rows.
         if self.rows == 0 {
             return remove(&self.path);
         }
         self.writer.finish()?;
-        storage.take_in(family, &self.path)
+        storage.ingest(family, &self.path)
     }
 }
 

@@ -82,7 +82,7 @@ impl<'a> LedgerBatch<'a> {
     ) -> Result<Self, StorageError> {
         let index = storage.index_of(keys)?;
         // Here, where all coupons in the index are written.
-        index.spill(storage);
+        index.start_flush_if_full(storage);
         let layers = index.layers();
         Ok(Self::over(storage, keys, digest, index, layers))
     }
@@ -98,7 +98,7 @@ impl<'a> LedgerBatch<'a> {
         digest: Digest,
     ) -> Result<Self, StorageError> {
         let index = storage.index_of(keys)?;
-        let layers = index.layers().beneath_a_private_one();
+        let layers = index.layers().with_private_memtable();
         Ok(Self::over(storage, keys, digest, index, layers))
     }
 
@@ -251,7 +251,7 @@ impl StateReader for LedgerBatch<'_> {
 }
 
 impl Store for LedgerBatch<'_> {
-    fn look_ahead(&mut self, commands: &[Command]) {
+    fn prefetch(&mut self, commands: &[Command]) {
         let mut last: Option<(&CampaignName, u32)> = None;
         let keys = commands.iter().filter_map(|command| {
             let Action::Issue(issue) = &command.action else { return None };
@@ -262,7 +262,7 @@ impl Store for LedgerBatch<'_> {
             last = Some((&issue.campaign, number));
             Some((number, &issue.request_id, issue.recipient.as_str()))
         });
-        self.index.look_ahead(keys);
+        self.index.prefetch(keys);
     }
 
     fn put_shard_state(&mut self, state: &ShardState) -> Result<(), StorageError> {

@@ -9,8 +9,8 @@ use rocksdb::{
 
 /// Shared by all families: recently read blocks. Small, since the hot state is in memtables.
 const BLOCK_CACHE_BYTES: usize = 64 << 20;
-/// The cache is cut into 2^n parts with a lock each. A block larger than a part is never cached, and
-/// few threads read.
+/// The cache has 2^n shards with a lock each. Few, because few threads read and a block larger than a shard
+/// is never cached.
 const BLOCK_CACHE_SHARD_BITS: c_int = 2;
 /// Filters and indexes are cut into blocks of about this size. In one piece they grow with the file, to
 /// megabytes, and reading one again is what a look-up then costs.

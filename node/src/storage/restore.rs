@@ -194,7 +194,7 @@ pub fn install(
             membership: Some(membership),
         }),
     };
-    take_in(storage, key, &path, state, &applied)?;
+    ingest(storage, key, &path, state, &applied)?;
 
     let mut flip = WriteBatch::default();
     flip.put_cf(storage.meta(), replica.purged(), first.encode_to_vec());
@@ -203,7 +203,7 @@ pub fn install(
 }
 
 /// Ingests the rows of a backup as the state to begin with.
-fn take_in(
+fn ingest(
     storage: &Storage,
     key: ReplicaKey,
     from: &Path,
@@ -240,7 +240,7 @@ fn take_in(
     if !shard_seen {
         tables.put(&[SHARD], &shard_record(ShardState::default(), state)?)?;
     }
-    tables.take_in()
+    tables.ingest()
 }
 
 /// The shard record to begin with. The running digest begins anew, over everything in the backup.

@@ -212,7 +212,7 @@ pub fn install(
     let mut frames = FrameReader::open(&file.path)?;
     frames.header()?;
     frames.for_each_row(|key, value| tables.put(key, value))?;
-    tables.take_in()?;
+    tables.ingest()?;
 
     // A crash after the flip must not leave a file of the state before: it would be taken for the
     // newest one, and the log behind the new state is gone.

@@ -26,7 +26,7 @@ pub enum ConnectError {
     /// No router was named.
     #[error("no router is named: name at least one")]
     NoRouter,
-    /// A router's address is none.
+    /// A router's address is not `host:port`.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// No router could be connected to.
@@ -52,7 +52,7 @@ pub struct Client {
 
 /// A new request id: a random UUID.
 #[must_use]
-pub fn request_id() -> String {
+pub fn new_request_id() -> String {
     Uuid::new_v4().to_string()
 }
 
@@ -87,12 +87,12 @@ impl Client {
         let channels = endpoints.iter().enumerate().map(|(number, (_, endpoint))| {
             if number == first { connected.clone() } else { endpoint.connect_lazy() }
         });
-        Ok(Self::over(Channels::new(channels.collect()).starting_at(first), policy))
+        Ok(Self::from_channels(Channels::new(channels.collect()).starting_at(first), policy))
     }
 
     /// A client over connections that exist.
     #[must_use]
-    pub fn over(channels: Channels, policy: RetryPolicy) -> Self {
+    pub fn from_channels(channels: Channels, policy: RetryPolicy) -> Self {
         let preferred = Arc::new(AtomicUsize::new(channels.turn()));
         Self { channels, preferred, policy }
     }
@@ -251,7 +251,7 @@ impl Client {
     {
         let mut course = self.begin();
         loop {
-            let status = match course.in_time(|channel, left| attempt(channel, left)).await {
+            let status = match course.in_time(&mut attempt).await {
                 Ok(answer) => {
                     self.prefer(&course);
                     return Ok(answer);
@@ -331,7 +331,7 @@ impl Course {
 /// Fills in a request id where there is none, and returns the id.
 pub(crate) fn fill_in(id: &mut String) -> String {
     if id.is_empty() {
-        *id = request_id();
+        *id = new_request_id();
     }
     id.clone()
 }

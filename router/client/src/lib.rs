@@ -26,8 +26,8 @@
 //! - [`Client`] makes whole calls. All attempts of a call have one request id, and together they take no
 //!   longer than [`RetryPolicy::give_up_after`].
 //! - Below it are the parts for callers that look at each attempt: [`Channels`] are connections in turn,
-//!   [`CallError`] says by its [`Meaning`] what an answer is, and [`Backoff`] says how long to pause. The
-//!   last two know no clock and no chance.
+//!   [`CallError`] classifies an error by its [`Meaning`], and [`Backoff`] says how long to pause. The last
+//!   two read no clock and draw no random numbers.
 //!
 //! **What is repeated.** Errors that may pass: a router or a connection that is gone, a shard without a
 //! leader, a deadline of one attempt, too much load. Each attempt goes to the next router. A pause is twice
@@ -53,9 +53,9 @@ mod retry;
 pub use batch::{ItemAnswer, item_answers};
 pub use call_error::{CallError, code_name};
 pub use channels::Channels;
-pub use client::{Client, ConnectError, request_id};
+pub use client::{Client, ConnectError, new_request_id};
 pub use coupon_proto::reason::Reason;
 pub use coupon_proto::v1;
 pub use endpoint::{AddressError, endpoint};
-pub use meaning::{Meaning, is_passing};
+pub use meaning::{Meaning, is_transient};
 pub use retry::{Backoff, RetryPolicy};

@@ -54,7 +54,7 @@ impl Meaning {
 
     /// The meaning of an error with a reason that this client does not know, as of a newer router.
     pub(crate) fn of_unknown_reason(code: Code) -> Self {
-        if is_passing(code) {
+        if is_transient(code) {
             Self::RetryAmbiguous
         } else if is_definite(code) {
             Self::Refused
@@ -98,7 +98,7 @@ impl Meaning {
 /// Whether an answer with this code may soon be another one, by the code alone: its sender is busy, late or
 /// gone.
 #[must_use]
-pub fn is_passing(code: Code) -> bool {
+pub fn is_transient(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
 }
 

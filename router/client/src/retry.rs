@@ -1,4 +1,4 @@
-//! How long a call is repeated, and at which pauses. Pure: time and chance are passed in.
+//! How long a call is repeated, and at which pauses. Pure: time and jitter are passed in.
 
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ pub struct RetryPolicy {
     /// Maximum time for all attempts of a call together.
     pub give_up_after: Duration,
     /// Pause before the first repetition; each further one is twice as long.
-    pub pause_min: Duration,
+    pub backoff_min: Duration,
     /// Longest pause, unless the server asks for a longer one.
-    pub pause_max: Duration,
+    pub backoff_max: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -30,8 +30,8 @@ impl Default for RetryPolicy {
         Self {
             attempt_timeout: Duration::from_secs(5),
             give_up_after: Duration::from_secs(30),
-            pause_min: Duration::from_millis(50),
-            pause_max: Duration::from_secs(2),
+            backoff_min: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(2),
         }
     }
 }
@@ -64,16 +64,16 @@ impl Backoff {
         Self { policy, repetitions: 0 }
     }
 
-    /// The pause before the next attempt. `retry_after` is what the server asks for at least; `chance` is
+    /// The pause before the next attempt. `retry_after` is what the server asks for at least; `jitter` is
     /// random, from 0 to 1, so that calls that failed together do not come back together.
-    pub fn pause(&mut self, retry_after: Option<Duration>, chance: f64) -> Duration {
+    pub fn pause(&mut self, retry_after: Option<Duration>, jitter: f64) -> Duration {
         let doublings = self.repetitions.min(DOUBLINGS_MAX);
         self.repetitions = self.repetitions.saturating_add(1);
-        let usual = self.policy.pause_min.saturating_mul(1 << doublings);
+        let usual = self.policy.backoff_min.saturating_mul(1 << doublings);
         // Up to half is left out.
-        let usual = usual.min(self.policy.pause_max).mul_f64(0.5 + chance / 2.0);
+        let usual = usual.min(self.policy.backoff_max).mul_f64(0.5 + jitter / 2.0);
         // Up to half is added: the server meant this long.
-        let asked = retry_after.map(|delay| delay.saturating_add((delay / 2).mul_f64(chance)));
+        let asked = retry_after.map(|delay| delay.saturating_add((delay / 2).mul_f64(jitter)));
         asked.map_or(usual, |asked| asked.max(usual))
     }
 }
@@ -88,17 +88,17 @@ mod tests {
         RetryPolicy {
             attempt_timeout: 1_000 * MS,
             give_up_after: 5_000 * MS,
-            pause_min: 20 * MS,
-            pause_max: 320 * MS,
+            backoff_min: 20 * MS,
+            backoff_max: 320 * MS,
         }
     }
 
     #[test]
     fn pauses_double_up_to_a_bound() {
-        for (chance, of_usual) in [(0.0, 0.5), (1.0, 1.0)] {
+        for (jitter, of_usual) in [(0.0, 0.5), (1.0, 1.0)] {
             let mut backoff = Backoff::new(policy());
             for usual in [20, 40, 80, 160, 320, 320, 320] {
-                let pause = backoff.pause(None, chance);
+                let pause = backoff.pause(None, jitter);
                 assert_eq!(pause, Duration::from_millis(usual).mul_f64(of_usual));
             }
         }
@@ -106,8 +106,8 @@ mod tests {
 
     #[test]
     fn the_server_is_never_asked_earlier_than_it_says() {
-        for chance in [0.0, 0.3, 1.0] {
-            let pause = Backoff::new(policy()).pause(Some(500 * MS), chance);
+        for jitter in [0.0, 0.3, 1.0] {
+            let pause = Backoff::new(policy()).pause(Some(500 * MS), jitter);
             assert!((500 * MS..=750 * MS).contains(&pause), "{pause:?}");
         }
         // A short delay is no reason to be faster than usual.
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn no_value_overflows() {
-        let policy = RetryPolicy { pause_min: Duration::MAX, pause_max: MS, ..policy() };
+        let policy = RetryPolicy { backoff_min: Duration::MAX, backoff_max: MS, ..policy() };
         let mut backoff = Backoff::new(policy);
         for _ in 0..100 {
             assert!(backoff.pause(None, 1.0) <= MS);

@@ -21,8 +21,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 const QUICK: RetryPolicy = RetryPolicy {
     attempt_timeout: Duration::from_secs(10),
     give_up_after: Duration::from_secs(20),
-    pause_min: Duration::from_millis(1),
-    pause_max: Duration::from_millis(5),
+    backoff_min: Duration::from_millis(1),
+    backoff_max: Duration::from_millis(5),
 };
 
 /// What a router does with a request.

@@ -106,7 +106,7 @@ enum EndReason {
 impl EndReason {
     fn status(self) -> Status {
         match self {
-            // In the words of other servers of gRPC. A caller that has stopped waiting does not see them.
+            // The message of tonic's own timeouts. A caller that has stopped waiting does not see it.
             Self::Timeout => Status::cancelled("Timeout expired"),
             Self::Late => Fault::DeadlineExceeded.into_status(),
         }

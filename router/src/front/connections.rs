@@ -23,10 +23,10 @@ const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// See [`STREAM_WINDOW_BYTES`], for the whole connection.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
-/// How many calls a client may have given up before the router got round to them: all that it may have
-/// under way. Beyond it the whole connection is closed as an attack (CVE-2023-44487), and h2's own
-/// bound is only 20.
-const CALLS_GIVEN_UP_MAX: usize = STREAMS_PER_CONNECTION_MAX as usize;
+/// Maximum number of streams that a client has reset and the router has not accepted yet: as many as it may
+/// have open. With more, h2 closes the connection as a rapid-reset attack (CVE-2023-44487). h2's default of 20
+/// would close those of honest clients that time out.
+const PENDING_RESETS_MAX: usize = STREAMS_PER_CONNECTION_MAX as usize;
 
 /// How much header one request may have.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
@@ -78,7 +78,7 @@ fn http2() -> http2::Builder<TokioExecutor> {
     protocol
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .max_pending_accept_reset_streams(CALLS_GIVEN_UP_MAX)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
         // A call that is refused before it is read counts, and the count never falls: any limit would close a
         // connection in the end, with all calls under way on it.
         .max_local_error_reset_streams(None)
@@ -91,8 +91,8 @@ fn http2() -> http2::Builder<TokioExecutor> {
     protocol
 }
 
-/// The next connection. One that cannot be accepted, above all for want of file descriptors, is there again at once,
-/// and asking for it again and again would take the whole thread.
+/// The next connection. After a failure, most likely for lack of file descriptors, it pauses: the connection stays in
+/// the queue, and retrying at once would keep the thread busy.
 async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {

@@ -1,5 +1,5 @@
-//! The way of a request to its answer: a short one for the method that a crowd calls, and that through the framework
-//! for all others.
+//! Dispatches requests: a fast path for `IssueCoupon`, the method that crowds call, and tonic's routes for all
+//! others.
 
 use std::convert::Infallible;
 use std::os::fd::RawFd;
@@ -24,7 +24,7 @@ use crate::op::issue_coupon;
 use crate::op::limits::Deadline;
 use crate::shards::shard_client::ShardClient;
 
-/// The method with the short way.
+/// The method with the fast path.
 const ISSUE: &str = "/coupon.v1.CouponService/IssueCoupon";
 
 /// Answers the requests of all connections. A cheap clone.
@@ -64,8 +64,11 @@ impl Dispatch {
         };
         let deadline = admitted.deadline();
         let (request_deadline, connection) = (deadline.0.into_std().into(), self.connection);
-        mark(Stage::Arrived, Subject::RequestOn { deadline: request_deadline, connection });
-        if is_short(&request) {
+        mark(
+            Stage::Admitted,
+            Subject::RequestOnConnection { deadline: request_deadline, connection },
+        );
+        if takes_fast_path(&request) {
             let issued = issue(Arc::clone(&self.shards), request.into_body(), deadline);
             Answering::Issued { answer: admitted.in_time(issued) }
         } else {
@@ -75,8 +78,8 @@ impl Dispatch {
     }
 }
 
-/// Whether a request may go the short way. Only the framework knows compression.
-fn is_short<B>(request: &Request<B>) -> bool {
+/// Whether a request may take the fast path, which does not support compression.
+fn takes_fast_path<B>(request: &Request<B>) -> bool {
     let is_grpc = |value| value == "application/grpc" || value == "application/grpc+proto";
     let headers = request.headers();
     request.method() == Method::POST
@@ -135,7 +138,7 @@ pin_project! {
     enum Answering<I, R> {
         /// It was not let in.
         Refused { fault: Option<Fault> },
-        /// It goes the short way.
+        /// It goes the fast path.
         Issued { #[pin] answer: InTime<I> },
         /// It goes through the framework.
         Routed { #[pin] answer: InTime<R> },
@@ -167,11 +170,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_plain_call_of_the_one_method_goes_the_short_way() {
+    fn only_a_plain_call_of_the_one_method_goes_the_fast_path() {
         let call = || Request::post(ISSUE).header("content-type", "application/grpc+proto");
-        let is_short = |request: http::request::Builder| is_short(&request.body(()).unwrap());
-        assert!(is_short(call()));
-        assert!(is_short(Request::post(ISSUE).header("content-type", "application/grpc")));
+        let takes_fast_path =
+            |request: http::request::Builder| takes_fast_path(&request.body(()).unwrap());
+        assert!(takes_fast_path(call()));
+        assert!(takes_fast_path(Request::post(ISSUE).header("content-type", "application/grpc")));
         let others = [
             call().method("GET"),
             call().uri("/coupon.v1.CouponService/BatchIssueCoupons"),
@@ -181,7 +185,7 @@ mod tests {
             Request::post(ISSUE).header("content-type", "application/grpc-web"),
         ];
         for other in others {
-            assert!(!is_short(other));
+            assert!(!takes_fast_path(other));
         }
     }
 }

@@ -72,7 +72,7 @@ impl Default for RouterConfig {
 /// Why a router does not start, or stopped.
 #[derive(Debug, Error)]
 pub enum RouterError {
-    /// No node is configured, so that there is nobody to ask for the cluster.
+    /// No node is configured, so the router cannot learn the cluster.
     #[error("no node is configured")]
     NoNodes,
     /// A node's address is not `host:port`.

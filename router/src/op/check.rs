@@ -82,7 +82,7 @@ impl Check {
 
     /// The name of the campaign with an id; `None` when that is invalid.
     pub(crate) fn campaign_id(&mut self, text: &str) -> Option<CampaignName> {
-        CampaignName::in_tenant(tenant(), text)
+        CampaignName::new(tenant(), text)
             .map_err(|error| self.fail("campaign_id", error.to_string()))
             .ok()
     }

@@ -110,6 +110,6 @@ fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault> {
 /// always means the same campaign.
 fn derived_name(id: RequestId) -> CampaignName {
     let hex: String = id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    CampaignName::in_tenant(check::tenant(), &format!("c-{hex}"))
+    CampaignName::new(check::tenant(), &format!("c-{hex}"))
         .expect("a letter, a hyphen and hexadecimal digits")
 }

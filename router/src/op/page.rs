@@ -75,7 +75,7 @@ impl Cursor {
         let cursor = Self::decode(content).map_err(|_| GARBAGE)?;
         let after = &cursor.after_campaign_id;
         let names_a_campaign =
-            after.is_empty() || CampaignName::in_tenant(check::tenant(), after).is_ok();
+            after.is_empty() || CampaignName::new(check::tenant(), after).is_ok();
         if ShardId::new(cursor.shard).is_err() || !names_a_campaign {
             return Err(GARBAGE);
         }

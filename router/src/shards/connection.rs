@@ -151,7 +151,7 @@ impl Connection {
             }
             let deadline = waiter.deadline.into_std().into();
             let (shard, in_batch) = (self.shard, batch_id.into());
-            mark(Stage::Batched, Subject::RequestOf { deadline, shard, batch: in_batch });
+            mark(Stage::Batched, Subject::RequestInBatch { deadline, shard, batch: in_batch });
             bytes += command.len();
             batch.commands.push(command);
             batch.deadline_micros.push(deadline_micros);

@@ -20,7 +20,7 @@ pub(super) fn spread_evenly(shards: u32, per_shard: usize) -> anyhow::Result<Vec
     let mut ids = Vec::new();
     while missing.values().any(|count| *count > 0) {
         let id = new_id();
-        let owner = ring.owner(&CampaignName::in_tenant(&TenantId::default(), &id)?);
+        let owner = ring.owner(&CampaignName::new(&TenantId::default(), &id)?);
         if let Some(count) = missing.get_mut(&owner).filter(|count| **count > 0) {
             *count -= 1;
             ids.push(id);
@@ -40,7 +40,7 @@ mod tests {
         let ring = Ring::new(Epoch(1), (1..=8).map(|id| ShardId::new(id).unwrap())).unwrap();
         let mut owned = BTreeMap::new();
         for id in &ids {
-            let name = CampaignName::in_tenant(&TenantId::default(), id).unwrap();
+            let name = CampaignName::new(&TenantId::default(), id).unwrap();
             *owned.entry(ring.owner(&name)).or_default() += 1;
         }
         assert_eq!(owned.into_values().collect::<Vec<usize>>(), [5; 8]);

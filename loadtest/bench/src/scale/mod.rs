@@ -1,9 +1,9 @@
 //! `coupon-bench scale`: what further shard groups bring.
 //!
-//! One, two, four and eight nodes, each limited to the same small share of a processor and each with the one
-//! replica of one shard: so every node issues coupons, and what one machine cannot show without limits, several
-//! machines side by side, is imitated. With more replicas than one, the nodes of the first step would follow no
-//! other leader and those of the last step two, and the steps could not be compared. Router and load generator
+//! One, two, four and eight nodes, each limited to the same small share of a processor, imitate as many machines. Each
+//! holds the only replica of one shard, so every node does the same work at every step. With more replicas, nodes
+//! would also follow other leaders, more of them at some steps than at others, and steps could not be compared.
+//! Router and load generator
 //! are not limited. A step tells how much of its time they were busy, and the machine idle, so that a bottleneck
 //! other than the nodes shows.
 

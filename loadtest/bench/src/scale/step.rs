@@ -1,4 +1,4 @@
-//! One step: so many shard groups, measured once.
+//! One step: one number of shard groups, measured once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -80,7 +80,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Measures a new cluster of so many shard groups. Returns what is wrong with its answers as well.
+    /// Measures a new cluster of `groups` shard groups. Also returns the faults of its answers.
     ///
     /// # Errors
     /// When nothing could be measured, or a limit did not hold.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use coupon_client::{Channels, Client, RetryPolicy, request_id, v1};
+use coupon_client::{Channels, Client, RetryPolicy, new_request_id, v1};
 use prost::Message as _;
 use tonic::transport::Channel;
 use uuid::Uuid;
@@ -17,8 +17,8 @@ const QUOTA_LARGE: i64 = 1_000_000_000;
 const RETRY_POLICY: RetryPolicy = RetryPolicy {
     attempt_timeout: Duration::from_secs(10),
     give_up_after: Duration::from_secs(30),
-    pause_min: Duration::from_millis(100),
-    pause_max: Duration::from_secs(1),
+    backoff_min: Duration::from_millis(100),
+    backoff_max: Duration::from_secs(1),
 };
 
 /// Time until the start of a campaign that does not start during a run.
@@ -39,7 +39,7 @@ pub(crate) struct Campaigns {
 impl Campaigns {
     /// Those behind a router.
     pub(crate) fn new(router: Channel) -> Self {
-        Self { client: Client::over(Channels::new(vec![router]), RETRY_POLICY) }
+        Self { client: Client::from_channels(Channels::new(vec![router]), RETRY_POLICY) }
     }
 
     /// Creates a campaign that has started and is never sold out. Returns its id.
@@ -83,7 +83,7 @@ impl Campaigns {
             quota,
             start_time: start_time.map(Into::into),
             per_recipient_limit: 1,
-            request_id: request_id(),
+            request_id: new_request_id(),
             ..v1::CreateCampaignRequest::default()
         };
         self.client.create_campaign(request).await.context("create a campaign")?;

@@ -89,7 +89,7 @@ pub(crate) fn number(word: &str) -> u64 {
 }
 
 pub(crate) fn campaign_name(word: &str) -> CampaignName {
-    CampaignName::in_tenant(&TenantId::default(), word).unwrap()
+    CampaignName::new(&TenantId::default(), word).unwrap()
 }
 
 pub(crate) fn shard_id(number: u64) -> ShardId {

@@ -174,7 +174,7 @@ fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 fn campaign_name() -> impl Strategy<Value = CampaignName> {
-    "[a-d]".prop_map(|text| CampaignName::in_tenant(&TenantId::default(), &text).unwrap())
+    "[a-d]".prop_map(|text| CampaignName::new(&TenantId::default(), &text).unwrap())
 }
 
 fn request_id() -> impl Strategy<Value = RequestId> {

@@ -17,14 +17,14 @@ pub(super) struct Key {
 
 impl Key {
     /// A hash of both fields.
-    pub(super) fn spread(self) -> u64 {
+    pub(super) fn filter_hash(self) -> u64 {
         // The hash is uniform already; another campaign must only lead elsewhere (golden ratio).
         self.hash ^ u64::from(self.number).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 }
 
-/// A key belongs to the coupon with this sequence number. The key may be another one with the same hash: the coupon
-/// itself says whether the claim is right.
+/// An entry of the index: the key may belong to the coupon with this sequence number. Another key can have the same
+/// hash, so a reader checks the coupon itself.
 ///
 /// Claims are ordered by their fields in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

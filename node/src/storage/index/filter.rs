@@ -5,8 +5,8 @@
 //! keys go into a new segment that is twice as large, and look-ups ask both until a thread has added the keys of
 //! the one before to the new one.
 //!
-//! Bits are set without any order among threads. A thread that looks for a key has been told of the claim before, with
-//! what happened before that, and so sees its bits; or it sees that the filter became complete.
+//! Bits are set with relaxed ordering. That is enough: whatever told a reader of a claim also ordered the claim's bits
+//! before the look-up, and completion is published with release ordering.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -24,8 +24,8 @@ const KEY_BITS: usize = 16;
 const FIRST_KEYS: usize = 1 << 14;
 /// Growth from one segment to the next.
 const GROWTH: usize = 2;
-/// Exponent of the growth of the last segment: 67 million keys, of 33 million coupons, in 134 MB. More keys go into
-/// it as well, and it lets more and more pass.
+/// Exponent of the growth of the last segment: 67 million keys, of 33 million coupons, in 134 MB. Beyond
+/// that it still takes keys, at a growing rate of false positives.
 const EXPONENT_MAX: u32 = 12;
 
 /// The filter. While it is incomplete, every key passes. Threads add keys while others look.
@@ -48,7 +48,7 @@ struct Segment {
 }
 
 impl Filter {
-    /// A filter with room for about so many keys.
+    /// A filter with room for about `keys` keys.
     pub(super) fn new(keys: usize) -> Self {
         let has_room = |exponent: &u32| keys_max(*exponent) > keys;
         let exponent = (0..EXPONENT_MAX).find(has_room).unwrap_or(EXPONENT_MAX);
@@ -68,7 +68,7 @@ impl Filter {
     }
 
     /// Reads what look-ups of these keys will read. The processor fetches it all at once.
-    pub(super) fn fetch(&self, hashes: impl Iterator<Item = u64>) {
+    pub(super) fn prefetch(&self, hashes: impl Iterator<Item = u64>) {
         let segments = self.segments.read();
         let bits = hashes.fold(0, |bits, hash| {
             let words = segments.iter().map(|segment| segment.block(hash).0[0].load(Relaxed));

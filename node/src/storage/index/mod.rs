@@ -1,19 +1,19 @@
 //! The index of a replica's coupons: from a request, and from a recipient, to sequence numbers.
 //!
-//! Keys are random, and nearly all look-ups are for keys that do not exist. So the index is made of hashes:
-//! - A row is a [`Claim`] that a key with some hash belongs to a coupon (`claim`). It counts only if the coupon says
-//!   the same.
-//! - The newest claims are in memory (`delta`). When they are many, they become a file of claims in order (`table`),
-//!   and tables are merged (`tables`), on a thread of the index.
-//! - A filter over all keys (`filter`) answers look-ups for absent ones.
+//! Keys are random, and nearly all look-ups are for keys that do not exist. So the index is a small LSM tree of hashes:
+//! - An entry is a [`Claim`]: the hash of a key, and a coupon that it may belong to (`claim`). Hashes can collide, so
+//!   a claim counts only if the coupon confirms it.
+//! - The newest claims are in a memtable (`memtable`). When it is full, a thread of the index flushes it to a sorted
+//!   file (`table`) and compacts files (`tables`).
+//! - A Bloom filter over all keys (`filter`) answers look-ups for absent ones.
 //!
-//! The index follows from the coupons. It is not part of a snapshot, a backup or a digest. What it lacks is made again
-//! from the coupons when it is opened (`rebuild`), as the tables say how far they go; all of it where the two do not
-//! match.
+//! The index is derived from the coupons. It is not part of a snapshot, a backup or a digest. Tables record how far
+//! they go; what they lack is rebuilt from the coupons when the index is opened (`rebuild`). Tables that do not match
+//! the coupons are removed, and everything is rebuilt.
 
 mod claim;
-mod delta;
 mod filter;
+mod memtable;
 mod rebuild;
 mod table;
 mod tables;
@@ -29,20 +29,20 @@ use coupon_proto::internal as pb;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use self::claim::{Claim, Key, KeyHasher, narrow};
-use self::delta::Delta;
 use self::filter::Filter;
+use self::memtable::Memtable;
 use self::table::Table;
-use self::tables::{TableDir, to_merge};
+use self::tables::{TableDir, pick_compaction};
 use super::flusher::Flusher;
 use super::keys::StateKeys;
 use super::{Storage, StorageError};
 
-/// Claims in memory that make a table on disk: those of 50,000 coupons, 1.6 MB. So many are made again after a crash.
-/// The unit tests have small tables.
+/// Number of claims at which a memtable is flushed: those of 50,000 coupons, 1.6 MB. A crash loses at most these and
+/// those of full memtables, which are then rebuilt. Unit tests have small tables.
 const TABLE_CLAIMS: usize = if cfg!(test) { 64 } else { 100_000 };
 
-/// Maximum number of full deltas that wait for the disk: 100 MB. Only a disk that does not keep up for seconds lets
-/// so many wait, and then the log waits as well.
+/// Maximum number of full memtables that wait for the disk: 100 MB. A disk that falls behind for seconds reaches it;
+/// then entries wait to be applied.
 const FULL_MAX: usize = 64;
 
 /// The index of one generation of a replica's state.
@@ -50,7 +50,7 @@ pub(super) struct Index {
     dir: TableDir,
     hasher: KeyHasher,
     contents: Mutex<Contents>,
-    /// Notified when a full delta is on disk.
+    /// Notified when a full memtable is on disk.
     has_room: Condvar,
     filter: Filter,
     tasks: Mutex<Tasks>,
@@ -62,7 +62,7 @@ type Tables = Arc<[Arc<Table>]>;
 
 struct Contents {
     layers: Layers,
-    /// Whether a thread writes the full deltas.
+    /// Whether a thread writes the full memtables.
     is_writing: bool,
 }
 
@@ -72,15 +72,16 @@ struct Tasks {
     load: Option<JoinHandle<()>>,
 }
 
-/// All claims at one moment. Sequence numbers of a campaign ascend from layer to layer, and in each.
+/// All claims: tables and full memtables as they were, and the active memtable, which still grows. Sequence numbers
+/// of a campaign ascend from layer to layer, and in each.
 #[derive(Clone, Default)]
 pub(super) struct Layers {
     /// The tables, the oldest first.
     tables: Tables,
-    /// The deltas that are on their way to disk, the oldest first.
-    full: Vec<Arc<RwLock<Delta>>>,
+    /// The memtables that are on their way to disk, the oldest first.
+    full: Vec<Arc<RwLock<Memtable>>>,
     /// The newest claims. It still grows.
-    active: Arc<RwLock<Delta>>,
+    active: Arc<RwLock<Memtable>>,
     /// Whether the filter need not know the claims of `active`.
     is_private: bool,
 }
@@ -97,12 +98,12 @@ pub(super) trait Coupons {
 
 impl Layers {
     /// The claims in memory, the oldest first.
-    fn deltas(&self) -> impl DoubleEndedIterator<Item = &RwLock<Delta>> {
+    fn memtables(&self) -> impl DoubleEndedIterator<Item = &RwLock<Memtable>> {
         self.full.iter().map(|full| &**full).chain(std::iter::once(&*self.active))
     }
 
-    /// These layers beneath one that nobody else sees.
-    pub(super) fn beneath_a_private_one(mut self) -> Self {
+    /// These layers with a new active memtable that only the caller sees.
+    pub(super) fn with_private_memtable(mut self) -> Self {
         self.full.push(std::mem::take(&mut self.active));
         self.is_private = true;
         self
@@ -110,18 +111,18 @@ impl Layers {
 }
 
 impl Index {
-    /// All claims there are, and those that are added later until the active delta is full.
+    /// All claims there are, and those that are added later until the active memtable is full.
     pub(super) fn layers(&self) -> Layers {
         self.contents.lock().layers.clone()
     }
 
-    /// Fetches what look-ups of requests and recipients in campaigns will read of the filter. One after the other, each
-    /// of them would wait for memory.
-    pub(super) fn look_ahead<'a>(&self, keys: impl Iterator<Item = (u32, &'a RequestId, &'a str)>) {
-        self.filter.fetch(keys.flat_map(|(number, request, recipient)| {
+    /// Prefetches the cache lines of the filter that look-ups of these requests and recipients will read. Otherwise
+    /// each look-up would wait for memory by itself.
+    pub(super) fn prefetch<'a>(&self, keys: impl Iterator<Item = (u32, &'a RequestId, &'a str)>) {
+        self.filter.prefetch(keys.flat_map(|(number, request, recipient)| {
             let keys =
                 [self.hasher.request(number, request), self.hasher.recipient(number, recipient)];
-            keys.map(Key::spread)
+            keys.map(Key::filter_hash)
         }));
     }
 
@@ -191,12 +192,12 @@ impl Index {
         after: u64,
     ) -> impl Iterator<Item = Result<u64, StorageError>> + use<'a> {
         let key = self.hasher.recipient(number, recipient);
-        let (tables, deltas) = self.may_hold(layers, key);
+        let (tables, memtables) = self.may_hold(layers, key);
         let first = u32::try_from(after).ok().and_then(|after| after.checked_add(1));
         let on_disk = tables.iter().filter_map(move |table| Some((table, first?)));
         let on_disk = on_disk.flat_map(move |(table, first)| claims_of(table, key, first));
-        let in_memory = deltas.flat_map(move |delta| {
-            let sequences = delta.read().sequences(key).into_iter().map(u64::from);
+        let in_memory = memtables.flat_map(move |memtable| {
+            let sequences = memtable.read().sequences(key).into_iter().map(u64::from);
             sequences.filter(move |sequence| *sequence > after).map(Ok)
         });
         on_disk.chain(in_memory)
@@ -208,9 +209,9 @@ impl Index {
         layers: &'a Layers,
         key: Key,
     ) -> impl Iterator<Item = Result<u64, StorageError>> + use<'a> {
-        let (tables, deltas) = self.may_hold(layers, key);
-        let in_memory = deltas.rev().flat_map(move |delta| {
-            let sequences = delta.read().sequences(key);
+        let (tables, memtables) = self.may_hold(layers, key);
+        let in_memory = memtables.rev().flat_map(move |memtable| {
+            let sequences = memtable.read().sequences(key);
             sequences.into_iter().rev().map(|sequence| Ok(u64::from(sequence)))
         });
         let on_disk = tables.iter().rev().flat_map(move |table| {
@@ -225,11 +226,11 @@ impl Index {
         &self,
         layers: &'a Layers,
         key: Key,
-    ) -> (&'a [Arc<Table>], impl DoubleEndedIterator<Item = &'a RwLock<Delta>> + use<'a>) {
-        let may_exist = self.filter.may_contain(key.spread());
+    ) -> (&'a [Arc<Table>], impl DoubleEndedIterator<Item = &'a RwLock<Memtable>> + use<'a>) {
+        let may_exist = self.filter.may_contain(key.filter_hash());
         let tables = if may_exist { &*layers.tables } else { &[] };
-        let deltas = (may_exist || layers.is_private).then(|| layers.deltas());
-        (tables, deltas.into_iter().flatten())
+        let memtables = (may_exist || layers.is_private).then(|| layers.memtables());
+        (tables, memtables.into_iter().flatten())
     }
 
     /// Adds a coupon: the request that issued it, and its recipient unless that is empty. It must be in the state
@@ -246,7 +247,7 @@ impl Index {
         let mut active = layers.active.write();
         let mut insert = |key: Key| {
             active.insert(Claim { key, sequence });
-            self.filter.insert(key.spread());
+            self.filter.insert(key.filter_hash());
         };
         insert(self.hasher.request(number, request));
         if !recipient.is_empty() {
@@ -255,9 +256,9 @@ impl Index {
         active.note_through(number, sequence);
     }
 
-    /// Begins to move the claims in memory to disk if there are enough of them. All their coupons are in the state.
-    /// Waits while too many are on their way.
-    pub(super) fn spill(self: &Arc<Self>, storage: &Storage) {
+    /// Starts to flush the active memtable if it is full. All coupons in it must be in the state. Blocks while
+    /// [`FULL_MAX`] memtables wait.
+    pub(super) fn start_flush_if_full(self: &Arc<Self>, storage: &Storage) {
         let mut contents = self.contents.lock();
         if contents.layers.active.read().len() < TABLE_CLAIMS {
             return;
@@ -282,7 +283,7 @@ impl Index {
         }
     }
 
-    /// Writes the full deltas as tables, until there are no more, and merges tables.
+    /// Writes the full memtables as tables, until there are no more, and merges tables.
     fn write_tables(&self, flusher: &Flusher) -> Result<(), StorageError> {
         while self.write_full(flusher)? {
             self.merge_tables(flusher)?;
@@ -291,7 +292,7 @@ impl Index {
         Ok(())
     }
 
-    /// Writes all full deltas as tables. Returns whether there were any; if not, the thread must end, since the next
+    /// Writes all full memtables as tables. Returns whether there were any; if not, the thread must end, since the next
     /// one is started for those that come.
     fn write_full(&self, flusher: &Flusher) -> Result<bool, StorageError> {
         let mut any = false;
@@ -308,7 +309,7 @@ impl Index {
         Ok(any)
     }
 
-    fn next_to_write(&self, was_busy: bool) -> Option<(Arc<RwLock<Delta>>, Tables)> {
+    fn next_to_write(&self, was_busy: bool) -> Option<(Arc<RwLock<Memtable>>, Tables)> {
         let mut contents = self.contents.lock();
         let next = contents.layers.full.first().filter(|_| !self.is_closing()).cloned();
         if next.is_none() && !was_busy {
@@ -318,11 +319,11 @@ impl Index {
         Some((next?, contents.layers.tables.clone()))
     }
 
-    /// Merges tables until there are few enough. Full deltas go to disk meanwhile.
+    /// Merges tables until there are few enough. Full memtables go to disk meanwhile.
     fn merge_tables(&self, flusher: &Flusher) -> Result<(), StorageError> {
         loop {
             let tables = self.layers().tables;
-            let Some(places) = to_merge(&tables) else { return Ok(()) };
+            let Some(places) = pick_compaction(&tables) else { return Ok(()) };
             let merged = &tables[places.clone()];
             let goes_on = || self.keep_up(flusher);
             let Some(table) = self.dir.merge(merged, goes_on)? else { return Ok(()) };
@@ -337,7 +338,7 @@ impl Index {
         }
     }
 
-    /// Writes the full deltas in the middle of longer work. Returns whether that goes on.
+    /// Writes the full memtables in the middle of longer work. Returns whether that goes on.
     fn keep_up(&self, flusher: &Flusher) -> Result<bool, StorageError> {
         while !self.is_closing() && !self.contents.lock().layers.full.is_empty() {
             self.write_full(flusher)?;
@@ -350,13 +351,13 @@ impl Index {
         let Some(grown) = self.filter.grown() else { return Ok(()) };
         // Later claims are in that segment already.
         let layers = self.layers();
-        for delta in layers.deltas() {
-            let claims = delta.read().sorted();
-            claims.into_iter().for_each(|claim| grown.insert(claim.key.spread()));
+        for memtable in layers.memtables() {
+            let claims = memtable.read().sorted();
+            claims.into_iter().for_each(|claim| grown.insert(claim.key.filter_hash()));
         }
         for table in &*layers.tables {
             for claim in table.claims_from(Claim::FIRST) {
-                grown.insert(claim?.key.spread());
+                grown.insert(claim?.key.filter_hash());
             }
             if !self.keep_up(flusher)? {
                 return Ok(());

@@ -42,7 +42,7 @@ impl Index {
         let mut indexed = index.through();
         if !index.matches(storage, keys, &indexed, &issued)? {
             let path = index.dir.path().to_owned();
-            tracing::warn!(index = %path.display(), "the index is of another history and is made again");
+            tracing::warn!(index = %path.display(), "the index does not match the coupons: rebuilding it");
             let (dir, tables) = TableDir::renew(path)?;
             index = Self::over(dir, tables, is_closing);
             indexed.clear();
@@ -148,7 +148,7 @@ impl Index {
                 self.insert(&layers, number, sequence, &request, &coupon.recipient);
                 last = sequence;
             }
-            self.spill(storage);
+            self.start_flush_if_full(storage);
         }
         if last == issued { Ok(()) } else { Err(missing(number, last + 1)) }
     }
@@ -163,7 +163,7 @@ impl Index {
         let index = self.clone();
         let load = spawn("index filter", move || {
             for claim in tables.iter().flat_map(|table| table.claims_from(Claim::FIRST)) {
-                index.filter.insert(claim?.key.spread());
+                index.filter.insert(claim?.key.filter_hash());
                 if index.is_closing() {
                     return Ok(());
                 }

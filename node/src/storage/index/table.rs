@@ -1,7 +1,7 @@
 //! A table: a file of claims in order, never changed.
 //!
 //! The file has blocks of 256 claims of 16 bytes, the last one shorter, each with its CRC-32 behind it; then an
-//! `IndexTableTail` and 16 bytes: the length of the tail and its CRC-32 (`u32` each), and a magic number. The tail
+//! `IndexTableFooter` and 16 bytes: the length of the tail and its CRC-32 (`u32` each), and a magic number. The tail
 //! has the first claim of each block, so that a look-up reads one block of each table. All numbers are
 //! big-endian.
 
@@ -47,7 +47,7 @@ pub(super) struct Table {
     claims: usize,
     /// The first claim of each block.
     fences: Vec<Claim>,
-    tail: pb::IndexTableTail,
+    tail: pb::IndexTableFooter,
 }
 
 impl Table {
@@ -72,7 +72,7 @@ impl Table {
         Ok(Self { file, path, parts, claims, fences, tail })
     }
 
-    /// The secret with which keys are hashed; `None` if it is none.
+    /// The secret with which keys are hashed; `None` unless it has 16 bytes.
     pub(super) fn secret(&self) -> Option<[u8; SECRET_BYTES]> {
         self.tail.secret[..].try_into().ok()
     }
@@ -144,7 +144,7 @@ fn read_tail(
     file: &File,
     path: &Path,
     file_bytes: u64,
-) -> Result<(pb::IndexTableTail, u64), StorageError> {
+) -> Result<(pb::IndexTableFooter, u64), StorageError> {
     let short = || damaged(path, "it is too short");
     let mut trailer = [0; TRAILER_BYTES];
     let trailer_at = file_bytes.checked_sub(TRAILER_BYTES as u64).ok_or_else(short)?;
@@ -162,7 +162,7 @@ fn read_tail(
     if crc != crc32fast::hash(&tail) {
         return Err(damaged(path, "the tail does not have its checksum"));
     }
-    let tail: pb::IndexTableTail = decode("index table", &tail)?;
+    let tail: pb::IndexTableFooter = decode("index table", &tail)?;
     if tail.version != VERSION {
         return Err(damaged(path, &format!("version {} instead of {VERSION}", tail.version)));
     }
@@ -221,7 +221,7 @@ pub(super) struct TableWriter {
     temporary: PathBuf,
     block: Vec<u8>,
     unsynced: usize,
-    tail: pb::IndexTableTail,
+    tail: pb::IndexTableFooter,
 }
 
 impl TableWriter {
@@ -237,8 +237,11 @@ impl TableWriter {
     ) -> Result<Self, StorageError> {
         let temporary = path(dir, &parts, TEMPORARY);
         let file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
-        let tail =
-            pb::IndexTableTail { version: VERSION, secret: secret.to_vec(), ..Default::default() };
+        let tail = pb::IndexTableFooter {
+            version: VERSION,
+            secret: secret.to_vec(),
+            ..Default::default()
+        };
         let block = Vec::with_capacity(BLOCK_BYTES);
         Ok(Self { out: BufWriter::new(file), parts, temporary, block, unsynced: 0, tail })
     }

@@ -1,9 +1,9 @@
 //! The tables of an index: a directory.
 //!
-//! Each full delta becomes a table, a *part* with the next number. [`MERGED`] tables of equally many parts,
-//! next to each other, are merged into one, so that a claim is rewritten rarely and the number of tables grows
-//! with the logarithm of the number of coupons. A table is named by its first and last part. One whose parts all
-//! are in another is what a crash left.
+//! Each full memtable becomes a table, a *part* with the next number. [`MERGED`] tables of equally many parts,
+//! next to each other, are compacted into one (size-tiered compaction). So a claim is rewritten rarely, and the
+//! number of tables grows with the logarithm of the number of coupons. A table is named by its first and last part.
+//! A table whose parts are all in another one was left by a crash, and is removed.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::super::StorageError;
 use super::super::identity::sync_dir;
 use super::claim::{Claim, SECRET_BYTES};
-use super::delta::Delta;
+use super::memtable::Memtable;
 use super::table::{self, Table, TableWriter};
 
 /// Number of tables that are merged into one.
@@ -75,16 +75,20 @@ impl TableDir {
         &self.secret
     }
 
-    /// Writes a delta as the table after `tables`.
+    /// Writes a memtable as the table after `tables`.
     ///
     /// # Errors
     ///
     /// When the file system fails.
-    pub(super) fn add(&self, tables: &[Arc<Table>], delta: &Delta) -> Result<Table, StorageError> {
+    pub(super) fn add(
+        &self,
+        tables: &[Arc<Table>],
+        memtable: &Memtable,
+    ) -> Result<Table, StorageError> {
         let part = tables.last().map_or(0, |last| *last.parts().end()) + 1;
         let mut writer = TableWriter::create(&self.path, part..=part, &self.secret)?;
-        delta.sorted().into_iter().try_for_each(|claim| writer.push(claim))?;
-        let through = delta.through().map(|(number, sequence)| (number, sequence.into()));
+        memtable.sorted().into_iter().try_for_each(|claim| writer.push(claim))?;
+        let through = memtable.through().map(|(number, sequence)| (number, sequence.into()));
         writer.finish(through)
     }
 
@@ -144,7 +148,7 @@ pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
 }
 
 /// The places of tables that are to be merged.
-pub(super) fn to_merge(tables: &[Arc<Table>]) -> Option<Range<usize>> {
+pub(super) fn pick_compaction(tables: &[Arc<Table>]) -> Option<Range<usize>> {
     let level =
         |table: &Arc<Table>| (table.parts().end() - table.parts().start() + 1).ilog(MERGED as u64);
     let is_alike = |some: &[Arc<Table>]| some.iter().all(|table| level(table) == level(&some[0]));
@@ -161,9 +165,9 @@ fn open_all(dir: &Path) -> Result<Vec<Arc<Table>>, StorageError> {
             std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
         } else if path.extension() == Some(OsStr::new(table::SUFFIX)) {
             let parts = parts_in_name(&path);
-            found.push((parts.ok_or_else(|| gap("a name without parts"))?, path));
+            found.push((parts.ok_or_else(|| corrupt_index("a name without parts"))?, path));
         } else {
-            return Err(gap("a file that is no table"));
+            return Err(corrupt_index("a file that is no table"));
         }
     }
     // The wider one of two that begin alike comes first.
@@ -176,20 +180,20 @@ fn open_all(dir: &Path) -> Result<Vec<Arc<Table>>, StorageError> {
         } else if *parts.start() == end + 1 {
             tables.push(Arc::new(Table::open(path, parts)?));
         } else {
-            return Err(gap("a table is missing"));
+            return Err(corrupt_index("a table is missing"));
         }
     }
     if tables.windows(2).any(|pair| pair[0].secret() != pair[1].secret()) {
-        return Err(gap("tables with different secrets"));
+        return Err(corrupt_index("tables with different secrets"));
     }
     if tables.iter().any(|table| table.secret().is_none()) {
-        return Err(gap("a table without a secret"));
+        return Err(corrupt_index("a table without a secret"));
     }
     sync_dir(dir)?;
     Ok(tables)
 }
 
-fn gap(why: &str) -> StorageError {
+fn corrupt_index(why: &str) -> StorageError {
     StorageError::corrupt("index", why)
 }
 

@@ -12,9 +12,9 @@ use super::super::ledger::{LedgerBatch, running_digest};
 use super::super::view::LedgerView;
 use super::super::{Storage, StorageError};
 use super::claim::{Claim, Key};
-use super::delta::Delta;
+use super::memtable::Memtable;
 use super::table::Table;
-use super::tables::{TableDir, to_merge};
+use super::tables::{TableDir, pick_compaction};
 use super::{TABLE_CLAIMS, dir_name};
 
 const LIMITED: &str = "limited";
@@ -45,7 +45,7 @@ fn open(dir: &std::path::Path) -> Storage {
     apply(&storage, [Action::AdoptRing { epoch: Epoch(1), ring_shards: vec![shard()] }]);
     for (id, per_recipient_limit) in [(LIMITED, 2), (UNLIMITED, 0)] {
         let create = CreateCampaign {
-            name: CampaignName::in_tenant(&TenantId::default(), id).unwrap(),
+            name: CampaignName::new(&TenantId::default(), id).unwrap(),
             display_name: String::new(),
             quota: 1_000_000,
             start: None,
@@ -68,7 +68,7 @@ fn request(number: u64) -> RequestId {
 /// Two requests that follow each other come from one recipient.
 fn issue(campaign: &str, number: u64) -> Action {
     Action::Issue(Issue {
-        campaign: CampaignName::in_tenant(&TenantId::default(), campaign).unwrap(),
+        campaign: CampaignName::new(&TenantId::default(), campaign).unwrap(),
         recipient: format!("recipient-{}", number / 2),
         request_id: request(number),
         metadata: Default::default(),
@@ -109,7 +109,7 @@ fn check_listed(storage: &Storage, number: u64) {
     let view = LedgerView::new(storage, shard(), ReplicaId(1)).unwrap();
     for campaign in [LIMITED, UNLIMITED] {
         let campaign = view
-            .campaign(&CampaignName::in_tenant(&TenantId::default(), campaign).unwrap())
+            .campaign(&CampaignName::new(&TenantId::default(), campaign).unwrap())
             .unwrap()
             .unwrap();
         let recipient = format!("recipient-{number}");
@@ -237,17 +237,17 @@ fn what_a_crash_left_of_a_merge_is_removed() {
     };
     let mut all = Vec::new();
     for part in 0..8 {
-        let mut delta = Delta::default();
+        let mut memtable = Memtable::default();
         for sequence in part * 1_000 + 1..=(part + 1) * 1_000 {
-            delta.insert(claim(part, sequence));
-            delta.note_through(part % 3, sequence);
+            memtable.insert(claim(part, sequence));
+            memtable.note_through(part % 3, sequence);
         }
-        all.extend(delta.sorted());
-        assert_eq!(to_merge(&tables), None);
-        tables.push(index.add(&tables, &delta).unwrap().into());
+        all.extend(memtable.sorted());
+        assert_eq!(pick_compaction(&tables), None);
+        tables.push(index.add(&tables, &memtable).unwrap().into());
     }
     all.sort_unstable();
-    assert_eq!(to_merge(&tables), Some(0..8));
+    assert_eq!(pick_compaction(&tables), Some(0..8));
     assert!(index.merge(&tables, || Ok(false)).unwrap().is_none());
     let merged = index.merge(&tables, || Ok(true)).unwrap().unwrap();
     let through: Vec<_> = merged.through().collect();

@@ -10,7 +10,7 @@ const RECENT_MAX: usize = 1_024;
 /// The newest claims of an index. Adding one touches little memory, since that is what most costs are: claims are
 /// collected, sorted, and merged with those before.
 #[derive(Default)]
-pub(super) struct Delta {
+pub(super) struct Memtable {
     /// The newest ones, in no order.
     recent: Vec<Claim>,
     /// The others, in runs in order, each longer than the next.
@@ -19,7 +19,7 @@ pub(super) struct Delta {
     through: HashMap<u32, u32>,
 }
 
-impl Delta {
+impl Memtable {
     /// The number of claims.
     pub(super) fn len(&self) -> usize {
         self.recent.len() + self.runs.iter().map(Vec::len).sum::<usize>()
@@ -99,21 +99,21 @@ mod tests {
         fn claims_are_found_and_come_out_in_order(
             hashes in proptest::collection::vec((0..200_u64, 0..3_u32), 0..5_000),
         ) {
-            let mut delta = Delta::default();
+            let mut memtable = Memtable::default();
             let mut expected = Vec::new();
             for (&(hash, number), sequence) in hashes.iter().zip(1..) {
                 let claim = Claim { key: Key { hash, number }, sequence };
-                delta.insert(claim);
+                memtable.insert(claim);
                 expected.push(claim);
             }
-            prop_assert_eq!(delta.len(), expected.len());
+            prop_assert_eq!(memtable.len(), expected.len());
             for key in [Key { hash: 0, number: 0 }, Key { hash: 100, number: 2 }] {
                 let of_key = expected.iter().filter(|claim| claim.key == key);
                 let sequences: Vec<_> = of_key.map(|claim| claim.sequence).collect();
-                prop_assert_eq!(delta.sequences(key), sequences);
+                prop_assert_eq!(memtable.sequences(key), sequences);
             }
             expected.sort_unstable();
-            prop_assert_eq!(delta.sorted(), expected);
+            prop_assert_eq!(memtable.sorted(), expected);
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::storage::identity::IdentityError;
 /// Why a running node must end, although nothing of it is broken: it runs on the wrong directory, or
 /// calls the wrong cluster.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum StopReason {
     /// The cluster does not take it in.
     #[error("the cluster refuses this node: {0}")]
     ByCluster(String),
@@ -33,7 +33,7 @@ pub enum Refused {
     Identity(#[from] IdentityError),
 }
 
-impl Refused {
+impl StopReason {
     /// Whether to start the node again at once, with the same settings.
     pub fn starts_again(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Objected(_))
