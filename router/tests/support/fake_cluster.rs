@@ -152,12 +152,12 @@ impl FakeCluster {
         self.state.lock().flooded
     }
 
-    /// Waits until so many commands have reached nodes.
+    /// Waits until at least `count` commands have reached nodes.
     pub async fn until_seen(&self, count: usize) {
         self.until(|state| state.seen.len() >= count).await;
     }
 
-    /// Waits until nodes have refused, since they do not lead, so many times more.
+    /// Waits until nodes have refused `count` more times because they do not lead.
     pub async fn until_refused(&self, count: usize) {
         let before = self.state.lock().refused;
         self.until(|state| state.refused >= before + count).await;
