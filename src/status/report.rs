@@ -60,7 +60,7 @@ pub(crate) struct ReplicaReport {
     pub(crate) term: Option<u64>,
     pub(crate) last_log_index: Option<u64>,
     pub(crate) applied_index: Option<u64>,
-    pub(crate) snapshot_index: Option<u64>,
+    pub(crate) purged_index: Option<u64>,
     /// The number of entries in the leader's log that it has not applied; unknown without a leader.
     pub(crate) lag: Option<u64>,
     /// The digest of its state at applied_index, if asked for.
@@ -138,7 +138,7 @@ fn replica_report(
         term: running.map(|status| status.term),
         last_log_index: running.map(|status| status.last_log_index),
         applied_index: running.map(|status| status.applied_index),
-        snapshot_index: running.map(|status| status.snapshot_index),
+        purged_index: running.map(|status| status.purged_index),
         lag: running.zip(end).map(|(status, end)| end.saturating_sub(status.applied_index)),
         digest: running.map(|status| status.digest.clone()).filter(|digest| !digest.is_empty()),
         fault: status.map(|status| status.fault.clone()).filter(|fault| !fault.is_empty()),

@@ -42,7 +42,7 @@ fn nodes(nodes: &[NodeReport]) -> comfy_table::Table {
 
 fn shards(shards: &[ShardReport]) -> comfy_table::Table {
     let header =
-        ["SHARD", "REPLICA", "NODE", "STATE", "ROLE", "TERM", "LAST", "APPLIED", "LAG", "SNAPSHOT"];
+        ["SHARD", "REPLICA", "NODE", "STATE", "ROLE", "TERM", "LAST", "APPLIED", "LAG", "PURGED"];
     let digests = shards.iter().flat_map(|shard| &shard.replicas).any(|one| one.digest.is_some());
     let mut table = table(&header);
     if digests {
@@ -76,7 +76,7 @@ fn row(shard: &ShardReport, replica: &ReplicaReport) -> Vec<String> {
         number(replica.last_log_index),
         number(replica.applied_index),
         number(replica.lag),
-        number(replica.snapshot_index),
+        number(replica.purged_index),
     ]
 }
 

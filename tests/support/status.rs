@@ -40,7 +40,7 @@ pub(crate) struct Replica {
     pub(crate) role: String,
     pub(crate) state: String,
     pub(crate) applied_index: Option<u64>,
-    pub(crate) snapshot_index: Option<u64>,
+    pub(crate) purged_index: Option<u64>,
     pub(crate) lag: Option<u64>,
     pub(crate) digest: Option<String>,
 }
