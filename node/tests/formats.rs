@@ -383,9 +383,7 @@ async fn the_state_is_as_ever() {
     machine.apply(stream::iter(entries)).await.unwrap();
     check_state(&storage, 0);
 
-    let received = snapshot::incoming_path(&storage, KEY);
-    snapshot::write(&storage, KEY, std::fs::File::create(&received).unwrap()).unwrap();
-    let received = snapshot::check(&received, KEY.shard).unwrap();
+    let received = snapshot::copy(&storage, KEY, &storage, KEY).unwrap();
     drop(machine);
     snapshot::install(&storage, KEY, &received).unwrap();
     check_state(&storage, 1);

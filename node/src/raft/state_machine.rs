@@ -353,15 +353,23 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(
         &mut self,
-        _meta: &SnapshotMeta,
+        meta: &SnapshotMeta,
         snapshot: SnapshotSource,
     ) -> Result<(), io::Error> {
-        let SnapshotSource::Received(file) = snapshot else {
-            // The state is in force already.
+        if meta.last_log_id <= self.applied {
             return Ok(());
-        };
+        }
         let (storage, key) = (self.storage.clone(), self.key);
-        blocking(move || snapshot::install(&storage, key, &file)).await?;
+        blocking(move || {
+            let file = match snapshot {
+                SnapshotSource::Received(file) => file,
+                SnapshotSource::State { storage: of, key: from } => {
+                    snapshot::copy(&of, from, &storage, key)?
+                }
+            };
+            snapshot::install(&storage, key, &file)
+        })
+        .await?;
         self.load()?;
         self.acknowledged.note_terms(&self.terms);
         self.acknowledged.note_applied(self.applied.map_or(0, |id| id.index));

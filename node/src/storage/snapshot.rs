@@ -9,7 +9,8 @@
 //! no reader sees, and then flips the replica's generation in one synced write. A crash before leaves the old
 //! state, after the new.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use coupon_cluster::{ReplicaId, ShardId};
@@ -74,6 +75,26 @@ pub fn write(storage: &Storage, key: ReplicaKey, out: impl Write) -> Result<(), 
 pub fn incoming_path(storage: &Storage, key: ReplicaKey) -> PathBuf {
     let name = format!("{}incoming-{}", key.file_prefix(), uuid::Uuid::new_v4());
     storage.snapshot_dir().join(name)
+}
+
+/// Copies the state of a replica to a file in another store, or in the same one.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn copy(
+    from: &Storage,
+    source: ReplicaKey,
+    to: &Storage,
+    target: ReplicaKey,
+) -> Result<SnapshotFile, StorageError> {
+    let path = incoming_path(to, target);
+    let file = File::create(&path).map_err(StorageError::io(&path))?;
+    write(from, source, BufWriter::new(file)).map_err(|fault| match fault {
+        WriteError::State(fault) => fault,
+        WriteError::Out(fault) => StorageError::io(&path)(fault),
+    })?;
+    check(&path, target.shard)
 }
 
 /// Removes what a crash left in a snapshot directory.
