@@ -70,7 +70,7 @@ fn must_not_run(cause: &(dyn std::error::Error + 'static)) -> bool {
         // A disk may be mended.
         NodeError::Identity(IdentityError::Storage(_)) => false,
         NodeError::Identity(_) | NodeError::StopReason(_) => true,
-        NodeError::Listen { .. } | NodeError::Raft(_) => false,
+        NodeError::Listen { .. } | NodeError::Workers(_) | NodeError::Raft(_) => false,
     });
     let of_router = cause.downcast_ref::<RouterError>();
     of_node || of_router.is_some_and(|error| matches!(error, RouterError::WrongCluster(_)))
