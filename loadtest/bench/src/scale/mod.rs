@@ -7,7 +7,6 @@
 //! are not limited. A step tells how much of its time they were busy, and the machine idle, so that a bottleneck
 //! other than the nodes shows.
 
-mod ids;
 mod plot;
 mod report;
 mod step;

@@ -9,7 +9,6 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::ids::spread_evenly;
 use crate::load::closed_loop::closed_loop;
 use crate::load::connect::{connect, connect_once};
 use crate::load::tally::{Tally, Window};
@@ -21,6 +20,7 @@ use crate::meter::rest;
 use crate::systems::audited::Audited;
 use crate::systems::campaigns::Campaigns;
 use crate::systems::cluster::{Cluster, Shape};
+use crate::systems::placement::Placement;
 
 /// Numbers of shard groups, and of nodes, in the order in which they are measured.
 pub(crate) const GROUPS: [u32; 4] = [1, 2, 4, 8];
@@ -94,7 +94,7 @@ impl Stage {
         let shape = Shape::shard_per_node(groups);
         let mut cluster = Cluster::start(&self.program, dir.path(), shape).await?;
         let campaigns = Campaigns::new(connect_once(cluster.router_address()).await?);
-        let ids = spread_evenly(groups, CAMPAIGNS)?;
+        let ids = Placement::of(groups)?.new_ids(CAMPAIGNS)?;
         let audited = Audited::create_all(&campaigns, ids).await?;
         let nodes = cluster.node_ids();
         rest(&nodes).await?;

@@ -50,6 +50,7 @@ pub(crate) struct Cluster {
     node_addresses: String,
     router: Process,
     router_address: String,
+    shards: u32,
 }
 
 impl Cluster {
@@ -62,9 +63,9 @@ impl Cluster {
         for (id, address) in (1..).zip(&addresses) {
             nodes.push(start_node(program, dir, id, address, &node_addresses)?);
         }
-        let (shards, replicas) = (shape.shards.to_string(), shape.replicas.to_string());
+        let (shard_count, replicas) = (shape.shards.to_string(), shape.replicas.to_string());
         let mut args = vec!["cluster", "init", "--nodes", &node_addresses];
-        args.extend(["--shards", &shards, "--replication", &replicas]);
+        args.extend(["--shards", &shard_count, "--replication", &replicas]);
         let formed = output(command(program, &args))?;
         if !formed.status.success() {
             bail!("coupon cluster init: {}", String::from_utf8_lossy(&formed.stderr));
@@ -74,8 +75,9 @@ impl Cluster {
         let router_address = router.address()?;
         let program = program.to_owned();
         let dir = dir.to_owned();
+        let shards = shape.shards;
         let cluster =
-            Self { program, dir, nodes, addresses, node_addresses, router, router_address };
+            Self { program, dir, nodes, addresses, node_addresses, router, router_address, shards };
         cluster.wait_until_whole().await?;
         Ok(cluster)
     }
@@ -83,6 +85,11 @@ impl Cluster {
     /// The router's address.
     pub(crate) fn router_address(&self) -> &str {
         &self.router_address
+    }
+
+    /// Number of shards that own campaigns.
+    pub(crate) fn shards(&self) -> u32 {
+        self.shards
     }
 
     /// The router's process id.
