@@ -34,9 +34,11 @@ impl Shape {
     /// Three nodes with a replica each of as many shards as a cluster has by default.
     pub(crate) const DEFAULT: Self = Self { nodes: 3, shards: 16, replicas: 3 };
 
-    /// Nodes of which each holds the one replica of a shard of its own.
-    pub(crate) fn shard_per_node(nodes: u32) -> Self {
-        Self { nodes: nodes as usize, shards: nodes, replicas: 1 }
+    /// Nodes of which each holds the one replica of a shard of its own: `shards` of them, and before them one with the
+    /// meta shard and a first shard, which [`Placement`](super::placement::Placement) can leave without campaigns.
+    pub(crate) fn shard_per_node(shards: u32) -> Self {
+        let all = shards + 1;
+        Self { nodes: all as usize, shards: all, replicas: 1 }
     }
 }
 

@@ -28,11 +28,11 @@ impl Placement {
         Ok(self.ring.owner(&CampaignName::new(&TenantId::default(), campaign_id)?))
     }
 
-    /// `per_shard` new ids for each shard: the ring alone would give some shards more campaigns than others, and
-    /// with them more load.
-    pub(crate) fn new_ids(&self, per_shard: usize) -> anyhow::Result<Vec<String>> {
+    /// `per_shard` new ids for each shard but the first, whose node has the meta shard. The ring alone would give
+    /// some shards more campaigns than others, and with them more load.
+    pub(crate) fn new_ids_beyond_first(&self, per_shard: usize) -> anyhow::Result<Vec<String>> {
         let mut missing: BTreeMap<ShardId, usize> =
-            self.ring.shards().iter().map(|shard| (*shard, per_shard)).collect();
+            self.ring.shards().iter().skip(1).map(|shard| (*shard, per_shard)).collect();
         let mut ids = Vec::new();
         while missing.values().any(|count| *count > 0) {
             let id = new_id();
@@ -51,14 +51,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shard_owns_as_many_campaigns() {
-        let placement = Placement::of(8).unwrap();
-        let ids = placement.new_ids(5).unwrap();
+    fn every_shard_but_the_first_owns_as_many_campaigns() {
+        let placement = Placement::of(9).unwrap();
+        let ids = placement.new_ids_beyond_first(5).unwrap();
         assert_eq!(ids.len(), 40);
         let mut owned = BTreeMap::new();
         for id in &ids {
             *owned.entry(placement.shard(id).unwrap()).or_default() += 1;
         }
+        assert!(!owned.contains_key(&ShardId::new(1).unwrap()));
         assert_eq!(owned.into_values().collect::<Vec<usize>>(), [5; 8]);
         assert!(Placement::of(0).is_err());
     }
