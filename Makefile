@@ -15,9 +15,11 @@ BENCH_OUT := $(CARGO_TARGET_DIR)/bench
 TRACE := $(CARGO_TARGET_DIR)/trace.svg
 DIST := $(CARGO_TARGET_DIR)/$(HOST)/dist/coupon
 
-# One profile for everything, since each profile compiles its own RocksDB.
+# One profile for everything, since each profile compiles all dependencies anew.
 PROFILE := --release --locked
 LIBCLANG := environment="$$(.ci/libclang)" && eval "$$environment"
+# What is shipped has the RocksDB that this profile compiled.
+ROCKSDB := environment="$$(.ci/rocksdb)" && eval "$$environment"
 ANNOUNCE := ls '$(CARGO_TARGET_DIR)'/*/release/build/librocksdb-sys-*/out/librocksdb.a >/dev/null 2>&1 \
 	|| echo 'RocksDB is compiled first, once for all clones: 12 to 15 minutes on two cores.'
 BUF := $(HOME)/.cache/coupon/python/buf-bin-1.75.0
@@ -53,7 +55,8 @@ build:
 	@$(LIBCLANG) && cargo build --workspace $(PROFILE)
 
 dist:
-	@$(LIBCLANG) && cargo build --bin coupon --profile dist --locked
+	@$(ANNOUNCE)
+	@$(LIBCLANG) && $(ROCKSDB) && cargo build --bin coupon --profile dist --locked
 
 demo: build
 	@exec '$(COUPON)' demo $(ARGS)
@@ -84,7 +87,8 @@ bench-scale: bench-$(BUILT)
 bench-release: build
 
 bench-dist:
-	@$(LIBCLANG) && cargo build --package coupon --package coupon-bench --bins --profile dist --locked
+	@$(ANNOUNCE)
+	@$(LIBCLANG) && $(ROCKSDB) && cargo build --package coupon --package coupon-bench --bins --profile dist --locked
 
 # Compiling outside shares RocksDB with all that is compiled anyway, and needs no image registry.
 COMPILE ?= $(if $(shell command -v cargo),here,docker)
