@@ -96,7 +96,9 @@ fn describe(error: &coupon_client::CallError) -> String {
         }
         message => message,
     };
-    let mut text = format!("{message}\n  code: {}", code_name(error.code()));
+    let preface =
+        if error.is_outcome_unknown() { "the outcome is unknown\n  last answer: " } else { "" };
+    let mut text = format!("{preface}{message}\n  code: {}", code_name(error.code()));
     // Writing to a string cannot fail.
     let _ = write_details(&mut text, error);
     text

@@ -100,7 +100,8 @@ const LOG: [&str; 5] = [
        12 04  08 07  10 03           |    members: replica_id 7, node_id 3
     ",
     "
-    0a 06  08 01  10 07  18 01       | log_id: term 1, leader_replica_id 7, index 1; a blank entry
+    0a 06  08 01  10 07  18 01       | log_id: term 1, leader_replica_id 7, index 1
+    22 00                            | blank
     ",
     "
     0a 06  08 01  10 07  18 02       | log_id

@@ -3,7 +3,8 @@
 //! A router encodes a command once. The leader puts the bytes into an entry of the log as they are, every replica
 //! keeps them so, and they are read where they are applied. What cannot be read is in the log by then, and is
 //! refused by all replicas alike. An operation that this program does not know is another matter: a newer replica
-//! may know it. A leader keeps it out of the log, and a replica that finds it there stops.
+//! may know it. A leader keeps it out of the log, and a replica that finds it there stops. It also stops at an entry
+//! with a field that it does not know, or with nothing in it.
 
 use std::collections::BTreeMap;
 
@@ -22,16 +23,30 @@ use super::{request_id, shard_ids};
 const ISSUE: u32 = 3;
 /// The greatest field of a `Command` that is an operation.
 const OPERATION_MAX: u32 = 5;
+/// The fields of a `CommandEntry`: what it does, and those that it shares with `LogHeader`.
+const ENTRY_FIELDS: [u32; 7] = [1, 2, 3, 4, 5, 14, 15];
 /// The fields of an `IssueCommand` that name the campaign, the recipient and the request.
 const CAMPAIGN: u32 = 1;
 const RECIPIENT: u32 = 2;
 const REQUEST_ID: u32 = 3;
 
-/// The commands of an entry of the log.
+/// The payload of a normal entry of the log.
 ///
 /// # Errors
 ///
-/// When the shard's own command is malformed.
+/// When it is malformed, or has a field of a newer version, which replicas of that version act on.
+pub fn decode_entry(bytes: &Bytes) -> Result<pb::CommandEntry, Malformed> {
+    if has_field(bytes, |number| !ENTRY_FIELDS.contains(&number)) {
+        return Err(Malformed("an entry with nothing but fields that this version knows"));
+    }
+    pb::CommandEntry::decode(bytes.clone()).map_err(|_| Malformed("entry of commands"))
+}
+
+/// The commands of an entry of the log, at least one.
+///
+/// # Errors
+///
+/// When there is none, the shard's own command is malformed, or an operation is one of a newer version.
 pub fn read_entry(entry: pb::CommandEntry) -> Result<Vec<Command>, Malformed> {
     let mut commands = Vec::with_capacity(entry.commands.len() + 1);
     if let Some(internal) = entry.internal_command {
@@ -54,17 +69,25 @@ pub fn read_entry(entry: pb::CommandEntry) -> Result<Vec<Command>, Malformed> {
         }
         commands.push(reader.read(command));
     }
+    if commands.is_empty() {
+        return Err(Malformed("command of an entry"));
+    }
     Ok(commands)
 }
 
 /// Whether a command has an operation of a newer version.
-pub fn has_unknown_operation(mut command: &[u8]) -> bool {
-    while !command.is_empty() {
-        let Ok((number, kind)) = decode_key(&mut command) else { return false };
-        if number > OPERATION_MAX {
+pub fn has_unknown_operation(command: &[u8]) -> bool {
+    has_field(command, |number| number > OPERATION_MAX)
+}
+
+/// Whether a message has a field like that before the first one that cannot be read.
+fn has_field(mut message: &[u8], is_wanted: impl Fn(u32) -> bool) -> bool {
+    while !message.is_empty() {
+        let Ok((number, kind)) = decode_key(&mut message) else { return false };
+        if is_wanted(number) {
             return true;
         }
-        if skip_field(kind, number, &mut command, DecodeContext::default()).is_err() {
+        if skip_field(kind, number, &mut message, DecodeContext::default()).is_err() {
             return false;
         }
     }
@@ -275,5 +298,36 @@ mod tests {
         assert!(has_unknown_operation(&newer));
         let entry = pb::CommandEntry { commands: vec![newer], ..Default::default() };
         assert!(read_entry(entry).is_err());
+    }
+
+    #[test]
+    fn an_internal_command_of_a_newer_version_is_not_skipped() {
+        let commands = vec![issue("default/c")];
+        let header = pb::LogHeader {
+            committed_index: 3,
+            acknowledged: vec![pb::AcknowledgedIndex { replica_id: 1, index: 2 }],
+        };
+        let entry = pb::CommandEntry {
+            log_time_micros: 1,
+            commands,
+            applied_digest: Some(pb::AppliedDigest { index: 1, digest: vec![7; 32] }),
+            internal_command: Some(pb::command_entry::InternalCommand::SkipCounters(
+                pb::SkipCountersCommand {},
+            )),
+            committed_index: header.committed_index,
+            acknowledged: header.acknowledged,
+        };
+        let mut bytes = entry.encode_to_vec();
+        assert_eq!(decode_entry(&bytes.clone().into()).unwrap(), entry);
+        // Field 6, a message without a field.
+        bytes.extend([0x32, 0]);
+        assert!(decode_entry(&bytes.into()).is_err());
+        assert!(decode_entry(&Bytes::from_static(b"\xff\xff")).is_err());
+    }
+
+    #[test]
+    fn an_entry_that_does_nothing_is_malformed() {
+        let nothing = pb::CommandEntry { log_time_micros: 1, ..Default::default() };
+        assert!(read_entry(nothing).is_err());
     }
 }

@@ -284,7 +284,7 @@ fn apply_ledger(
     applied_digests: &AppliedDigests,
     proposal: &Proposal,
 ) -> Result<Applied, ApplyError> {
-    let entry = pb::CommandEntry::decode(proposal.0.clone())?;
+    let entry = command::decode_entry(&proposal.0)?;
     if let Some(leader) = &entry.applied_digest {
         applied_digests.compare(leader)?;
     }
