@@ -119,7 +119,8 @@ async fn figures_are_there_without_a_verdict() {
     let judged = recording.judge(Scope::Recorded, Conditions::default()).await;
     let Unjudged { history, report, .. } = *judged.unwrap_err();
     assert!(!report.is_ok && report.verdict.is_none());
-    assert!(report.issued > 50 && report.unknown > 10, "{report:?}");
+    // Only calls that were under way may have been heard; no later one found a connection.
+    assert!(report.issued > 50 && report.errors > 10 && report.unknown > 0, "{report:?}");
     let calls = history.campaigns[0].operations.len();
     assert!(calls > 100, "{calls}, and no coupons: {:?}", history.campaigns[0].rows);
 }
