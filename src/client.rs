@@ -1,13 +1,13 @@
 //! Calls to nodes and routers.
 
 use anyhow::Context as _;
+use coupon_admin::connect;
 use coupon_client::{Client, ConnectError, RetryPolicy};
 use tokio::time::{Instant, timeout_at};
 use tonic::Request;
 use tonic::transport::Channel;
 
-use crate::address::endpoint;
-use crate::failure::UsageError;
+use crate::failure::{self, UsageError};
 use crate::settings::Span;
 
 /// Which router is called.
@@ -73,7 +73,7 @@ impl Connection {
         let deadline = Instant::now() + timeout.get();
         let connected = timeout_at(deadline, connect(address)).await;
         let silent = || format!("connect to {address}: not done within {timeout}");
-        Ok(Self { channel: connected.with_context(silent)??, deadline })
+        Ok(Self { channel: connected.with_context(silent)?.map_err(failure::of_node)?, deadline })
     }
 
     /// What clients of services call through.
@@ -89,16 +89,12 @@ impl Connection {
     }
 }
 
-/// Connects to `host:port` at once, so that a silent peer is told from one that answers wrongly.
-pub(crate) async fn connect(address: &str) -> anyhow::Result<Channel> {
-    endpoint(address)?.connect().await.with_context(|| format!("connect to {address}"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::address::endpoint;
 
     #[test]
     fn calls_share_the_time_of_their_command() {

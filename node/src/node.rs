@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::{NodeId, ReplicaId, ReplicaRole, ShardId, ShardMap};
+use coupon_cluster::{NodeId, NodeIdentity, ReplicaId, ReplicaRole, ShardId, ShardMap};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
-use coupon_transport::{Answerer, NodeIdentity};
+use coupon_transport::Answerer;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;

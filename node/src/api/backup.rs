@@ -13,6 +13,8 @@ use coupon_proto::internal::backup_service_client::BackupServiceClient;
 use coupon_proto::internal::backup_service_server::BackupService;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_transport::{Addressed, Addressee};
+use coupon_wire::refusal::not_leader;
+use coupon_wire::{Malformed, ids, map};
 use futures::{Stream, StreamExt as _};
 use tempfile::TempPath;
 use tokio::io::AsyncWriteExt as _;
@@ -21,9 +23,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::status::{from_replica_error, malformed, not_leader};
-use crate::codec::Malformed;
-use crate::codec::map;
+use super::status::{from_replica_error, malformed};
 use crate::node::Node as ThisNode;
 use crate::peers::Lane;
 use crate::storage::backup::export;
@@ -140,7 +140,7 @@ impl BackupService for BackupEndpoint {
         &self,
         request: Request<pb::ExportStateRequest>,
     ) -> Result<Response<Self::ExportStateStream>, Status> {
-        let shard = map::shard_id(request.into_inner().shard_id);
+        let shard = ids::shard_id(request.into_inner().shard_id);
         let shard = shard.map_err(|error| malformed(&error))?;
         if shard == ShardId::META {
             return Err(Status::invalid_argument(

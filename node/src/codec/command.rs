@@ -9,12 +9,14 @@ use bytes::Bytes;
 use coupon_cluster::{CampaignName, Epoch};
 use coupon_ledger::{Action, Command};
 use coupon_proto::internal as pb;
+use coupon_wire::Malformed;
+use coupon_wire::ids::campaign_name;
 use pb::command::Operation;
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::shard_ids;
-use super::{Malformed, campaign_name, create_campaign, issue, pause_campaign, resume_campaign};
+use super::{create_campaign, issue, pause_campaign, resume_campaign};
 
 /// The field of a `Command` that issues a coupon.
 const ISSUE: u32 = 3;

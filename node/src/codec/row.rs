@@ -7,10 +7,10 @@ use coupon_ledger::{
     Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Coupon, LogTime, ShardState,
 };
 use coupon_proto::internal as pb;
+use coupon_wire::Malformed;
+use coupon_wire::ids::{campaign_name, request_id, shard_id};
 
-use super::{
-    Malformed, campaign_name, nonzero, request_id, shard_id, shard_ids, time_from_pb, time_to_pb,
-};
+use super::{nonzero, shard_ids, time_from_pb, time_to_pb};
 
 /// A campaign without its counters, as it is kept on disk.
 pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {

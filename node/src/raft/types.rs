@@ -8,11 +8,10 @@ use bytes::Bytes;
 use coupon_cluster::{MetaRefusal, ShardMap};
 use coupon_ledger::Outcome;
 use coupon_proto::internal as pb;
+use coupon_wire::Malformed;
 use openraft::entry::RaftEntry as _;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::vote::RaftVote as _;
-
-use crate::codec::Malformed;
 
 /// What a normal log entry carries: an encoded `CommandEntry` or, on the meta shard, `MetaCommand`.
 /// Encoded once by the leader and passed on as it is.

@@ -14,6 +14,7 @@ use coupon_proto::internal::{
     StreamCouponsResponse, read_request,
 };
 use coupon_transport::{AddressedChannel, Mismatch};
+use coupon_wire::refusal;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -21,7 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Request, Status, Streaming};
 
 use crate::answer::error::Fault;
-use crate::route::leader::{self, LeaderGuess, Route};
+use crate::route::leader::{LeaderGuess, Route};
 use crate::route::retry::{self, Unanswered};
 use crate::route::topology::Topology;
 use crate::shards::pool::Lane;
@@ -169,7 +170,7 @@ impl ShardClient {
                     // It leads, and has as many exports under way as it takes on.
                     return Err(Fault::Unanswered(Unanswered::Overloaded));
                 }
-                if leader::says_diverged(&status) {
+                if refusal::says_diverged(&status) {
                     return Err(Fault::Unanswered(Unanswered::ShardDiverged));
                 }
                 if let Some(mismatch) = Mismatch::of(&status) {

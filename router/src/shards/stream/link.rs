@@ -3,12 +3,13 @@
 use coupon_cluster::NodeId;
 use coupon_proto::internal::RouterHello;
 use coupon_transport::{AddressedChannel, Mismatch};
+use coupon_wire::refusal;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 
 use super::{ShardStream, StreamContext};
-use crate::route::leader::{self, DIRECT_INTERVAL, Route};
+use crate::route::leader::{DIRECT_INTERVAL, Route};
 use crate::route::retry::{self, Miss};
 use crate::shards::connection::Connection;
 use crate::shards::pool::Lane;
@@ -122,7 +123,7 @@ impl ShardStream {
             self.context.directory.met(node, &mismatch);
         }
         let named = self.leader.lock().failed(node, status, asked_at, now);
-        if leader::says_diverged(status) {
+        if refusal::says_diverged(status) {
             self.give_all_up();
         }
         self.pause(named, now);
