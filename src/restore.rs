@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use coupon_admin::{Question, Survey, connect};
 use coupon_client::is_transient;
 use coupon_cluster::{Node, NodeId, RestoreSpec, ShardId, ShardMap, StateDigest};
+use coupon_env::entropy;
 use coupon_proto::internal::backup_service_client::BackupServiceClient;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{
@@ -154,7 +155,7 @@ impl Restore<'_> {
         known.rotate_left(former);
         let states = self.backup.states.iter();
         let map = self.backup.map.restored(RestoreSpec {
-            cluster_id: uuid::Uuid::new_v4().to_string(),
+            cluster_id: entropy::uuid(),
             nodes: known,
             replication_factor: replication,
             states: states.map(|(shard, found)| (*shard, found.state)).collect(),

@@ -1,6 +1,6 @@
 //! The architecture, as rules that fail a build.
 //!
-//! Imports run one way: cluster ← transport and ledger ← node; cluster and proto ← wire; proto, transport,
+//! Imports run one way: cluster ← transport and ledger ← node; cluster and proto ← wire; env, proto, transport,
 //! trace, wire ← node and router; proto ← client; client, transport, wire ← admin; client and checker ←
 //! loadtest; admin and loadtest ← bench; the program and chaos on top. What is decided lives in pure crates, and their lists of dependencies prove that they are pure.
 //! Each rule is one test; its message says what to do about a violation.
@@ -13,6 +13,8 @@ use std::process::Command;
 
 #[path = "architecture/crates.rs"]
 mod crates;
+#[path = "architecture/source.rs"]
+mod source;
 use crates::CRATES;
 
 /// Crates that compute the same everywhere: no runtime, no I/O, no clock, no randomness.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coupon_cluster::{NodeId, NodeIdentity, ReplicaId, ReplicaRole, ShardId, ShardMap};
+use coupon_env::Clock;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_transport::Answerer;
@@ -19,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, TrustedClock};
+use crate::clock::TrustedClock;
 use crate::config::NodeConfig;
 use crate::meta::follow;
 use crate::meta::store::ShardMapStore;

@@ -18,6 +18,7 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
             others: Some(&["aes", "hashring", "thiserror", "unicode-normalization"]),
         },
     ),
+    ("coupon-env", Rules { ours: &[], others: Some(&["rand", "uuid"]) }),
     ("coupon-transport", Rules { ours: &["coupon-cluster"], others: None }),
     (
         "coupon-wire",
@@ -34,6 +35,7 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
         Rules {
             ours: &[
                 "coupon-cluster",
+                "coupon-env",
                 "coupon-ledger",
                 "coupon-proto",
                 "coupon-trace",
@@ -61,6 +63,7 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
         Rules {
             ours: &[
                 "coupon-cluster",
+                "coupon-env",
                 "coupon-proto",
                 "coupon-trace",
                 "coupon-transport",
@@ -107,6 +110,7 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
                 "coupon-checker",
                 "coupon-client",
                 "coupon-cluster",
+                "coupon-env",
                 "coupon-loadtest",
                 "coupon-node",
                 "coupon-proto",

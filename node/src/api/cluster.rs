@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coupon_cluster::{GenesisSpec, MetaCommand, Node, NodeId, ShardId, ShardMap};
+use coupon_env::entropy;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::cluster_service_server::ClusterService;
@@ -122,11 +123,11 @@ impl ClusterEndpoint {
             .ok_or_else(|| Status::invalid_argument("this node is not among the addresses"))?;
         nodes.rotate_left(mine);
         ShardMap::genesis(GenesisSpec {
-            cluster_id: uuid::Uuid::new_v4().to_string(),
+            cluster_id: entropy::uuid(),
             nodes,
             shard_count: request.shard_count,
             replication_factor: request.replication_factor,
-            code_secret: rand::random(),
+            code_secret: entropy::secret(),
         })
         .map_err(|error| Status::invalid_argument(error.to_string()))
     }

@@ -40,7 +40,7 @@ pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {
 /// # Errors
 ///
 /// When an id or a change is malformed.
-pub fn spec_from_pb(record: pb::CampaignRecord) -> Result<CampaignSpec, Malformed> {
+fn spec_from_pb(record: pb::CampaignRecord) -> Result<CampaignSpec, Malformed> {
     Ok(CampaignSpec {
         name: campaign_name(&record.name)?,
         number: record.number,
@@ -89,7 +89,7 @@ pub fn counters_to_pb(counters: &CampaignCounters) -> pb::CampaignCounters {
 }
 
 /// A campaign's counters from a message.
-pub fn counters_from_pb(counters: pb::CampaignCounters) -> CampaignCounters {
+fn counters_from_pb(counters: pb::CampaignCounters) -> CampaignCounters {
     CampaignCounters {
         issued: counters.issued,
         revision: counters.revision,

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use coupon_cluster::{ReplicaId, ShardId, ShardMap};
+use coupon_env::{Clock as _, SystemClock};
 use coupon_ledger::mutants::{self, Mutant};
 use coupon_ledger::{Ledger, LogTime, MemoryStore};
 use coupon_proto::internal as pb;
@@ -32,7 +33,6 @@ use super::types::{
     Applied, LogId, Proposal, SnapshotMeta, StoredMembership, TypeConfig, applied_from_pb,
     applied_to_pb,
 };
-use crate::clock::{Clock as _, SystemClock};
 use crate::codec::command;
 use crate::storage::digest::Digest;
 use crate::storage::keys::{LogKeys, StateKeys};

@@ -16,7 +16,7 @@ use super::{Storage, StorageError};
 
 /// How many coupons share a row at most. Whoever wants one has to decode all of its row, which is
 /// what speaks against more.
-pub const ROW_COUPONS_MAX: u64 = 32;
+const ROW_COUPONS_MAX: u64 = 32;
 
 /// The number of the field `coupons` of a `CouponRow`.
 const COUPONS_FIELD: u32 = 1;

@@ -13,6 +13,7 @@ use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use coupon_cluster::{ReplicaId, ShardId};
+use coupon_env::entropy;
 use coupon_proto::internal as pb;
 use rocksdb::{
     ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode, WriteBatch,
@@ -74,7 +75,7 @@ pub fn build(storage: &Storage, key: ReplicaKey) -> Result<SnapshotFile, Storage
     let dir = storage.snapshot_dir();
     // Of its own, since another one may be under way: one that is due, and one that replaces a damaged
     // file.
-    let name = format!("{}building-{}", key.file_prefix(), uuid::Uuid::new_v4());
+    let name = format!("{}building-{}", key.file_prefix(), entropy::uuid());
     let temporary = dir.join(name);
     let path = snapshot_path(storage, key, &header);
     let file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
@@ -154,7 +155,7 @@ pub fn size_in_bytes(storage: &Storage, key: ReplicaKey) -> Result<u64, StorageE
 /// A file of its own to receive a snapshot into. It is not yet named as one, and what is left of
 /// it after a crash is swept away when the storage is opened.
 pub fn incoming_path(storage: &Storage, key: ReplicaKey) -> PathBuf {
-    let name = format!("{}incoming-{}", key.file_prefix(), uuid::Uuid::new_v4());
+    let name = format!("{}incoming-{}", key.file_prefix(), entropy::uuid());
     storage.snapshot_dir().join(name)
 }
 
@@ -401,7 +402,7 @@ impl<'a> Rows<'a> {
         Ok(pb::SnapshotHeader {
             version: VERSION,
             shard_id: self.key.shard.get(),
-            snapshot_id: uuid::Uuid::new_v4().to_string(),
+            snapshot_id: entropy::uuid(),
             applied: Some(applied),
             terms,
         })

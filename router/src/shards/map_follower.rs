@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coupon_cluster::NodeIdentity;
+use coupon_env::entropy::fraction;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{ShardMap, WatchShardMapRequest};
 use coupon_transport::{Addressed, Addressee};
@@ -108,7 +109,7 @@ impl Follower {
                 Choice::Undecided | Choice::NoAnswer => {}
             }
             outage.misses += 1;
-            tokio::time::sleep(retry::random_pause(outage.misses, false)).await;
+            tokio::time::sleep(retry::pause(outage.misses, false, fraction())).await;
         }
     }
 
@@ -146,7 +147,7 @@ impl Follower {
                 }
             }
             outage.misses += 1;
-            tokio::time::sleep(retry::random_pause(outage.misses, false)).await;
+            tokio::time::sleep(retry::pause(outage.misses, false, fraction())).await;
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coupon_cluster::{CampaignName, NodeId, ShardId};
+use coupon_env::entropy::fraction;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::{
     GetCampaignQuery, ReadRequest, ReadResponse, Refusal, StreamCouponsRequest,
@@ -187,7 +188,7 @@ impl ShardClient {
                     named = guess.lock().failed(node, &status, now, Instant::now());
                 }
             }
-            let resume = Instant::now() + retry::random_pause(misses, named);
+            let resume = Instant::now() + retry::pause(misses, named, fraction());
             if resume >= deadline {
                 break;
             }
@@ -250,7 +251,7 @@ impl ShardClient {
         let Some(shard_epoch) = retry::reroutes(refusal) else {
             return Err(Fault::refused(refusal.clone(), topology));
         };
-        let resume = Instant::now() + retry::random_pause(4, false);
+        let resume = Instant::now() + retry::pause(4, false, fraction());
         if resume >= deadline {
             return Err(Fault::Unanswered(Unanswered::NoLeader));
         }

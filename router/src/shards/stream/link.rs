@@ -1,6 +1,7 @@
 //! The connection of a stream: how it is opened, moved to the leader itself, and lost.
 
 use coupon_cluster::NodeId;
+use coupon_env::entropy::fraction;
 use coupon_proto::internal::RouterHello;
 use coupon_transport::{AddressedChannel, Mismatch};
 use coupon_wire::refusal;
@@ -157,6 +158,6 @@ impl ShardStream {
     pub(super) fn pause(&mut self, leader_named: bool, now: Instant) {
         self.misses = self.misses.saturating_add(1);
         self.direct = None;
-        self.link = Link::Pausing(now + retry::random_pause(self.misses, leader_named));
+        self.link = Link::Pausing(now + retry::pause(self.misses, leader_named, fraction()));
     }
 }

@@ -1,5 +1,6 @@
 //! What the replies of a node mean for the commands they answer.
 
+use coupon_env::entropy::fraction;
 use coupon_proto::internal::{NotProposed, NotProposedReason, Outcome, ReplyBatch, outcome, reply};
 use coupon_wire::ids::optional_node_id;
 use tokio::time::Instant;
@@ -60,7 +61,7 @@ impl ShardStream {
             self.pause(named, now);
         } else if slow_down {
             self.misses = self.misses.saturating_add(1);
-            self.resume_at = now + retry::random_pause(self.misses, false);
+            self.resume_at = now + retry::pause(self.misses, false, fraction());
         }
     }
 }
