@@ -2,12 +2,12 @@
 
 use anyhow::Context as _;
 use coupon_admin::connect;
-use coupon_client::{Client, ConnectError, RetryPolicy};
+use coupon_client::{Client, RetryPolicy};
 use tokio::time::{Instant, timeout_at};
 use tonic::Request;
 use tonic::transport::Channel;
 
-use crate::failure::{self, UsageError};
+use crate::failure;
 use crate::settings::Span;
 
 /// Which router is called.
@@ -34,14 +34,8 @@ impl RouterArg {
         let connecting = Client::connect(&self.router, policy);
         let silent =
             || format!("connect to {}: not done within {}", self.router.join(","), self.timeout);
-        let client = match timeout_at(deadline, connecting).await.with_context(silent)? {
-            Ok(client) => client,
-            Err(ConnectError::Address(error)) => return Err(UsageError(error.to_string()).into()),
-            Err(error @ (ConnectError::NoRouter | ConnectError::Connect { .. })) => {
-                return Err(error.into());
-            }
-        };
-        Ok(Router { client, deadline })
+        let connected = timeout_at(deadline, connecting).await.with_context(silent)?;
+        Ok(Router { client: connected.map_err(failure::of_router)?, deadline })
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use coupon_admin::AskError;
-use coupon_client::code_name;
+use coupon_client::{ConnectError, code_name};
 use coupon_node::NodeError;
 use coupon_node::storage::identity::IdentityError;
 use coupon_router::RouterError;
@@ -49,6 +49,14 @@ impl CallError {
             eprintln!("ask again with {}", again());
         }
         error.into()
+    }
+}
+
+/// The failure to connect to a router.
+pub(crate) fn of_router(error: ConnectError) -> anyhow::Error {
+    match error {
+        ConnectError::Address(error) => UsageError(error.to_string()).into(),
+        ConnectError::NoRouter | ConnectError::Connect { .. } => error.into(),
     }
 }
 
