@@ -15,9 +15,11 @@ BENCH_OUT := $(CARGO_TARGET_DIR)/bench
 TRACE := $(CARGO_TARGET_DIR)/trace.svg
 DIST := $(CARGO_TARGET_DIR)/$(HOST)/dist/coupon
 
-# One profile for everything, since each profile compiles its own RocksDB.
+# One profile for everything, since each profile compiles all dependencies anew.
 PROFILE := --release --locked
 LIBCLANG := environment="$$(.ci/libclang)" && eval "$$environment"
+# What is shipped has the RocksDB that this profile compiled.
+ROCKSDB := environment="$$(.ci/rocksdb)" && eval "$$environment"
 ANNOUNCE := ls '$(CARGO_TARGET_DIR)'/*/release/build/librocksdb-sys-*/out/librocksdb.a >/dev/null 2>&1 \
 	|| echo 'RocksDB is compiled first, once for all clones: 12 to 15 minutes on two cores.'
 BUF := $(HOME)/.cache/coupon/python/buf-bin-1.75.0
@@ -31,7 +33,7 @@ help:
 	@echo 'make trace   runs one for 8 seconds and shows where the time of a log entry goes, as a table and as'
 	@echo '             a picture: $(TRACE); ARGS="--concurrency 64" is passed on. Compiles the program'
 	@echo '             once more, with a feature: 3 to 7 minutes on two cores, without RocksDB'
-	@echo 'make bench   measures it next to an echo and a proxy and says which demands it reaches: 6 minutes;'
+	@echo 'make bench   measures it next to an echo and a proxy and says which demands it reaches: 7 minutes;'
 	@echo '             ARGS="--rounds 1 --only unary" takes one minute. BUILT=dist measures the shipped build.'
 	@echo '             Results: $(BENCH_OUT)'
 	@echo 'make bench-peers   unary calls next to Redis and etcd as well: 4 minutes. Installs'
@@ -53,7 +55,8 @@ build:
 	@$(LIBCLANG) && cargo build --workspace $(PROFILE)
 
 dist:
-	@$(LIBCLANG) && cargo build --bin coupon --profile dist --locked
+	@$(ANNOUNCE)
+	@$(LIBCLANG) && $(ROCKSDB) && cargo build --bin coupon --profile dist --locked
 
 demo: build
 	@exec '$(COUPON)' demo $(ARGS)
@@ -84,7 +87,8 @@ bench-scale: bench-$(BUILT)
 bench-release: build
 
 bench-dist:
-	@$(LIBCLANG) && cargo build --package coupon --package coupon-bench --bins --profile dist --locked
+	@$(ANNOUNCE)
+	@$(LIBCLANG) && $(ROCKSDB) && cargo build --package coupon --package coupon-bench --bins --profile dist --locked
 
 # Compiling outside shares RocksDB with all that is compiled anyway, and needs no image registry.
 COMPILE ?= $(if $(shell command -v cargo),here,docker)

@@ -94,7 +94,7 @@ fn must_not_run(cause: &(dyn std::error::Error + 'static)) -> bool {
         // A disk may be mended.
         NodeError::Identity(IdentityError::Storage(_)) => false,
         NodeError::Identity(_) | NodeError::StopReason(_) => true,
-        NodeError::Listen { .. } | NodeError::Raft(_) => false,
+        NodeError::Listen { .. } | NodeError::Workers(_) | NodeError::Raft(_) => false,
     });
     let of_router = cause.downcast_ref::<RouterError>();
     of_node || of_router.is_some_and(|error| matches!(error, RouterError::WrongCluster(_)))
@@ -120,7 +120,9 @@ fn describe(error: &coupon_client::CallError) -> String {
         }
         message => message,
     };
-    let mut text = format!("{message}\n  code: {}", code_name(error.code()));
+    let preface =
+        if error.is_outcome_unknown() { "the outcome is unknown\n  last answer: " } else { "" };
+    let mut text = format!("{preface}{message}\n  code: {}", code_name(error.code()));
     // Writing to a string cannot fail.
     let _ = write_details(&mut text, error);
     text

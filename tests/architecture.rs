@@ -65,7 +65,7 @@ const LAYERS: [(&str, &[&str]); 2] = [
             "server",
         ],
     ),
-    ("router/src", &["clock", "route", "answer", "shards", "op", "front"]),
+    ("router/src", &["route", "answer", "shards", "op", "front"]),
 ];
 
 /// Files outside of `node/src/raft` and `node/src/shard` that may name openraft, each with its reason.

@@ -154,7 +154,7 @@ pub(crate) mod tests {
             term: Some(1),
             last_log_index: Some(7),
             applied_index: Some(7),
-            snapshot_index: None,
+            purged_index: None,
             lag: Some(0),
             digest: Some("d".to_owned()),
             fault: None,

@@ -1,6 +1,7 @@
 //! What an operator can set on a node.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ pub struct NodeConfig {
     pub join: Vec<String>,
     /// How far its clock may be off from its peers' before it refuses to lead.
     pub max_clock_offset: Duration,
+    /// The number of threads that its shards and connections are spread over. The first is the one that starts
+    /// the node.
+    pub workers: NonZeroUsize,
     /// How its Raft groups behave.
     pub raft: RaftOptions,
 }

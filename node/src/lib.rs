@@ -18,6 +18,7 @@ pub mod codec;
 pub mod config;
 pub mod meta;
 pub mod node;
+mod parts;
 pub mod peers;
 pub mod raft;
 pub mod recovery;
@@ -25,6 +26,7 @@ pub mod registration;
 pub mod server;
 pub mod shard;
 pub mod storage;
+mod workers;
 
 #[cfg(feature = "mutants")]
 pub use coupon_ledger::mutants;

@@ -35,6 +35,7 @@ use crate::storage::identity::{Identity, IdentityError};
 use crate::storage::restore::Staging;
 use crate::storage::snapshot::ReplicaKey;
 use crate::storage::{Storage, StorageError, fatal, lost};
+use crate::workers::Workers;
 
 /// How long a founder waits for the one that is to lead a new group, before it begins the group itself.
 const BOOTSTRAP_WAIT: Duration = Duration::from_secs(1);
@@ -51,6 +52,10 @@ pub struct Node {
     pub known: ShardMapStore,
     /// Its channels to other nodes.
     pub peers: Peers,
+    /// The channels of its shards' replicas, by worker.
+    shard_peers: Vec<Peers>,
+    /// The threads that it is spread over.
+    pub(crate) workers: Workers,
     /// Its identity for all services; follows `identity` below.
     pub answerer: Answerer,
     /// Its replicas.
@@ -78,6 +83,7 @@ impl Node {
         config: NodeConfig,
         local_addr: SocketAddr,
         clock: Arc<dyn Clock>,
+        workers: Workers,
         refused: mpsc::Sender<StopReason>,
     ) -> Result<Self, IdentityError> {
         let mut identity = Identity::open(&config.data_dir, config.node_id)?;
@@ -107,10 +113,13 @@ impl Node {
             node_id: config.node_id,
             store_id: identity.store_id().to_owned(),
         });
+        let peers = Peers::new(known.subscribe());
         Ok(Self {
             answerer: answerer.map_err(malformed)?,
             address: config.advertise.clone().unwrap_or_else(|| local_addr.to_string()),
-            peers: Peers::new(known.subscribe()),
+            shard_peers: (0..workers.number()).map(|_| peers.with_own_connections()).collect(),
+            peers,
+            workers,
             registry: Registry::default(),
             forming: tokio::sync::Mutex::new(()),
             identity: Mutex::new(identity),
@@ -338,10 +347,7 @@ impl Node {
                     old.raft.stop().await;
                 }
                 if let Some(replica) = wanted.filter(|wanted| running != Some(*wanted)) {
-                    let started = self.start_replica(&map, *shard, replica).await;
-                    if let Err(fault) = started {
-                        fatal::abort(&format!("starting the replica of shard {shard}"), &fault);
-                    }
+                    self.start_on_worker(&map, *shard, replica).await;
                 }
             }
             if may_run
@@ -390,6 +396,17 @@ impl Node {
         Ok(())
     }
 
+    /// Starts a replica on the worker of its shard. A fault ends the process.
+    async fn start_on_worker(self: &Arc<Self>, map: &Arc<ShardMap>, shard: ShardId, id: ReplicaId) {
+        let (this, map) = (self.clone(), map.clone());
+        let worker = self.workers.runtime(self.workers.worker_of(shard));
+        let starting = worker.spawn(async move { this.start_replica(&map, shard, id).await });
+        let stopped = |error| StorageError::corrupt("start of a replica", error);
+        if let Err(fault) = starting.await.map_err(stopped).flatten() {
+            fatal::abort(&format!("starting the replica of shard {shard}"), &fault);
+        }
+    }
+
     async fn start_replica(
         &self,
         map: &ShardMap,
@@ -407,8 +424,8 @@ impl Node {
         }
         restored::begin(&self.storage, self.config.data_dir.clone(), map, key).await?;
         let options = &self.config.raft;
-        let raft =
-            RaftReplica::start(&self.storage, &self.peers, key, applied_map, options).await?;
+        let peers = &self.shard_peers[self.workers.worker_of(shard)];
+        let raft = RaftReplica::start(&self.storage, peers, key, applied_map, options).await?;
         let founders = map.founders(shard);
         // A group is founded by a map in which none of its founders was replaced: afterwards its
         // members are in its own log alone.
@@ -430,7 +447,7 @@ impl Node {
         let proposer = Proposer::start(raft.clone(), clock, storage);
         let replica = Replica::new(raft, proposer);
         self.registry.insert(replica.clone());
-        self.spawn(reconciler::run(self.context(), replica));
+        self.spawn(reconciler::run(self.context(peers), replica));
         Ok(())
     }
 
@@ -440,12 +457,12 @@ impl Node {
         Divergence::new(storage, peers, self.registry.clone(), self.stopping())
     }
 
-    fn context(&self) -> NodeContext {
+    fn context(&self, peers: &Peers) -> NodeContext {
         NodeContext {
             storage: self.storage.clone(),
             clock: self.clock.clone(),
             known: self.known.clone(),
-            peers: self.peers.clone(),
+            peers: peers.clone(),
             registry: self.registry.clone(),
             options: self.config.raft.clone(),
         }

@@ -68,6 +68,11 @@ impl Peers {
         Self { map, announced, channels, addressed: Arc::default() }
     }
 
+    /// The same, with connections of its own. A connection is served by the runtime that first uses it.
+    pub fn with_own_connections(&self) -> Self {
+        Self { channels: Arc::default(), addressed: Arc::default(), ..self.clone() }
+    }
+
     /// Notes the address of a node that has started, while the map still has an earlier start of
     /// it.
     pub fn announced(&self, id: NodeId, address: String) {

@@ -11,11 +11,13 @@ use coupon_proto::internal::raft_service_server::RaftServiceServer;
 use coupon_proto::internal::shard_service_server::ShardServiceServer;
 use coupon_transport::AnswererLayer;
 use futures::StreamExt as _;
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::api::backup::BackupEndpoint;
 use crate::api::cluster::ClusterEndpoint;
@@ -27,6 +29,7 @@ use crate::node::{Node, StopReason};
 use crate::peers::MESSAGE_BYTES_MAX;
 use crate::raft::options::BadTimes;
 use crate::storage::identity::IdentityError;
+use crate::workers::Workers;
 
 /// Flow-control windows, as on the calling side.
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
@@ -40,6 +43,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 const PENDING_RESETS_MAX: usize = 1_024;
 /// The pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Maximum number of accepted connections that wait for a worker.
+const ACCEPTED_MAX: usize = 64;
 /// How long calls under way may take while the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -54,6 +59,9 @@ pub enum NodeError {
         /// Why.
         source: std::io::Error,
     },
+    /// The system has no room for its workers.
+    #[error("cannot start the workers: {0}")]
+    Workers(#[source] std::io::Error),
     /// The times of its Raft groups do not go together.
     #[error(transparent)]
     Raft(#[from] BadTimes),
@@ -77,8 +85,9 @@ impl NodeError {
 pub struct NodeHandle {
     node: Arc<Node>,
     local_addr: SocketAddr,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// Dropping it stops the servers.
+    serving: DropGuard,
+    served: Vec<JoinHandle<()>>,
     refused: mpsc::Receiver<StopReason>,
 }
 
@@ -97,7 +106,8 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let local_addr = listener.local_addr().map_err(failed)?;
     let (refuse, refused) = mpsc::channel(1);
-    let node = Arc::new(Node::open(config, local_addr, clock, refuse)?);
+    let workers = Workers::start(config.workers).map_err(NodeError::Workers)?;
+    let node = Arc::new(Node::open(config, local_addr, clock, workers.clone(), refuse)?);
     node.check_neighbours().await?;
 
     let (registry, storage) = (node.registry.clone(), node.storage.clone());
@@ -108,16 +118,7 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
     let (health, health_service) = tonic_health::server::health_reporter();
     let diverged = node.registry.watch_diverged();
     tokio::spawn(health::follow(health, node.watch_waiting(), diverged, node.stopping()));
-    let (stop, stopped) = oneshot::channel();
-    let server = Server::builder()
-        .tcp_nodelay(true)
-        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
-        .http2_keepalive_interval(Some(PING_INTERVAL))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .layer(AnswererLayer::new(node.answerer.clone()))
-        .add_service(health_service)
+    let routes = Routes::new(health_service)
         .add_service(
             RaftServiceServer::new(raft)
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -130,23 +131,68 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
         )
         .add_service(ClusterServiceServer::new(ClusterEndpoint::new(node.clone())))
         .add_service(BackupServiceServer::new(BackupEndpoint::new(node.clone())));
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).then(pause_when_refused);
-    let served = tokio::spawn(server.serve_with_incoming_shutdown(incoming, async {
-        // A handle that was dropped stops the server as well.
-        let _ = stopped.await;
-    }));
+    let serving = CancellationToken::new();
+    let mut accepted = Vec::new();
+    let served = (0..workers.number()).map(|worker| {
+        let (connections, incoming) = mpsc::channel(ACCEPTED_MAX);
+        accepted.push(connections);
+        let answerer = AnswererLayer::new(node.answerer.clone());
+        let serve = serve(answerer, routes.clone(), incoming, serving.clone().cancelled_owned());
+        workers.runtime(worker).spawn(serve)
+    });
+    let served = served.collect();
+    tokio::spawn(accept(listener, accepted, serving.clone()));
     node.run();
-    Ok(NodeHandle { node, local_addr, stop, served, refused })
+    Ok(NodeHandle { node, local_addr, serving: serving.drop_guard(), served, refused })
 }
 
-/// Passes on what was accepted. A connection that cannot be, above all for want of file descriptors, is
-/// there again at once, and asking for it again and again would take the whole thread.
-async fn pause_when_refused<T>(accepted: std::io::Result<T>) -> std::io::Result<T> {
-    if let Err(error) = &accepted {
-        tracing::warn!(%error, "a connection was not accepted");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Serves the connections of one worker until `stopped`.
+async fn serve(
+    answerer: AnswererLayer,
+    routes: Routes,
+    connections: mpsc::Receiver<std::net::TcpStream>,
+    stopped: impl Future<Output = ()>,
+) {
+    let server = Server::builder()
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .layer(answerer)
+        .add_routes(routes);
+    let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
+    if let Err(error) = server.serve_with_incoming_shutdown(incoming, stopped).await {
+        tracing::error!(%error, "a worker serves no connections any more");
     }
-    accepted
+}
+
+/// Accepts connections and gives them to the workers in turn.
+async fn accept(
+    listener: TcpListener,
+    workers: Vec<mpsc::Sender<std::net::TcpStream>>,
+    stopped: CancellationToken,
+) {
+    for worker in workers.iter().cycle() {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped.cancelled() => return,
+        };
+        let ready = accepted.and_then(|(connection, _)| {
+            connection.set_nodelay(true)?;
+            connection.into_std()
+        });
+        match ready {
+            // A worker that has ended drops its connections.
+            Ok(connection) => drop(worker.send(connection).await),
+            // One that cannot be accepted, above all for want of file descriptors, is there again at once, and
+            // asking for it again and again would take the whole thread.
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 impl NodeHandle {
@@ -176,9 +222,9 @@ impl NodeHandle {
     pub async fn halt(self) {
         // Callers first, so that nobody asks replicas that have stopped.
         self.node.begin_stop();
-        // The server may have ended by itself.
-        let _ = self.stop.send(());
-        if tokio::time::timeout(DRAIN_TIMEOUT, self.served).await.is_err() {
+        drop(self.serving);
+        let served = futures::future::join_all(self.served);
+        if tokio::time::timeout(DRAIN_TIMEOUT, served).await.is_err() {
             tracing::info!("calls under way were cut off");
         }
         self.node.halt().await;

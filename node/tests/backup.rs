@@ -11,12 +11,12 @@ use coupon_ledger::{
     Action, BLOCKS_SKIPPED, Command, CreateCampaign, Issue, Ledger, LogTime, Outcome,
 };
 use coupon_node::raft::state_machine::StateMachine;
-use coupon_node::storage::backup::{export, inspect};
+use coupon_node::storage::backup::inspect;
 use coupon_node::storage::digest::Digest;
 use coupon_node::storage::keys::{LogKeys, StateKeys};
 use coupon_node::storage::ledger::{LedgerBatch, running_digest};
 use coupon_node::storage::restore::{StageError, Staging, install};
-use coupon_node::storage::snapshot::{ReplicaKey, current, digest, generation};
+use coupon_node::storage::snapshot::{self, ReplicaKey, digest, generation};
 use coupon_node::storage::view::LedgerView;
 use coupon_node::storage::{Storage, StorageError};
 use coupon_proto::internal as pb;
@@ -89,7 +89,7 @@ fn backup(dir: &Path) -> (PathBuf, StateDigest) {
     apply(&storage, 0, vec![create]);
     apply(&storage, 0, (0..COUPONS).map(issue).collect());
     let mut bytes = Vec::new();
-    export(&storage, replica_key(7), &mut bytes).unwrap();
+    snapshot::write(&storage, replica_key(7), &mut bytes).unwrap();
     storage.close().unwrap();
     let path = dir.join("backup");
     std::fs::write(&path, bytes).unwrap();
@@ -190,9 +190,13 @@ async fn a_restored_replica_is_past_the_first_entry_and_has_a_snapshot_to_send()
     let (applied, membership) = machine.applied_state().await.unwrap();
     assert_eq!(applied.unwrap().index, 0);
     assert_eq!(membership.voter_ids().collect::<Vec<_>>(), [1, 2, 3]);
-    let snapshot =
-        current(&node.storage, replica_key(1)).unwrap().expect("the log before it is gone");
-    assert_eq!(inspect(&snapshot.path, shard()).unwrap().coupons, COUPONS.into());
+    let current = machine.get_current_snapshot().await.unwrap().expect("the log before it is gone");
+    assert_eq!(current.meta.last_log_id, applied);
+    assert_eq!(current.meta.last_membership, membership);
+    let sent = dir.path().join("sent");
+    let out = std::fs::File::create(&sent).unwrap();
+    snapshot::write(&node.storage, replica_key(1), out).unwrap();
+    assert_eq!(inspect(&sent, shard()).unwrap().coupons, COUPONS.into());
 }
 
 #[test]

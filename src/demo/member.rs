@@ -1,6 +1,7 @@
 //! A node or a router on a thread of its own, with a runtime of its own.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -64,6 +65,7 @@ impl Member {
             advertise: None,
             join: others.iter().map(SocketAddr::to_string).collect(),
             max_clock_offset: CLOCK_OFFSET_MAX,
+            workers: NonZeroUsize::MIN,
             raft: RaftOptions::default(),
         };
         let name = format!("node {}", node_id.get());

@@ -1,6 +1,6 @@
 //! Where settings come from: defaults < TOML file < environment < command line.
 //!
-//! A setting has one name: `snapshot_entries` in the file, `COUPON_NODE_SNAPSHOT_ENTRIES` in the
+//! A setting has one name: `log_entries_kept` in the file, `COUPON_NODE_LOG_ENTRIES_KEPT` in the
 //! environment, `--snapshot-entries` on the command line. A name that is no setting is a mistake
 //! wherever it stands, since a setting that is silently not applied is worse than no start.
 

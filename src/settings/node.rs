@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ const PREFIX: &str = "COUPON_NODE_";
 /// The shortest time between heartbeats: timers are no finer than a few milliseconds.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
 
+/// Maximum number of workers: far more than there are processors to run them.
+const WORKERS_MAX: usize = 1_024;
 /// The longest time without a leader that anybody can mean.
 const ELECTION_MAX: Duration = Duration::from_secs(3_600);
 
@@ -25,8 +28,8 @@ const ELECTION_MAX: Duration = Duration::from_secs(3_600);
 ///
 /// A new node waits for `coupon cluster init`, or joins the cluster of the
 /// nodes in --join. On SIGTERM it transfers its leaderships, then stops. Every flag
-/// can stand in a TOML file (`snapshot_entries = 1000`) or in the environment
-/// (COUPON_NODE_SNAPSHOT_ENTRIES) as well; flags go before the environment, and that before the file.
+/// can stand in a TOML file (`log_entries_kept = 1000`) or in the environment
+/// (COUPON_NODE_LOG_ENTRIES_KEPT) as well; flags go before the environment, and that before the file.
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[command(after_help = "\
 Examples:
@@ -72,18 +75,19 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     election_timeout: Option<Span>,
-    /// Build a shard's snapshot after this many log entries [default: 200000]
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    snapshot_entries: Option<u64>,
-    /// ... or after this many bytes of log, if that is at least the size of the last snapshot [default: 268435456]
-    #[arg(long, value_name = "BYTES")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    snapshot_bytes: Option<u64>,
-    /// How many log entries before the snapshot are kept [default: 50000]
+    /// How many applied log entries a shard keeps for followers that were away, and up to as many again
+    /// [default: 100000]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     log_entries_kept: Option<u64>,
+    /// ... or how many bytes of them, where that is less [default: 33554432]
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_bytes_kept: Option<u64>,
+    /// How many threads its shards and connections are spread over [default: 1]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workers: Option<NonZeroUsize>,
     /// Listen beyond this machine although there is no TLS
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -106,9 +110,9 @@ pub(crate) struct NodeSettings {
     max_clock_offset: Span,
     heartbeat_interval: Span,
     election_timeout: Span,
-    snapshot_entries: u64,
-    snapshot_bytes: u64,
     log_entries_kept: u64,
+    log_bytes_kept: u64,
+    workers: NonZeroUsize,
     insecure: bool,
 }
 
@@ -124,9 +128,9 @@ impl Default for NodeSettings {
             max_clock_offset: Span(std::time::Duration::from_millis(500)),
             heartbeat_interval: Span(raft.heartbeat_interval),
             election_timeout: Span(raft.election_timeout),
-            snapshot_entries: raft.snapshot_entries,
-            snapshot_bytes: raft.snapshot_bytes,
             log_entries_kept: raft.log_entries_kept,
+            log_bytes_kept: raft.log_bytes_kept,
+            workers: NonZeroUsize::MIN,
             insecure: false,
         }
     }
@@ -178,9 +182,8 @@ impl NodeSettings {
         let raft = RaftOptions {
             heartbeat_interval: heartbeat,
             election_timeout: election,
-            snapshot_entries: self.snapshot_entries,
-            snapshot_bytes: self.snapshot_bytes,
             log_entries_kept: self.log_entries_kept,
+            log_bytes_kept: self.log_bytes_kept,
         };
         // Heartbeats longer than elections may be are longer than Raft can count.
         if heartbeat >= election || raft.check().is_err() {
@@ -190,8 +193,12 @@ impl NodeSettings {
             );
             return Err(UsageError(why));
         }
-        if self.snapshot_entries == 0 || self.snapshot_bytes == 0 {
-            return Err(UsageError("snapshot_entries and snapshot_bytes must not be 0".into()));
+        if self.log_entries_kept == 0 || self.log_bytes_kept == 0 {
+            return Err(UsageError("log_entries_kept and log_bytes_kept must not be 0".into()));
+        }
+        if self.workers.get() > WORKERS_MAX {
+            let why = format!("workers is {}: must be {WORKERS_MAX} or less", self.workers);
+            return Err(UsageError(why));
         }
         Ok(NodeConfig {
             node_id,
@@ -200,6 +207,7 @@ impl NodeSettings {
             advertise: self.advertise,
             join: self.join,
             max_clock_offset: self.max_clock_offset.get(),
+            workers: self.workers,
             raft,
         })
     }
@@ -239,14 +247,14 @@ mod tests {
 
     #[test]
     fn flags_go_before_the_file_and_that_before_the_defaults() {
-        let text = "node_id = 3\nsnapshot_entries = 7\nmax_clock_offset = \"2s\"\njoin = [\"a:1\"]";
+        let text = "node_id = 3\nlog_entries_kept = 7\nmax_clock_offset = \"2s\"\njoin = [\"a:1\"]";
         let args = NodeArgs { node_id: Some(4), ..NodeArgs::default() };
         let settings = in_file(text, args).unwrap();
         assert_eq!(settings.node_id, Some(4));
-        assert_eq!(settings.snapshot_entries, 7);
+        assert_eq!(settings.log_entries_kept, 7);
         assert_eq!(settings.max_clock_offset.to_string(), "2s");
         assert_eq!(settings.join, ["a:1"]);
-        assert_eq!(settings.log_entries_kept, NodeSettings::default().log_entries_kept);
+        assert_eq!(settings.log_bytes_kept, NodeSettings::default().log_bytes_kept);
     }
 
     #[test]
@@ -292,7 +300,8 @@ mod tests {
             "advertise is not set",
         );
         refused(|settings| settings.election_timeout = settings.heartbeat_interval, "three times");
-        refused(|settings| settings.snapshot_entries = 0, "must not be 0");
+        refused(|settings| settings.log_entries_kept = 0, "must not be 0");
+        refused(|settings| settings.workers = NonZeroUsize::MAX, "1024 or less");
         refused(|settings| settings.max_clock_offset = Span(Duration::ZERO), "must not be 0");
         refused(|settings| settings.join = vec!["not an address".into()], "host:port");
         refused(|settings| settings.advertise = Some("foo".into()), "host:port");

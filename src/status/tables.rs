@@ -43,7 +43,7 @@ fn nodes(nodes: &[NodeStatus]) -> comfy_table::Table {
 
 fn shards(shards: &[ShardStatus]) -> comfy_table::Table {
     let header =
-        ["SHARD", "REPLICA", "NODE", "STATE", "ROLE", "TERM", "LAST", "APPLIED", "LAG", "SNAPSHOT"];
+        ["SHARD", "REPLICA", "NODE", "STATE", "ROLE", "TERM", "LAST", "APPLIED", "LAG", "PURGED"];
     let digests = shards.iter().flat_map(|shard| &shard.replicas).any(|one| one.digest.is_some());
     let mut table = table(&header);
     if digests {
@@ -77,7 +77,7 @@ fn row(shard: &ShardStatus, replica: &ReplicaStatus) -> Vec<String> {
         number(replica.last_log_index),
         number(replica.applied_index),
         number(replica.lag),
-        number(replica.snapshot_index),
+        number(replica.purged_index),
     ]
 }
 

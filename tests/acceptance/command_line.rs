@@ -79,7 +79,7 @@ fn help_and_version_exit_with_0() {
 #[test]
 fn layers_are_put_together() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "node_id = 1\nsnapshot_entries = 11\nlog_entries_kept = 12")
+    std::fs::write(file.path(), "node_id = 1\nelection_timeout = \"11s\"\nlog_entries_kept = 12")
         .unwrap();
     let config = file.path().to_str().unwrap();
     let print = |more: &[&str], variables: &[(&str, &str)]| {
@@ -90,16 +90,16 @@ fn layers_are_put_together() {
     };
     let variables = [
         ("COUPON_NODE_LOG_ENTRIES_KEPT", "22"),
-        ("COUPON_NODE_SNAPSHOT_BYTES", "23"),
+        ("COUPON_NODE_LOG_BYTES_KEPT", "23"),
         ("COUPON_NODE_JOIN", "a:1, b:2"),
         ("COUPON_NODE_SERVICE_HOST", "10.0.0.1"),
     ];
-    let printed = print(&["--snapshot-bytes", "33"], &variables);
+    let printed = print(&["--log-bytes-kept", "33"], &variables);
     for line in [
         "node_id = 1",
-        "snapshot_entries = 11",
+        "election_timeout = \"11s\"",
         "log_entries_kept = 22",
-        "snapshot_bytes = 33",
+        "log_bytes_kept = 33",
         "join = [\"a:1\", \"b:2\"]",
         "max_clock_offset = \"500ms\"",
     ] {

@@ -14,22 +14,21 @@ use crate::support::status;
 /// More than is ever asked for.
 const QUOTA: u32 = 1_000_000;
 
-/// Snapshots are built often and little log is kept, so that one who comes late needs a snapshot.
-const FREQUENT_SNAPSHOTS: [&str; 4] = ["--snapshot-entries", "100", "--log-entries-kept", "20"];
+/// So little log is kept that a replica which comes late needs a snapshot.
+const SHORT_LOG: [&str; 2] = ["--log-entries-kept", "100"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_follower_is_rebuilt_from_a_snapshot() {
-    let mut cluster = Cluster::start(&FREQUENT_SNAPSHOTS).await;
+    let mut cluster = Cluster::start(&SHORT_LOG).await;
     create(&cluster, "wiped", QUOTA.into()).await;
     let shard = Cluster::shard_of("wiped");
     let load = Load::start(&cluster, "wiped", 8);
     load.grant(QUOTA as usize);
-    // The beginning of the log is gone once there was a second snapshot.
     let before = cluster
-        .status("two snapshots", false, |status| {
+        .status("a purged log", false, |status| {
             let shard = status.shard(shard).unwrap();
             let leader = shard.leader_node_id.and_then(|leader| shard.on(leader).next());
-            leader.and_then(|leader| leader.snapshot_index).is_some_and(|index| index >= 200)
+            leader.and_then(|leader| leader.purged_index).is_some_and(|index| index >= 100)
         })
         .await;
     let leader = before.shard(shard).unwrap().leader_node_id.unwrap();

@@ -94,6 +94,30 @@ pub(crate) struct Sample {
     pub(crate) switches: BTreeMap<Role, f64>,
     /// Log entries that the coupons took; for Coupon alone.
     pub(crate) log_entries: Option<u64>,
+    /// Where the cold campaigns live that were measured; for their loads alone.
+    pub(crate) cold: Option<ColdSample>,
+}
+
+/// The calls to cold campaigns, by where the campaigns live.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ColdSample {
+    /// On the shard of the hot campaign, whether that is called or not.
+    pub(crate) hot_shard: Latency,
+    /// On other shards.
+    pub(crate) other_shards: Latency,
+    /// Coupons per second of the hot campaign.
+    pub(crate) hot_per_second: f64,
+}
+
+/// Latencies of some of the calls.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Latency {
+    /// Number of these calls per second.
+    pub(crate) per_second: f64,
+    /// Median.
+    pub(crate) p50_ms: f64,
+    /// See `p50_ms`.
+    pub(crate) p99_ms: f64,
 }
 
 impl System {

@@ -76,6 +76,7 @@ impl Meter {
             cpu_us,
             switches,
             log_entries: None,
+            cold: None,
         })
     }
 }

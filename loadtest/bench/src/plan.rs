@@ -52,8 +52,6 @@ pub(crate) fn round(number: usize, selection: &Selection) -> Vec<Cell> {
         (Load::Batch, BATCHES_IN_FLIGHT),
         (Load::SoldOut, IN_FLIGHT_USUAL),
         (Load::NotStarted, IN_FLIGHT_USUAL),
-        (Load::ColdAlone, 0),
-        (Load::Cold, HOT_IN_FLIGHT),
     ];
     for (load, in_flight) in others.into_iter().filter(|(load, _)| is_wanted(load)) {
         for needed in needed(load) {
@@ -65,6 +63,14 @@ pub(crate) fn round(number: usize, selection: &Selection) -> Vec<Cell> {
         if !cells.contains(&cell) {
             cells.push(cell);
         }
+    }
+    let mut cold = vec![coupon(Load::ColdAlone, 0)];
+    cold.extend(is_wanted(&Load::Cold).then(|| coupon(Load::Cold, HOT_IN_FLIGHT)));
+    if number.is_multiple_of(2) {
+        cold.reverse();
+    }
+    if cold.len() > 1 || is_wanted(&Load::ColdAlone) {
+        cells.extend(cold);
     }
     cells
 }
@@ -81,8 +87,7 @@ fn databases(in_flight: usize) -> Vec<System> {
 /// The cells that a load is compared with, or begins with.
 fn needed(load: Load) -> Vec<Cell> {
     match load {
-        Load::Unary | Load::ColdAlone => Vec::new(),
-        Load::Cold => vec![coupon(Load::ColdAlone, 0)],
+        Load::Unary | Load::ColdAlone | Load::Cold => Vec::new(),
         Load::Batch => vec![unary(System::Echo, IN_FLIGHT_USUAL)],
         Load::Open | Load::SoldOut | Load::NotStarted => {
             vec![unary(System::Coupon, IN_FLIGHT_USUAL)]
@@ -101,9 +106,18 @@ mod tests {
             assert_eq!(cells.len(), 2, "{load}");
             assert_eq!((cells[0].load, cells[1].load), (Load::Unary, load));
         }
-        let cells = round(1, &Selection { only: vec![Load::Cold], databases: false });
-        let loads: Vec<Load> = cells.iter().map(|cell| cell.load).collect();
-        assert_eq!(loads, [Load::ColdAlone, Load::Cold]);
+    }
+
+    #[test]
+    fn cold_campaigns_are_measured_alone_and_beside_in_turns() {
+        let loads = |number, only| -> Vec<Load> {
+            let cells = round(number, &Selection { only: vec![only], databases: false });
+            cells.iter().map(|cell| cell.load).collect()
+        };
+        assert_eq!(loads(1, Load::Cold), [Load::ColdAlone, Load::Cold]);
+        assert_eq!(loads(2, Load::Cold), [Load::Cold, Load::ColdAlone]);
+        assert_eq!(loads(2, Load::ColdAlone), [Load::ColdAlone]);
+        assert!(!loads(1, Load::Unary).contains(&Load::ColdAlone));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(crate) struct Session {
     length: Duration,
     /// Last throughput of unary calls by the number in flight.
     peaks: BTreeMap<usize, f64>,
-    /// From the measurement of cold campaigns alone to that beside a hot one.
+    /// From the first measurement of cold campaigns to the second one, which closes the pair.
     cold: Option<ColdCampaigns>,
     faults: Vec<String>,
 }
@@ -158,18 +158,23 @@ impl Session {
     }
 
     async fn cold(&mut self, cell: Cell) -> anyhow::Result<Sample> {
-        let mut campaigns = match self.cold.take() {
-            Some(campaigns) => campaigns,
-            None => {
-                let (cluster, dir) = self.systems.start_default_cluster().await?;
-                ColdCampaigns::create(cluster, dir).await?
-            }
-        };
+        if let Some(mut campaigns) = self.cold.take() {
+            return self.measure_cold(cell, &mut campaigns).await;
+        }
+        let (cluster, dir) = self.systems.start_default_cluster().await?;
+        let mut campaigns = ColdCampaigns::create(cluster, dir).await?;
+        let sample = self.measure_cold(cell, &mut campaigns).await?;
+        self.cold = Some(campaigns);
+        Ok(sample)
+    }
+
+    async fn measure_cold(
+        &mut self,
+        cell: Cell,
+        campaigns: &mut ColdCampaigns,
+    ) -> anyhow::Result<Sample> {
         let (sample, faults) = campaigns.measure(cell.in_flight, self.length).await?;
         self.blame(cell, &faults);
-        if cell.load == Load::ColdAlone {
-            self.cold = Some(campaigns);
-        }
         Ok(sample)
     }
 

@@ -1,12 +1,10 @@
 //! Calls for administrators that export the state of a cluster, and form a new cluster from exported states.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, ErrorKind, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use coupon_cluster::{Node, NodeId, ReplicaRole, ShardId, ShardMap, StateDigest};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::backup_service_client::BackupServiceClient;
@@ -18,25 +16,16 @@ use coupon_wire::{Malformed, ids, map};
 use futures::{Stream, StreamExt as _};
 use tempfile::TempPath;
 use tokio::io::AsyncWriteExt as _;
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::{from_replica_error, malformed};
 use crate::node::Node as ThisNode;
+use crate::parts;
 use crate::peers::Lane;
-use crate::storage::backup::export;
 use crate::storage::restore::{StageError, Staging};
-use crate::storage::{WriteError, fatal};
+use crate::storage::snapshot;
 
-/// Size of the part of a file in one message.
-const PART_BYTES: usize = 256 << 10;
-/// Maximum number of parts that wait for a caller.
-const PARTS_WAITING_MAX: usize = 4;
-/// Maximum wait for the other side between two parts. Meanwhile a transfer holds a thread or a file, and an
-/// export a view of the state.
-const TRANSFER_IDLE_MAX: Duration = Duration::from_secs(30);
 /// Maximum number of exports, and of incoming states, at a time. Each uses all the disk bandwidth it gets,
 /// which issuing coupons needs as well.
 const TRANSFERS_MAX: usize = 4;
@@ -158,22 +147,14 @@ impl BackupService for BackupEndpoint {
         let place = place.map_err(|_| {
             Status::resource_exhausted("too many exports under way: try again later")
         })?;
-        let (parts, outgoing) = mpsc::channel(PARTS_WAITING_MAX);
         let (storage, key) = (self.node.storage.clone(), replica.raft.key);
-        let runtime = Handle::current();
-        // The view of the state lives on a thread of its own, since the caller may be slow.
-        tokio::task::spawn_blocking(move || {
+        let parts = parts::written_by(move |out| {
             let _place = place;
-            let out = Parts { runtime, parts };
-            match export(&storage, key, BufWriter::with_capacity(PART_BYTES, out)) {
-                // The receiver recognizes a file without its end.
-                Ok(()) | Err(WriteError::Out(_)) => {}
-                Err(WriteError::State(fault)) => fatal::abort("reading state", &fault),
-            }
+            snapshot::write(&storage, key, out)
         });
         let stopping = self.node.stopping().cancelled_owned();
-        let parts = ReceiverStream::new(outgoing).take_until(stopping);
-        Ok(Response::new(Box::pin(parts)))
+        let answers = parts.map(|data| Ok(pb::ExportStateResponse { data }));
+        Ok(Response::new(Box::pin(answers.take_until(stopping))))
     }
 
     async fn stage_state(
@@ -255,31 +236,10 @@ async fn next_part(
     messages: &mut Streaming<pb::StageStateRequest>,
 ) -> Result<Option<pb::StageStateRequest>, Status> {
     let late = |_| Status::deadline_exceeded("the next part of the state did not come in time");
-    tokio::time::timeout(TRANSFER_IDLE_MAX, messages.message()).await.map_err(late)?
+    tokio::time::timeout(parts::IDLE_MAX, messages.message()).await.map_err(late)?
 }
 
 /// A fault before there is a cluster does not end the process: nothing depends on the state yet.
 fn failed(fault: impl ToString) -> Status {
     Status::internal(fault.to_string())
-}
-
-/// The output of an export: messages to the caller.
-struct Parts {
-    runtime: Handle,
-    parts: mpsc::Sender<Result<pb::ExportStateResponse, Status>>,
-}
-
-impl Write for Parts {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let taken = bytes.len().min(PART_BYTES);
-        let data = Bytes::copy_from_slice(&bytes[..taken]);
-        let part = Ok(pb::ExportStateResponse { data });
-        let sent = self.runtime.block_on(self.parts.send_timeout(part, TRANSFER_IDLE_MAX));
-        sent.map_err(|_| std::io::Error::from(ErrorKind::BrokenPipe))?;
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

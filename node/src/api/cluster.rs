@@ -313,7 +313,7 @@ fn replica_status(raft: &RaftReplica) -> pb::ReplicaStatus {
         leader_node_id: progress.leader.map_or(0, |node| node.get()),
         last_log_index: progress.last_log_index,
         applied_index: progress.applied_index,
-        snapshot_index: progress.snapshot_index,
+        purged_index: progress.purged_index,
         digest: String::new(),
         fault: String::new(),
         marks,

@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::malformed;
+use crate::parts;
 use crate::raft::history::Conflict;
 use crate::raft::marks;
 use crate::raft::replica::RaftReplica;
-use crate::raft::state_machine::openraft_snapshot;
+use crate::raft::state_machine::received_snapshot;
 use crate::raft::terms::Terms;
 use crate::raft::types::{
     TypeConfig, Vote, entry_from_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
@@ -204,17 +205,16 @@ impl RaftService for RaftEndpoint {
         let raft = self.find(first.envelope.as_ref())?;
         let vote = first.vote.as_ref().ok_or_else(|| malformed(&Malformed("vote")))?;
         let vote = vote_from_pb(vote);
-        let (left_over, file) = self.receive(&raft, messages).await?;
-        let snapshot = openraft_snapshot(file).map_err(stopped)?;
+        let (received, file) = self.receive(&raft, messages).await?;
+        let terms = Terms::from_pb(file.header.terms.clone().unwrap_or_default());
+        let snapshot = received_snapshot(file).map_err(stopped)?;
         if let Some(last) = snapshot.meta.last_log_id {
-            let terms = snapshot.snapshot.header.terms.clone().unwrap_or_default();
-            let terms = Terms::from_pb(terms);
             self.check(&raft, &vote, raft.snapshot_conflict(&vote, last, &terms))?;
         }
         // A caller that goes away must not take the file from under an installation.
         let installed = tokio::spawn(async move {
             let answer = raft.core().install_full_snapshot(vote, snapshot).await;
-            drop(left_over);
+            drop(received);
             answer
         });
         let answer = installed.await.map_err(stopped)?.map_err(stopped)?;
@@ -311,24 +311,28 @@ impl RaftEndpoint {
         }))
     }
 
-    /// Writes a snapshot to a file as its parts arrive, and checks it. The path removes the file when
-    /// it is dropped, unless the file was given another name.
+    /// Writes a snapshot to a file as its parts arrive, and checks it. The file is removed when the path is
+    /// dropped.
     async fn receive(
         &self,
         raft: &RaftReplica,
-        mut parts: Streaming<pb::InstallSnapshotRequest>,
+        mut messages: Streaming<pb::InstallSnapshotRequest>,
     ) -> Result<(TempPath, SnapshotFile), Status> {
         let path = snapshot::incoming_path(&self.storage, raft.key);
-        let left_over = TempPath::try_from_path(&path).map_err(stopped)?;
+        let received = TempPath::try_from_path(&path).map_err(stopped)?;
         let mut file = written(tokio::fs::File::create(&path).await);
-        while let Some(part) = parts.message().await? {
+        let late =
+            |_| Status::deadline_exceeded("the next part of the snapshot did not come in time");
+        while let Some(part) =
+            tokio::time::timeout(parts::IDLE_MAX, messages.message()).await.map_err(late)??
+        {
             written(file.write_all(&part.data).await);
         }
         written(file.sync_all().await);
         let shard = raft.key.shard;
         let checked = tokio::task::spawn_blocking(move || snapshot::check(&path, shard)).await;
         match checked.map_err(stopped)? {
-            Ok(file) => Ok((left_over, file)),
+            Ok(file) => Ok((received, file)),
             Err(error @ StorageError::Corrupt { .. }) => Err(Status::data_loss(error.to_string())),
             Err(fault) => fatal::abort("reading a snapshot", &fault),
         }

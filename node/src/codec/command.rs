@@ -3,14 +3,17 @@
 //! A router encodes a command once. The leader puts the bytes into an entry of the log as they are, every replica
 //! keeps them so, and they are read where they are applied. What cannot be read is in the log by then, and is
 //! refused by all replicas alike. An operation that this program does not know is another matter: a newer replica
-//! may know it. A leader keeps it out of the log, and a replica that finds it there stops.
+//! may know it. A leader keeps it out of the log, and a replica that finds it there stops. It also stops at an entry
+//! with a field that it does not know, or with nothing in it.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use coupon_cluster::{CampaignName, Epoch};
-use coupon_ledger::{Action, Command};
+use coupon_ledger::{Action, Command, Issue};
 use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
-use coupon_wire::ids::campaign_name;
+use coupon_wire::ids::{campaign_name, request_id};
 use pb::command::Operation;
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -22,14 +25,30 @@ use super::{create_campaign, issue, pause_campaign, resume_campaign};
 const ISSUE: u32 = 3;
 /// The greatest field of a `Command` that is an operation.
 const OPERATION_MAX: u32 = 5;
-/// The field of an `IssueCommand` that names the campaign.
+/// The fields of a `CommandEntry`: what it does, and those that it shares with `LogHeader`.
+const ENTRY_FIELDS: [u32; 7] = [1, 2, 3, 4, 5, 14, 15];
+/// The fields of an `IssueCommand` that name the campaign, the recipient and the request.
 const CAMPAIGN: u32 = 1;
+const RECIPIENT: u32 = 2;
+const REQUEST_ID: u32 = 3;
 
-/// The commands of an entry of the log.
+/// The payload of a normal entry of the log.
 ///
 /// # Errors
 ///
-/// When the shard's own command is malformed.
+/// When it is malformed, or has a field of a newer version, which replicas of that version act on.
+pub fn decode_entry(bytes: &Bytes) -> Result<pb::CommandEntry, Malformed> {
+    if has_field(bytes, |number| !ENTRY_FIELDS.contains(&number)) {
+        return Err(Malformed("an entry with nothing but fields that this version knows"));
+    }
+    pb::CommandEntry::decode(bytes.clone()).map_err(|_| Malformed("entry of commands"))
+}
+
+/// The commands of an entry of the log, at least one.
+///
+/// # Errors
+///
+/// When there is none, the shard's own command is malformed, or an operation is one of a newer version.
 pub fn read_entry(entry: pb::CommandEntry) -> Result<Vec<Command>, Malformed> {
     let mut commands = Vec::with_capacity(entry.commands.len() + 1);
     if let Some(internal) = entry.internal_command {
@@ -52,17 +71,25 @@ pub fn read_entry(entry: pb::CommandEntry) -> Result<Vec<Command>, Malformed> {
         }
         commands.push(reader.read(command));
     }
+    if commands.is_empty() {
+        return Err(Malformed("command of an entry"));
+    }
     Ok(commands)
 }
 
 /// Whether a command has an operation of a newer version.
-pub fn has_unknown_operation(mut command: &[u8]) -> bool {
-    while !command.is_empty() {
-        let Ok((number, kind)) = decode_key(&mut command) else { return false };
-        if number > OPERATION_MAX {
+pub fn has_unknown_operation(command: &[u8]) -> bool {
+    has_field(command, |number| number > OPERATION_MAX)
+}
+
+/// Whether a message has a field like that before the first one that cannot be read.
+fn has_field(mut message: &[u8], is_wanted: impl Fn(u32) -> bool) -> bool {
+    while !message.is_empty() {
+        let Ok((number, kind)) = decode_key(&mut message) else { return false };
+        if is_wanted(number) {
             return true;
         }
-        if skip_field(kind, number, &mut command, DecodeContext::default()).is_err() {
+        if skip_field(kind, number, &mut message, DecodeContext::default()).is_err() {
             return false;
         }
     }
@@ -83,6 +110,19 @@ impl CommandReader {
     }
 
     fn try_read(&mut self, command: Bytes) -> Result<Command, Malformed> {
+        if let Some(plain) = PlainIssue::read(&command) {
+            let issue = Issue {
+                campaign: self.campaign_name(plain.campaign)?,
+                recipient: plain.recipient.to_owned(),
+                request_id: request_id(plain.request_id)?,
+                metadata: BTreeMap::new(),
+            };
+            return Ok(Command { epoch: Epoch(plain.epoch), action: Action::Issue(issue) });
+        }
+        self.try_read_any(command)
+    }
+
+    fn try_read_any(&mut self, command: Bytes) -> Result<Command, Malformed> {
         let command = pb::Command::decode(command).map_err(|_| Malformed("command"))?;
         let action = match command.operation.ok_or(Malformed("operation"))? {
             Operation::CreateCampaign(create) => create_campaign::from_pb(create)?,
@@ -102,6 +142,51 @@ impl CommandReader {
         }
         Ok(self.last_campaign.insert(campaign_name(text)?).clone())
     }
+}
+
+/// An [`IssueCommand`](pb::IssueCommand) without metadata, in the bytes that it has when it is encoded: what nearly all
+/// commands of a rush are. Reading it so copies nothing.
+#[derive(Debug)]
+struct PlainIssue<'a> {
+    epoch: u64,
+    campaign: &'a str,
+    recipient: &'a str,
+    request_id: &'a [u8],
+}
+
+impl<'a> PlainIssue<'a> {
+    /// Reads a `Command`. `None` for everything else, which may still be a valid command.
+    fn read(mut command: &'a [u8]) -> Option<Self> {
+        let epoch = match command.split_first()? {
+            (0x08, rest) => {
+                command = rest;
+                decode_varint(&mut command).ok()?
+            }
+            _ => 0,
+        };
+        let mut issue = delimited(&mut command, ISSUE)?;
+        let campaign = delimited(&mut issue, CAMPAIGN)?;
+        let recipient = delimited(&mut issue, RECIPIENT).unwrap_or_default();
+        let request_id = delimited(&mut issue, REQUEST_ID)?;
+        if !command.is_empty() || !issue.is_empty() {
+            return None;
+        }
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        Some(Self { epoch, campaign: text(campaign)?, recipient: text(recipient)?, request_id })
+    }
+}
+
+/// Takes a text, bytes or a message off the front of a message, if they are the field with this number, which is less
+/// than 16.
+fn delimited<'a>(message: &mut &'a [u8], number: u32) -> Option<&'a [u8]> {
+    let (key, mut rest) = message.split_first()?;
+    if u32::from(*key) != number << 3 | WireType::LengthDelimited as u32 {
+        return None;
+    }
+    let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
+    let (found, rest) = rest.split_at_checked(length)?;
+    *message = rest;
+    Some(found)
 }
 
 /// The id of the campaign that a command issues a coupon of, without reading the rest. `None` for other commands.
@@ -124,6 +209,8 @@ fn field(mut message: &[u8], number: u32) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn encoded(operation: Operation) -> Bytes {
@@ -148,6 +235,40 @@ mod tests {
             let command = reader.read(Bytes::copy_from_slice(bytes));
             assert_eq!(command.action, Action::Unreadable, "{bytes:?}");
         }
+    }
+
+    proptest! {
+        /// Whatever a command is read by, and however it is damaged, it says the same.
+        #[test]
+        fn a_plain_command_is_read_as_any_other(
+            epoch in prop_oneof![Just(0), any::<u64>()],
+            recipient in ".{0,200}",
+            request_id in proptest::collection::vec(any::<u8>(), 14..18),
+            metadata in proptest::collection::btree_map("a", "b", 0..2),
+            damage in proptest::option::of((any::<proptest::sample::Index>(), any::<u8>())),
+            cut in proptest::option::of(any::<proptest::sample::Index>()),
+        ) {
+            let campaign = "default/spring".into();
+            let issue = pb::IssueCommand { campaign, recipient, request_id, metadata };
+            let operation = Some(Operation::Issue(issue));
+            let mut bytes = pb::Command { epoch, operation }.encode_to_vec();
+            if let Some((place, byte)) = damage {
+                *place.get_mut(&mut bytes) = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let bytes = Bytes::from(bytes);
+            let read = CommandReader::default().try_read(bytes.clone());
+            let expected = CommandReader::default().try_read_any(bytes);
+            prop_assert_eq!(read.ok(), expected.ok());
+        }
+    }
+
+    #[test]
+    fn a_command_without_metadata_is_plain() {
+        assert!(PlainIssue::read(&issue("default/spring")).is_some());
+        assert!(PlainIssue::read(b"").is_none());
     }
 
     #[test]
@@ -179,5 +300,36 @@ mod tests {
         assert!(has_unknown_operation(&newer));
         let entry = pb::CommandEntry { commands: vec![newer], ..Default::default() };
         assert!(read_entry(entry).is_err());
+    }
+
+    #[test]
+    fn an_internal_command_of_a_newer_version_is_not_skipped() {
+        let commands = vec![issue("default/c")];
+        let header = pb::LogHeader {
+            committed_index: 3,
+            acknowledged: vec![pb::AcknowledgedIndex { replica_id: 1, index: 2 }],
+        };
+        let entry = pb::CommandEntry {
+            log_time_micros: 1,
+            commands,
+            applied_digest: Some(pb::AppliedDigest { index: 1, digest: vec![7; 32] }),
+            internal_command: Some(pb::command_entry::InternalCommand::SkipCounters(
+                pb::SkipCountersCommand {},
+            )),
+            committed_index: header.committed_index,
+            acknowledged: header.acknowledged,
+        };
+        let mut bytes = entry.encode_to_vec();
+        assert_eq!(decode_entry(&bytes.clone().into()).unwrap(), entry);
+        // Field 6, a message without a field.
+        bytes.extend([0x32, 0]);
+        assert!(decode_entry(&bytes.into()).is_err());
+        assert!(decode_entry(&Bytes::from_static(b"\xff\xff")).is_err());
+    }
+
+    #[test]
+    fn an_entry_that_does_nothing_is_malformed() {
+        let nothing = pb::CommandEntry { log_time_micros: 1, ..Default::default() };
+        assert!(read_entry(nothing).is_err());
     }
 }

@@ -128,6 +128,52 @@ pub fn coupon_to_pb(coupon: Coupon) -> pb::CouponRecord {
     }
 }
 
+/// Adds a coupon to a row as it is kept on disk: the bytes of its [record](coupon_to_pb) as an element of
+/// `CouponRow.coupons`, without making one.
+pub fn add_coupon_to_row(coupon: &Coupon, row: &mut Vec<u8>) {
+    use prost::encoding::{
+        WireType, btree_map, encode_key, encode_varint, encoded_len_varint, key_len, string, uint64,
+    };
+    let request_id = coupon.request_id.as_bytes();
+    let numbers =
+        [(1, coupon.counter), (4, coupon.issued_at.0), (5, time_to_pb(coupon.expires_at))];
+    let numbers = numbers.map(|(tag, value)| (value != 0).then_some((tag, value)));
+    let number_len = |(tag, value): &(u32, u64)| uint64::encoded_len(*tag, value);
+    let recipient = Some(&coupon.recipient).filter(|recipient| !recipient.is_empty());
+    let length = numbers.iter().flatten().map(number_len).sum::<usize>()
+        + recipient.map_or(0, |recipient| string::encoded_len(2, recipient))
+        + key_len(3)
+        + encoded_len_varint(request_id.len() as u64)
+        + request_id.len()
+        + btree_map::encoded_len(string::encoded_len, string::encoded_len, 6, &coupon.metadata);
+    encode_key(1, WireType::LengthDelimited, row);
+    encode_varint(length as u64, row);
+    let [counter, issued, expires] = numbers;
+    let encode = |number: Option<(u32, u64)>, row: &mut Vec<u8>| {
+        if let Some((tag, value)) = number {
+            uint64::encode(tag, &value, row);
+        }
+    };
+    encode(counter, row);
+    if let Some(recipient) = recipient {
+        string::encode(2, recipient, row);
+    }
+    encode_key(3, WireType::LengthDelimited, row);
+    encode_varint(request_id.len() as u64, row);
+    row.extend_from_slice(request_id);
+    encode(issued, row);
+    encode(expires, row);
+    btree_map::encode(
+        string::encode,
+        string::encoded_len,
+        string::encode,
+        string::encoded_len,
+        6,
+        &coupon.metadata,
+        row,
+    );
+}
+
 /// A coupon from its record.
 ///
 /// # Errors
@@ -171,4 +217,42 @@ pub fn shard_from_pb(record: pb::ShardRecord) -> Result<ShardState, Malformed> {
         first_block: record.first_block,
         log_time: LogTime(record.log_time_micros),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use coupon_cluster::RequestId;
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_coupon_in_a_row_has_the_bytes_of_its_record(
+            counter: u64,
+            issued: u64,
+            expires: u64,
+            recipient in ".{0,40}",
+            request in 1..u128::MAX,
+            metadata: BTreeMap<String, String>,
+        ) {
+            let coupon = Coupon {
+                counter,
+                recipient,
+                request_id: RequestId::from_bytes(&request.to_be_bytes()).unwrap(),
+                issued_at: LogTime(issued),
+                expires_at: time_from_pb(expires),
+                metadata,
+            };
+            let mut row = Vec::new();
+            add_coupon_to_row(&coupon, &mut row);
+            add_coupon_to_row(&coupon, &mut row);
+            let record = coupon_to_pb(coupon);
+            let expected = pb::CouponRow { coupons: vec![record.clone(), record] };
+            prop_assert_eq!(row, expected.encode_to_vec());
+        }
+    }
 }

@@ -64,8 +64,12 @@ impl Node {
         for replica in self.registry.all() {
             replica.raft.stop().await;
         }
-        let storage = self.storage.clone();
-        match tokio::task::spawn_blocking(move || storage.close()).await {
+        let (storage, workers) = (self.storage.clone(), self.workers.clone());
+        let closing = tokio::task::spawn_blocking(move || {
+            workers.stop();
+            storage.close()
+        });
+        match closing.await {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => fatal::abort("closing the storage", &fault),
             Err(error) => tracing::error!(%error, "the storage was not closed"),

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use coupon_cluster::{NodeId, ShardId};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::raft_service_client::RaftServiceClient;
@@ -23,27 +23,26 @@ use openraft::raft::{
     AppendEntriesRequest, SnapshotResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use tokio::io::AsyncReadExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::marks;
-use super::state_machine::Snapshot;
+use super::state_machine::{Snapshot, SnapshotSource};
 use super::types::{
     Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
 };
 use super::witness::Witness;
+use crate::parts;
 use crate::peers::{Lane, MESSAGE_BYTES_MAX, Peers};
-use crate::storage::fatal;
-use crate::storage::snapshot::{self, SnapshotFile};
+use crate::storage::snapshot;
 
 /// How long a peer may take to accept a replication stream: several ways there and back over a bad
 /// network, since each failure costs a pause.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause before an unreachable peer is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
-/// How much of a snapshot file goes into one message.
-const SNAPSHOT_PART_BYTES: usize = 256 << 10;
-/// How long a snapshot transfer may take, installation included.
-const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
+/// Maximum time from the last part of a snapshot to the answer: the receiver checks and installs it. Before that,
+/// only silence is bounded, since a large state takes its time.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Makes the clients of one replica.
 #[derive(Clone)]
@@ -151,46 +150,38 @@ impl Network {
         Ok(VoteResponse::new(vote, last, answer.granted))
     }
 
+    /// Sends the state of this replica as it is when this begins: that of `snapshot` or a later one, which the
+    /// receiver's next answers show.
     async fn send_snapshot(
         &self,
         vote: Vote,
-        file: SnapshotFile,
+        snapshot: SnapshotSource,
     ) -> Result<SnapshotResponse<TypeConfig>, RpcError> {
+        let SnapshotSource::State { storage, key } = snapshot else {
+            return Err(unreachable("only the state of this replica is sent"));
+        };
         let mut client = self.client(Lane::Snapshot)?;
-        let path = file.path.clone();
-        let opened = tokio::fs::File::open(&file.path).await.map_err(unreachable)?;
         let first = pb::InstallSnapshotRequest {
             envelope: self.envelope(),
             vote: Some(vote_to_pb(&vote)),
-            header: Some(file.header),
-            data: bytes::Bytes::new(),
+            data: Bytes::new(),
         };
-        let parts = stream::unfold(opened, |mut opened| async move {
-            let mut part = BytesMut::with_capacity(SNAPSHOT_PART_BYTES);
-            match opened.read_buf(&mut part).await {
-                Ok(0) => None,
-                Ok(_) => {
-                    let data = part.freeze();
-                    Some((pb::InstallSnapshotRequest { data, ..Default::default() }, opened))
-                }
-                Err(fault) => fatal::abort("reading a snapshot", &fault),
-            }
+        let sent = CancellationToken::new();
+        let sending = sent.clone().drop_guard();
+        let parts = parts::written_by(move |out| {
+            let _sending = sending;
+            snapshot::write(&storage, key, out)
         });
-        let mut call = tonic::Request::new(stream::iter([first]).chain(parts));
-        call.set_timeout(SNAPSHOT_TIMEOUT);
-        let answer = match client.install_snapshot(call).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) => {
-                if status.code() == tonic::Code::DataLoss {
-                    // Damaged on the way, or here already: that file would be sent for ever.
-                    let shard = self.shard;
-                    let checked =
-                        tokio::task::spawn_blocking(move || snapshot::keep_if_whole(&path, shard));
-                    checked.await.map_err(unreachable)?;
-                }
-                return Err(unreachable(status));
-            }
+        let parts = parts.map(|data| pb::InstallSnapshotRequest { data, ..Default::default() });
+        let late = async {
+            sent.cancelled().await;
+            tokio::time::sleep(INSTALL_TIMEOUT).await;
         };
+        let answer = tokio::select! {
+            answer = client.install_snapshot(stream::iter([first]).chain(parts)) => answer,
+            () = late => return Err(unreachable("a snapshot was not installed in time")),
+        };
+        let answer = answer.map_err(unreachable)?.into_inner();
         let vote = answer.vote.as_ref().map(vote_from_pb).ok_or_else(|| unreachable("no vote"))?;
         Ok(SnapshotResponse::new(vote))
     }
@@ -257,7 +248,7 @@ impl NetVote<TypeConfig> for Network {
 }
 
 impl NetSnapshot<TypeConfig> for Network {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = SnapshotSource;
 
     async fn full_snapshot(
         &mut self,

@@ -13,13 +13,11 @@ pub struct RaftOptions {
     /// How long a follower hears nothing of a leader before it stands for election: between this
     /// and a third more, drawn anew each time. More than three heartbeats.
     pub election_timeout: Duration,
-    /// A snapshot is built after this many entries...
-    pub snapshot_entries: u64,
-    /// ...or after this many bytes of them, if that is at least the size of the last snapshot.
-    pub snapshot_bytes: u64,
-    /// The number of entries before the last snapshot that are kept, for followers that were away for a while;
-    /// fewer where they take more than `snapshot_bytes`.
+    /// The number of applied entries that a log keeps for followers that were away for a while, and up to as
+    /// many again...
     pub log_entries_kept: u64,
+    /// ...or this many bytes of them, where that is less.
+    pub log_bytes_kept: u64,
 }
 
 impl RaftOptions {
@@ -38,9 +36,8 @@ impl Default for RaftOptions {
         Self {
             heartbeat_interval: Duration::from_millis(150),
             election_timeout: Duration::from_millis(750),
-            snapshot_entries: 200_000,
-            snapshot_bytes: 256 << 20,
-            log_entries_kept: 50_000,
+            log_entries_kept: 100_000,
+            log_bytes_kept: 32 << 20,
         }
     }
 }
@@ -96,8 +93,8 @@ pub fn raft_config(shard: ShardId, options: &RaftOptions) -> Result<Config, BadT
         // A replica stands for election only once the node's clock is trusted.
         enable_elect: false,
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: options.log_entries_kept,
-        purge_batch_size: 1_024,
+        // The reconciler says what is purged.
+        max_in_snapshot_log_to_keep: u64::MAX,
         max_payload_entries: ENTRIES_PER_APPEND_MAX,
         api_channel_size: Some(CORE_QUEUE_MAX),
         ..Config::default()

@@ -98,8 +98,8 @@ pub struct Progress {
     pub last_log_index: u64,
     /// The last index it applied; 0: none.
     pub applied_index: u64,
-    /// The last index in its snapshot; 0: none.
-    pub snapshot_index: u64,
+    /// The last index purged from its log; 0: none.
+    pub purged_index: u64,
 }
 
 /// What a waiting proposer is told; see [`outcome`].
@@ -239,7 +239,7 @@ impl RaftReplica {
             leader,
             last_log_index: metrics.last_log_index.unwrap_or(0),
             applied_index: metrics.last_applied.map_or(0, |id| id.index),
-            snapshot_index: metrics.snapshot.map_or(0, |id| id.index),
+            purged_index: metrics.purged.map_or(0, |id| id.index),
         }
     }
 
@@ -472,13 +472,13 @@ impl RaftReplica {
         self.heartbeats.allow(allowed);
     }
 
-    /// Has a snapshot built, and the log behind it purged.
+    /// Takes what is applied for a snapshot, so that the log up to there may be purged.
     pub async fn snapshot(&self) {
         // A core that has stopped needs no snapshot.
         let _ = self.raft.trigger().snapshot().await;
     }
 
-    /// Forgets the log up to an index that is in a snapshot.
+    /// Purges the log up to an index that was [applied](Self::snapshot) before.
     pub async fn purge_log(&self, upto: u64) {
         // A core that has stopped keeps its log until it starts again.
         let _ = self.raft.trigger().purge_log(upto).await;

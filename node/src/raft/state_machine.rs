@@ -66,8 +66,21 @@ enum Machine {
     Meta(watch::Sender<Arc<ShardMap>>),
 }
 
+/// Where the rows of a snapshot are.
+pub enum SnapshotSource {
+    /// In the state of a replica here, which may go on meanwhile.
+    State {
+        /// The node's storage.
+        storage: Storage,
+        /// The replica.
+        key: ReplicaKey,
+    },
+    /// In a file that the leader has sent.
+    Received(SnapshotFile),
+}
+
 /// A snapshot as openraft passes it around.
-pub type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+pub type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotSource>;
 
 impl StateMachine {
     /// Opens the state of a replica of a data shard.
@@ -271,7 +284,7 @@ fn apply_ledger(
     applied_digests: &AppliedDigests,
     proposal: &Proposal,
 ) -> Result<Applied, ApplyError> {
-    let entry = pb::CommandEntry::decode(proposal.0.clone())?;
+    let entry = command::decode_entry(&proposal.0)?;
     if let Some(leader) = &entry.applied_digest {
         applied_digests.compare(leader)?;
     }
@@ -307,7 +320,7 @@ enum ApplyError {
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = SnapshotSource;
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
@@ -340,11 +353,23 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(
         &mut self,
-        _meta: &SnapshotMeta,
-        file: SnapshotFile,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotSource,
     ) -> Result<(), io::Error> {
+        if meta.last_log_id <= self.applied {
+            return Ok(());
+        }
         let (storage, key) = (self.storage.clone(), self.key);
-        blocking(move || snapshot::install(&storage, key, &file)).await?;
+        blocking(move || {
+            let file = match snapshot {
+                SnapshotSource::Received(file) => file,
+                SnapshotSource::State { storage: of, key: from } => {
+                    snapshot::copy(&of, from, &storage, key)?
+                }
+            };
+            snapshot::install(&storage, key, &file)
+        })
+        .await?;
         self.load()?;
         self.acknowledged.note_terms(&self.terms);
         self.acknowledged.note_applied(self.applied.map_or(0, |id| id.index));
@@ -352,38 +377,47 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        let (storage, key) = (self.storage.clone(), self.key);
-        let file = blocking(move || snapshot::current(&storage, key)).await?;
-        Ok(file.map(openraft_snapshot).transpose()?)
+        let source = SnapshotSource::State { storage: self.storage.clone(), key: self.key };
+        let meta =
+            SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
+        Ok(self.applied.map(|_| Snapshot { meta, snapshot: source }))
     }
 }
 
-/// Builds snapshots of one replica.
+/// Names the applied state a snapshot, so that openraft may purge the log behind it.
 pub struct Builder {
     storage: Storage,
     key: ReplicaKey,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = SnapshotSource;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let (storage, key) = (self.storage.clone(), self.key);
-        let file = blocking(move || snapshot::build(&storage, key)).await?;
-        Ok(openraft_snapshot(file)?)
+        let applied = snapshot::applied(&storage, key.shard, key.replica)?.unwrap_or_default();
+        let source = SnapshotSource::State { storage, key };
+        Ok(openraft_snapshot(applied, source)?)
     }
 }
 
-/// A snapshot file as openraft passes it around.
+/// A received snapshot file as openraft takes it.
 ///
 /// # Errors
 ///
 /// When its header holds no valid membership.
-pub fn openraft_snapshot(file: SnapshotFile) -> Result<Snapshot, StorageError> {
+pub fn received_snapshot(file: SnapshotFile) -> Result<Snapshot, StorageError> {
     let applied = file.header.applied.clone().unwrap_or_default();
+    openraft_snapshot(applied, SnapshotSource::Received(file))
+}
+
+fn openraft_snapshot(
+    applied: pb::AppliedRecord,
+    snapshot: SnapshotSource,
+) -> Result<Snapshot, StorageError> {
     let (last_log_id, last_membership) =
         applied_from_pb(applied).map_err(|error| StorageError::corrupt("snapshot", error))?;
-    Ok(Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: file })
+    Ok(Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot })
 }
 
 async fn blocking<T: Send + 'static>(

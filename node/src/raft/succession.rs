@@ -26,6 +26,19 @@ impl RaftReplica {
         matched.is_some_and(|matched| matched.index + CAUGHT_UP_ENTRIES >= last)
     }
 
+    /// The last entry that all members which have answered this leader lately are known to have; 0 where one of
+    /// them is being sent the state. `None` when this replica does not lead.
+    pub fn held_by_all(&self) -> Option<u64> {
+        let metrics = self.metrics();
+        let (answered, matched) = (metrics.heartbeat.as_ref()?, metrics.replication.as_ref()?);
+        let responsive = matched.iter().filter(|(id, _)| {
+            let last = answered.get(id).and_then(Option::as_ref);
+            last.is_some_and(|last| last.elapsed() < self.answer_age_max)
+        });
+        let held = responsive.map(|(_, matched)| matched.map_or(0, |matched| matched.index));
+        Some(held.min().unwrap_or(u64::MAX))
+    }
+
     /// The other voters that have answered this leader lately, with their nodes; those that have
     /// most of the log first. None when this replica does not lead.
     pub fn responsive_voters(&self) -> Vec<(ReplicaId, NodeId)> {

@@ -194,7 +194,7 @@ pub fn entry_to_pb(entry: &Entry) -> pb::LogEntry {
     pb::LogEntry {
         log_id: Some(log_id_to_pb(&entry.log_id)),
         payload: match &entry.payload {
-            EntryPayload::Blank => None,
+            EntryPayload::Blank => Some(Payload::Blank(pb::BlankEntry {})),
             EntryPayload::Normal(proposal) => Some(Payload::Normal(proposal.0.clone())),
             EntryPayload::Membership(membership) => {
                 Some(Payload::Membership(membership_to_pb(membership)))
@@ -207,15 +207,15 @@ pub fn entry_to_pb(entry: &Entry) -> pb::LogEntry {
 ///
 /// # Errors
 ///
-/// When it has no log id, or a malformed membership.
+/// When it has no log id, no payload that this version knows, or a malformed membership.
 pub fn entry_from_pb(entry: pb::LogEntry) -> Result<Entry, Malformed> {
     use openraft::EntryPayload;
     use pb::log_entry::Payload;
     let log_id = log_id_from_pb(&entry.log_id.ok_or(Malformed("log id of an entry"))?);
-    let payload = match entry.payload {
-        None => EntryPayload::Blank,
-        Some(Payload::Normal(bytes)) => EntryPayload::Normal(Proposal(bytes)),
-        Some(Payload::Membership(membership)) => {
+    let payload = match entry.payload.ok_or(Malformed("payload of an entry"))? {
+        Payload::Blank(pb::BlankEntry {}) => EntryPayload::Blank,
+        Payload::Normal(bytes) => EntryPayload::Normal(Proposal(bytes)),
+        Payload::Membership(membership) => {
             EntryPayload::Membership(membership_from_pb(membership)?)
         }
     };
@@ -238,6 +238,7 @@ pub fn entry_bytes(entry: &Entry) -> usize {
 mod tests {
     use super::*;
     use openraft::EntryPayload;
+    use prost::Message as _;
 
     fn log_id(term: u64, replica: u64, index: u64) -> LogId {
         LogId::new(LeaderId { term, node_id: replica }, index)
@@ -271,6 +272,19 @@ mod tests {
 
     #[test]
     fn an_entry_without_a_log_id_is_malformed() {
-        assert!(entry_from_pb(pb::LogEntry::default()).is_err());
+        let blank = pb::log_entry::Payload::Blank(pb::BlankEntry {});
+        assert!(entry_from_pb(pb::LogEntry { log_id: None, payload: Some(blank) }).is_err());
+    }
+
+    #[test]
+    fn a_payload_of_a_newer_version_is_not_taken_for_a_blank_entry() {
+        let id = log_id(3, 2, 9);
+        let mut bytes =
+            pb::LogEntry { log_id: Some(log_id_to_pb(&id)), payload: None }.encode_to_vec();
+        let decoded = |bytes: &[u8]| pb::LogEntry::decode(bytes).unwrap();
+        assert!(entry_from_pb(decoded(&bytes)).is_err());
+        // Field 5, a message without a field.
+        bytes.extend([0x2a, 0]);
+        assert!(entry_from_pb(decoded(&bytes)).is_err());
     }
 }

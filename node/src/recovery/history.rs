@@ -6,7 +6,7 @@ use coupon_cluster::{CampaignName, ShardId};
 use coupon_ledger::{Action, Campaign, Command, IssuedCoupon, Ledger, LogTime, Outcome};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::log_entry::Payload;
-use prost::{DecodeError, Message as _};
+use coupon_wire::Malformed;
 
 use super::{Directory, RecoveryError, ReplicaFound};
 use crate::codec::command;
@@ -49,12 +49,11 @@ impl<'a> History<'a> {
         let mut ledger = Ledger::open(shard, &mut rows)?;
         for entry in directory.log_after(replica_keys, found.applied_index) {
             let entry = entry?;
-            if let Some(Payload::Normal(bytes)) = entry.payload {
-                let unreadable = |error: DecodeError| RecoveryError::Unreadable {
-                    shard,
-                    why: error.to_string(),
-                };
-                let commands = pb::CommandEntry::decode(&*bytes).map_err(unreadable)?;
+            let unreadable =
+                |error: Malformed| RecoveryError::Unreadable { shard, why: error.to_string() };
+            let payload = entry.payload.ok_or(Malformed("payload of an entry"));
+            if let Payload::Normal(bytes) = payload.map_err(unreadable)? {
+                let commands = command::decode_entry(&bytes).map_err(unreadable)?;
                 // From here on the log is that of another history, which has the same terms. The replica stopped
                 // here as well.
                 let leader = commands.applied_digest.as_ref();

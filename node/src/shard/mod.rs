@@ -6,12 +6,14 @@
 //! - [`submission`]: commands that came together, and the queues in which they wait.
 //! - [`registry`]: which replicas run here.
 //! - [`reconciler`]: what the leader of a shard does besides leading.
+//! - `log_retention`: what is purged of a log.
 //! - [`divergence`]: a shard that has two histories stops.
 //! - [`leadership_transfer`]: how leadership moves without an election timeout.
 
 mod direct;
 pub mod divergence;
 pub mod leadership_transfer;
+mod log_retention;
 pub mod proposer;
 pub mod reconciler;
 pub mod registry;

@@ -7,7 +7,7 @@
 //!   whose disks are lost; then the map is told.
 //! - Leadership goes to the preferred replica, and away from a node whose clock is off or whose disk
 //!   hangs.
-//! - Snapshots are built when the log has grown enough.
+//! - The log is purged when it has grown enough.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use coupon_proto::internal as pb;
 use prost::Message as _;
 
 use super::leadership_transfer::transfer_leadership;
+use super::log_retention::LogRetention;
 use super::registry::{Registry, Replica};
 use crate::clock::TrustedClock;
 use crate::meta::propose;
@@ -26,7 +27,6 @@ use crate::peers::Peers;
 use crate::raft::options::RaftOptions;
 use crate::raft::replica::{RaftReplica, ReplicaError};
 use crate::raft::types::Proposal;
-use crate::storage::snapshot;
 use crate::storage::view::LedgerView;
 use crate::storage::{Storage, StorageError, fatal};
 
@@ -64,6 +64,7 @@ pub struct NodeContext {
 
 /// Reconciles one replica until its node removes it from the registry or stops.
 pub async fn run(context: NodeContext, replica: Replica) {
+    let RaftOptions { log_entries_kept, log_bytes_kept, .. } = context.options;
     let mut reconciler = Reconciler {
         shard: replica.raft.key.shard,
         raft: replica.raft.clone(),
@@ -76,7 +77,7 @@ pub async fn run(context: NodeContext, replica: Replica) {
         transfer_pause_until: Instant::now(),
         leave_pause_until: Instant::now(),
         preferred: (0, None),
-        snapshot_bytes: 0,
+        log: LogRetention::new(log_entries_kept, log_bytes_kept),
         first_map_proposed: false,
     };
     let mut rounds = tokio::time::interval(ROUND_INTERVAL);
@@ -112,7 +113,7 @@ struct Reconciler {
     leave_pause_until: Instant,
     /// The preferred leader by the map of a version: all shards have to be looked at to find it.
     preferred: (u64, Option<ReplicaId>),
-    snapshot_bytes: u64,
+    log: LogRetention,
     first_map_proposed: bool,
 }
 
@@ -135,7 +136,7 @@ impl Reconciler {
             self.leading_since = None;
             return Ok(());
         }
-        self.snapshot_when_due().await;
+        self.purge_when_due().await;
         if !self.raft.is_leader() {
             self.leading_since = None;
             self.without_quorum = false;
@@ -315,29 +316,13 @@ impl Reconciler {
         transfer_leadership(&self.replica, to, &distrusted).await
     }
 
-    /// How large the last snapshot is. The log may grow as large before there is another one, so that
-    /// writing the whole state costs no more than writing the log.
-    fn last_snapshot_bytes(&self) -> u64 {
-        let size = snapshot::size_in_bytes(&self.context.storage, self.raft.key);
-        size.unwrap_or_else(|fault| fatal::abort("looking for snapshots", &fault))
-    }
-
-    async fn snapshot_when_due(&mut self) {
-        let metrics = self.raft.metrics();
-        let applied = metrics.last_applied.map_or(0, |id| id.index);
-        let behind = applied.saturating_sub(metrics.snapshot.as_ref().map_or(0, |id| id.index));
-        let appended = self.raft.appended_bytes();
-        let options = &self.context.options;
-        let grown = appended.saturating_sub(self.snapshot_bytes);
-        let by_bytes = grown >= options.snapshot_bytes && grown >= self.last_snapshot_bytes();
-        if behind > 0 && (by_bytes || behind >= options.snapshot_entries) {
-            // openraft counts the entries it keeps, whatever their size. Large ones are not kept
-            // for longer than until the next snapshot.
-            if let Some(last) = metrics.snapshot.filter(|_| by_bytes) {
-                self.raft.purge_log(last.index).await;
-            }
-            self.snapshot_bytes = appended;
+    async fn purge_when_due(&mut self) {
+        let applied = self.raft.metrics().last_applied.map_or(0, |id| id.index);
+        if self.log.advance(applied, self.raft.appended_bytes()) {
             self.raft.snapshot().await;
+        }
+        if let Some(upto) = self.log.purge_upto(self.raft.held_by_all()) {
+            self.raft.purge_log(upto).await;
         }
     }
 }

@@ -1,21 +1,15 @@
-//! A shard's state for a backup: writes a snapshot elsewhere than to a file of this node, and reads such a
-//! file.
-//!
-//! The snapshots that replication uses are left alone: neither their files nor the log behind them depend on
-//! backups.
+//! What a backup file of a shard's state holds.
 
-use std::io::Write;
 use std::path::Path;
 
 use coupon_cluster::{ShardId, StateDigest};
 use coupon_ledger::{CountersExhausted, ShardState};
 use coupon_proto::internal as pb;
 
-use super::frames::{self, FrameReader, WriteError};
+use super::StorageError;
+use super::frames::FrameReader;
 use super::keys::{COUNTERS, SHARD};
 use super::ledger::decode;
-use super::snapshot::{ReplicaKey, Rows};
-use super::{Storage, StorageError};
 use crate::codec::row;
 
 /// The contents of a whole and undamaged snapshot file.
@@ -44,18 +38,6 @@ impl Inspection {
     pub fn check_restorable(&self) -> Result<(), CountersExhausted> {
         self.shard.clone().restored().map(drop)
     }
-}
-
-/// Writes a replica's state as a snapshot file. Until it is written, RocksDB keeps the view that it
-/// is read from.
-///
-/// # Errors
-///
-/// When the disk fails or `out` does.
-pub fn export(storage: &Storage, key: ReplicaKey, out: impl Write) -> Result<(), WriteError> {
-    let rows = Rows::of(storage, key)?;
-    let mut out = frames::write(out, &rows.header()?, rows.iter())?;
-    Ok(out.flush()?)
 }
 
 /// Reads a whole snapshot file, checks every frame, the number of rows and the digest, and returns what it

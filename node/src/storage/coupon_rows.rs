@@ -5,33 +5,68 @@
 //! first coupon. Which coupons share one follows from the log alone, so that the rows are the same on
 //! all replicas, whatever entries each of them applied together.
 
+use coupon_ledger::Coupon;
 use coupon_proto::internal as pb;
-use prost::encoding::message;
 use rocksdb::{DBAccess, DBIteratorWithThreadMode, Direction, IteratorMode, ReadOptions};
 
 use super::index::Coupons;
 use super::keys::{StateKeys, trailing_u64};
 use super::ledger::decode;
 use super::{Storage, StorageError};
+use crate::codec::row;
 
 /// How many coupons share a row at most. Whoever wants one has to decode all of its row, which is
 /// what speaks against more.
 const ROW_COUPONS_MAX: u64 = 32;
 
-/// The number of the field `coupons` of a `CouponRow`.
-const COUPONS_FIELD: u32 = 1;
+/// Coupons with adjacent sequence numbers, as they are in rows.
+#[derive(Default)]
+pub struct CouponRun {
+    first: u64,
+    bytes: Vec<u8>,
+    /// Where each coupon ends in `bytes`.
+    ends: Vec<usize>,
+    /// How many of them [`CouponRun::take_rows`] has returned.
+    in_rows: usize,
+}
 
-/// The rows that hold `coupons`, the first of which has the sequence number `first`: pairs of the
-/// sequence number in the key, and the value.
-pub fn rows(first: u64, coupons: &[pb::CouponRecord]) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
-    let firsts = (first..).step_by(ROW_COUPONS_MAX as usize);
-    firsts.zip(coupons.chunks(ROW_COUPONS_MAX as usize)).map(|(first, run)| {
-        let mut value = Vec::new();
-        for coupon in run {
-            message::encode(COUPONS_FIELD, coupon, &mut value);
+impl CouponRun {
+    /// Adds the next coupon; the first one decides about the sequence numbers of all.
+    pub fn push(&mut self, sequence: u64, coupon: &Coupon) {
+        if self.ends.is_empty() {
+            self.first = sequence;
         }
-        (first, value)
-    })
+        row::add_coupon_to_row(coupon, &mut self.bytes);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn start(&self, place: usize) -> usize {
+        place.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
+    /// The coupon `sequence`, if it is among them.
+    ///
+    /// # Errors
+    ///
+    /// Never: they were encoded here.
+    pub fn coupon(&self, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError> {
+        let place = sequence.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+        let Some(place) = place.filter(|place| *place < self.ends.len()) else { return Ok(None) };
+        let row: pb::CouponRow =
+            decode("coupons", &self.bytes[self.start(place)..self.ends[place]])?;
+        Ok(row.coupons.into_iter().next())
+    }
+
+    /// The rows of the coupons that were added since the last call: pairs of the sequence number in the key, and
+    /// the value.
+    pub fn take_rows(&mut self) -> impl Iterator<Item = (u64, &[u8])> {
+        let from = std::mem::replace(&mut self.in_rows, self.ends.len());
+        (from..self.ends.len()).step_by(ROW_COUPONS_MAX as usize).map(|place| {
+            let end = (place + ROW_COUPONS_MAX as usize).min(self.ends.len());
+            let value = &self.bytes[self.start(place)..self.ends[end - 1]];
+            (self.first + place as u64, value)
+        })
+    }
 }
 
 /// The first sequence number that a row may have which holds `sequence`.
@@ -96,25 +131,43 @@ pub fn run(key: &[u8], value: &[u8]) -> Result<(u64, Vec<pb::CouponRecord>), Sto
 
 #[cfg(test)]
 mod tests {
-    use coupon_cluster::ShardId;
+    use std::collections::BTreeMap;
+
+    use coupon_cluster::{RequestId, ShardId};
+    use coupon_ledger::LogTime;
 
     use super::*;
 
     #[test]
     fn coupons_come_back_from_their_rows() {
         let keys = StateKeys::new(ShardId::new(1).unwrap(), 0);
-        let coupons: Vec<_> = (0..100)
-            .map(|counter| pb::CouponRecord { counter, ..pb::CouponRecord::default() })
-            .collect();
-        let rows: Vec<_> = rows(7, &coupons).collect();
-        assert_eq!(rows.iter().map(|(first, _)| *first).collect::<Vec<_>>(), [7, 39, 71, 103]);
-        let mut read = Vec::new();
-        for (first, value) in &rows {
-            let (found, coupons) = run(&keys.coupon(3, *first), value).unwrap();
-            assert_eq!(found, *first);
-            read.extend(coupons);
+        let coupon = |counter: u64| Coupon {
+            counter,
+            recipient: "r".repeat(counter as usize % 5),
+            request_id: RequestId::from_bytes(&[1; 16]).unwrap(),
+            issued_at: LogTime(1),
+            expires_at: None,
+            metadata: BTreeMap::new(),
+        };
+        let mut fresh = CouponRun::default();
+        let (mut firsts, mut read) = (Vec::new(), Vec::new());
+        // Rows end where they are taken, and when they are full.
+        for (from, until) in [(0, 100), (100, 100), (100, 133)] {
+            (from..until).for_each(|number| fresh.push(7 + number, &coupon(number)));
+            for (first, value) in fresh.take_rows() {
+                let (found, coupons) = run(&keys.coupon(3, first), value).unwrap();
+                assert_eq!(found, first);
+                firsts.push(first);
+                read.extend(coupons);
+            }
         }
-        assert_eq!(read, coupons);
+        assert_eq!(firsts, [7, 39, 71, 103, 107, 139]);
+        let expected: Vec<_> = (0..133).map(|number| row::coupon_to_pb(coupon(number))).collect();
+        assert_eq!(read, expected);
+        let found = |sequence| fresh.coupon(sequence).unwrap();
+        assert_eq!(found(7), expected.first().cloned());
+        assert_eq!(found(139), expected.last().cloned());
+        assert_eq!((found(6), found(140)), (None, None));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::error::StorageError;
 use super::floor::Floor;
 use super::flusher::Flusher;
-use super::index::Index;
+use super::index::{Index, MemtableLimit};
 use super::keys::StateKeys;
 use super::lost;
 use super::options::{block_cache, db_options, family_options, ordered_options};
@@ -38,6 +38,7 @@ struct Shared {
     index_dir: PathBuf,
     /// The indexes that are open.
     indexes: Mutex<HashMap<StateKeys, IndexSlot>>,
+    memtable_limit: Arc<MemtableLimit>,
     is_closing: AtomicBool,
     /// The directory of the indexes of a store that is only looked at.
     _temporary: Option<TempDir>,
@@ -186,6 +187,7 @@ impl Storage {
             dir,
             index_dir: index,
             indexes,
+            memtable_limit: Arc::default(),
             is_closing: false.into(),
             _temporary: temporary,
         };
@@ -219,6 +221,11 @@ impl Storage {
     /// Where the indexes of coupons live.
     pub(super) fn index_dir(&self) -> &Path {
         &self.shared.index_dir
+    }
+
+    /// What the memtables of its indexes hold.
+    pub(super) fn memtable_limit(&self) -> &Arc<MemtableLimit> {
+        &self.shared.memtable_limit
     }
 
     /// The family of log entries.

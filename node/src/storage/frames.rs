@@ -14,7 +14,7 @@ use super::digest::{Digest, RowSum};
 use super::ledger::decode;
 
 /// The version of the format.
-pub(super) const VERSION: u32 = 5;
+pub(super) const VERSION: u32 = 6;
 
 const MAGIC: &[u8; 8] = b"CPNSNAP\x01";
 /// Target size of a chunk: large enough that framing costs nothing, small enough that memory stays
@@ -201,10 +201,10 @@ mod tests {
     /// A whole file with two rows.
     const GOLDEN: &str = "
         43 50 4e 53 4e 41 50 01                     | magic number: CPNSNAP, 1
-        48  00 00 00 1f  4f 03 e1 3f                | H: header of 31 bytes, CRC-32
-        08 05  10 82 02  1a 04 73 6e 61 70          | version 5, shard_id 258, snapshot_id snap
-        22 08  0a 06 08 01 10 07 18 04              | applied: last_applied 1, 7, 4
-        2a 08  0a 06 08 01 10 07 18 01              | terms: one, 1, 7, 1
+        48  00 00 00 19  e2 cc 28 13                | H: header of 25 bytes, CRC-32
+        08 06  10 82 02                             | version 6, shard_id 258
+        1a 08  0a 06 08 01 10 07 18 04              | applied: last_applied 1, 7, 4
+        22 08  0a 06 08 01 10 07 18 01              | terms: one, 1, 7, 1
         43  00 00 00 29  cd 84 86 ef                | C: chunk of 41 bytes, CRC-32
         0a 13  0a 05 4e 00 00 00 00                 | key: N, campaign number 0
                12 0a 08 02 10 03 18 02 20 fe ff 03  | value: CampaignCounters
@@ -222,7 +222,6 @@ mod tests {
         pb::SnapshotHeader {
             version: VERSION,
             shard_id: 258,
-            snapshot_id: "snap".into(),
             applied: Some(pb::AppliedRecord { last_applied, membership: None }),
             terms: Some(pb::TermStarts { starts: vec![start] }),
         }

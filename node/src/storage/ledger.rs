@@ -16,11 +16,11 @@ use foldhash::fast::RandomState;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
-use super::coupon_rows::Issued;
+use super::coupon_rows::{CouponRun, Issued};
 use super::digest::{Digest, RunningDigest};
 use super::index::{Coupons, Index, Layers};
 use super::keys::{PREFIX_LEN, StateKeys};
-use super::{Storage, StorageError, coupon_rows};
+use super::{Storage, StorageError};
 use crate::codec::row;
 
 /// Writes that belong together, and the reads of whoever makes them.
@@ -31,7 +31,7 @@ pub struct LedgerBatch<'a> {
     batch: WriteBatch,
     campaigns: Campaigns,
     /// What was issued, by the number of the campaign.
-    fresh: HashMap<u32, Fresh>,
+    fresh: HashMap<u32, CouponRun, RandomState>,
     shard: Option<ShardState>,
     digest: RunningDigest,
     index: Arc<Index>,
@@ -50,24 +50,6 @@ struct CachedCampaign {
 
 /// Maximum number of campaigns kept between batches. A rush is for a few.
 const CAMPAIGNS_KEPT_MAX: usize = 1_024;
-
-/// The coupons of a campaign that a batch issues.
-#[derive(Default)]
-struct Fresh {
-    /// The sequence number of the first of `coupons`.
-    first: u64,
-    /// The coupons of this batch.
-    coupons: Vec<pb::CouponRecord>,
-    /// How many of them are in rows.
-    in_rows: usize,
-}
-
-impl Fresh {
-    fn coupon(&self, sequence: u64) -> Option<&pb::CouponRecord> {
-        let place = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
-        self.coupons.get(place)
-    }
-}
 
 impl<'a> LedgerBatch<'a> {
     /// An empty batch over the state that `keys` name, whose running digest is `digest`.
@@ -116,7 +98,7 @@ impl<'a> LedgerBatch<'a> {
             keys,
             batch: WriteBatch::default(),
             campaigns: Campaigns::default(),
-            fresh: HashMap::new(),
+            fresh: HashMap::default(),
             shard: None,
             digest: RunningDigest::resume(digest),
         }
@@ -181,8 +163,9 @@ impl<'a> LedgerBatch<'a> {
 
 impl Coupons for LedgerBatch<'_> {
     fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError> {
-        match self.fresh.get(&number).and_then(|fresh| fresh.coupon(sequence)) {
-            Some(record) => Ok(Some(record.clone())),
+        let fresh = self.fresh.get(&number).map_or(Ok(None), |fresh| fresh.coupon(sequence))?;
+        match fresh {
+            Some(record) => Ok(Some(record)),
             None => Issued { storage: self.storage, keys: self.keys }.coupon(number, sequence),
         }
     }
@@ -299,13 +282,11 @@ impl Store for LedgerBatch<'_> {
         self.add_to_digest(&self.keys.counters(campaign.number), &value);
         // This is called once an entry, after the coupons it issued: the place where runs end.
         if let Some(fresh) = self.fresh.get_mut(&campaign.number) {
-            let first = fresh.first + fresh.in_rows as u64;
-            for (first, value) in coupon_rows::rows(first, &fresh.coupons[fresh.in_rows..]) {
+            for (first, value) in fresh.take_rows() {
                 let key = self.keys.coupon(campaign.number, first);
-                self.digest.add(&key[PREFIX_LEN..], &value);
+                self.digest.add(&key[PREFIX_LEN..], value);
                 self.batch.put_cf(self.storage.coupons(), key, value);
             }
-            fresh.in_rows = fresh.coupons.len();
         }
         Ok(())
     }
@@ -319,11 +300,7 @@ impl Store for LedgerBatch<'_> {
         let number = campaign.number;
         let (request, recipient) = (&coupon.request_id, &coupon.recipient);
         self.index.insert(&self.layers, number, sequence, request, recipient);
-        let fresh = self.fresh.entry(number).or_default();
-        if fresh.coupons.is_empty() {
-            fresh.first = sequence;
-        }
-        fresh.coupons.push(row::coupon_to_pb(coupon.clone()));
+        self.fresh.entry(number).or_default().push(sequence, coupon);
         Ok(())
     }
 

@@ -1,15 +1,16 @@
-//! Snapshot files: a replica's whole state at one log index.
+//! Snapshots: a replica's whole state at one log index.
 //!
-//! A file gets its name only after it is whole and synced. Keys stand without their prefix, so that a
-//! state is the same on every replica whatever its generation.
+//! The state is the snapshot: nothing is copied until another replica, or a backup, needs it. Then the rows are
+//! written as one stream, in the format of `frames`. Rows and `last_applied` come from one RocksDB snapshot: a
+//! stream is never ahead of what it says. Keys stand without their prefix, so that a state is the same on every
+//! replica whatever its generation.
 //!
-//! Rows and `last_applied` come from one RocksDB snapshot: a file is never ahead of what it says.
-//!
-//! Installing writes the rows under a new generation, which nobody sees, and then flips the
-//! replica's generation in one synced write. A crash before leaves the old state, after the new.
+//! The receiver keeps the stream in a file and checks it. Installing writes the rows under a new generation, which
+//! no reader sees, and then flips the replica's generation in one synced write. A crash before leaves the old
+//! state, after the new.
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use coupon_cluster::{ReplicaId, ShardId};
@@ -21,17 +22,13 @@ use rocksdb::{
 
 use super::digest::RowSum;
 use super::frames::{self, FrameReader, Row, VERSION, WriteError};
-use super::identity::sync_dir;
 use super::ingest::StateTables;
 use super::keys::{Generation, LogKeys, PREFIX_LEN, StateKeys, after_prefix};
 use super::ledger::decode;
 use super::view::generation_from;
-use super::{Storage, StorageError, fatal, index};
+use super::{Storage, StorageError, index};
 
-/// How the name of a whole snapshot ends.
-const SUFFIX: &str = "snapshot";
-
-/// A snapshot file that is whole and synced.
+/// A file that holds a whole and undamaged snapshot.
 #[derive(Clone, Debug)]
 pub struct SnapshotFile {
     /// Where it is.
@@ -63,103 +60,45 @@ pub struct StateDigest {
     pub hex: String,
 }
 
-/// Writes a replica's state to a file and removes the files of older states. What is in the file is
-/// durable also where it came from, so that no start finds a snapshot that is ahead of its state.
+/// Writes a replica's state as it is now. Until it is written, RocksDB keeps the view that it is read from.
 ///
 /// # Errors
 ///
-/// When the disk fails.
-pub fn build(storage: &Storage, key: ReplicaKey) -> Result<SnapshotFile, StorageError> {
+/// When the disk fails or `out` does.
+pub fn write(storage: &Storage, key: ReplicaKey, out: impl Write) -> Result<(), WriteError> {
     let rows = Rows::of(storage, key)?;
-    let header = rows.header()?;
-    let dir = storage.snapshot_dir();
-    // Of its own, since another one may be under way: one that is due, and one that replaces a damaged
-    // file.
-    let name = format!("{}building-{}", key.file_prefix(), entropy::uuid());
-    let temporary = dir.join(name);
-    let path = snapshot_path(storage, key, &header);
-    let file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
-    let written = frames::write(BufWriter::new(file), &header, rows.iter());
-    let written = written.and_then(|out| Ok(out.into_inner().map_err(std::io::Error::from)?));
-    written.and_then(|file| Ok(file.sync_all()?)).map_err(|fault| match fault {
-        WriteError::State(fault) => fault,
-        WriteError::Out(fault) => StorageError::io(&temporary)(fault),
-    })?;
-    storage.sync()?;
-    std::fs::rename(&temporary, &path).map_err(StorageError::io(&path))?;
-    sync_dir(dir)?;
-    let file = SnapshotFile { path, header };
-    remove_older(storage, key, &file.path)?;
-    Ok(file)
+    let mut out = frames::write(out, &rows.header()?, rows.iter())?;
+    Ok(out.flush()?)
 }
 
-/// The newest file of a replica. A damaged one is removed, since the state is the truth and a file only
-/// a copy of it; when none is left, and the beginning of the log is gone, a new one is made. `None` where
-/// the log has everything.
-///
-/// # Errors
-///
-/// When the disk fails.
-pub fn current(storage: &Storage, key: ReplicaKey) -> Result<Option<SnapshotFile>, StorageError> {
-    while let Some(path) = files(storage, key)?.pop() {
-        match FrameReader::open(&path).and_then(|mut frames| frames.header()) {
-            Ok(header) => return Ok(Some(SnapshotFile { path, header })),
-            Err(StorageError::Corrupt { .. }) => discard(&path)?,
-            // A newer one was built meanwhile, and this one removed.
-            Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-            Err(fault) => return Err(fault),
-        }
-    }
-    let purged = LogKeys::new(key.shard, key.replica).purged();
-    if storage.db().get_cf(storage.meta(), purged)?.is_none() {
-        return Ok(None);
-    }
-    build(storage, key).map(Some)
-}
-
-/// Removes a file unless it is a whole snapshot of a shard: the next one is taken from the state. Returns
-/// whether it is whole. A disk that fails ends the process.
-pub fn keep_if_whole(path: &Path, shard: ShardId) -> bool {
-    let damaged = |checked: Result<SnapshotFile, StorageError>| match checked {
-        Ok(_) => Ok(false),
-        Err(StorageError::Corrupt { .. }) => discard(path).map(|()| true),
-        Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(true),
-        Err(fault) => Err(fault),
-    };
-    match damaged(check(path, shard)) {
-        Ok(damaged) => !damaged,
-        Err(fault) => fatal::abort("reading a snapshot", &fault),
-    }
-}
-
-/// Removes a damaged file, unless somebody else has.
-fn discard(path: &Path) -> Result<(), StorageError> {
-    tracing::warn!(file = %path.display(), "a snapshot is damaged; it is removed");
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(StorageError::io(path)(error)),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// How large the newest file of a replica is; 0 without one.
-///
-/// # Errors
-///
-/// When the directory cannot be read.
-pub fn size_in_bytes(storage: &Storage, key: ReplicaKey) -> Result<u64, StorageError> {
-    let newest = files(storage, key)?.pop();
-    // One that is just being replaced counts as none.
-    Ok(newest.and_then(|path| path.metadata().ok()).map_or(0, |metadata| metadata.len()))
-}
-
-/// A file of its own to receive a snapshot into. It is not yet named as one, and what is left of
-/// it after a crash is swept away when the storage is opened.
+/// A file of its own to receive a snapshot into. What is left of it after a crash is swept away when the
+/// storage is opened.
 pub fn incoming_path(storage: &Storage, key: ReplicaKey) -> PathBuf {
     let name = format!("{}incoming-{}", key.file_prefix(), entropy::uuid());
     storage.snapshot_dir().join(name)
 }
 
-/// Removes whatever in a snapshot directory is not a whole snapshot.
+/// Copies the state of a replica to a file in another store, or in the same one.
+///
+/// # Errors
+///
+/// When the disk fails.
+pub fn copy(
+    from: &Storage,
+    source: ReplicaKey,
+    to: &Storage,
+    target: ReplicaKey,
+) -> Result<SnapshotFile, StorageError> {
+    let path = incoming_path(to, target);
+    let file = File::create(&path).map_err(StorageError::io(&path))?;
+    write(from, source, BufWriter::new(file)).map_err(|fault| match fault {
+        WriteError::State(fault) => fault,
+        WriteError::Out(fault) => StorageError::io(&path)(fault),
+    })?;
+    check(&path, target.shard)
+}
+
+/// Removes what a crash left in a snapshot directory.
 ///
 /// # Errors
 ///
@@ -167,9 +106,7 @@ pub fn incoming_path(storage: &Storage, key: ReplicaKey) -> PathBuf {
 pub fn sweep(dir: &Path) -> Result<(), StorageError> {
     for entry in std::fs::read_dir(dir).map_err(StorageError::io(dir))? {
         let path = entry.map_err(StorageError::io(dir))?.path();
-        if path.extension().is_none_or(|end| end != SUFFIX) {
-            std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
-        }
+        std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
     }
     Ok(())
 }
@@ -190,7 +127,7 @@ pub fn check(path: &Path, shard: ShardId) -> Result<SnapshotFile, StorageError> 
     Ok(SnapshotFile { path: path.to_owned(), header })
 }
 
-/// Makes a snapshot the state of a replica, durable on return, and takes its file over.
+/// Makes a snapshot the state of a replica, durable on return.
 ///
 /// # Errors
 ///
@@ -215,13 +152,6 @@ pub fn install(
     frames.for_each_row(|key, value| tables.put(key, value))?;
     tables.ingest()?;
 
-    // A crash after the flip must not leave a file of the state before: it would be taken for the
-    // newest one, and the log behind the new state is gone.
-    for older in files(storage, key)?.into_iter().filter(|older| *older != file.path) {
-        std::fs::remove_file(&older).map_err(StorageError::io(&older))?;
-    }
-    sync_dir(storage.snapshot_dir())?;
-
     let mut flip = WriteBatch::default();
     flip.put_cf(storage.meta(), keys.generation(), new.to_be_bytes());
     storage.write_synced(flip)?;
@@ -233,29 +163,9 @@ pub fn install(
         sweep.delete_range_cf(family, &old_keys.prefix()[..], &old_keys.end()[..]);
     }
     storage.write(sweep)?;
-    keep_as_newest(storage, key, file)?;
     // Here, where the installation may take its time, rather than with the first look-up.
     storage.index_of(new_keys)?;
     Ok(new)
-}
-
-/// A snapshot that was installed is the newest one of this replica too.
-fn keep_as_newest(
-    storage: &Storage,
-    key: ReplicaKey,
-    file: &SnapshotFile,
-) -> Result<(), StorageError> {
-    let path = snapshot_path(storage, key, &file.header);
-    std::fs::rename(&file.path, &path).map_err(StorageError::io(&path))?;
-    sync_dir(storage.snapshot_dir())?;
-    remove_older(storage, key, &path)
-}
-
-/// The name of a whole file: by the index it is at, so that names sort by age.
-fn snapshot_path(storage: &Storage, key: ReplicaKey, header: &pb::SnapshotHeader) -> PathBuf {
-    let index = header.applied.as_ref().and_then(|applied| applied.last_applied);
-    let index = index.map_or(0, |id| id.index);
-    storage.snapshot_dir().join(format!("{}{index:020}.{SUFFIX}", key.file_prefix()))
 }
 
 /// The generation in force of a replica.
@@ -337,32 +247,8 @@ pub fn digest(storage: &Storage, key: ReplicaKey) -> Result<StateDigest, Storage
     Ok(StateDigest { applied_index: applied.map_or(0, |id| id.index), hex })
 }
 
-/// Removes the files of a replica that are older than one of them.
-fn remove_older(storage: &Storage, key: ReplicaKey, than: &Path) -> Result<(), StorageError> {
-    for path in files(storage, key)?.into_iter().filter(|path| path.as_path() < than) {
-        std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
-    }
-    Ok(())
-}
-
-/// The whole files of a replica, oldest first.
-fn files(storage: &Storage, key: ReplicaKey) -> Result<Vec<PathBuf>, StorageError> {
-    let dir = storage.snapshot_dir();
-    let prefix = key.file_prefix();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(StorageError::io(dir))? {
-        let path = entry.map_err(StorageError::io(dir))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with(&prefix) && path.extension().is_some_and(|end| end == SUFFIX) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// All rows of a replica's state at one moment.
-pub(super) struct Rows<'a> {
+struct Rows<'a> {
     storage: &'a Storage,
     snapshot: SnapshotWithThreadMode<'a, DB>,
     keys: StateKeys,
@@ -375,7 +261,7 @@ impl<'a> Rows<'a> {
     /// # Errors
     ///
     /// When the disk fails.
-    pub(super) fn of(storage: &'a Storage, key: ReplicaKey) -> Result<Self, StorageError> {
+    fn of(storage: &'a Storage, key: ReplicaKey) -> Result<Self, StorageError> {
         let snapshot = storage.db().snapshot();
         let row = LogKeys::new(key.shard, key.replica).generation();
         let generation = match snapshot.get_cf(storage.meta(), row)? {
@@ -395,21 +281,20 @@ impl<'a> Rows<'a> {
     /// # Errors
     ///
     /// When the disk fails.
-    pub(super) fn header(&self) -> Result<pb::SnapshotHeader, StorageError> {
+    fn header(&self) -> Result<pb::SnapshotHeader, StorageError> {
         let applied = self.applied()?.unwrap_or_default();
         let terms = self.snapshot.get_cf(self.storage.state(), self.keys.terms())?;
         let terms = terms.map(|bytes| decode("term starts", &bytes)).transpose()?;
         Ok(pb::SnapshotHeader {
             version: VERSION,
             shard_id: self.key.shard.get(),
-            snapshot_id: entropy::uuid(),
             applied: Some(applied),
             terms,
         })
     }
 
     /// The rows in key order, keys without prefix.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Result<Row, StorageError>> + '_ {
+    fn iter(&self) -> impl Iterator<Item = Result<Row, StorageError>> + '_ {
         let first = self.keys.prefix().to_vec();
         let coupons = self.keys.all_coupons();
         let after = after_prefix(&coupons).unwrap_or_else(|| self.keys.end().to_vec());

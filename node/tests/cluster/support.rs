@@ -1,6 +1,7 @@
 //! Three nodes on loopback, and a router's side of a stream to talk to them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -115,6 +116,8 @@ impl TestCluster {
             advertise: link.as_ref().map(|link| link.address.to_string()),
             join: self.nodes.values().map(TestNode::advertised).collect(),
             max_clock_offset: Duration::from_millis(500),
+            // Shards on different threads call each other as well.
+            workers: NonZeroUsize::new(2).unwrap(),
             raft: self.options.clone(),
         };
         let handle = coupon_node::start(config, clock.clone()).await.unwrap();

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::time::Duration;
 
 use coupon_proto::reason::{DOMAIN, Reason};
-use tonic::{Code, Status};
+use tonic::{Code, ConnectError, Status};
 use tonic_types::{ErrorDetails, FieldViolation, RpcStatusExt as _, StatusExt as _, pb};
 
 use crate::meaning::{Meaning, settles_earlier_attempts};
@@ -15,7 +16,7 @@ use crate::meaning::{Meaning, settles_earlier_attempts};
 /// Made of a status it is the answer to one attempt; from [`Client`](crate::Client) it speaks of the whole
 /// call.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{} ({})", self.message(), self.name())]
+#[error("{}{} ({})", self.preface(), self.message(), self.name())]
 pub struct CallError(Box<Parts>);
 
 #[derive(Clone, Debug)]
@@ -32,7 +33,11 @@ struct Parts {
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
-        Self::new(status.code(), status.message().to_owned(), details)
+        let mut error = Self::new(status.code(), status.message().to_owned(), details);
+        if is_unsent(&status) {
+            error.0.meaning = Meaning::RetryUnchanged;
+        }
+        error
     }
 }
 
@@ -67,6 +72,14 @@ impl CallError {
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
         self.0.meaning.may_have_happened()
+    }
+
+    /// Whether the call changes something, and may have done so. Its message is the last answer then, which speaks of
+    /// the last attempt alone.
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        // Calls that only read have no request id.
+        self.0.request_id.is_some() && self.may_have_happened()
     }
 
     /// The reason that the router gave; `None` if it is unknown to this client, or no router made the error.
@@ -160,9 +173,25 @@ impl CallError {
         self
     }
 
+    fn preface(&self) -> &'static str {
+        if self.is_outcome_unknown() { "the outcome is unknown; the last answer: " } else { "" }
+    }
+
     fn info_metadata(&self) -> Option<&HashMap<String, String>> {
         self.0.details.error_info().map(|info| &info.metadata)
     }
+}
+
+/// Whether an attempt ended before its request was sent, since no connection could be made.
+fn is_unsent(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The name of a code as specifications write it.
@@ -233,6 +262,19 @@ mod tests {
         let error = CallError::from(foreign);
         assert_eq!((error.reason(), error.meaning()), (None, Meaning::RetryAmbiguous));
         assert_eq!(error.name(), "SOLD_OUT");
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_said_first() {
+        let no_leader = || CallError::from(status(Code::Unavailable, "NO_LEADER", DOMAIN, &[]));
+        let unknown = no_leader().of_call(Meaning::Unknown, Some("id"), 2);
+        let text = unknown.to_string();
+        assert_eq!(text, "the outcome is unknown; the last answer: no (NO_LEADER)");
+        let unchanged = no_leader().of_call(Meaning::RetryUnchanged, Some("id"), 2);
+        let read = no_leader().of_call(Meaning::Unknown, None, 2);
+        for error in [no_leader(), unchanged, read] {
+            assert_eq!(error.to_string(), "no (NO_LEADER)");
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@
 //! as long as the one before, and at least as long as the server says. Refusals are not repeated, neither is
 //! `NOT_STARTED`: [`Meaning::NotStarted`] says how long to wait.
 //!
-//! **What is unknown.** An attempt without an answer may have had an effect. When the call ends without
+//! **What is unknown.** An attempt without an answer may have had an effect, unless no connection was made for it. When the call ends without
 //! settling that, its error [may have happened](CallError::may_have_happened). It is never reported as
 //! failed.
 //!

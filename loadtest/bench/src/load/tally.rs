@@ -79,6 +79,17 @@ impl Tally {
         *self.faults.entry(fault).or_default() += 1;
     }
 
+    /// This load and another one in the same window as one.
+    pub(crate) fn with(mut self, other: &Self) -> anyhow::Result<Self> {
+        self.latency_us.add(&other.latency_us)?;
+        self.measured += other.measured;
+        self.all += other.all;
+        for (fault, count) in &other.faults {
+            *self.faults.entry(fault.clone()).or_default() += count;
+        }
+        Ok(self)
+    }
+
     /// Units of work from the first to the last call.
     pub(crate) fn all(&self) -> u64 {
         self.all
@@ -117,6 +128,22 @@ mod tests {
         assert_eq!(tally.all(), 13);
         assert!((tally.per_second() - 2.5).abs() < 1e-9);
         assert!((tally.latency_ms(0.5) - 3.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn two_loads_count_as_one() {
+        let window = Window::after(Duration::from_secs(1), Duration::from_secs(2));
+        let (mut one, mut other) = (Tally::new(window).unwrap(), Tally::new(window).unwrap());
+        let ms = Duration::from_millis;
+        one.note_due(window.begin, window.begin + ms(2), 1);
+        other.note_due(window.begin, window.begin + ms(8), 3);
+        other.note_fault("no answer".to_owned());
+        let both = one.with(&other).unwrap();
+        assert_eq!(both.all(), 4);
+        assert!((both.per_second() - 2.0).abs() < 1e-9);
+        assert!((both.latency_ms(0.5) - 2.0).abs() < 0.01);
+        assert!((both.latency_ms(1.0) - 8.0).abs() < 0.01);
+        assert_eq!(both.faults().count(), 1);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What came of a run: as text, as JSON and as a page.
 
+mod cold;
 pub(crate) mod figures;
 mod fit;
 pub(crate) mod page;
@@ -68,6 +69,13 @@ impl Report {
     /// The report for people, all but the conditions.
     pub(crate) fn text(&self, results: &Results) -> String {
         let mut text = format!("\n{}\n", table::cells(results));
+        let cold = cold::rows(results);
+        if !cold.is_empty() {
+            let mut table = table::plain();
+            table.set_header(cold::HEADER);
+            table.add_rows(cold);
+            text.push_str(&format!("\n{table}\n"));
+        }
         if !self.figures.is_empty() {
             text.push_str(&format!("\n{}\n", table::figures(&self.figures)));
         }
@@ -93,6 +101,10 @@ impl Report {
         page.heading("Measurements");
         let cells = results.cells().map(|(cell, _)| table::row(results, cell));
         page.table(&table::HEADER, cells);
+        let cold = cold::rows(results);
+        if !cold.is_empty() {
+            page.table(&cold::HEADER, cold.into_iter());
+        }
         for picture in plot::all(results)? {
             page.plot(&picture);
         }

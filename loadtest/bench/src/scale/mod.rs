@@ -2,12 +2,13 @@
 //!
 //! One, two, four and eight nodes, each limited to the same small share of a processor, imitate as many machines. Each
 //! holds the only replica of one shard, so every node does the same work at every step. With more replicas, nodes
-//! would also follow other leaders, more of them at some steps than at others, and steps could not be compared.
-//! Router and load generator
-//! are not limited. A step tells how much of its time they were busy, and the machine idle, so that a bottleneck
-//! other than the nodes shows.
+//! would also follow other leaders, more of them at some steps than at others, and steps could not be compared. The
+//! meta shard is on one more node, which is limited as well and owns no campaigns: it would take its share from a
+//! node that is measured.
+//!
+//! Router and load generator are not limited. A step tells how much of its time they were busy, and the machine idle,
+//! so that a bottleneck other than the nodes shows; growth beyond linear shows one as well.
 
-mod ids;
 mod plot;
 mod report;
 mod step;

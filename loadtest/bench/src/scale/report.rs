@@ -22,8 +22,12 @@ const AT_LIMIT_MIN: f64 = 0.9;
 /// not for their limits.
 const IDLE_MIN: f64 = 0.1;
 
+/// Part of linear growth beyond which one shard group alone was slower than its node's share allows: the limit was
+/// not the bottleneck there, and its throughput is no measure for more groups.
+const LINEAR_MAX: f64 = 1.05;
+
 /// Columns of the table of steps.
-const HEADER: [&str; 10] = [
+const HEADER: [&str; 11] = [
     "shard groups",
     "coupons a second",
     "of linear",
@@ -31,6 +35,7 @@ const HEADER: [&str; 10] = [
     "p99 ms",
     "share used",
     "at limit, least",
+    "share used, meta",
     "router busy",
     "client busy",
     "machine idle",
@@ -66,6 +71,7 @@ impl ScaleReport {
         let mut warnings = conditions.warnings();
         warnings.extend(steps.iter().flat_map(|(groups, rounds)| bottlenecks(*groups, rounds)));
         let (figures, in_flight_per_group) = (figures(&steps), IN_FLIGHT);
+        warnings.extend(figures.iter().filter_map(beyond_linear));
         Self { conditions, share_percent, in_flight_per_group, warnings, figures, steps, faults }
     }
 
@@ -100,8 +106,8 @@ impl ScaleReport {
 
     fn setting(&self) -> String {
         format!(
-            "Each node has the one replica of one shard and may use {} % of a processor; {} calls are in flight \
-             on each shard.",
+            "Each node has the one replica of one shard and may use {} % of a processor, as may one more node for \
+             the meta shard; {} calls are in flight on each shard.",
             self.share_percent, self.in_flight_per_group
         )
     }
@@ -122,6 +128,7 @@ impl ScaleReport {
                 shown(|step| step.p99_ms, 1),
                 shown(Step::share_used_mean, 2),
                 shown(Step::at_limit_min, 2),
+                shown(|step| step.meta_share_used, 2),
                 shown(|step| step.router_busy, 2),
                 shown(|step| step.client_busy, 2),
                 shown(|step| step.idle, 2),
@@ -173,6 +180,17 @@ fn slope(steps: &Steps) -> Option<Spread> {
     Spread::of(slopes.flatten().collect())
 }
 
+/// Why growth that is more than linear misleads.
+fn beyond_linear(figure: &Figure) -> Option<String> {
+    let part = figure.value.median;
+    (part > LINEAR_MAX).then(|| {
+        format!(
+            "{}: {part:.2} of linear: something other than its share limited one shard group",
+            figure.what
+        )
+    })
+}
+
 /// What else than the nodes may have limited a step.
 fn bottlenecks(groups: u32, rounds: &[Step]) -> Vec<String> {
     let median = |value: fn(&Step) -> f64| spread(rounds, value).map(|spread| spread.median);
@@ -211,6 +229,7 @@ mod tests {
             count: 1,
             share_used: vec![1.0, 0.95],
             at_limit: vec![1.0, 0.95],
+            meta_share_used: 0.5,
             router_busy: 0.5,
             client_busy: 0.5,
             idle: 0.5,
@@ -239,6 +258,23 @@ mod tests {
             GROUPS.map(|groups| (groups, vec![step(f64::from(groups) * 7.0)])).into();
         assert!((slope(&steps).unwrap().median - 1.0).abs() < 1e-9);
         assert_eq!(slope(&[(1, vec![step(1.0)])].into()), None);
+    }
+
+    #[test]
+    fn growth_beyond_linear_is_a_warning() {
+        let steps = |last: f64| -> Steps {
+            [(1, vec![step(10.0)]), (2, vec![step(20.0)]), (4, vec![step(last)])].into()
+        };
+        let warnings =
+            |last| figures(&steps(last)).iter().filter_map(beyond_linear).collect::<Vec<_>>();
+        assert!(warnings(41.0).is_empty());
+        let found = warnings(44.0);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].starts_with("4 shard groups over 4 times one: 1.10 of linear"),
+            "{found:?}"
+        );
+        assert!(found[1].starts_with("slope: "), "{found:?}");
     }
 
     #[test]

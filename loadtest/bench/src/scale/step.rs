@@ -9,7 +9,6 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::ids::spread_evenly;
 use crate::load::closed_loop::closed_loop;
 use crate::load::connect::{connect, connect_once};
 use crate::load::tally::{Tally, Window};
@@ -21,6 +20,7 @@ use crate::meter::rest;
 use crate::systems::audited::Audited;
 use crate::systems::campaigns::Campaigns;
 use crate::systems::cluster::{Cluster, Shape};
+use crate::systems::placement::Placement;
 
 /// Numbers of shard groups, and of nodes, in the order in which they are measured.
 pub(crate) const GROUPS: [u32; 4] = [1, 2, 4, 8];
@@ -52,10 +52,12 @@ pub(crate) struct Step {
     pub(crate) p99_ms: f64,
     /// Coupons, the time to warm up included.
     pub(crate) count: u64,
-    /// Of the time that each node may use, the part that it used. Resolution: 10 ms of CPU time.
+    /// Of the time that each node with campaigns may use, the part that it used. Resolution: 10 ms of CPU time.
     pub(crate) share_used: Vec<f64>,
     /// Of the periods over which the kernel counts shares, the part in which each node used up its own.
     pub(crate) at_limit: Vec<f64>,
+    /// Of the time that the node of the meta shard may use, the part that it used.
+    pub(crate) meta_share_used: f64,
     /// CPU time of the router over the time that passed.
     pub(crate) router_busy: f64,
     /// CPU time of the load generator over the time that passed.
@@ -94,7 +96,7 @@ impl Stage {
         let shape = Shape::shard_per_node(groups);
         let mut cluster = Cluster::start(&self.program, dir.path(), shape).await?;
         let campaigns = Campaigns::new(connect_once(cluster.router_address()).await?);
-        let ids = spread_evenly(groups, CAMPAIGNS)?;
+        let ids = Placement::of(cluster.shards())?.new_ids_beyond_first(CAMPAIGNS)?;
         let audited = Audited::create_all(&campaigns, ids).await?;
         let nodes = cluster.node_ids();
         rest(&nodes).await?;
@@ -127,13 +129,21 @@ impl Stage {
             bail!("a node used more CPU time than it may use: the limit does not hold");
         }
         let periods = after.periods.iter().zip(&before.periods);
+        let mut share_used =
+            nodes.map(|(after, before)| part(*after, *before) / share).collect::<Vec<f64>>();
+        // The first node has the meta shard, and no campaigns.
+        let meta_share_used = share_used.remove(0);
         Ok(Step {
             per_second: tally.per_second(),
             p50_ms: tally.latency_ms(0.5),
             p99_ms: tally.latency_ms(0.99),
             count: tally.all(),
-            share_used: nodes.map(|(after, before)| part(*after, *before) / share).collect(),
-            at_limit: periods.map(|(after, before)| after.at_limit_since(*before)).collect(),
+            share_used,
+            at_limit: periods
+                .skip(1)
+                .map(|(after, before)| after.at_limit_since(*before))
+                .collect(),
+            meta_share_used,
             router_busy: part(after.router, before.router),
             client_busy: part(after.client, before.client),
             idle: after.processors.idle_since(before.processors),
@@ -147,7 +157,7 @@ impl Step {
         self.at_limit.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    /// The part of their shares that all nodes together used.
+    /// The part of their shares that all nodes with campaigns used together.
     #[expect(clippy::cast_precision_loss, reason = "a few nodes")]
     pub(crate) fn share_used_mean(&self) -> f64 {
         self.share_used.iter().sum::<f64>() / self.share_used.len() as f64

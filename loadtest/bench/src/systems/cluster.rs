@@ -34,9 +34,11 @@ impl Shape {
     /// Three nodes with a replica each of as many shards as a cluster has by default.
     pub(crate) const DEFAULT: Self = Self { nodes: 3, shards: 16, replicas: 3 };
 
-    /// Nodes of which each holds the one replica of a shard of its own.
-    pub(crate) fn shard_per_node(nodes: u32) -> Self {
-        Self { nodes: nodes as usize, shards: nodes, replicas: 1 }
+    /// Nodes of which each holds the one replica of a shard of its own: `shards` of them, and before them one with the
+    /// meta shard and a first shard, which [`Placement`](super::placement::Placement) can leave without campaigns.
+    pub(crate) fn shard_per_node(shards: u32) -> Self {
+        let all = shards + 1;
+        Self { nodes: all as usize, shards: all, replicas: 1 }
     }
 }
 
@@ -50,6 +52,7 @@ pub(crate) struct Cluster {
     node_addresses: String,
     router: Process,
     router_address: String,
+    shards: u32,
 }
 
 impl Cluster {
@@ -62,9 +65,9 @@ impl Cluster {
         for (id, address) in (1..).zip(&addresses) {
             nodes.push(start_node(program, dir, id, address, &node_addresses)?);
         }
-        let (shards, replicas) = (shape.shards.to_string(), shape.replicas.to_string());
+        let (shard_count, replicas) = (shape.shards.to_string(), shape.replicas.to_string());
         let mut args = vec!["cluster", "init", "--nodes", &node_addresses];
-        args.extend(["--shards", &shards, "--replication", &replicas]);
+        args.extend(["--shards", &shard_count, "--replication", &replicas]);
         let formed = output(command(program, &args))?;
         if !formed.status.success() {
             bail!("coupon cluster init: {}", String::from_utf8_lossy(&formed.stderr));
@@ -74,8 +77,9 @@ impl Cluster {
         let router_address = router.address()?;
         let program = program.to_owned();
         let dir = dir.to_owned();
+        let shards = shape.shards;
         let cluster =
-            Self { program, dir, nodes, addresses, node_addresses, router, router_address };
+            Self { program, dir, nodes, addresses, node_addresses, router, router_address, shards };
         cluster.wait_until_whole().await?;
         Ok(cluster)
     }
@@ -83,6 +87,11 @@ impl Cluster {
     /// The router's address.
     pub(crate) fn router_address(&self) -> &str {
         &self.router_address
+    }
+
+    /// Number of shards that own campaigns.
+    pub(crate) fn shards(&self) -> u32 {
+        self.shards
     }
 
     /// The router's process id.

@@ -5,6 +5,7 @@ pub(crate) mod campaigns;
 pub(crate) mod cluster;
 pub(crate) mod echo;
 mod etcd;
+pub(crate) mod placement;
 pub(crate) mod proxy;
 mod redis;
 mod server;

@@ -110,8 +110,8 @@ pub struct ReplicaStatus {
     pub last_log_index: Option<u64>,
     /// The last index it applied.
     pub applied_index: Option<u64>,
-    /// The last index in its snapshot.
-    pub snapshot_index: Option<u64>,
+    /// The last index that its log no longer has.
+    pub purged_index: Option<u64>,
     /// The number of entries in the leader's log that it has not applied; unknown without a leader.
     pub lag: Option<u64>,
     /// The digest of its state at `applied_index`, if asked for; hexadecimal.
@@ -214,7 +214,7 @@ impl ReplicaStatus {
             term: running.map(|status| status.term),
             last_log_index: running.map(|status| status.last_log_index),
             applied_index: running.map(|status| status.applied_index),
-            snapshot_index: running.map(|status| status.snapshot_index),
+            purged_index: running.map(|status| status.purged_index),
             lag: running.zip(end).map(|(status, end)| end.saturating_sub(status.applied_index)),
             digest: running.map(|status| status.digest.clone()).filter(|digest| !digest.is_empty()),
             fault: status.map(|status| status.fault.clone()).filter(|fault| !fault.is_empty()),

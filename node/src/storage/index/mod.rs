@@ -3,8 +3,8 @@
 //! Keys are random, and nearly all look-ups are for keys that do not exist. So the index is a small LSM tree of hashes:
 //! - An entry is a [`Claim`]: the hash of a key, and a coupon that it may belong to (`claim`). Hashes can collide, so
 //!   a claim counts only if the coupon confirms it.
-//! - The newest claims are in a memtable (`memtable`). When it is full, a thread of the index flushes it to a sorted
-//!   file (`table`) and compacts files (`tables`).
+//! - The newest claims are in a memtable (`memtable`). When it is full, or all of the node hold too much
+//!   (`memtable_limit`), a thread of the index flushes it to a sorted file (`table`) and compacts files (`tables`).
 //! - A Bloom filter over all keys (`filter`) answers look-ups for absent ones.
 //!
 //! The index is derived from the coupons. It is not part of a snapshot, a backup or a digest. Tables record how far
@@ -14,6 +14,7 @@
 mod claim;
 mod filter;
 mod memtable;
+mod memtable_limit;
 mod rebuild;
 mod table;
 mod tables;
@@ -23,6 +24,7 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use coupon_cluster::{RequestId, ShardId};
 use coupon_proto::internal as pb;
@@ -31,8 +33,10 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use self::claim::{Claim, Key, KeyHasher, narrow};
 use self::filter::Filter;
 use self::memtable::Memtable;
+pub(super) use self::memtable_limit::MemtableLimit;
+use self::memtable_limit::MemtableShare;
 use self::table::Table;
-use self::tables::{TableDir, pick_compaction};
+use self::tables::{Merge, TableDir, pick_compaction};
 use super::flusher::Flusher;
 use super::keys::StateKeys;
 use super::{Storage, StorageError};
@@ -41,9 +45,8 @@ use super::{Storage, StorageError};
 /// those of full memtables, which are then rebuilt. Unit tests have small tables.
 const TABLE_CLAIMS: usize = if cfg!(test) { 64 } else { 100_000 };
 
-/// Maximum number of full memtables that wait for the disk: 100 MB. A disk that falls behind for seconds reaches it;
-/// then entries wait to be applied.
-const FULL_MAX: usize = 64;
+/// The pause after a compaction for which the disk has no room: each attempt takes what there is for a moment.
+const COMPACTION_PAUSE: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 60 });
 
 /// The index of one generation of a replica's state.
 pub(super) struct Index {
@@ -64,6 +67,18 @@ struct Contents {
     layers: Layers,
     /// Whether a thread writes the full memtables.
     is_writing: bool,
+    /// What the memtables hold, within the limit of the node.
+    share: MemtableShare,
+    /// When tables may be compacted again.
+    compacted_after: Option<Instant>,
+}
+
+impl Contents {
+    /// Counts the claims in memory.
+    fn note_share(&mut self) {
+        let claims = self.layers.memtables().map(|memtable| memtable.read().len()).sum();
+        self.share.note(claims);
+    }
 }
 
 #[derive(Default)]
@@ -256,14 +271,16 @@ impl Index {
         active.note_through(number, sequence);
     }
 
-    /// Starts to flush the active memtable if it is full. All coupons in it must be in the state. Blocks while
-    /// [`FULL_MAX`] memtables wait.
+    /// Starts to flush the active memtable if it is full. All coupons in it must be in the state. Blocks while another
+    /// one waits for the disk and the memtables of the node hold too much.
     pub(super) fn start_flush_if_full(self: &Arc<Self>, storage: &Storage) {
         let mut contents = self.contents.lock();
-        if contents.layers.active.read().len() < TABLE_CLAIMS {
+        contents.note_share();
+        if contents.layers.active.read().len() < contents.share.flushed_at() {
             return;
         }
-        while contents.layers.full.len() >= FULL_MAX && !self.is_closing() {
+        while !contents.layers.full.is_empty() && contents.share.is_exceeded() && !self.is_closing()
+        {
             self.has_room.wait(&mut contents);
         }
         if self.is_closing() {
@@ -302,6 +319,7 @@ impl Index {
             let table = self.dir.add(&tables, &full.read())?;
             let mut contents = self.contents.lock();
             contents.layers.full.remove(0);
+            contents.note_share();
             contents.layers.tables = tables.iter().cloned().chain([Arc::new(table)]).collect();
             self.has_room.notify_all();
             any = true;
@@ -319,14 +337,26 @@ impl Index {
         Some((next?, contents.layers.tables.clone()))
     }
 
-    /// Merges tables until there are few enough. Full memtables go to disk meanwhile.
+    /// Merges tables until there are few enough. Full memtables go to disk meanwhile. Without room on the disk it is put
+    /// off: nothing is lost without it, and look-ups read more tables.
     fn merge_tables(&self, flusher: &Flusher) -> Result<(), StorageError> {
         loop {
+            if self.contents.lock().compacted_after.is_some_and(|then| Instant::now() < then) {
+                return Ok(());
+            }
             let tables = self.layers().tables;
             let Some(places) = pick_compaction(&tables) else { return Ok(()) };
             let merged = &tables[places.clone()];
             let goes_on = || self.keep_up(flusher);
-            let Some(table) = self.dir.merge(merged, goes_on)? else { return Ok(()) };
+            let table = match self.dir.merge(merged, goes_on)? {
+                Merge::Done(table) => table,
+                Merge::Ended => return Ok(()),
+                Merge::NoRoom(fault) => {
+                    tracing::warn!(%fault, "no room to compact an index: make room; it is tried again later");
+                    self.contents.lock().compacted_after = Some(Instant::now() + COMPACTION_PAUSE);
+                    return Ok(());
+                }
+            };
             {
                 let mut contents = self.contents.lock();
                 let now = &contents.layers.tables;

@@ -15,7 +15,7 @@ use super::super::{Storage, StorageError, coupon_rows};
 use super::claim::{Claim, KeyHasher};
 use super::table::Table;
 use super::tables::TableDir;
-use super::{Contents, Filter, Index, Layers, Tasks, dir_name, spawn};
+use super::{Contents, Filter, Index, Layers, MemtableShare, Tasks, dir_name, spawn};
 
 /// Maximum number of campaigns whose last coupon is looked for when an index is opened: enough to notice one of
 /// another history.
@@ -37,14 +37,13 @@ impl Index {
         let path = storage.index_dir().join(dir_name(keys));
         let issued = issued(storage, &keys)?;
         let (dir, tables) = TableDir::open(path)?;
-        let is_closing = storage.is_closing();
-        let mut index = Self::over(dir, tables, is_closing);
+        let mut index = Self::over(dir, tables, storage);
         let mut indexed = index.through();
         if !index.matches(storage, keys, &indexed, &issued)? {
             let path = index.dir.path().to_owned();
             tracing::warn!(index = %path.display(), "the index does not match the coupons: rebuilding it");
             let (dir, tables) = TableDir::renew(path)?;
-            index = Self::over(dir, tables, is_closing);
+            index = Self::over(dir, tables, storage);
             indexed.clear();
         }
         let index = Arc::new(index);
@@ -53,17 +52,19 @@ impl Index {
         Ok(index)
     }
 
-    fn over(dir: TableDir, tables: Vec<Arc<Table>>, is_closing: bool) -> Self {
+    fn over(dir: TableDir, tables: Vec<Arc<Table>>, storage: &Storage) -> Self {
         let claims = tables.iter().map(|table| table.len()).sum();
         let layers = Layers { tables: tables.into(), ..Layers::default() };
+        let share = MemtableShare::new(storage.memtable_limit().clone());
+        let contents = Contents { layers, is_writing: false, share, compacted_after: None };
         Self {
             hasher: KeyHasher::new(dir.secret()),
             dir,
-            contents: Mutex::new(Contents { layers, is_writing: false }),
+            contents: Mutex::new(contents),
             has_room: Condvar::new(),
             filter: Filter::new(claims),
             tasks: Mutex::new(Tasks::default()),
-            is_closing: is_closing.into(),
+            is_closing: storage.is_closing().into(),
         }
     }
 

@@ -214,11 +214,21 @@ fn path(dir: &Path, parts: &RangeInclusive<u64>, extension: &str) -> PathBuf {
     dir.join(format!("{:010}-{:010}.{extension}", parts.start(), parts.end()))
 }
 
+/// The path of a table that is being written. Nothing is there any more once it is dropped.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What stays is removed when the index is opened.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// A table that is being written. It takes claims in order.
 pub(super) struct TableWriter {
     out: BufWriter<File>,
     parts: RangeInclusive<u64>,
-    temporary: PathBuf,
+    temporary: Temporary,
     block: Vec<u8>,
     unsynced: usize,
     tail: pb::IndexTableFooter,
@@ -235,8 +245,8 @@ impl TableWriter {
         parts: RangeInclusive<u64>,
         secret: &[u8; SECRET_BYTES],
     ) -> Result<Self, StorageError> {
-        let temporary = path(dir, &parts, TEMPORARY);
-        let file = File::create(&temporary).map_err(StorageError::io(&temporary))?;
+        let temporary = Temporary(path(dir, &parts, TEMPORARY));
+        let file = File::create(&temporary.0).map_err(StorageError::io(&temporary.0))?;
         let tail = pb::IndexTableFooter {
             version: VERSION,
             secret: secret.to_vec(),
@@ -288,10 +298,10 @@ impl TableWriter {
         tail.extend_from_slice(MAGIC);
         let written = self.out.write_all(&tail).and_then(|()| self.out.flush());
         let synced = written.and_then(|()| self.out.get_ref().sync_all());
-        synced.map_err(StorageError::io(&self.temporary))?;
-        let dir = self.temporary.parent().unwrap_or(Path::new("."));
+        synced.map_err(StorageError::io(&self.temporary.0))?;
+        let dir = self.temporary.0.parent().unwrap_or(Path::new("."));
         let path = path(dir, &self.parts, SUFFIX);
-        std::fs::rename(&self.temporary, &path).map_err(StorageError::io(&path))?;
+        std::fs::rename(&self.temporary.0, &path).map_err(StorageError::io(&path))?;
         sync_dir(dir)?;
         Table::open(path, self.parts)
     }
@@ -307,7 +317,7 @@ impl TableWriter {
             written = written.and_then(synced);
         }
         self.block.clear();
-        written.map_err(StorageError::io(&self.temporary))
+        written.map_err(StorageError::io(&self.temporary.0))
     }
 }
 

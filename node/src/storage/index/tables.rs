@@ -27,6 +27,17 @@ const MERGED: usize = 8;
 /// Number of claims that are merged between two looks at what else there is to do: some milliseconds.
 const STEP_CLAIMS: usize = if cfg!(test) { 16 } else { 1 << 16 };
 
+/// What came of a merge.
+#[derive(Debug)]
+pub(super) enum Merge {
+    /// The table.
+    Done(Table),
+    /// It was told not to go on.
+    Ended,
+    /// There is no room for the table on the disk.
+    NoRoom(StorageError),
+}
+
 /// The directory of an index.
 #[derive(Debug)]
 pub(super) struct TableDir {
@@ -94,20 +105,25 @@ impl TableDir {
         writer.finish(through)
     }
 
-    /// Merges tables that are next to each other into one. The caller removes them. `None` if `goes_on`, which is
+    /// Merges tables that are next to each other into one. The caller removes them. Ends early if `goes_on`, which is
     /// asked now and then, says no.
     ///
     /// # Errors
     ///
-    /// When a table is damaged, or the file system fails.
+    /// When a table is damaged, the file system fails for another reason than lack of room, or `goes_on` fails.
     pub(super) fn merge(
         &self,
         tables: &[Arc<Table>],
         mut goes_on: impl FnMut() -> Result<bool, StorageError>,
-    ) -> Result<Option<Table>, StorageError> {
-        let (Some(first), Some(last)) = (tables.first(), tables.last()) else { return Ok(None) };
+    ) -> Result<Merge, StorageError> {
+        let (Some(first), Some(last)) = (tables.first(), tables.last()) else {
+            return Ok(Merge::Ended);
+        };
         let parts = *first.parts().start()..=*last.parts().end();
-        let mut writer = TableWriter::create(&self.path, parts, &self.secret)?;
+        let mut writer = match TableWriter::create(&self.path, parts, &self.secret) {
+            Ok(writer) => writer,
+            Err(fault) => return no_room(fault),
+        };
         let mut merged: usize = 0;
         let mut sources: Vec<_> =
             tables.iter().map(|table| table.claims_from(Claim::FIRST)).collect();
@@ -119,7 +135,9 @@ impl TableDir {
         }
         while let Some(mut head) = heads.peek_mut() {
             let Reverse((claim, place)) = *head;
-            writer.push(claim)?;
+            if let Err(fault) = writer.push(claim) {
+                return no_room(fault);
+            }
             match sources[place].next() {
                 Some(next) => *head = Reverse((next?, place)),
                 None => {
@@ -128,13 +146,21 @@ impl TableDir {
             }
             merged += 1;
             if merged.is_multiple_of(STEP_CLAIMS) && !goes_on()? {
-                return Ok(None);
+                return Ok(Merge::Ended);
             }
         }
         let mut through = BTreeMap::new();
         tables.iter().for_each(|table| through.extend(table.through()));
-        writer.finish(through.into_iter()).map(Some)
+        writer.finish(through.into_iter()).map(Merge::Done).or_else(no_room)
     }
+}
+
+/// A merge that failed, if that is for lack of room alone.
+fn no_room(fault: StorageError) -> Result<Merge, StorageError> {
+    use ErrorKind::{QuotaExceeded, StorageFull};
+    let is_full = matches!(&fault, StorageError::Io { source, .. }
+        if matches!(source.kind(), StorageFull | QuotaExceeded));
+    if is_full { Ok(Merge::NoRoom(fault)) } else { Err(fault) }
 }
 
 /// Removes the directory of an index.

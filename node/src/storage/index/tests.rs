@@ -14,7 +14,7 @@ use super::super::{Storage, StorageError};
 use super::claim::{Claim, Key};
 use super::memtable::Memtable;
 use super::table::Table;
-use super::tables::{TableDir, pick_compaction};
+use super::tables::{Merge, TableDir, pick_compaction};
 use super::{TABLE_CLAIMS, dir_name};
 
 const LIMITED: &str = "limited";
@@ -248,8 +248,10 @@ fn what_a_crash_left_of_a_merge_is_removed() {
     }
     all.sort_unstable();
     assert_eq!(pick_compaction(&tables), Some(0..8));
-    assert!(index.merge(&tables, || Ok(false)).unwrap().is_none());
-    let merged = index.merge(&tables, || Ok(true)).unwrap().unwrap();
+    assert!(matches!(index.merge(&tables, || Ok(false)).unwrap(), Merge::Ended));
+    let Merge::Done(merged) = index.merge(&tables, || Ok(true)).unwrap() else {
+        panic!("there is room");
+    };
     let through: Vec<_> = merged.through().collect();
     assert_eq!(through, [(0, 7_000), (1, 8_000), (2, 6_000)]);
     // The merged tables are still there, and another one was begun.
@@ -262,6 +264,35 @@ fn what_a_crash_left_of_a_merge_is_removed() {
         assert_eq!(claims(all[place]), all[place..]);
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_compaction_without_room_is_put_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(dir.path());
+    // Where the merged table is to be written, there never is any room.
+    let temporary = path(dir.path()).join("0000000001-0000000008.tmp");
+    std::os::unix::fs::symlink("/dev/full", &temporary).unwrap();
+    // The attempt takes the link away, and one after a further table succeeds.
+    let has_merged = || {
+        let files = std::fs::read_dir(path(dir.path())).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let is_first = |name: &String| name.starts_with("0000000001-") && name.ends_with(".table");
+        names.filter(is_first).any(|name| name != "0000000001-0000000001.table")
+    };
+    let mut number = 0;
+    while !has_merged() {
+        assert!(number < 50 * COUPONS, "the tables are merged at last");
+        issue_all(&storage, LIMITED, number..number + 2);
+        number += 2;
+    }
+    assert!(!temporary.exists());
+    (0..number).for_each(|number| match &apply(&storage, [issue(LIMITED, number)])[..] {
+        [Outcome::CouponIssued { issued, replayed: true }] => {
+            assert_eq!(issued.sequence, number + 1);
+        }
+        other => panic!("{number}: {other:?}"),
+    });
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! Which entries of a replica's log are purged. Their effects are in the state, and a follower that needs one of
+//! them is sent the whole state instead.
+
+use std::collections::VecDeque;
+
+/// Maximum number of marks that wait for members which still need the entries before them: a log holds at most
+/// one more times the kept amount, even while a slow member is sent the state.
+const MARKS_MAX: usize = 16;
+
+/// A place in the log.
+#[derive(Clone, Copy)]
+struct Mark {
+    /// The last entry applied there.
+    index: u64,
+    /// The bytes appended until then.
+    bytes: u64,
+}
+
+/// Decides what one replica purges. Between two marks are `entries_kept` entries or `bytes_kept` bytes of
+/// them, whichever come first.
+pub(super) struct LogRetention {
+    entries_kept: u64,
+    bytes_kept: u64,
+    marks: VecDeque<Mark>,
+}
+
+impl LogRetention {
+    /// Keeps this much of a log, and up to as much again.
+    pub(super) fn new(entries_kept: u64, bytes_kept: u64) -> Self {
+        Self { entries_kept, bytes_kept, marks: VecDeque::new() }
+    }
+
+    /// Takes note of how far the log was applied, and of its bytes that were appended since the replica started.
+    /// Returns whether a mark was set: the replica purges nothing behind the last one.
+    pub(super) fn advance(&mut self, index: u64, bytes: u64) -> bool {
+        let is_due = self.marks.back().is_none_or(|last| {
+            let entries = index.saturating_sub(last.index);
+            let bytes = bytes.saturating_sub(last.bytes);
+            entries > 0 && (entries >= self.entries_kept || bytes >= self.bytes_kept)
+        });
+        if is_due {
+            self.marks.push_back(Mark { index, bytes });
+        }
+        is_due
+    }
+
+    /// The index up to which the log may be purged now; `None`: no further than before. `needed` is the last
+    /// entry that all members have, where it is known: a member that is being sent the state will want those
+    /// behind it.
+    pub(super) fn purge_upto(&mut self, needed: Option<u64>) -> Option<u64> {
+        let mut upto = None;
+        while let Some(oldest) = self.marks.front()
+            && self.marks.len() > 1
+            && (self.marks.len() > MARKS_MAX || needed.is_none_or(|needed| oldest.index <= needed))
+        {
+            upto = Some(oldest.index);
+            self.marks.pop_front();
+        }
+        upto
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_keeps_entries_or_bytes_and_up_to_as_much_again() {
+        let mut retention = LogRetention::new(100, 1_000);
+        assert!(retention.advance(7, 0), "where the log was when the replica started");
+        assert_eq!(retention.purge_upto(None), None);
+        assert!(!retention.advance(106, 500));
+        assert!(retention.advance(107, 500), "by entries");
+        assert_eq!(retention.purge_upto(None), Some(7));
+        assert!(!retention.advance(108, 1_499));
+        assert!(retention.advance(109, 1_500), "by bytes");
+        assert_eq!(retention.purge_upto(None), Some(107));
+        assert_eq!(retention.purge_upto(None), None);
+        assert!(!retention.advance(109, 9_000), "bytes that are not applied yet");
+    }
+
+    #[test]
+    fn what_a_member_needs_stays_within_a_bound() {
+        let mut retention = LogRetention::new(10, u64::MAX);
+        for index in (0..=50).step_by(10) {
+            retention.advance(index, 0);
+        }
+        assert_eq!(retention.purge_upto(Some(29)), Some(20));
+        assert_eq!(retention.purge_upto(Some(29)), None);
+        let mut purged = 20;
+        for index in (60..1_000).step_by(10) {
+            retention.advance(index, 0);
+            purged = retention.purge_upto(Some(29)).unwrap_or(purged);
+            assert!(index - purged <= 10 * (MARKS_MAX as u64 + 1), "{purged} of {index}");
+        }
+        assert_eq!(retention.purge_upto(None), Some(980));
+    }
+}
