@@ -1,13 +1,13 @@
 //! Calls to nodes and routers.
 
 use anyhow::Context as _;
-use coupon_client::{Client, ConnectError, RetryPolicy};
+use coupon_admin::connect;
+use coupon_client::{Client, RetryPolicy};
 use tokio::time::{Instant, timeout_at};
 use tonic::Request;
 use tonic::transport::Channel;
 
-use crate::address::endpoint;
-use crate::failure::UsageError;
+use crate::failure;
 use crate::settings::Span;
 
 /// Which router is called.
@@ -34,14 +34,8 @@ impl RouterArg {
         let connecting = Client::connect(&self.router, policy);
         let silent =
             || format!("connect to {}: not done within {}", self.router.join(","), self.timeout);
-        let client = match timeout_at(deadline, connecting).await.with_context(silent)? {
-            Ok(client) => client,
-            Err(ConnectError::Address(error)) => return Err(UsageError(error.to_string()).into()),
-            Err(error @ (ConnectError::NoRouter | ConnectError::Connect { .. })) => {
-                return Err(error.into());
-            }
-        };
-        Ok(Router { client, deadline })
+        let connected = timeout_at(deadline, connecting).await.with_context(silent)?;
+        Ok(Router { client: connected.map_err(failure::of_router)?, deadline })
     }
 }
 
@@ -73,7 +67,7 @@ impl Connection {
         let deadline = Instant::now() + timeout.get();
         let connected = timeout_at(deadline, connect(address)).await;
         let silent = || format!("connect to {address}: not done within {timeout}");
-        Ok(Self { channel: connected.with_context(silent)??, deadline })
+        Ok(Self { channel: connected.with_context(silent)?.map_err(failure::of_node)?, deadline })
     }
 
     /// What clients of services call through.
@@ -89,16 +83,12 @@ impl Connection {
     }
 }
 
-/// Connects to `host:port` at once, so that a silent peer is told from one that answers wrongly.
-pub(crate) async fn connect(address: &str) -> anyhow::Result<Channel> {
-    endpoint(address)?.connect().await.with_context(|| format!("connect to {address}"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::address::endpoint;
 
     #[test]
     fn calls_share_the_time_of_their_command() {

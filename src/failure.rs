@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use coupon_client::code_name;
+use coupon_admin::AskError;
+use coupon_client::{ConnectError, code_name};
 use coupon_node::NodeError;
 use coupon_node::storage::identity::IdentityError;
 use coupon_router::RouterError;
@@ -48,6 +49,29 @@ impl CallError {
             eprintln!("ask again with {}", again());
         }
         error.into()
+    }
+}
+
+/// The failure to connect to a router.
+pub(crate) fn of_router(error: ConnectError) -> anyhow::Error {
+    match error {
+        ConnectError::Address(error) => UsageError(error.to_string()).into(),
+        ConnectError::NoRouter | ConnectError::Connect { .. } => error.into(),
+    }
+}
+
+/// The failure to ask a node.
+pub(crate) fn of_node(error: AskError) -> anyhow::Error {
+    match error {
+        AskError::Address(error) => UsageError(error.to_string()).into(),
+        AskError::Refused(status) => CallError::from(status).into(),
+        AskError::Connect { .. }
+        | AskError::Silent(_)
+        | AskError::NoCluster { .. }
+        | AskError::NotRegistered(_)
+        | AskError::NoMap(_)
+        | AskError::Malformed { .. }
+        | AskError::Identity(_) => error.into(),
     }
 }
 

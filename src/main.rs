@@ -29,7 +29,6 @@ mod runtime;
 mod settings;
 mod show;
 mod status;
-mod survey;
 #[cfg(feature = "trace")]
 mod trace;
 

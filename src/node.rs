@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use coupon_node::clock::SystemClock;
+use coupon_env::SystemClock;
 use coupon_node::{NodeConfig, NodeError};
 
 use crate::settings::node::NodeArgs;

@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use coupon_admin::{Question, Survey, connect};
 use coupon_client::is_transient;
 use coupon_cluster::{Node, NodeId, RestoreSpec, ShardId, ShardMap, StateDigest};
-use coupon_node::codec::map;
+use coupon_env::entropy;
 use coupon_proto::internal::backup_service_client::BackupServiceClient;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{
     IdentifyRequest, IdentifyResponse, RestoreClusterRequest, StageStateRequest,
 };
 use coupon_transport::{Addressed, AddressedChannel, Addressee};
+use coupon_wire::node::node_from_identify;
+use coupon_wire::{ids, map};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
 use tokio::io::AsyncReadExt as _;
@@ -23,10 +26,9 @@ use tonic::Status;
 use crate::address::endpoint;
 use crate::backup::{Backup, Manifest, progress, verify};
 use crate::cluster::ClusterSpec;
-use crate::failure::CallError;
+use crate::failure::{CallError, of_node};
 use crate::settings::Span;
-use crate::survey::{Question, Survey};
-use crate::{client, output, runtime};
+use crate::{output, runtime};
 
 /// Size of the part of a file in one message.
 const PART_BYTES: usize = 256 << 10;
@@ -144,21 +146,16 @@ impl Restore<'_> {
 
     /// The first map of the new cluster. As with `cluster init`, the node with the smallest id forms it.
     fn first_map(&self, nodes: &[IdentifyResponse], replication: u32) -> anyhow::Result<ShardMap> {
-        let mut known = Vec::new();
+        let mut known: Vec<(NodeId, Node)> = Vec::new();
         for who in nodes {
-            let node = Node {
-                address: who.address.clone(),
-                store_id: who.store_id.clone(),
-                start_id: who.start_id.clone(),
-            };
-            known.push((NodeId::new(who.node_id)?, node));
+            known.push(node_from_identify(who)?);
         }
         let former = known.iter().enumerate().min_by_key(|(_, (id, _))| *id);
         let former = former.map_or(0, |(place, _)| place);
         known.rotate_left(former);
         let states = self.backup.states.iter();
         let map = self.backup.map.restored(RestoreSpec {
-            cluster_id: uuid::Uuid::new_v4().to_string(),
+            cluster_id: entropy::uuid(),
             nodes: known,
             replication_factor: replication,
             states: states.map(|(shard, found)| (*shard, found.state)).collect(),
@@ -174,7 +171,7 @@ impl Restore<'_> {
     ) -> anyhow::Result<()> {
         let mut transfers = Vec::new();
         for (address, who) in nodes {
-            let id = NodeId::new(who.node_id)?;
+            let id = ids::node_id(who.node_id)?;
             let hosted =
                 map.restored.iter().filter(|(shard, _)| map.replica_on(id, **shard).is_some());
             transfers.extend(hosted.map(|(shard, state)| (address, who, *shard, *state)));
@@ -253,9 +250,10 @@ impl Restore<'_> {
         address: &str,
         who: &IdentifyResponse,
     ) -> anyhow::Result<BackupServiceClient<AddressedChannel>> {
-        let connected = timeout(self.patience, client::connect(address)).await;
-        let channel = connected.with_context(|| format!("{address} does not answer"))??;
-        let to = Addressee::before_joining(NodeId::new(who.node_id)?, &who.store_id)?;
+        let connected = timeout(self.patience, connect(address)).await;
+        let connected = connected.with_context(|| format!("{address} does not answer"))?;
+        let channel = connected.map_err(of_node)?;
+        let to = Addressee::before_joining(ids::node_id(who.node_id)?, &who.store_id)?;
         Ok(BackupServiceClient::new(Addressed::new(channel, to)))
     }
 
@@ -282,7 +280,7 @@ impl Restore<'_> {
         self.progress.set_message("waiting for a leader of every shard");
         let (mut best, mut since) = (usize::MAX, Instant::now());
         loop {
-            let survey = Survey::take(map::map_to_pb(map), Question::default()).await;
+            let survey = Survey::take(map.clone(), Question::default()).await;
             let leaderless = survey.leaderless();
             if leaderless.is_empty() {
                 return Ok(survey);
@@ -291,9 +289,11 @@ impl Restore<'_> {
                 (best, since) = (leaderless.len(), Instant::now());
             }
             if since.elapsed() > self.patience {
+                let shards: Vec<String> = leaderless.iter().map(ToString::to_string).collect();
                 bail!(
-                    "cluster {} is formed, but these shards have no leader: {leaderless:?}",
-                    map.cluster_id
+                    "cluster {} is formed, but these shards have no leader: {}",
+                    map.cluster_id,
+                    shards.join(", ")
                 );
             }
             tokio::time::sleep(RETRY_INTERVAL).await;

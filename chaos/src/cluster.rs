@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use coupon_admin::ClusterStatus;
 use coupon_checker::Replica;
 
 use crate::nemesis::{NemesisError, docker};
 use crate::plan::ROUTERS;
-use crate::topology::Status;
+use crate::topology;
 
 /// How long replicas may take to have applied the same when nothing is asked any more.
 const QUIET_MAX: Duration = Duration::from_secs(30);
@@ -48,7 +49,7 @@ pub enum ClusterError {
 ///
 /// # Errors
 /// When no node says so.
-pub(crate) fn status(project: &str) -> Result<Status, ClusterError> {
+pub(crate) fn status(project: &str) -> Result<ClusterStatus, ClusterError> {
     ask(project, &[])
 }
 
@@ -59,7 +60,7 @@ pub(crate) fn status(project: &str) -> Result<Status, ClusterError> {
 pub(crate) fn digests(project: &str) -> Result<Vec<Replica>, ClusterError> {
     let deadline = Instant::now() + QUIET_MAX;
     loop {
-        if let Some(replicas) = ask(project, &["--digests"])?.digests() {
+        if let Some(replicas) = topology::digests(&ask(project, &["--digests"])?) {
             return Ok(replicas);
         }
         if Instant::now() >= deadline {
@@ -108,7 +109,7 @@ pub(crate) fn running(project: &str, member: &str) -> Result<String, ClusterErro
     listed.lines().next().map(str::to_owned).ok_or_else(absent)
 }
 
-fn ask(project: &str, more: &[&str]) -> Result<Status, ClusterError> {
+fn ask(project: &str, more: &[&str]) -> Result<ClusterStatus, ClusterError> {
     let node = running(project, "node-1")?;
     let asked = ["exec", &node, "/coupon", "status", "--node", "127.0.0.1:7000", "-o", "json"];
     let answer = docker(&[&asked[..], more].concat())?;

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use coupon_cluster::NodeId;
 use coupon_loadtest::Clock;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{GetNodeStatusRequest, IdentifyRequest};
 use coupon_transport::{Addressed, AddressedChannel, Addressee};
+use coupon_wire::node::identity_from_pb;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -139,8 +139,7 @@ impl Watched {
         let asked =
             async { ClusterServiceClient::new(channel.clone()).identify(IdentifyRequest {}).await };
         let who = timeout(ANSWER_TIMEOUT, asked).await.ok()?.ok()?.into_inner();
-        let node_id = NodeId::new(who.node_id).ok()?;
-        let to = Addressee::new(&who.cluster_id, node_id, &who.store_id).ok()?;
+        let to = Addressee::who_answered(&identity_from_pb(&who).ok()?).ok()?;
         Some(ClusterServiceClient::new(Addressed::new(channel, to)))
     }
 

@@ -57,4 +57,4 @@ pub use run::{Ended, RunError, run};
 pub use settings::Settings;
 pub use stop::Stop;
 pub use thresholds::Thresholds;
-pub use topology::{Status, Topology, Unfit};
+pub use topology::{Topology, Unfit, digests};

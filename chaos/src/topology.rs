@@ -2,67 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coupon_admin::ClusterStatus;
 use coupon_checker::Replica;
-use coupon_cluster::{CampaignName, Epoch, Ring, ShardId, TenantId};
-use serde::Deserialize;
-
-/// The shard of the map, which owns no campaigns.
-const META_SHARD: u32 = 0;
+use coupon_cluster::{CampaignName, Epoch, ReplicaRole, Ring, ShardId, TenantId};
 
 /// How many prefixes are tried until every shard owns a fair number of campaigns: each takes
 /// microseconds, and one of a few is good enough.
 const PREFIXES_MAX: u32 = 1_000;
 
-/// `coupon status -o json`, as far as it is needed.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Status {
-    epoch: u64,
-    nodes: Vec<Node>,
-    shards: Vec<Shard>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Node {
-    node_id: u64,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Shard {
-    shard_id: u32,
-    replicas: Vec<ReplicaOfShard>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct ReplicaOfShard {
-    replica_id: u64,
-    node_id: u64,
-    role: String,
-    applied_index: Option<u64>,
-    digest: Option<String>,
-}
-
-impl Status {
-    /// What the replicas hold; `None` unless all of them said so, at the same index of their shard.
-    #[must_use]
-    pub fn digests(&self) -> Option<Vec<Replica>> {
-        let mut replicas = Vec::new();
-        for shard in &self.shards {
-            let applied: BTreeSet<Option<u64>> =
-                shard.replicas.iter().map(|replica| replica.applied_index).collect();
-            if applied.len() != 1 {
-                return None;
-            }
-            for replica in &shard.replicas {
-                replicas.push(Replica {
-                    shard: shard.shard_id.into(),
-                    replica: replica.replica_id,
-                    applied_index: replica.applied_index?,
-                    digest: replica.digest.clone()?.into(),
-                });
-            }
+/// What the replicas hold; `None` unless all of them say so, at the same index of their shard.
+#[must_use]
+pub fn digests(status: &ClusterStatus) -> Option<Vec<Replica>> {
+    let mut replicas = Vec::new();
+    for shard in &status.shards {
+        let applied: BTreeSet<Option<u64>> =
+            shard.replicas.iter().map(|replica| replica.applied_index).collect();
+        if applied.len() != 1 {
+            return None;
         }
-        Some(replicas)
+        for replica in &shard.replicas {
+            replicas.push(Replica {
+                shard: shard.shard_id.into(),
+                replica: replica.replica_id,
+                applied_index: replica.applied_index?,
+                digest: replica.digest.clone()?.into(),
+            });
+        }
     }
+    Some(replicas)
 }
 
 /// What a cluster consists of.
@@ -91,12 +58,13 @@ impl Topology {
     ///
     /// # Errors
     /// When there is no shard that owns campaigns.
-    pub fn of(status: &Status) -> Result<Self, Unfit> {
+    pub fn of(status: &ClusterStatus) -> Result<Self, Unfit> {
         let mut nodes: Vec<u64> = status.nodes.iter().map(|node| node.node_id).collect();
         nodes.sort_unstable();
-        let owners = status.shards.iter().filter(|shard| shard.shard_id != META_SHARD);
+        let owners = status.shards.iter().filter(|shard| shard.shard_id != ShardId::META.get());
         let voters = owners.map(|shard| {
-            let voters = shard.replicas.iter().filter(|replica| replica.role != "joining");
+            let voters =
+                shard.replicas.iter().filter(|replica| replica.role != ReplicaRole::Joining);
             (shard.shard_id, voters.map(|replica| replica.node_id).collect())
         });
         let voters: BTreeMap<u32, BTreeSet<u64>> = voters.collect();
@@ -155,6 +123,8 @@ impl Topology {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use coupon_admin::{NodeState, NodeStatus, ReplicaStatus, ShardStatus};
+
     use super::*;
 
     /// Five nodes and a number of shards, each on three of the nodes.
@@ -162,23 +132,47 @@ pub(crate) mod tests {
         Topology::of(&status(shards)).unwrap()
     }
 
-    fn status(shards: u32) -> Status {
-        let nodes: Vec<_> = (1..=5).map(|id| serde_json::json!({"node_id": id})).collect();
-        let shards: Vec<_> = (0..=shards)
-            .map(|shard| {
-                let replicas: Vec<_> = (0..3)
-                    .map(|at| {
-                        serde_json::json!({
-                            "replica_id": at + 1, "node_id": (shard + at) % 5 + 1, "role": "voter",
-                            "applied_index": 7, "digest": "d",
-                        })
-                    })
-                    .collect();
-                serde_json::json!({"shard_id": shard, "replicas": replicas})
-            })
-            .collect();
-        let status = serde_json::json!({"epoch": 1, "nodes": nodes, "shards": shards});
-        serde_json::from_value(status).unwrap()
+    fn status(shards: u32) -> ClusterStatus {
+        let node = |id| NodeStatus {
+            node_id: id,
+            address: format!("node-{id}:7000"),
+            store_id: format!("store-{id}"),
+            reachable: true,
+            state: NodeState::Up,
+            error: None,
+            version: None,
+            leads: 0,
+            clock_offset_micros: Some(0),
+            clock_trusted: Some(true),
+            waits_for: None,
+        };
+        let replica = |shard: u32, at: u32| ReplicaStatus {
+            replica_id: u64::from(at) + 1,
+            node_id: u64::from((shard + at) % 5) + 1,
+            role: ReplicaRole::Voter,
+            state: "follower".to_owned(),
+            term: Some(1),
+            last_log_index: Some(7),
+            applied_index: Some(7),
+            purged_index: None,
+            lag: Some(0),
+            digest: Some("d".to_owned()),
+            fault: None,
+        };
+        let shard = |shard| ShardStatus {
+            shard_id: shard,
+            leader_node_id: None,
+            term: None,
+            replicas: (0..3).map(|at| replica(shard, at)).collect(),
+        };
+        ClusterStatus {
+            cluster_id: "c".to_owned(),
+            map_version: 1,
+            epoch: 1,
+            nodes: (1..=5).map(node).collect(),
+            shards: (0..=shards).map(shard).collect(),
+            problems: Vec::new(),
+        }
     }
 
     #[test]
@@ -206,11 +200,11 @@ pub(crate) mod tests {
     #[test]
     fn digests_are_of_one_moment_or_none() {
         let mut status = status(2);
-        assert_eq!(status.digests().unwrap().len(), 9);
+        assert_eq!(digests(&status).unwrap().len(), 9);
         status.shards[1].replicas[0].applied_index = Some(6);
-        assert_eq!(status.digests(), None);
+        assert_eq!(digests(&status), None);
         status.shards[1].replicas[0].applied_index = Some(7);
         status.shards[1].replicas[0].digest = None;
-        assert_eq!(status.digests(), None);
+        assert_eq!(digests(&status), None);
     }
 }

@@ -1,4 +1,5 @@
-//! What every member of a cluster computes identically: ids, hash ring, shard map, coupon codes.
+//! What every member of a cluster computes identically: ids, hash ring, shard map, campaign states,
+//! coupon codes.
 //!
 //! Routers, nodes and tools decide for themselves where a campaign lives, which replicas a node
 //! hosts and what a code means. They agree without asking each other because they run the same
@@ -12,16 +13,20 @@
 //! - **Refusals are values.** [`ShardMap::apply`] is run by every replica of the meta shard. It
 //!   never panics over a command, and a refused command leaves the map as it was.
 //!
-//! The types know nothing of the wire. Crates that speak protobuf convert.
+//! The types know nothing of the wire: `coupon-wire` converts them from and to protobuf.
 
+mod campaign_state;
 mod code;
+mod identity;
 mod ids;
 mod map;
 mod ring;
 
+pub use campaign_state::{CampaignLifecycle, CampaignState};
 pub use code::{
     COUNTER_LIMIT, Code, CodeCipher, CodeError, CodeKey, CounterTooLarge, SECRET_LEN, SYMBOL_COUNT,
 };
+pub use identity::NodeIdentity;
 pub use ids::{
     CampaignName, Epoch, IdError, KeyId, NodeId, ReplicaId, RequestId, ShardId, TenantId,
 };

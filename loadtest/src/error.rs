@@ -2,22 +2,14 @@
 
 use std::io;
 
-use coupon_client::{AddressError, CallError};
+use coupon_client::{CallError, ConnectError};
 
 /// Why a load test could not be carried out. What a system under load answers is no such error.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// A router's address is not `host:port`.
-    #[error(transparent)]
-    Address(#[from] AddressError),
     /// A router could not be connected to.
-    #[error("connect to {router}")]
-    Connect {
-        /// Its address.
-        router: String,
-        /// Why.
-        source: tonic::transport::Error,
-    },
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// A call that must succeed for the test to make sense did not.
     #[error("{what}: {}", error.message())]
     Call {

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use coupon_client::{Channels, endpoint};
+use coupon_client::{Channels, ConnectError, endpoint};
 use tonic::transport::Channel;
 
 use crate::campaigns;
@@ -235,7 +235,7 @@ pub async fn judge_all(router: &str) -> Result<Judged, LoadError> {
     Ok(judge(found, Vec::new(), Evidence::default()))
 }
 
-async fn connect_all(options: &Options) -> Result<Vec<Channel>, LoadError> {
+async fn connect_all(options: &Options) -> Result<Vec<Channel>, ConnectError> {
     let calls = match options.pattern {
         Pattern::Open { .. } => 0,
         Pattern::Closed { concurrency: calls } | Pattern::Stampede { callers: calls, .. } => calls,
@@ -250,7 +250,7 @@ async fn connect_all(options: &Options) -> Result<Vec<Channel>, LoadError> {
 }
 
 /// Connects to `host:port`.
-async fn connect(address: &str) -> Result<Channel, LoadError> {
+async fn connect(address: &str) -> Result<Channel, ConnectError> {
     let connected = endpoint(address)?.buffer_size(BUFFER_CALLS).connect().await;
-    connected.map_err(|source| LoadError::Connect { router: address.to_owned(), source })
+    connected.map_err(|source| ConnectError::Connect { router: address.to_owned(), source })
 }

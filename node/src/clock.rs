@@ -10,9 +10,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use coupon_cluster::NodeId;
+use coupon_env::Clock;
 use coupon_proto::internal::IdentifyRequest;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use futures::future::join_all;
@@ -27,23 +28,6 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(500);
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(400);
 /// An answer counts for so long.
 const ANSWER_AGE_MAX: Duration = Duration::from_secs(5);
-
-/// Where a node reads the time.
-pub trait Clock: Send + Sync + 'static {
-    /// Microseconds since 1970.
-    fn now_micros(&self) -> u64;
-}
-
-/// The system's clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now_micros(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-    }
-}
 
 /// What a node thinks of its clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -193,28 +177,21 @@ fn judge(ahead: &BTreeMap<NodeId, i64>, alone: bool, offset_max: Duration) -> Ve
 
 #[cfg(test)]
 mod tests {
+    use coupon_env::SettableClock;
+
     use super::*;
 
     const HOUR: i64 = 3_600_000_000;
 
-    #[derive(Default)]
-    struct TestClock(std::sync::atomic::AtomicU64);
-
-    impl Clock for TestClock {
-        fn now_micros(&self) -> u64 {
-            self.0.load(std::sync::atomic::Ordering::Relaxed)
-        }
-    }
-
     #[test]
     fn a_clock_that_jumps_stamps_nothing_until_it_is_found_good() {
-        let wall = Arc::new(TestClock::default());
-        let clock = TrustedClock::new(wall.clone(), Duration::from_secs(60));
+        let wall = SettableClock::default();
+        let clock = TrustedClock::new(Arc::new(wall.clone()), Duration::from_secs(60));
         assert_eq!(clock.stamp_micros(), None, "not trusted yet");
         let good = Verdict { trusted: true, ..Verdict::default() };
         clock.learn(good.clone());
         assert_eq!(clock.stamp_micros(), Some(0));
-        wall.0.store(HOUR.unsigned_abs(), std::sync::atomic::Ordering::Relaxed);
+        wall.set_micros(HOUR.unsigned_abs());
         assert_eq!(clock.stamp_micros(), None, "it jumped");
         clock.learn(good);
         assert_eq!(clock.stamp_micros(), Some(HOUR.unsigned_abs()));

@@ -10,16 +10,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::{NodeId, ReplicaId, ReplicaRole, ShardId, ShardMap};
+use coupon_cluster::{NodeId, NodeIdentity, ReplicaId, ReplicaRole, ShardId, ShardMap};
+use coupon_env::Clock;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
-use coupon_transport::{Answerer, NodeIdentity};
+use coupon_transport::Answerer;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, TrustedClock};
+use crate::clock::TrustedClock;
 use crate::config::NodeConfig;
 use crate::meta::follow;
 use crate::meta::store::ShardMapStore;

@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use coupon_cluster::{Node as MapNode, NodeId, ShardMap};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use coupon_wire::map;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::codec::map;
 use crate::node::{Node, StopReason};
 use crate::peers::Lane;
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coupon_env::Clock;
 use coupon_proto::internal::backup_service_server::BackupServiceServer;
 use coupon_proto::internal::cluster_service_server::ClusterServiceServer;
 use coupon_proto::internal::raft_service_server::RaftServiceServer;
@@ -23,7 +24,6 @@ use crate::api::cluster::ClusterEndpoint;
 use crate::api::health;
 use crate::api::raft::RaftEndpoint;
 use crate::api::shard::{REQUEST_BYTES_MAX, ShardEndpoint};
-use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::node::{Node, StopReason};
 use crate::peers::MESSAGE_BYTES_MAX;

@@ -14,7 +14,6 @@ use coupon_cluster::{
 };
 use coupon_ledger::{Action, Command, Issue};
 use coupon_node::codec::command::read_entry;
-use coupon_node::codec::map;
 use coupon_node::raft::log_store::LogStore;
 use coupon_node::raft::state_machine::StateMachine;
 use coupon_node::raft::types::{Entry, LogId, Member, Membership, Proposal, Vote};
@@ -23,6 +22,7 @@ use coupon_node::storage::floor::Floor;
 use coupon_node::storage::keys::{KNOWN_MAP, LogKeys, STORE_ID, StateKeys};
 use coupon_node::storage::snapshot::{self, ReplicaKey};
 use coupon_proto::internal as pb;
+use coupon_wire::{map, meta};
 use futures::stream;
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry as _;
@@ -453,7 +453,7 @@ fn the_shard_map_and_its_commands_are_as_ever() {
         (MetaCommand::Recover { version: 9 }, "2a 02  08 09"),
     ];
     for (command, expected) in &commands {
-        let found = map::command_to_pb(command).encode_to_vec();
+        let found = meta::command_to_pb(command).encode_to_vec();
         golden::check("commands of the meta shard", LAYOUT, &found, expected);
     }
 }

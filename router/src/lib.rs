@@ -18,13 +18,11 @@
 //! the ledger's; the router only carries its answers.
 
 mod answer;
-mod clock;
 mod front;
 mod op;
 mod route;
 mod shards;
 
-pub use clock::WallClock;
 pub use front::DEADLINE_MAX;
 pub use front::server::{RouterConfig, RouterError, RouterHandle, start};
 pub use route::retry::Timing;

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 pub(crate) const VERSION: u32 = 4;
 
 /// The name of the manifest.
-pub(crate) const MANIFEST: &str = "manifest.json";
+const MANIFEST: &str = "manifest.json";
 
 /// The name of the shard map.
 pub(crate) const MAP: &str = "shard-map.pb";

@@ -7,25 +7,26 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
-use coupon_cluster::{NodeId, ShardId};
+use coupon_admin::map_of;
+use coupon_cluster::{NodeId, ShardId, ShardMap};
 use coupon_node::storage::StorageError;
 use coupon_node::storage::backup::inspect;
+use coupon_proto::internal::ExportStateRequest;
 use coupon_proto::internal::backup_service_client::BackupServiceClient;
-use coupon_proto::internal::{ExportStateRequest, ShardInfo, ShardMap};
 use coupon_transport::{Addressed, Addressee};
+use coupon_wire::map::map_to_pb;
+use coupon_wire::refusal::leader_named_by;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 
 use super::manifest::write_private;
 use super::manifest::{MAP, Manifest, ShardEntry, VERSION, create_private, hex, keep, partial};
 use crate::address::endpoint;
-use crate::failure::{CallError, UsageError};
-use crate::survey::map_of;
+use crate::failure::{CallError, UsageError, of_node};
 
 /// Maximum number of shards read at a time: one is sent while another is checked.
 const SHARDS_AT_A_TIME: usize = 2;
@@ -51,11 +52,10 @@ pub(super) async fn take(
     let began_at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     make_dir(to)?;
     let map = newest_map(nodes).await?;
-    let data = map.shards.iter().filter(|shard| shard.shard_id != ShardId::META.get());
-    let exports = data.map(|shard| async {
+    let data = map.shards.keys().copied().filter(|shard| *shard != ShardId::META);
+    let exports = data.map(|shard| {
         let export = Export { map: &map, shard, dir: to, patience, progress };
-        let entry = export.run().await;
-        entry.with_context(|| format!("read shard {}", shard.shard_id))
+        async move { export.run().await.with_context(|| format!("read shard {shard}")) }
     });
     let exports = stream::iter(exports).buffer_unordered(SHARDS_AT_A_TIME);
     let mut shards: Vec<ShardEntry> = exports.try_collect().await?;
@@ -68,14 +68,14 @@ pub(super) async fn take(
     {
         bail!("the ring or the code keys changed during the backup: take another backup");
     }
-    let bytes = map.encode_to_vec();
+    let bytes = map_to_pb(&map).encode_to_vec();
     write_private(&to.join(MAP), &bytes)?;
     let manifest = Manifest {
         version: VERSION,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         began_at,
         cluster_id: map.cluster_id,
-        epoch: map.epoch,
+        epoch: map.epoch.get(),
         map_sha256: hex(&Sha256::digest(&bytes)),
         shards,
         checksum: String::new(),
@@ -108,7 +108,7 @@ async fn newest_map(nodes: &[String]) -> anyhow::Result<ShardMap> {
                 Some(other) if other.version >= map.version => {}
                 Some(_) | None => newest = Some(map),
             },
-            Err(error) => last = error,
+            Err(error) => last = of_node(error),
         }
     }
     newest.ok_or(last)
@@ -117,7 +117,7 @@ async fn newest_map(nodes: &[String]) -> anyhow::Result<ShardMap> {
 /// The backup of one shard.
 struct Export<'a> {
     map: &'a ShardMap,
-    shard: &'a ShardInfo,
+    shard: ShardId,
     dir: &'a Path,
     patience: Duration,
     progress: &'a ProgressBar,
@@ -127,7 +127,7 @@ struct Export<'a> {
 enum Failure {
     /// It does not lead the shard, or cannot send now. Another node may, first of all the named
     /// leader.
-    Again { why: String, leader: Option<u64> },
+    Again { why: String, leader: Option<NodeId> },
     /// It broke off.
     BrokenOff(String),
     /// Another attempt cannot succeed.
@@ -144,9 +144,7 @@ impl From<Status> for Failure {
             | Code::ResourceExhausted
             | Code::Internal
             | Code::Unknown => {
-                let info = status.get_details_error_info();
-                let leader =
-                    info.and_then(|info| info.metadata.get("leader_node_id")?.parse().ok());
+                let leader = leader_named_by(&status);
                 Self::Again { why: status.message().to_owned(), leader }
             }
             Code::Ok
@@ -166,7 +164,8 @@ impl From<Status> for Failure {
 impl Export<'_> {
     /// Asks one node after another until the leader has sent everything.
     async fn run(&self) -> anyhow::Result<ShardEntry> {
-        let hosts: Vec<u64> = self.shard.replicas.iter().map(|replica| replica.node_id).collect();
+        let replicas = self.map.shards.get(&self.shard).into_iter().flatten();
+        let hosts: Vec<NodeId> = replicas.map(|(_, replica)| replica.node).collect();
         let mut turns = hosts.iter().copied().cycle();
         let (mut heard, mut broken_off) = (Instant::now(), 0);
         let mut hint = None;
@@ -194,13 +193,12 @@ impl Export<'_> {
     }
 
     /// Reads the state from one node. `heard`: when the last part came.
-    async fn read_from(&self, node_id: u64, heard: &mut Instant) -> Result<ShardEntry, Failure> {
-        let shard_id = self.shard.shard_id;
+    async fn read_from(&self, id: NodeId, heard: &mut Instant) -> Result<ShardEntry, Failure> {
+        let shard_id = self.shard.get();
         let again = |why: String| Failure::Again { why, leader: None };
-        let node = self.map.nodes.iter().find(|node| node.node_id == node_id);
-        let node = node.ok_or_else(|| again(format!("node {node_id} has no address")))?;
+        let node = self.map.nodes.get(&id);
+        let node = node.ok_or_else(|| again(format!("node {id} has no address")))?;
         let address = node.address.as_str();
-        let id = NodeId::new(node_id).map_err(|error| Failure::Final(error.into()))?;
         let to = Addressee::new(&self.map.cluster_id, id, &node.store_id);
         let to = to.map_err(|error| Failure::Final(error.into()))?;
         let endpoint = endpoint(address).map_err(|error| Failure::Final(error.into()))?;
@@ -242,8 +240,7 @@ impl Export<'_> {
         };
         ended.map_err(broken_off)?;
         file.sync_all().map_err(failed)?;
-        let shard = ShardId::new(shard_id).map_err(|error| Failure::Final(error.into()))?;
-        let written = partial.clone();
+        let (written, shard) = (partial.clone(), self.shard);
         let found = tokio::task::spawn_blocking(move || inspect(&written, shard)).await;
         let found = found.map_err(|error| Failure::Final(error.into()))?;
         let found = found.map_err(|error| match error {

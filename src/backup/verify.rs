@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use coupon_cluster::{ShardId, ShardMap};
-use coupon_node::codec::map;
 use coupon_node::storage::backup::{Inspection, inspect};
 use coupon_proto::internal as pb;
+use coupon_wire::map;
 use indicatif::ProgressBar;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};

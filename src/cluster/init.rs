@@ -4,16 +4,17 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use coupon_admin::{Question, Survey};
 use coupon_client::is_transient;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{IdentifyRequest, InitClusterRequest};
+use coupon_wire::map::map_from_pb;
 use tonic::Status;
 use tonic::transport::Channel;
 
 use super::ClusterSpec;
 use crate::address::endpoint;
 use crate::failure::CallError;
-use crate::survey::{Question, Survey};
 
 /// The pause before something that is not there yet is looked for again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
@@ -48,7 +49,7 @@ pub(crate) async fn form(formation: &ClusterSpec, tell: impl Fn(&str)) -> anyhow
         replication_factor: formation.replication,
     };
     let answer = client.init_cluster(request).await.map_err(CallError::from)?.into_inner();
-    let mut map = answer.map.context("the node sent no shard map")?;
+    let mut map = map_from_pb(answer.map.context("the node sent no shard map")?)?;
     if answer.existed {
         formation.check_existing(&map)?;
     }

@@ -4,7 +4,7 @@ mod init;
 mod remove;
 
 use anyhow::{Context as _, bail};
-use coupon_proto::internal::ShardMap;
+use coupon_cluster::ShardMap;
 
 pub(crate) use self::init::form;
 use self::remove::RemoveArgs;
@@ -104,7 +104,7 @@ impl ClusterSpec {
                 self.shards
             );
         }
-        let known = |address: &&String| map.nodes.iter().any(|node| node.address == **address);
+        let known = |address: &&String| map.nodes.values().any(|node| node.address == **address);
         if let Some(stranger) = self.nodes.iter().find(|address| !known(address)) {
             bail!("cluster {} exists already, and has no node at {stranger}", map.cluster_id);
         }
@@ -142,15 +142,19 @@ fn init(args: InitArgs) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use coupon_proto::internal::NodeInfo;
+    use coupon_cluster::{Node, NodeId, ShardId};
 
     use super::*;
 
     #[test]
     fn an_existing_cluster_must_be_the_one_asked_for() {
-        let node = |address: &str| NodeInfo { address: address.to_owned(), ..NodeInfo::default() };
-        let nodes = vec![node("a:1"), node("b:1"), node("c:1")];
-        let map = ShardMap { nodes, ring_shards: vec![1, 2], ..ShardMap::default() };
+        let node = |id, address: &str| {
+            let (address, store_id) = (address.to_owned(), format!("store-{id}"));
+            (NodeId::new(id).unwrap(), Node { address, store_id, start_id: String::new() })
+        };
+        let nodes = [node(1, "a:1"), node(2, "b:1"), node(3, "c:1")].into();
+        let ring_shards = [1, 2].map(|id| ShardId::new(id).unwrap()).into();
+        let map = ShardMap { nodes, ring_shards, ..ShardMap::default() };
         let check = |nodes: &[&str], shards| {
             let nodes = nodes.iter().map(|&node| node.to_owned()).collect();
             ClusterSpec::new(nodes, shards, Some(1)).unwrap().check_existing(&map)

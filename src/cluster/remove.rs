@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use coupon_admin::{map_of, member_at};
 use coupon_client::is_transient;
-use coupon_proto::internal::{RemoveNodeRequest, ReplicaRole, ShardMap};
+use coupon_cluster::{NodeId, ShardMap};
+use coupon_proto::internal::RemoveNodeRequest;
+use coupon_wire::map::map_from_pb;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::failure::CallError;
+use crate::failure::{CallError, UsageError, of_node};
 use crate::output;
 use crate::settings::Span;
-use crate::survey::{map_of, member_at};
 
 /// Interval between checks of the progress.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -43,16 +45,16 @@ pub(super) async fn run(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<
 
 async fn remove(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
     let map = first_map(&args.node).await?;
-    let id = args.node_id;
-    if !map.nodes.iter().any(|node| node.node_id == id) {
+    let id = NodeId::new(args.node_id).map_err(|error| UsageError(format!("NODE_ID: {error}")))?;
+    if !map.nodes.contains_key(&id) {
         bail!("cluster {} has no node {id}", map.cluster_id);
     }
     // The node that is asked may be the one that goes.
-    let others = map.nodes.iter().filter(|node| node.node_id != id);
-    let mut nodes: Vec<String> = others.map(|node| node.address.clone()).collect();
+    let others = map.nodes.iter().filter(|(node, _)| **node != id);
+    let mut nodes: Vec<String> = others.map(|(_, node)| node.address.clone()).collect();
     nodes.extend(args.node.iter().cloned());
     let mut map = loop {
-        match decide(&nodes, RemoveNodeRequest { node_id: id, only_unused }).await {
+        match decide(&nodes, RemoveNodeRequest { node_id: id.get(), only_unused }).await {
             Ok(map) => break map,
             // The meta shard may be electing a leader.
             Err(again) if is_temporary(&again) => sleep(LOOK_INTERVAL).await,
@@ -60,7 +62,7 @@ async fn remove(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
         }
     };
     let mut told = None;
-    while map.nodes.iter().any(|node| node.node_id == id) {
+    while map.nodes.contains_key(&id) {
         let left = replicas_on(&map, id);
         if told != Some(left) {
             eprintln!("node {id}: replicas left to move to other nodes: {left}");
@@ -73,10 +75,9 @@ async fn remove(args: &RemoveArgs, only_unused: bool) -> anyhow::Result<()> {
 }
 
 /// The number of replicas that other nodes still have to take over.
-fn replicas_on(map: &ShardMap, node_id: u64) -> usize {
-    let replicas = map.shards.iter().flat_map(|shard| &shard.replicas);
-    let on_it = replicas.filter(|replica| replica.node_id == node_id);
-    on_it.filter(|replica| replica.role() != ReplicaRole::Unspecified).count()
+fn replicas_on(map: &ShardMap, node: NodeId) -> usize {
+    let replicas = map.shards.values().flat_map(|replicas| replicas.values());
+    replicas.filter(|replica| replica.node == node).count()
 }
 
 async fn first_map(addresses: &[String]) -> anyhow::Result<ShardMap> {
@@ -84,7 +85,7 @@ async fn first_map(addresses: &[String]) -> anyhow::Result<ShardMap> {
     for address in addresses {
         match map_of(address).await {
             Ok(map) => return Ok(map),
-            Err(error) => last = Some(error),
+            Err(error) => last = Some(of_node(error)),
         }
     }
     Err(last.context("no node is named")?)
@@ -95,9 +96,10 @@ async fn decide(addresses: &[String], request: RemoveNodeRequest) -> anyhow::Res
     let mut last = None;
     for address in addresses {
         let asked = async {
-            let mut client = member_at(address).await?;
+            let mut client = member_at(address).await.map_err(of_node)?;
             let answer = client.remove_node(request).await.map_err(CallError::from)?;
-            answer.into_inner().map.context("the node sent no shard map")
+            let map = answer.into_inner().map.context("the node sent no shard map")?;
+            Ok::<_, anyhow::Error>(map_from_pb(map)?)
         };
         match asked.await {
             Ok(map) => return Ok(map),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use coupon_cluster::NodeId;
-use coupon_node::clock::SystemClock;
+use coupon_env::SystemClock;
 use coupon_node::{NodeConfig, RaftOptions};
 use coupon_router::RouterConfig;
 use tokio::sync::oneshot;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use coupon_admin::{Question, Survey};
 use coupon_cluster::NodeId;
 use coupon_loadtest::Recording;
 use futures::future::select_all;
@@ -22,7 +23,6 @@ use self::member::Member;
 use crate::cluster::{ClusterSpec, form};
 use crate::failure::UsageError;
 use crate::settings::Span;
-use crate::survey::{Question, Survey};
 use crate::{output, runtime};
 
 /// How long the cluster may take until every shard has a leader and every replica knows it. Much

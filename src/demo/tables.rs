@@ -1,12 +1,12 @@
 //! What the demo says about its cluster before it begins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use coupon_admin::Survey;
 use coupon_cluster::{CampaignName, Epoch, Ring, ShardId, TenantId};
 
 use crate::output::table;
-use crate::survey::Survey;
 
 /// How many campaigns the share of a shard is measured with: enough for whole percents.
 const SAMPLE: u32 = 10_000;
@@ -15,11 +15,12 @@ const SAMPLE: u32 = 10_000;
 pub(super) fn nodes(survey: &Survey) -> comfy_table::Table {
     let mut table = table(&["NODE", "ADDRESS", "LEADS"]);
     for node in &survey.nodes {
-        let id = node.info.node_id;
-        let leads = survey
-            .shard_ids()
-            .filter(|shard| survey.leader(*shard).is_some_and(|(leader, _)| leader == id));
-        table.add_row([id.to_string(), node.info.address.clone(), leads.count().to_string()]);
+        let leads =
+            survey.map.shards.keys().filter(|shard| {
+                survey.leader(**shard).is_some_and(|(leader, _)| leader == node.id)
+            });
+        let address = node.node.address.clone();
+        table.add_row([node.id.to_string(), address, leads.count().to_string()]);
     }
     table
 }
@@ -28,13 +29,13 @@ pub(super) fn nodes(survey: &Survey) -> comfy_table::Table {
 pub(super) fn shards(survey: &Survey) -> comfy_table::Table {
     let shares = shares(&survey.map.ring_shards);
     let mut table = table(&["SHARD", "CAMPAIGNS", "LEADER", "TERM", "NODES"]);
-    for shard in &survey.map.shards {
-        let share = shares.get(&shard.shard_id).map(|share| format!("{} %", share * 100 / SAMPLE));
-        let leader = survey.leader(shard.shard_id);
+    for (shard, replicas) in &survey.map.shards {
+        let share = shares.get(shard).map(|share| format!("{} %", share * 100 / SAMPLE));
+        let leader = survey.leader(*shard);
         let nodes: Vec<String> =
-            shard.replicas.iter().map(|replica| replica.node_id.to_string()).collect();
+            replicas.values().map(|replica| replica.node.to_string()).collect();
         table.add_row([
-            if shard.shard_id == 0 { "meta".to_owned() } else { shard.shard_id.to_string() },
+            if *shard == ShardId::META { "meta".to_owned() } else { shard.to_string() },
             share.unwrap_or_else(|| "-".to_owned()),
             leader.map_or_else(|| "-".to_owned(), |(node, _)| format!("node {node}")),
             leader.map_or_else(|| "-".to_owned(), |(_, status)| status.term.to_string()),
@@ -45,14 +46,15 @@ pub(super) fn shards(survey: &Survey) -> comfy_table::Table {
 }
 
 /// How many of [`SAMPLE`] campaigns each shard owns.
-fn shares(ring_shards: &[u32]) -> BTreeMap<u32, u32> {
-    let members = ring_shards.iter().filter_map(|id| ShardId::new(*id).ok());
-    let Some(ring) = Ring::new(Epoch(1), members) else { return BTreeMap::new() };
+fn shares(ring_shards: &BTreeSet<ShardId>) -> BTreeMap<ShardId, u32> {
+    let Some(ring) = Ring::new(Epoch(1), ring_shards.iter().copied()) else {
+        return BTreeMap::new();
+    };
     let mut shares = BTreeMap::new();
     for number in 0..SAMPLE {
         let campaign = CampaignName::new(&TenantId::default(), &format!("campaign-{number}"))
             .expect("letters, a hyphen and digits are an id");
-        *shares.entry(ring.owner(&campaign).get()).or_default() += 1;
+        *shares.entry(ring.owner(&campaign)).or_default() += 1;
     }
     shares
 }
@@ -76,7 +78,7 @@ mod tests {
 
     #[test]
     fn every_shard_has_a_share() {
-        let shares = shares(&[1, 2, 3, 4]);
+        let shares = shares(&(1..=4).map(|id| ShardId::new(id).unwrap()).collect());
         assert_eq!(shares.len(), 4);
         assert_eq!(shares.values().sum::<u32>(), SAMPLE);
         assert!(

@@ -10,7 +10,7 @@ use coupon_loadtest::{
 
 pub(crate) use self::args::{LoadtestArgs, unique_prefix};
 use crate::check::kept;
-use crate::failure::{CallError, UsageError};
+use crate::failure::{CallError, UsageError, of_router};
 use crate::{output, runtime};
 
 /// Runs the command.
@@ -102,9 +102,7 @@ pub(crate) fn conditions() -> Conditions {
 pub(crate) fn explained(error: LoadError) -> anyhow::Error {
     match error {
         LoadError::Call { what, error } => anyhow::Error::new(CallError::from(error)).context(what),
-        LoadError::Address(_) => UsageError(error.to_string()).into(),
-        LoadError::Connect { .. } | LoadError::BrokenAnswer(_) | LoadError::Timer(_) => {
-            error.into()
-        }
+        LoadError::Connect(error) => of_router(error),
+        LoadError::BrokenAnswer(_) | LoadError::Timer(_) => error.into(),
     }
 }

@@ -1,20 +1,18 @@
 //! `coupon status`: what every node says about its replicas.
 
-mod report;
 mod tables;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow, bail};
-use coupon_proto::internal::ShardMap;
+use coupon_admin::{ANSWER_TIMEOUT, ClusterStatus, DIGEST_TIMEOUT, Question, Survey, map_of};
+use coupon_cluster::ShardMap;
 use futures::future::join_all;
 use tokio::time::timeout;
 
-use self::report::Report;
 use crate::output::Format;
 use crate::settings::Span;
-use crate::survey::{ANSWER_TIMEOUT, DIGEST_TIMEOUT, Question, Survey, map_of};
-use crate::{output, runtime};
+use crate::{failure, output, runtime};
 
 /// Shows the nodes of a cluster and their replicas.
 ///
@@ -52,16 +50,16 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<()> {
         let timeout = args.timeout.map_or(usual, Span::get);
         let question = Question { digests: args.digests, timeout };
         let (map, others) = map_of_all(&args.node, args.cluster_id.as_deref()).await?;
-        let mut report = Report::of(&Survey::take(map, question).await);
-        report.problems.extend(others);
+        let mut status = ClusterStatus::new(&Survey::take(map, question).await);
+        status.problems.extend(others);
         match args.output {
-            Format::Table => output::line(tables::render(&report))?,
-            Format::Json => output::json(&report)?,
+            Format::Table => output::line(tables::render(&status))?,
+            Format::Json => output::json(&status)?,
         }
-        if report.problems.is_empty() {
+        if status.problems.is_empty() {
             return Ok(());
         }
-        bail!("{}", report.problems.join("\n"))
+        bail!("{}", status.problems.join("\n"))
     })
 }
 
@@ -73,7 +71,8 @@ async fn map_of_all(
 ) -> anyhow::Result<(ShardMap, Vec<String>)> {
     let asked = addresses.iter().map(|address| async move {
         let late = |_| Err(anyhow!("the node at {address} does not answer"));
-        (address, timeout(ANSWER_TIMEOUT, map_of(address)).await.unwrap_or_else(late))
+        let answer = timeout(ANSWER_TIMEOUT, map_of(address)).await;
+        (address, answer.map_or_else(late, |map| map.map_err(failure::of_node)))
     });
     let mut clusters: BTreeMap<String, Vec<(&String, ShardMap)>> = BTreeMap::new();
     let mut last = None;

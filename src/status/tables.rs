@@ -1,22 +1,23 @@
-//! A report for people.
+//! The status of a cluster for people.
 
-use super::report::{NodeReport, ReplicaReport, Report, ShardReport};
+use coupon_admin::{ClusterStatus, NodeStatus, ReplicaStatus, ShardStatus};
+
 use crate::output::table;
 
 /// How much of a digest is shown: enough to see a difference.
 const DIGEST_SHOWN: usize = 12;
 
-/// The report as text.
-pub(super) fn render(report: &Report) -> String {
+/// The status as text.
+pub(super) fn render(status: &ClusterStatus) -> String {
     let mut text = format!(
         "cluster {}  map version {}  epoch {}\n\n{}\n\n{}",
-        report.cluster_id,
-        report.map_version,
-        report.epoch,
-        nodes(&report.nodes),
-        shards(&report.shards),
+        status.cluster_id,
+        status.map_version,
+        status.epoch,
+        nodes(&status.nodes),
+        shards(&status.shards),
     );
-    for NodeReport { node_id, error, .. } in &report.nodes {
+    for NodeStatus { node_id, error, .. } in &status.nodes {
         if let Some(error) = error {
             text.push_str(&format!("\n\nnode {node_id} does not answer: {error}"));
         }
@@ -24,14 +25,14 @@ pub(super) fn render(report: &Report) -> String {
     text
 }
 
-fn nodes(nodes: &[NodeReport]) -> comfy_table::Table {
+fn nodes(nodes: &[NodeStatus]) -> comfy_table::Table {
     let mut table = table(&["NODE", "ADDRESS", "STATE", "LEADS", "CLOCK OFFSET", "VERSION"]);
     for node in nodes {
         let offset = node.clock_offset_micros.map(|micros| format!("{} ms", micros / 1_000));
         table.add_row([
             node.node_id.to_string(),
             node.address.clone(),
-            node.state.to_owned(),
+            node.state.as_str().to_owned(),
             node.leads.to_string(),
             offset.unwrap_or_else(none),
             node.version.clone().unwrap_or_else(none),
@@ -40,7 +41,7 @@ fn nodes(nodes: &[NodeReport]) -> comfy_table::Table {
     table
 }
 
-fn shards(shards: &[ShardReport]) -> comfy_table::Table {
+fn shards(shards: &[ShardStatus]) -> comfy_table::Table {
     let header =
         ["SHARD", "REPLICA", "NODE", "STATE", "ROLE", "TERM", "LAST", "APPLIED", "LAG", "PURGED"];
     let digests = shards.iter().flat_map(|shard| &shard.replicas).any(|one| one.digest.is_some());
@@ -62,7 +63,7 @@ fn shards(shards: &[ShardReport]) -> comfy_table::Table {
     table
 }
 
-fn row(shard: &ShardReport, replica: &ReplicaReport) -> Vec<String> {
+fn row(shard: &ShardStatus, replica: &ReplicaStatus) -> Vec<String> {
     let number = |number: Option<u64>| number.map_or_else(none, |number| number.to_string());
     // Shard 0 owns no campaigns; it holds the shard map.
     let shard_id = if shard.shard_id == 0 { "meta".into() } else { shard.shard_id.to_string() };
@@ -71,7 +72,7 @@ fn row(shard: &ShardReport, replica: &ReplicaReport) -> Vec<String> {
         replica.replica_id.to_string(),
         replica.node_id.to_string(),
         replica.state.clone(),
-        replica.role.to_owned(),
+        replica.role.as_str().to_owned(),
         number(replica.term),
         number(replica.last_log_index),
         number(replica.applied_index),

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::process::Output;
 
+use coupon_admin::ClusterStatus;
 use coupon_checker::Coupon;
+use coupon_cluster::ReplicaRole;
 use coupon_proto::v1::IssueCouponRequest;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use tonic::transport::Channel;
@@ -14,7 +16,7 @@ use crate::support::campaign::{create, issue, read_back, reason, recorded, reque
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
 use crate::support::process::{coupon, run};
-use crate::support::status::Status;
+use crate::support::status;
 
 /// The quota of a campaign: more than any test issues.
 const QUOTA: u32 = 1_000_000;
@@ -87,17 +89,18 @@ async fn a_restored_cluster_has_what_was_acknowledged_and_gives_no_code_twice() 
     }
 
     // It is a cluster like any other: it outlives a crash, and a lost disk is rebuilt.
-    new.status("replicas to be equal", true, Status::is_equal).await;
+    new.status("replicas to be equal", true, ClusterStatus::is_equal).await;
     new.kill_all();
     new.wipe(2);
     for node in 1..=3 {
         new.restart(node);
     }
     new.status("the lost replicas to be rebuilt", true, |status| {
-        status.is_whole()
+        status::is_whole(status)
             && status.is_equal()
             && status.shards.iter().all(|shard| {
-                shard.replicas.len() == 3 && shard.on(2).all(|replica| replica.role == "voter")
+                shard.replicas.len() == 3
+                    && shard.on(2).all(|replica| replica.role == ReplicaRole::Voter)
             })
     })
     .await;

@@ -2,12 +2,13 @@
 //! or a disk that lied. It must never vote again on what it forgot, whichever other nodes were restarted
 //! meanwhile.
 
+use coupon_admin::ReplicaStatus;
 use coupon_checker::check;
 
 use crate::support::campaign::{create, read_back};
 use crate::support::cluster::Cluster;
 use crate::support::load::{Answers, Load};
-use crate::support::status::{Replica, Status};
+use crate::support::status;
 use crate::support::store::{copy, cut_wal, delete_wal};
 use crate::support::wait::until;
 
@@ -37,7 +38,7 @@ async fn replicas_on(cluster: &Cluster, node: u64) -> Vec<u64> {
     status.shards.iter().flat_map(|shard| shard.on(node)).map(|found| found.replica_id).collect()
 }
 
-fn runs(replica: &Replica) -> bool {
+fn runs(replica: &ReplicaStatus) -> bool {
     !matches!(&*replica.state, "unreachable" | "absent")
 }
 
@@ -51,13 +52,14 @@ async fn gives_up(cluster: &mut Cluster, node: u64, old: &[u64]) {
         }
         // Read before the status, since the node may find out between the two.
         let has_said = cluster.log_of(node).contains(SAID);
-        let status = Status::ask(&addresses, false).await?;
-        let here: Vec<&Replica> = status.shards.iter().flat_map(|shard| shard.on(node)).collect();
+        let status = status::ask(&addresses, false).await?;
+        let here: Vec<&ReplicaStatus> =
+            status.shards.iter().flat_map(|shard| shard.on(node)).collect();
         assert!(
             !here.iter().any(|found| runs(found) && old.contains(&found.replica_id)) || !has_said,
             "a replica that forgot goes on: {here:?}"
         );
-        let fresh = |found: &&Replica| !old.contains(&found.replica_id) && runs(found);
+        let fresh = |found: &&ReplicaStatus| !old.contains(&found.replica_id) && runs(found);
         (!here.is_empty() && here.iter().all(fresh)).then_some(())
     })
     .await;
@@ -170,7 +172,7 @@ async fn nodes_that_all_lost_the_end_of_their_logs_do_not_serve() {
     })
     .await;
     let addresses = cluster.addresses();
-    if let Some(status) = Status::ask(&addresses, false).await {
+    if let Some(status) = status::ask(&addresses, false).await {
         assert!(status.shards.iter().all(|shard| shard.leader_node_id.is_none()), "{status:?}");
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use coupon_admin::NodeState;
 use coupon_proto::v1;
 use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
@@ -52,7 +53,7 @@ async fn a_node_of_another_cluster_on_the_port_of_a_node_is_not_used() {
     assert!(cluster.stop(2).await);
     cluster.restart(2);
     let back = cluster.status("node 2 to be back", false, |status| {
-        status.nodes[1].state == "up"
+        status.nodes[1].state == NodeState::Up
             && status.shards.iter().all(|one| one.leader_node_id.is_some())
     });
     back.await;

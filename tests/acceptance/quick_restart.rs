@@ -1,11 +1,12 @@
 //! Leaders are killed and back before anybody has missed them.
 
+use coupon_admin::ClusterStatus;
 use coupon_checker::check;
 
 use crate::support::campaign::{create, read_back};
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
-use crate::support::status::Status;
+use crate::support::status;
 use crate::support::wait::until;
 
 /// More than is ever asked for.
@@ -36,7 +37,7 @@ async fn a_leader_that_is_back_at_once_leads_no_more() {
     assert!(verdict.is_ok(), "{verdict}");
     let addresses = cluster.addresses();
     until("equal digests on all replicas", async || {
-        Status::ask(&addresses, true).await.filter(Status::is_equal)
+        status::ask(&addresses, true).await.filter(ClusterStatus::is_equal)
     })
     .await;
 }

@@ -10,7 +10,7 @@ async fn a_leader_without_quorum_is_shown_as_none() {
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     others.iter().for_each(|id| cluster.kill(*id));
     let nobody_leads =
-        |status: &crate::support::status::Status| status.shard(1).leader_node_id.is_none();
+        |status: &coupon_admin::ClusterStatus| status.shard(1).unwrap().leader_node_id.is_none();
     cluster.status("nobody to lead", false, nobody_leads).await;
     until("the leader to say so", async || {
         cluster.log_of(leader).contains("no quorum answers this leader").then_some(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use coupon_admin::ClusterStatus;
 use coupon_checker::check;
 use serde_json::Value;
 
@@ -10,7 +11,6 @@ use crate::support::campaign::{create, read_back};
 use crate::support::cluster::Cluster;
 use crate::support::load::{Answers, Load};
 use crate::support::process::run;
-use crate::support::status::Status;
 use crate::support::store::{copy, cut_wal};
 use crate::support::wait::until;
 
@@ -76,8 +76,8 @@ async fn of_two_histories_the_one_that_is_kept_goes_on() {
     cluster.restart(2);
     let shard = Cluster::shard_of("chosen");
     // Node 1 may be told that it forgot before it notices two histories; then its store is lost.
-    let stopped = |status: &Status| {
-        status.shard(shard).replicas.iter().all(|replica| {
+    let stopped = |status: &ClusterStatus| {
+        status.shard(shard).unwrap().replicas.iter().all(|replica| {
             let lost = replica.node_id == 1 && cluster.log_of(1).contains(LOST);
             replica.state == "diverged" || lost
         })
@@ -107,7 +107,7 @@ async fn of_two_histories_the_one_that_is_kept_goes_on() {
     assert!(verdict.is_ok(), "{verdict}");
     let fresh = codes(&issue(&cluster, "chosen", 100).await);
     assert!(fresh.is_disjoint(&codes(&kept)) && fresh.is_disjoint(&codes(&given_up)));
-    cluster.status("equal digests", true, Status::is_equal).await;
+    cluster.status("equal digests", true, ClusterStatus::is_equal).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,7 +127,7 @@ async fn one_of_three_goes_on_when_the_others_are_gone_for_good() {
     assert!(verdict.is_ok(), "{verdict}");
     let fresh = codes(&issue(&cluster, "alone", 50).await);
     assert!(fresh.is_disjoint(&codes(&answers)));
-    cluster.status("equal digests", true, Status::is_equal).await;
+    cluster.status("equal digests", true, ClusterStatus::is_equal).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,5 +153,5 @@ async fn a_cluster_whose_stores_are_all_short_goes_on_with_the_one_that_is_kept(
     cluster.whole().await;
     let fresh = codes(&issue(&cluster, "short", 50).await);
     assert!(fresh.is_disjoint(&codes(&answers)), "what was lost is not given again");
-    cluster.status("equal digests", true, Status::is_equal).await;
+    cluster.status("equal digests", true, ClusterStatus::is_equal).await;
 }

@@ -1,6 +1,8 @@
 //! Which process may act for a store: copies of a directory, nodes that moved, and nodes that
 //! leave.
 
+use coupon_admin::ClusterStatus;
+use coupon_admin::NodeState;
 use coupon_checker::check;
 
 use crate::support::campaign::{CALL_TIMEOUT, create, read_back};
@@ -8,7 +10,6 @@ use crate::support::cluster::Cluster;
 use crate::support::load::Load;
 use crate::support::ports;
 use crate::support::process::{Process, coupon, run};
-use crate::support::status::Status;
 use crate::support::wait::until;
 
 /// The quota of a campaign: more than any test issues.
@@ -25,7 +26,7 @@ async fn issue_and_compare(cluster: &Cluster, campaign: &str) {
     let answers = load.finish().await;
     let verdict = check(&answers.with(read_back(cluster, campaign, QUOTA.into()).await));
     assert!(verdict.is_ok(), "{verdict}");
-    cluster.status("equal digests", true, Status::is_equal).await;
+    cluster.status("equal digests", true, ClusterStatus::is_equal).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,8 +116,8 @@ async fn two_of_three_come_back_without_the_leader_of_the_meta_shard() {
     })
     .await;
     cluster.restart(left[1]);
-    let led = |status: &Status| {
-        let up = status.nodes.iter().filter(|node| node.state == "up").count();
+    let led = |status: &ClusterStatus| {
+        let up = status.nodes.iter().filter(|node| node.state == NodeState::Up).count();
         up == 2 && status.shards.iter().all(|shard| shard.leader_node_id.is_some())
     };
     cluster.status("all shards to be led by the two", false, led).await;
@@ -157,7 +158,8 @@ async fn a_mistyped_id_is_forgotten_and_a_node_removed() {
     let mut cluster = Cluster::start(&[]).await;
     create(&cluster, "leave", QUOTA.into()).await;
     let nodes = cluster.addresses().join(",");
-    let knows = |id: u64| move |status: &Status| status.nodes.iter().any(|node| node.node_id == id);
+    let knows =
+        |id: u64| move |status: &ClusterStatus| status.nodes.iter().any(|node| node.node_id == id);
     cluster.add(44);
     cluster.status("node 44", false, knows(44)).await;
     assert!(cluster.stop(44).await);

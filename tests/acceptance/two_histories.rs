@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use coupon_admin::ClusterStatus;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use tonic::Code;
 
@@ -11,7 +12,6 @@ use crate::support::campaign::{create, issue, reason, request};
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
 use crate::support::process::run;
-use crate::support::status::Status;
 use crate::support::store::copy;
 use crate::support::wait::until;
 
@@ -90,8 +90,8 @@ async fn tell(witness_starts_again: bool) {
 /// Waits until the replicas of a shard are stopped. The node that forgot may be told so before it notices two
 /// histories; then its store is lost.
 async fn stops(cluster: &Cluster, shard: u32) {
-    let stopped = |status: &Status| {
-        status.shard(shard).replicas.iter().all(|replica| {
+    let stopped = |status: &ClusterStatus| {
+        status.shard(shard).expect("the shard is in the map").replicas.iter().all(|replica| {
             let lost = replica.node_id == FORGETFUL && cluster.log_of(FORGETFUL).contains(LOST);
             replica.state == "diverged" || lost
         })

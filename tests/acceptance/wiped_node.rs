@@ -1,13 +1,15 @@
 //! A node loses its disk and comes back with an empty one.
 
+use coupon_admin::ClusterStatus;
 use coupon_checker::check;
+use coupon_cluster::ReplicaRole;
 
 use crate::support::campaign::{create, read_back};
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
 use crate::support::ports;
 use crate::support::process::{Process, coupon, run};
-use crate::support::status::Status;
+use crate::support::status;
 
 /// More than is ever asked for.
 const QUOTA: u32 = 1_000_000;
@@ -24,13 +26,14 @@ async fn a_wiped_follower_is_rebuilt_from_a_snapshot() {
     load.grant(QUOTA as usize);
     let before = cluster
         .status("a purged log", false, |status| {
-            let shard = status.shard(shard);
+            let shard = status.shard(shard).unwrap();
             let leader = shard.leader_node_id.and_then(|leader| shard.on(leader).next());
             leader.and_then(|leader| leader.purged_index).is_some_and(|index| index >= 100)
         })
         .await;
-    let leader = before.shard(shard).leader_node_id.unwrap();
-    let lost = before.shard(shard).replicas.iter().find(|replica| replica.node_id != leader);
+    let leader = before.shard(shard).unwrap().leader_node_id.unwrap();
+    let lost =
+        before.shard(shard).unwrap().replicas.iter().find(|replica| replica.node_id != leader);
     let (node, lost) = (lost.unwrap().node_id, lost.unwrap().replica_id);
 
     cluster.kill(node);
@@ -38,9 +41,11 @@ async fn a_wiped_follower_is_rebuilt_from_a_snapshot() {
     cluster.restart(node);
     cluster
         .status("fresh replicas to vote", false, |status| {
-            status.is_whole()
+            status::is_whole(status)
                 && status.shards.iter().flat_map(|shard| shard.on(node)).all(|replica| {
-                    replica.replica_id > lost && replica.role == "voter" && replica.lag.is_some()
+                    replica.replica_id > lost
+                        && replica.role == ReplicaRole::Voter
+                        && replica.lag.is_some()
                 })
         })
         .await;
@@ -49,8 +54,8 @@ async fn a_wiped_follower_is_rebuilt_from_a_snapshot() {
     let verdict = check(&answers.with(read_back(&cluster, "wiped", QUOTA.into()).await));
     assert!(verdict.is_ok(), "{verdict}");
 
-    let after = cluster.status("replicas to be equal", true, Status::is_equal).await;
-    let replicas = &after.shard(shard).replicas;
+    let after = cluster.status("replicas to be equal", true, ClusterStatus::is_equal).await;
+    let replicas = &after.shard(shard).unwrap().replicas;
     assert_eq!(replicas.len(), 3, "{replicas:?}");
 
     let old_data = old_data.to_str().unwrap();

@@ -18,7 +18,15 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
             others: Some(&["aes", "hashring", "thiserror", "unicode-normalization"]),
         },
     ),
+    ("coupon-env", Rules { ours: &[], others: Some(&["rand", "uuid"]) }),
     ("coupon-transport", Rules { ours: &["coupon-cluster"], others: None }),
+    (
+        "coupon-wire",
+        Rules {
+            ours: &["coupon-cluster", "coupon-proto"],
+            others: Some(&["thiserror", "tonic", "tonic-types"]),
+        },
+    ),
     ("coupon-trace", Rules { ours: &[], others: Some(&["parking_lot"]) }),
     ("coupon-ledger", Rules { ours: &["coupon-cluster"], others: Some(&["thiserror"]) }),
     ("coupon-checker", Rules { ours: &[], others: Some(&["serde", "serde_json", "thiserror"]) }),
@@ -27,10 +35,25 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
         Rules {
             ours: &[
                 "coupon-cluster",
+                "coupon-env",
                 "coupon-ledger",
                 "coupon-proto",
                 "coupon-trace",
                 "coupon-transport",
+                "coupon-wire",
+            ],
+            others: None,
+        },
+    ),
+    (
+        "coupon-admin",
+        Rules {
+            ours: &[
+                "coupon-client",
+                "coupon-cluster",
+                "coupon-proto",
+                "coupon-transport",
+                "coupon-wire",
             ],
             others: None,
         },
@@ -38,7 +61,14 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
     (
         "coupon-router",
         Rules {
-            ours: &["coupon-cluster", "coupon-proto", "coupon-trace", "coupon-transport"],
+            ours: &[
+                "coupon-cluster",
+                "coupon-env",
+                "coupon-proto",
+                "coupon-trace",
+                "coupon-transport",
+                "coupon-wire",
+            ],
             others: None,
         },
     ),
@@ -47,7 +77,13 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
     (
         "coupon-bench",
         Rules {
-            ours: &["coupon-client", "coupon-cluster", "coupon-loadtest", "coupon-proto"],
+            ours: &[
+                "coupon-admin",
+                "coupon-client",
+                "coupon-cluster",
+                "coupon-loadtest",
+                "coupon-proto",
+            ],
             others: None,
         },
     ),
@@ -55,11 +91,13 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
         "coupon-chaos",
         Rules {
             ours: &[
+                "coupon-admin",
                 "coupon-checker",
                 "coupon-cluster",
                 "coupon-loadtest",
                 "coupon-proto",
                 "coupon-transport",
+                "coupon-wire",
             ],
             others: None,
         },
@@ -68,16 +106,18 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
         "coupon",
         Rules {
             ours: &[
+                "coupon-admin",
                 "coupon-checker",
                 "coupon-client",
                 "coupon-cluster",
-                "coupon-ledger",
+                "coupon-env",
                 "coupon-loadtest",
                 "coupon-node",
                 "coupon-proto",
                 "coupon-router",
                 "coupon-trace",
                 "coupon-transport",
+                "coupon-wire",
             ],
             others: None,
         },

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::Write as _;
 
+use coupon_admin::ClusterStatus;
 use coupon_proto::v1::CreateCampaignRequest;
 use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 
 use crate::report::{loadtest, run};
 use crate::support::cluster::Cluster;
-use crate::support::status::Status;
 
 #[tokio::test]
 async fn a_replica_that_reads_the_clock_at_apply_stops() {
@@ -19,7 +19,7 @@ async fn a_replica_that_reads_the_clock_at_apply_stops() {
     let request = CreateCampaignRequest { campaign_id, quota: 1, ..Default::default() };
     // Whether there is still a leader to answer it does not matter.
     let _ = client.create_campaign(request).await;
-    let stopped = |status: &Status| {
+    let stopped = |status: &ClusterStatus| {
         status.shards.iter().any(|shard| shard.replicas.iter().any(|one| one.state == "diverged"))
     };
     cluster.status("a shard to stop", false, stopped).await;
@@ -54,7 +54,7 @@ async fn replicas_are_equal() {
 }
 
 /// Whether all replicas of a shard have applied the same entries.
-fn is_level(status: &Status) -> bool {
+fn is_level(status: &ClusterStatus) -> bool {
     status.shards.iter().all(|shard| {
         let first = shard.replicas[0].applied_index;
         let mut replicas = shard.replicas.iter();

@@ -3,11 +3,11 @@
 
 use std::ops::RangeInclusive;
 
+use coupon_admin::ClusterStatus;
 use coupon_node::mutants::ENTRIES_PER_SYNC;
 
 use crate::report::{Report, loadtest};
 use crate::support::cluster::Cluster;
-use crate::support::status::Status;
 
 const CAMPAIGN: &str = "crash-1";
 
@@ -19,8 +19,9 @@ const ENTRIES_UNSYNCED: RangeInclusive<u64> = ENTRIES_PER_SYNC / 8..=ENTRIES_PER
 const NOTICED: &str = "has lost entries that it acknowledged";
 
 /// Whether a replica of the campaign's shard is as far as that.
-fn is_between_syncs(status: &Status) -> bool {
-    let replicas = &status.shard(Cluster::shard_of(CAMPAIGN)).replicas;
+fn is_between_syncs(status: &ClusterStatus) -> bool {
+    let replicas =
+        &status.shard(Cluster::shard_of(CAMPAIGN)).expect("the shard is in the map").replicas;
     let applied = replicas.iter().filter_map(|replica| replica.applied_index).max();
     applied.is_some_and(|index| ENTRIES_UNSYNCED.contains(&(index % ENTRIES_PER_SYNC)))
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use coupon_admin::ClusterStatus;
 use coupon_cluster::{CampaignName, Epoch, NodeId, Ring, ShardId, TenantId};
 use coupon_transport::{Addressed, AddressedChannel, Addressee};
 use rustix::process::Signal;
@@ -10,7 +11,7 @@ use tonic::transport::Channel;
 
 use super::ports;
 use super::process::{Process, coupon, run};
-use super::status::Status;
+use super::status;
 use super::store;
 use super::wait::until;
 
@@ -132,7 +133,7 @@ impl Cluster {
     }
 
     /// A new connection to a node, addressed as `status` names it.
-    pub(crate) fn connect_to(&self, node_id: u64, status: &Status) -> AddressedChannel {
+    pub(crate) fn connect_to(&self, node_id: u64, status: &ClusterStatus) -> AddressedChannel {
         let node = status.nodes.iter().find(|node| node.node_id == node_id);
         let store_id = &node.expect("the node is in the map").store_id;
         let id = NodeId::new(node_id).expect("node ids begin with 1");
@@ -146,8 +147,8 @@ impl Cluster {
     }
 
     /// Waits until every node is up and every replica has caught up.
-    pub(crate) async fn whole(&self) -> Status {
-        self.status("the cluster to be whole", false, Status::is_whole).await
+    pub(crate) async fn whole(&self) -> ClusterStatus {
+        self.status("the cluster to be whole", false, status::is_whole).await
     }
 
     /// Waits until the status is as wanted.
@@ -155,17 +156,23 @@ impl Cluster {
         &self,
         what: &str,
         digests: bool,
-        is_it: impl Fn(&Status) -> bool,
-    ) -> Status {
+        is_it: impl Fn(&ClusterStatus) -> bool,
+    ) -> ClusterStatus {
         let addresses = self.addresses();
-        until(what, async || Status::ask(&addresses, digests).await.filter(&is_it)).await
+        until(what, async || status::ask(&addresses, digests).await.filter(&is_it)).await
     }
 
     /// Waits until a shard has a leader, and says which node that is.
     pub(crate) async fn leader_of(&self, shard_id: u32) -> u64 {
-        let is_led = |status: &Status| status.shard(shard_id).leader_node_id.is_some();
+        let is_led = |status: &ClusterStatus| {
+            status.shard(shard_id).expect("the shard is in the map").leader_node_id.is_some()
+        };
         let status = self.status("a leader", false, is_led).await;
-        status.shard(shard_id).leader_node_id.expect("it was waited for")
+        status
+            .shard(shard_id)
+            .expect("the shard is in the map")
+            .leader_node_id
+            .expect("it was waited for")
     }
 
     /// The shard that owns a campaign.

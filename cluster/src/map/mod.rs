@@ -105,6 +105,19 @@ pub enum ReplicaRole {
     Retiring,
 }
 
+impl ReplicaRole {
+    /// The name of the role, as people read it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Founder => "founder",
+            Self::Joining => "joining",
+            Self::Voter => "voter",
+            Self::Leaving => "leaving",
+            Self::Retiring => "retiring",
+        }
+    }
+}
+
 impl Replica {
     /// Whether the map counts on it as a voter: it founded the group, or it has joined.
     pub fn is_voter(&self) -> bool {

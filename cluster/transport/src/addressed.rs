@@ -92,11 +92,11 @@ fn is_said_by_the_transport(headers: &HeaderMap) -> bool {
 mod tests {
     use std::convert::Infallible;
 
-    use coupon_cluster::NodeId;
+    use coupon_cluster::{NodeId, NodeIdentity};
     use tower::{Layer as _, ServiceExt as _};
 
     use super::*;
-    use crate::{Answerer, AnswererLayer, Mismatch, NodeIdentity, Reason};
+    use crate::{Answerer, AnswererLayer, Mismatch, Reason};
 
     fn addressee() -> Addressee {
         Addressee::new("c", NodeId::new(1).unwrap(), "s").unwrap()

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use coupon_cluster::NodeIdentity;
 use http::{Request, Response};
 use parking_lot::RwLock;
 use pin_project_lite::pin_project;
@@ -11,7 +12,6 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use crate::identity::NodeIdentity;
 use crate::mismatch::Mismatch;
 use crate::names::{IdentityError, Named};
 
@@ -170,7 +170,7 @@ where
 mod tests {
     use std::convert::Infallible;
 
-    use coupon_cluster::NodeId;
+    use coupon_cluster::{NodeId, NodeIdentity};
     use tower::ServiceExt as _;
 
     use super::*;

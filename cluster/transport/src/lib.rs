@@ -16,12 +16,10 @@
 
 mod addressed;
 mod answerer;
-mod identity;
 mod mismatch;
 mod names;
 
 pub use addressed::{Addressed, AddressedChannel};
 pub use answerer::{Answerer, AnswererLayer, Answering};
-pub use identity::NodeIdentity;
 pub use mismatch::{Mismatch, Reason};
 pub use names::{Addressee, IdentityError};

@@ -6,11 +6,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use coupon_cluster::NodeId;
+use coupon_cluster::{NodeId, NodeIdentity};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
-
-use crate::identity::NodeIdentity;
 
 /// The `ErrorInfo` domain of the reasons.
 const DOMAIN: &str = "coupon.internal.v1";

@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use coupon_cluster::NodeId;
+use coupon_cluster::{NodeId, NodeIdentity};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::identity::NodeIdentity;
 use crate::mismatch::{Mismatch, Reason};
 
 const TO_CLUSTER: HeaderName = HeaderName::from_static("coupon-to-cluster");

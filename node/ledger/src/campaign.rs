@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignName, KeyId, RequestId, ShardId};
+use coupon_cluster::{CampaignLifecycle, CampaignName, CampaignState, KeyId, RequestId, ShardId};
 
 use crate::LogTime;
 
@@ -96,21 +96,16 @@ pub struct Campaign {
 
 impl Campaign {
     /// Where the campaign stands at a moment.
-    ///
-    /// Issuing asks this and nothing else, so what a campaign shows is what it does.
     #[must_use]
     pub fn state_at(&self, now: LogTime) -> CampaignState {
-        if self.spec.end.is_some_and(|end| now >= end) {
-            CampaignState::Ended
-        } else if self.spec.is_paused {
-            CampaignState::Paused
-        } else if now < self.spec.start {
-            CampaignState::Scheduled
-        } else if self.remaining() == 0 {
-            CampaignState::Exhausted
-        } else {
-            CampaignState::Active
-        }
+        let lifecycle = CampaignLifecycle {
+            start_micros: self.spec.start.0,
+            end_micros: self.spec.end.map(|end| end.0),
+            is_paused: self.spec.is_paused,
+            quota: self.spec.quota,
+            issued: self.counters.issued,
+        };
+        lifecycle.state_at(now.0)
     }
 
     /// How many coupons are left.
@@ -118,19 +113,4 @@ impl Campaign {
     pub fn remaining(&self) -> u64 {
         self.spec.quota.saturating_sub(self.counters.issued)
     }
-}
-
-/// Where in its life a campaign stands. What comes first hides the rest: its end, a pause, its start, its quota.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CampaignState {
-    /// Before its start.
-    Scheduled,
-    /// Coupons are issued.
-    Active,
-    /// Stopped until it is resumed.
-    Paused,
-    /// The quota is used up.
-    Exhausted,
-    /// At or after its end.
-    Ended,
 }

@@ -1,13 +1,11 @@
 //! The ledger of a shard.
 
-use coupon_cluster::{CampaignName, Epoch, ShardId};
+use coupon_cluster::{CampaignName, CampaignState, Epoch, ShardId};
 
 use crate::entry::Entry;
 use crate::fence::Fence;
 use crate::op::{self, without_effect};
-use crate::{
-    Action, CampaignState, Command, LogTime, Outcome, Refusal, ShardState, StateReader, Store,
-};
+use crate::{Action, Command, LogTime, Outcome, Refusal, ShardState, StateReader, Store};
 
 /// The ledger of a shard: applies log entries to a [`Store`].
 ///

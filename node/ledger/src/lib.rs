@@ -55,7 +55,7 @@ mod store;
 mod time;
 
 pub use block::BLOCK_SIZE;
-pub use campaign::{Campaign, CampaignCounters, CampaignSpec, CampaignState, Change, ChangeKind};
+pub use campaign::{Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind};
 pub use command::{Action, Command};
 pub use coupon::{Coupon, IssuedCoupon, SEQUENCE_MAX};
 pub use ledger::Ledger;

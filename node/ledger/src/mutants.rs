@@ -13,7 +13,10 @@
 use std::sync::OnceLock;
 
 #[cfg(feature = "mutants")]
-use crate::{Campaign, CampaignState, LogTime};
+use coupon_cluster::CampaignState;
+
+#[cfg(feature = "mutants")]
+use crate::{Campaign, LogTime};
 
 /// A deliberate fault. What it breaks is said with the check that has to find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,15 +11,15 @@ use coupon_proto::internal::backup_service_client::BackupServiceClient;
 use coupon_proto::internal::backup_service_server::BackupService;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_transport::{Addressed, Addressee};
+use coupon_wire::refusal::not_leader;
+use coupon_wire::{Malformed, ids, map};
 use futures::{Stream, StreamExt as _};
 use tempfile::TempPath;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::status::{from_replica_error, malformed, not_leader};
-use crate::codec::Malformed;
-use crate::codec::map;
+use super::status::{from_replica_error, malformed};
 use crate::node::Node as ThisNode;
 use crate::parts;
 use crate::peers::Lane;
@@ -129,7 +129,7 @@ impl BackupService for BackupEndpoint {
         &self,
         request: Request<pb::ExportStateRequest>,
     ) -> Result<Response<Self::ExportStateStream>, Status> {
-        let shard = map::shard_id(request.into_inner().shard_id);
+        let shard = ids::shard_id(request.into_inner().shard_id);
         let shard = shard.map_err(|error| malformed(&error))?;
         if shard == ShardId::META {
             return Err(Status::invalid_argument(

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coupon_cluster::{GenesisSpec, MetaCommand, Node, NodeId, ShardId, ShardMap};
+use coupon_env::entropy;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::cluster_service_server::ClusterService;
+use coupon_wire::{Malformed, ids, map, meta, node, refusal};
 use futures::{Stream, StreamExt as _};
 use tokio_stream::wrappers::WatchStream;
 use tonic::metadata::MetadataValue;
@@ -15,8 +17,6 @@ use tonic::{Request, Response, Status};
 
 use super::registration;
 use super::status::{from_replica_error, malformed};
-use crate::codec::Malformed;
-use crate::codec::map;
 use crate::meta::propose;
 use crate::node::Node as ThisNode;
 use crate::peers::Lane;
@@ -108,15 +108,11 @@ impl ClusterEndpoint {
     fn first_map(
         &self,
         request: &pb::InitClusterRequest,
-        answers: Vec<pb::IdentifyResponse>,
+        answers: &[pb::IdentifyResponse],
     ) -> Result<ShardMap, Status> {
         let mut nodes = answers
-            .into_iter()
-            .map(|answer| {
-                let id = map::node_id(answer.node_id)?;
-                let pb::IdentifyResponse { address, store_id, start_id, .. } = answer;
-                Ok((id, Node { address, store_id, start_id }))
-            })
+            .iter()
+            .map(node::node_from_identify)
             .collect::<Result<Vec<(NodeId, Node)>, Malformed>>()
             .map_err(|error| malformed(&error))?;
         // This node forms the cluster, so it comes first.
@@ -127,11 +123,11 @@ impl ClusterEndpoint {
             .ok_or_else(|| Status::invalid_argument("this node is not among the addresses"))?;
         nodes.rotate_left(mine);
         ShardMap::genesis(GenesisSpec {
-            cluster_id: uuid::Uuid::new_v4().to_string(),
+            cluster_id: entropy::uuid(),
             nodes,
             shard_count: request.shard_count,
             replication_factor: request.replication_factor,
-            code_secret: rand::random(),
+            code_secret: entropy::secret(),
         })
         .map_err(|error| Status::invalid_argument(error.to_string()))
     }
@@ -182,7 +178,7 @@ impl ClusterService for ClusterEndpoint {
             );
             return Err(Status::failed_precondition(why));
         }
-        let map = Arc::new(self.first_map(&request, answers)?);
+        let map = Arc::new(self.first_map(&request, &answers)?);
         let adopted = self.node.adopt(&map).await;
         adopted.map_err(|error| Status::failed_precondition(error.to_string()))?;
         tracing::info!(cluster_id = map.cluster_id, "initialized a cluster");
@@ -210,7 +206,7 @@ impl ClusterService for ClusterEndpoint {
         request: Request<pb::RemoveNodeRequest>,
     ) -> Result<Response<pb::RemoveNodeResponse>, Status> {
         let pb::RemoveNodeRequest { node_id, only_unused } = request.into_inner();
-        let id = map::node_id(node_id).map_err(|error| malformed(&error))?;
+        let id = ids::node_id(node_id).map_err(|error| malformed(&error))?;
         let command = MetaCommand::RemoveNode { id, only_unused };
         let map = propose::propose(self.node.registry.meta().as_ref(), &self.node.peers, &command)
             .await
@@ -238,7 +234,7 @@ impl ClusterService for ClusterEndpoint {
     ) -> Result<Response<pb::ProposeMetaResponse>, Status> {
         let command =
             request.into_inner().command.ok_or_else(|| malformed(&Malformed("command")))?;
-        let command = map::command_from_pb(command).map_err(|error| malformed(&error))?;
+        let command = meta::command_from_pb(command).map_err(|error| malformed(&error))?;
         let map = propose::propose_here(self.node.registry.meta().as_ref(), &command)
             .await
             .map_err(|error| registration::refused(&error))?;
@@ -281,14 +277,13 @@ impl ClusterService for ClusterEndpoint {
         request: Request<pb::TransferLeadershipRequest>,
     ) -> Result<Response<pb::TransferLeadershipResponse>, Status> {
         let request = request.into_inner();
-        let shard = map::shard_id(request.shard_id).map_err(|error| malformed(&error))?;
-        let replica =
-            self.node.registry.get(shard).ok_or_else(|| super::status::not_leader(None))?;
+        let shard = ids::shard_id(request.shard_id).map_err(|error| malformed(&error))?;
+        let replica = self.node.registry.get(shard).ok_or_else(|| refusal::not_leader(None))?;
         replica.raft.leadership().map_err(|error| from_replica_error(&error))?;
         let wanted = if request.to_node_id == 0 {
             None
         } else {
-            let to = map::node_id(request.to_node_id).map_err(|error| malformed(&error))?;
+            let to = ids::node_id(request.to_node_id).map_err(|error| malformed(&error))?;
             let replica = self.node.known.get().replica_on(to, shard);
             Some(
                 replica

@@ -6,6 +6,8 @@ use coupon_cluster::ReplicaId;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::raft_service_server::RaftService;
 use coupon_trace::{Stage, mark};
+use coupon_wire::refusal::shard_diverged;
+use coupon_wire::{Malformed, ids};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use openraft::raft::{
@@ -16,9 +18,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::status::{malformed, shard_diverged};
-use crate::codec::Malformed;
-use crate::codec::map;
+use super::status::malformed;
 use crate::parts;
 use crate::raft::history::Conflict;
 use crate::raft::marks;
@@ -57,7 +57,7 @@ impl RaftEndpoint {
     /// acknowledged entries: before it votes, answers or counts anything.
     fn find(&self, envelope: Option<&pb::Envelope>) -> Result<RaftReplica, Status> {
         let envelope = envelope.ok_or_else(|| malformed(&Malformed("envelope")))?;
-        let shard = map::shard_id(envelope.shard_id).map_err(|error| malformed(&error))?;
+        let shard = ids::shard_id(envelope.shard_id).map_err(|error| malformed(&error))?;
         let raft = self
             .registry
             .get_replica(shard, ReplicaId(envelope.to_replica_id))
@@ -267,7 +267,7 @@ impl RaftEndpoint {
         envelope: Option<&pb::Envelope>,
     ) -> Option<Response<pb::ReportDivergenceResponse>> {
         let envelope = envelope?;
-        let diverged = self.registry.diverged(map::shard_id(envelope.shard_id).ok()?)?;
+        let diverged = self.registry.diverged(ids::shard_id(envelope.shard_id).ok()?)?;
         (diverged.key.replica.0 == envelope.to_replica_id)
             .then(|| Response::new(pb::ReportDivergenceResponse {}))
     }

@@ -4,11 +4,11 @@ use coupon_cluster::{CampaignName, TenantId};
 use coupon_ledger::{IssuedCoupon, LogTime, Refusal, ShardState};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::read_request::Query;
+use coupon_wire::{Malformed, ids};
 use prost::Message as _;
 use tonic::Status;
 
 use super::status::malformed;
-use crate::codec::Malformed;
 use crate::codec::{outcome, row};
 use crate::shard::registry::Replica;
 use crate::storage::view::LedgerView;
@@ -57,7 +57,7 @@ impl ReadError {
 ///
 /// When it is malformed.
 pub(super) fn campaign_name(text: &str) -> Result<CampaignName, ReadError> {
-    CampaignName::parse(text).map_err(|_| ReadError::Malformed(Malformed("campaign name")))
+    ids::campaign_name(text).map_err(ReadError::Malformed)
 }
 
 fn campaign_in(tenant: &TenantId, id: &str) -> Result<CampaignName, ReadError> {

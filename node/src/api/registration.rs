@@ -8,11 +8,10 @@ use std::time::Duration;
 use coupon_cluster::{MetaCommand, MetaRefusal, Node, NodeId, Origin, ShardId};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use coupon_wire::{Malformed, map, meta};
 use tonic::{Code, Status};
 
 use super::status::{self, from_replica_error, malformed};
-use crate::codec::Malformed;
-use crate::codec::map;
 use crate::meta::propose::{self, ProposeError};
 use crate::node::Node as ThisNode;
 use crate::peers::Lane;
@@ -41,7 +40,7 @@ pub(super) async fn register(
     if was_member {
         check_cluster(&map.cluster_id, &request.cluster_id)?;
     }
-    let origin = map::origin(was_member, request.replaces_store_id);
+    let origin = meta::origin(was_member, request.replaces_store_id);
     let known = map.nodes.get(&id);
     if let Some(known) = known {
         check_alive(this, id, known, &node, &origin).await?;

@@ -12,6 +12,7 @@ use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::shard_service_server::ShardService;
 use coupon_trace::{Stage, Subject, mark};
 use coupon_transport::{AddressedChannel, Mismatch};
+use coupon_wire::{Malformed, ids, refusal};
 use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::reader::{ReadError, Reader, campaign_name};
 use super::status::{from_replica_error, malformed};
 use crate::clock::TrustedClock;
-use crate::codec::{Malformed, command, map};
+use crate::codec::command;
 use crate::peers::{CONNECTION_WINDOW_BYTES, EXPORT_WINDOW_BYTES, Lane, MESSAGE_BYTES_MAX, Peers};
 use crate::raft::replica::Leadership;
 use crate::shard::proposer::ENTRY_COMMANDS_MAX;
@@ -108,13 +109,9 @@ impl ShardEndpoint {
         if !forward || replica.raft.is_leader() {
             // Reads would assure the followers that this node leads, as heartbeats do.
             let stuck = self.storage.flusher().is_stuck();
-            return if stuck {
-                Err(super::status::not_leader(None))
-            } else {
-                Ok(Place::Here(replica))
-            };
+            return if stuck { Err(refusal::not_leader(None)) } else { Ok(Place::Here(replica)) };
         }
-        let no_leader = || super::status::not_leader(None);
+        let no_leader = || refusal::not_leader(None);
         let node = replica.raft.leader_node().ok_or_else(no_leader)?;
         let channel = self.peers.channel(node, lane).ok_or_else(no_leader)?;
         let client = ShardServiceClient::new(channel)
@@ -132,13 +129,13 @@ impl ShardEndpoint {
     }
 
     fn replica(&self, shard_id: u32) -> Result<Replica, Status> {
-        let shard = map::shard_id(shard_id).map_err(|error| malformed(&error))?;
+        let shard = ids::shard_id(shard_id).map_err(|error| malformed(&error))?;
         if shard == ShardId::META {
             return Err(Status::invalid_argument("the meta shard has no campaigns"));
         }
         self.registry.get(shard).ok_or_else(|| match self.registry.diverged(shard) {
-            Some(_) => super::status::shard_diverged(),
-            None => super::status::not_leader(None),
+            Some(_) => refusal::shard_diverged(),
+            None => refusal::not_leader(None),
         })
     }
 }
@@ -161,12 +158,12 @@ impl Leader {
         let answered = tokio::select! {
             answered = tokio::time::timeout(timeout, call(&mut self.client)) => answered,
             () = raft.wait_until_replaced(self.node) => {
-                return Err(super::status::not_leader(raft.leader_node()));
+                return Err(refusal::not_leader(raft.leader_node()));
             }
         };
-        let answer = answered.map_err(|_| super::status::not_leader(None))?;
+        let answer = answered.map_err(|_| refusal::not_leader(None))?;
         answer.map(Response::into_inner).map_err(|status| match Mismatch::of(&status) {
-            Some(_) => super::status::not_leader(None),
+            Some(_) => refusal::not_leader(None),
             None => status,
         })
     }
@@ -346,7 +343,7 @@ impl Session {
             let leads = raft.leadership().ok() == Some(self.leadership);
             if !leads || !self.stream.submit(submission) {
                 let leader = raft.leader_node();
-                room.send(Err(super::status::not_leader(leader)));
+                room.send(Err(refusal::not_leader(leader)));
                 return;
             }
             tokio::spawn(async move {

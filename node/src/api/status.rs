@@ -2,31 +2,13 @@
 
 use std::collections::HashMap;
 
-use coupon_cluster::NodeId;
+use coupon_wire::Malformed;
+use coupon_wire::refusal::{DOMAIN, not_leader};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::codec::Malformed;
 use crate::raft::replica::ReplicaError;
 use crate::registration::reason::MAP_VERSION;
-
-/// The domain of the reasons below.
-const DOMAIN: &str = "coupon.internal.v1";
-
-/// "Ask the leader", with a hint which node that is.
-pub(super) fn not_leader(leader: Option<NodeId>) -> Status {
-    let hint = leader.map(|node| ("leader_node_id".to_owned(), node.to_string()));
-    let metadata: HashMap<String, String> = hint.into_iter().collect();
-    let details = ErrorDetails::with_error_info("NOT_LEADER", DOMAIN, metadata);
-    Status::with_error_details(Code::Unavailable, "this node does not lead the shard", details)
-}
-
-/// "The shard has two histories": nothing is proposed or read any more.
-pub(super) fn shard_diverged() -> Status {
-    let details = ErrorDetails::with_error_info("SHARD_DIVERGED", DOMAIN, HashMap::new());
-    let message = "the shard has two histories and is stopped";
-    Status::with_error_details(Code::DataLoss, message, details)
-}
 
 /// A fault of a group as a status.
 pub(super) fn from_replica_error(error: &ReplicaError) -> Status {

@@ -12,12 +12,14 @@ use bytes::Bytes;
 use coupon_cluster::{CampaignName, Epoch};
 use coupon_ledger::{Action, Command, Issue};
 use coupon_proto::internal as pb;
+use coupon_wire::Malformed;
+use coupon_wire::ids::{campaign_name, request_id};
 use pb::command::Operation;
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::{Malformed, campaign_name, create_campaign, issue, pause_campaign, resume_campaign};
-use super::{request_id, shard_ids};
+use super::shard_ids;
+use super::{create_campaign, issue, pause_campaign, resume_campaign};
 
 /// The field of a `Command` that issues a coupon.
 const ISSUE: u32 = 3;

@@ -3,8 +3,10 @@
 use coupon_cluster::KeyId;
 use coupon_ledger::{Action, CreateCampaign};
 use coupon_proto::internal as pb;
+use coupon_wire::Malformed;
+use coupon_wire::ids::{campaign_name, request_id};
 
-use super::{Malformed, campaign_name, nonzero, request_id, time_from_pb};
+use super::{nonzero, time_from_pb};
 
 pub(super) fn from_pb(create: pb::CreateCampaignCommand) -> Result<Action, Malformed> {
     Ok(Action::CreateCampaign(CreateCampaign {

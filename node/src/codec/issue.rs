@@ -3,8 +3,10 @@
 use coupon_cluster::CampaignName;
 use coupon_ledger::{Action, Issue, IssuedCoupon};
 use coupon_proto::internal as pb;
+use coupon_wire::Malformed;
+use coupon_wire::ids::request_id;
 
-use super::{Malformed, request_id, time_to_pb};
+use super::time_to_pb;
 
 /// The command; its campaign id has been read.
 pub(super) fn from_pb(

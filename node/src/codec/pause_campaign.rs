@@ -2,8 +2,8 @@
 
 use coupon_ledger::{Action, PauseCampaign};
 use coupon_proto::internal as pb;
-
-use super::{Malformed, campaign_name, request_id};
+use coupon_wire::Malformed;
+use coupon_wire::ids::{campaign_name, request_id};
 
 pub(super) fn from_pb(pause: &pb::PauseCampaignCommand) -> Result<Action, Malformed> {
     Ok(Action::PauseCampaign(PauseCampaign {

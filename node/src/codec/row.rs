@@ -7,10 +7,10 @@ use coupon_ledger::{
     Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Coupon, LogTime, ShardState,
 };
 use coupon_proto::internal as pb;
+use coupon_wire::Malformed;
+use coupon_wire::ids::{campaign_name, request_id, shard_id};
 
-use super::{
-    Malformed, campaign_name, nonzero, request_id, shard_id, shard_ids, time_from_pb, time_to_pb,
-};
+use super::{nonzero, shard_ids, time_from_pb, time_to_pb};
 
 /// A campaign without its counters, as it is kept on disk.
 pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {
@@ -40,7 +40,7 @@ pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {
 /// # Errors
 ///
 /// When an id or a change is malformed.
-pub fn spec_from_pb(record: pb::CampaignRecord) -> Result<CampaignSpec, Malformed> {
+fn spec_from_pb(record: pb::CampaignRecord) -> Result<CampaignSpec, Malformed> {
     Ok(CampaignSpec {
         name: campaign_name(&record.name)?,
         number: record.number,
@@ -89,7 +89,7 @@ pub fn counters_to_pb(counters: &CampaignCounters) -> pb::CampaignCounters {
 }
 
 /// A campaign's counters from a message.
-pub fn counters_from_pb(counters: pb::CampaignCounters) -> CampaignCounters {
+fn counters_from_pb(counters: pb::CampaignCounters) -> CampaignCounters {
     CampaignCounters {
         issued: counters.issued,
         revision: counters.revision,

@@ -8,11 +8,11 @@ use coupon_cluster::{NodeId, ShardMap};
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{IdentifyRequest, IdentifyResponse, WatchShardMapRequest};
 use coupon_transport::{Addressed, Addressee};
+use coupon_wire::{map, node};
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
 use super::store::ShardMapStore;
-use crate::codec::map;
 use crate::peers::{Lane, Peers};
 use crate::storage::fatal;
 
@@ -81,12 +81,8 @@ async fn watch_peer(channel: Channel, known: &ShardMapStore) -> Result<(), Ident
         return if peer.cluster_id.is_empty() { Ok(()) } else { Err(peer) };
     }
     let opening = async {
-        let to = Addressee::new(
-            &known.get().cluster_id,
-            NodeId::new(peer.node_id).ok()?,
-            &peer.store_id,
-        );
-        let mut client = ClusterServiceClient::new(Addressed::new(channel, to.ok()?));
+        let to = Addressee::who_answered(&node::identity_from_pb(&peer).ok()?).ok()?;
+        let mut client = ClusterServiceClient::new(Addressed::new(channel, to));
         client.watch_shard_map(WatchShardMapRequest {}).await.ok()
     };
     let Ok(Some(answer)) = tokio::time::timeout(FIRST_MAP_TIMEOUT, opening).await else {

@@ -9,10 +9,10 @@ use coupon_proto::internal as pb;
 use coupon_proto::internal::ProposeMetaRequest;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_transport::Mismatch;
+use coupon_wire::{map, meta};
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use crate::codec::map;
 use crate::peers::{Lane, Peers};
 use crate::raft::replica::{RaftReplica, ReplicaError};
 use crate::raft::types::{Applied, Proposal};
@@ -55,7 +55,7 @@ pub async fn propose_here(
     let none = ReplicaError::NotLeader { shard: ShardId::META, leader: None };
     let raft = replica.ok_or(none)?;
     let pb::LogHeader { committed_index, acknowledged } = raft.log_header();
-    let command = pb::MetaCommand { committed_index, acknowledged, ..map::command_to_pb(command) };
+    let command = pb::MetaCommand { committed_index, acknowledged, ..meta::command_to_pb(command) };
     let proposal = Proposal(Bytes::from(command.encode_to_vec()));
     match raft.propose_and_wait(proposal).await? {
         Applied::Meta(Ok(map)) => Ok(map),
@@ -110,7 +110,7 @@ async fn propose_there(
     let no_answer = |why: &str| Failure::NoAnswer(why.to_owned());
     let channel =
         peers.channel(node, Lane::Control).ok_or_else(|| no_answer("it has no address"))?;
-    let request = ProposeMetaRequest { command: Some(map::command_to_pb(command)) };
+    let request = ProposeMetaRequest { command: Some(meta::command_to_pb(command)) };
     let mut client = ClusterServiceClient::new(channel);
     let answer = tokio::time::timeout(ATTEMPT_TIMEOUT, client.propose_meta(request))
         .await

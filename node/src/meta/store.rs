@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use coupon_cluster::ShardMap;
 use coupon_proto::internal as pb;
+use coupon_wire::map;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 use tokio::sync::watch;
 
-use crate::codec::map;
 use crate::storage::keys;
 use crate::storage::ledger::decode;
 use crate::storage::{Storage, StorageError};

@@ -42,7 +42,7 @@ impl Acknowledged {
     }
 
     /// Notes that everything up to `index` is committed.
-    pub fn note_committed(&self, index: u64) {
+    fn note_committed(&self, index: u64) {
         self.0.committed.fetch_max(index, Ordering::AcqRel);
     }
 

@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use coupon_ledger::{Campaign, CampaignState, LogTime};
+use coupon_cluster::CampaignState;
+use coupon_ledger::{Campaign, LogTime};
 use parking_lot::RwLock;
 
 /// Maximum number of campaigns remembered. When there are more, all are forgotten: a request or two for each of

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use coupon_cluster::{ReplicaRole, ShardMap};
+use coupon_wire::Malformed;
 
 use super::types::{Member, Membership, membership_to_pb};
-use crate::codec::Malformed;
 use crate::storage::restore::{self, Staging};
 use crate::storage::snapshot::ReplicaKey;
 use crate::storage::{Storage, StorageError};

@@ -11,10 +11,12 @@ use std::io;
 use std::sync::Arc;
 
 use coupon_cluster::{ReplicaId, ShardId, ShardMap};
+use coupon_env::{Clock as _, SystemClock};
 use coupon_ledger::mutants::{self, Mutant};
 use coupon_ledger::{Ledger, LogTime, MemoryStore};
 use coupon_proto::internal as pb;
 use coupon_trace::{Stage, mark};
+use coupon_wire::{Malformed, map, meta};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
@@ -31,9 +33,7 @@ use super::types::{
     Applied, LogId, Proposal, SnapshotMeta, StoredMembership, TypeConfig, applied_from_pb,
     applied_to_pb,
 };
-use crate::clock::{Clock as _, SystemClock};
-use crate::codec::map;
-use crate::codec::{Malformed, command};
+use crate::codec::command;
 use crate::storage::digest::Digest;
 use crate::storage::keys::{LogKeys, StateKeys};
 use crate::storage::ledger::{Campaigns, LedgerBatch, decode, running_digest};
@@ -298,7 +298,7 @@ fn apply_ledger(
 }
 
 fn apply_meta(map: &mut ShardMap, proposal: &Proposal) -> Result<Applied, ApplyError> {
-    let command = map::command_from_pb(pb::MetaCommand::decode(proposal.0.clone())?)?;
+    let command = meta::command_from_pb(pb::MetaCommand::decode(proposal.0.clone())?)?;
     Ok(Applied::Meta(match map.apply(command) {
         Ok(()) => Ok(Arc::new(map.clone())),
         Err(refusal) => Err((refusal, map.version)),

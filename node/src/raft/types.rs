@@ -8,11 +8,10 @@ use bytes::Bytes;
 use coupon_cluster::{MetaRefusal, ShardMap};
 use coupon_ledger::Outcome;
 use coupon_proto::internal as pb;
+use coupon_wire::Malformed;
 use openraft::entry::RaftEntry as _;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::vote::RaftVote as _;
-
-use crate::codec::Malformed;
 
 /// What a normal log entry carries: an encoded `CommandEntry` or, on the meta shard, `MetaCommand`.
 /// Encoded once by the leader and passed on as it is.
@@ -131,7 +130,7 @@ pub fn membership_to_pb(membership: &Membership) -> pb::Membership {
 /// # Errors
 ///
 /// When a voter is not among the members.
-pub fn membership_from_pb(membership: pb::Membership) -> Result<Membership, Malformed> {
+fn membership_from_pb(membership: pb::Membership) -> Result<Membership, Malformed> {
     let configs: Vec<BTreeSet<u64>> = membership
         .configs
         .into_iter()
@@ -149,7 +148,7 @@ pub fn membership_from_pb(membership: pb::Membership) -> Result<Membership, Malf
 }
 
 /// A stored membership as a message.
-pub fn stored_membership_to_pb(stored: &StoredMembership) -> pb::StoredMembership {
+fn stored_membership_to_pb(stored: &StoredMembership) -> pb::StoredMembership {
     pb::StoredMembership {
         log_id: stored.log_id().as_ref().map(log_id_to_pb),
         membership: Some(membership_to_pb(stored.membership())),
@@ -161,9 +160,7 @@ pub fn stored_membership_to_pb(stored: &StoredMembership) -> pb::StoredMembershi
 /// # Errors
 ///
 /// See [`membership_from_pb`].
-pub fn stored_membership_from_pb(
-    stored: pb::StoredMembership,
-) -> Result<StoredMembership, Malformed> {
+fn stored_membership_from_pb(stored: pb::StoredMembership) -> Result<StoredMembership, Malformed> {
     let log_id = stored.log_id.as_ref().map(log_id_from_pb);
     let membership = membership_from_pb(stored.membership.unwrap_or_default())?;
     Ok(StoredMembership::new(log_id, membership))

@@ -6,9 +6,10 @@ use coupon_cluster::{CampaignName, ShardId};
 use coupon_ledger::{Action, Campaign, Command, IssuedCoupon, Ledger, LogTime, Outcome};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::log_entry::Payload;
+use coupon_wire::Malformed;
 
 use super::{Directory, RecoveryError, ReplicaFound};
-use crate::codec::{Malformed, command};
+use crate::codec::command;
 use crate::raft::consistency_check::AppliedDigests;
 use crate::storage::keys::{LogKeys, StateKeys};
 use crate::storage::ledger::{LedgerBatch, running_digest};

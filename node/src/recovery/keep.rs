@@ -16,11 +16,11 @@ use coupon_cluster::{MetaCommand, NodeId, ShardId};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::command_entry::InternalCommand;
 use coupon_proto::internal::log_entry::Payload;
+use coupon_wire::meta;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
 use super::{Directory, RecoveryError, ReplicaFound};
-use crate::codec::map;
 use crate::storage::floor::Floor;
 use crate::storage::identity::Stamp;
 use crate::storage::keys::LogKeys;
@@ -148,7 +148,7 @@ fn strike_off(
 fn go_on(shard: ShardId, map_version: u64) -> Vec<u8> {
     if shard == ShardId::META {
         let version = map_version.saturating_add(MAP_VERSIONS_SKIPPED);
-        return map::command_to_pb(&MetaCommand::Recover { version }).encode_to_vec();
+        return meta::command_to_pb(&MetaCommand::Recover { version }).encode_to_vec();
     }
     let skip = InternalCommand::SkipCounters(pb::SkipCountersCommand {});
     pb::CommandEntry { internal_command: Some(skip), ..Default::default() }.encode_to_vec()

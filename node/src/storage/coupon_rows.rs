@@ -17,7 +17,7 @@ use crate::codec::row;
 
 /// How many coupons share a row at most. Whoever wants one has to decode all of its row, which is
 /// what speaks against more.
-pub const ROW_COUPONS_MAX: u64 = 32;
+const ROW_COUPONS_MAX: u64 = 32;
 
 /// Coupons with adjacent sequence numbers, as they are in rows.
 #[derive(Default)]

@@ -13,6 +13,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use coupon_cluster::NodeId;
+use coupon_env::entropy;
 use coupon_proto::internal::StoreIdentity;
 use prost::Message as _;
 use rocksdb::WriteBatch;
@@ -149,7 +150,7 @@ impl Identity {
             Ok(bytes) => unseal(&bytes)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => StoreIdentity {
                 version: VERSION,
-                store_id: uuid::Uuid::new_v4().to_string(),
+                store_id: entropy::uuid(),
                 node_id: node.get(),
                 ..StoreIdentity::default()
             },
@@ -168,7 +169,7 @@ impl Identity {
         if record.start_ids.len() >= STARTS_MAX {
             record.start_ids.remove(0);
         }
-        record.start_ids.push(uuid::Uuid::new_v4().to_string());
+        record.start_ids.push(entropy::uuid());
         if is_new {
             store(dir, &record)?;
         }

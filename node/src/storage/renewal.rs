@@ -11,6 +11,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use coupon_env::entropy;
 use coupon_proto::internal::StoreIdentity;
 
 use super::identity::{IdentityError, Stamp, store, sync_dir};
@@ -41,7 +42,7 @@ pub(crate) fn reinstate(dir: &Path, store_id: &str) -> Result<(), StorageError> 
     // Stored first: with this identity and no database, no node starts.
     let old = StoreIdentity { successor_store_id: String::new(), ..old.record().clone() };
     store(dir, &old)?;
-    let aside = folder.join(format!("unused-{}", uuid::Uuid::new_v4()));
+    let aside = folder.join(format!("unused-{}", entropy::uuid()));
     std::fs::create_dir_all(&aside).map_err(StorageError::io(&aside))?;
     for part in PARTS.into_iter().filter(|part| folder.join(part).exists()) {
         let (from, to) = (folder.join(part), dir.join(part));
@@ -81,7 +82,7 @@ pub(super) fn renew(dir: &Path, mut old: StoreIdentity) -> Result<StoreIdentity,
     let folder = folder(dir, &old.store_id);
     if lost::read(dir)?.is_some() {
         if old.successor_store_id.is_empty() {
-            old.successor_store_id = uuid::Uuid::new_v4().to_string();
+            old.successor_store_id = entropy::uuid();
             store(dir, &old)?;
         }
         std::fs::create_dir_all(&folder).map_err(StorageError::io(&folder))?;

@@ -17,6 +17,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use coupon_cluster::{ShardId, StateDigest};
+use coupon_env::entropy;
 use coupon_ledger::{CountersExhausted, ShardState};
 use coupon_proto::internal as pb;
 use prost::Message as _;
@@ -74,7 +75,7 @@ impl Staging {
         let mut private = DirBuilder::new();
         private.recursive(true).mode(0o700);
         private.create(&self.dir).map_err(StorageError::io(&self.dir))?;
-        Ok(self.dir.join(format!("incoming-{}", uuid::Uuid::new_v4())))
+        Ok(self.dir.join(format!("incoming-{}", entropy::uuid())))
     }
 
     /// Checks a file that was received and synced, and stages it as the initial state of a shard. Removes the

@@ -14,6 +14,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use coupon_cluster::{ReplicaId, ShardId};
+use coupon_env::entropy;
 use coupon_proto::internal as pb;
 use rocksdb::{
     ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode, WriteBatch,
@@ -73,7 +74,7 @@ pub fn write(storage: &Storage, key: ReplicaKey, out: impl Write) -> Result<(), 
 /// A file of its own to receive a snapshot into. What is left of it after a crash is swept away when the
 /// storage is opened.
 pub fn incoming_path(storage: &Storage, key: ReplicaKey) -> PathBuf {
-    let name = format!("{}incoming-{}", key.file_prefix(), uuid::Uuid::new_v4());
+    let name = format!("{}incoming-{}", key.file_prefix(), entropy::uuid());
     storage.snapshot_dir().join(name)
 }
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use coupon_env::{Clock as _, SystemClock};
 use coupon_node::RaftOptions;
-use coupon_node::clock::{Clock as _, SystemClock};
 use coupon_proto::internal as pb;
 
 use crate::support::{

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use coupon_cluster::NodeId;
-use coupon_node::clock::{Clock, SystemClock};
+use coupon_env::{Clock, SystemClock, entropy};
 use coupon_node::{NodeConfig, NodeHandle, RaftOptions};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
@@ -29,7 +29,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const SHARD: u32 = 1;
 
 /// A clock that is off from the system's.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct ShiftedClock(pub(crate) AtomicI64);
 
 impl Clock for ShiftedClock {
@@ -244,7 +244,7 @@ impl Session {
         forward: bool,
     ) -> Option<Self> {
         let (requests, outgoing) = mpsc::channel(16);
-        let (shard_id, router_id) = (SHARD, rand::random());
+        let (shard_id, router_id) = (SHARD, entropy::number());
         let hello = pb::RouterHello { shard_id, router_id, stream_number: 1, forward };
         let message = Some(pb::propose_request::Message::Hello(hello));
         requests.send(pb::ProposeRequest { message }).await.unwrap();

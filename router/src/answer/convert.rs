@@ -1,9 +1,11 @@
 //! From the ledger's records to the messages that clients see. Pure.
 
-use coupon_cluster::{CampaignName, KeyId, RequestId, ShardId};
+use coupon_cluster::{CampaignState, KeyId};
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{CampaignRecord, CouponIssued};
-use coupon_proto::v1::{Campaign, CampaignState, Coupon, CouponState};
+use coupon_proto::v1::{self, Campaign, Coupon, CouponState};
+use coupon_wire::campaign::state_at;
+use coupon_wire::ids;
 use prost_types::{Duration, Timestamp};
 
 use crate::answer::error::Fault;
@@ -13,9 +15,9 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 
 /// A campaign as it stands at log time `now_micros`.
 pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
+    let state = state_to_pb(state_at(&record, now_micros));
     let counters = record.counters.unwrap_or_default();
-    let state = campaign_state(&record, counters.issued, now_micros);
-    let name = CampaignName::parse(&record.name);
+    let name = ids::campaign_name(&record.name);
     let campaign_id = name.map_or_else(|_| String::new(), |name| name.id().to_owned());
     Campaign {
         campaign_id,
@@ -34,17 +36,13 @@ pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
     }
 }
 
-fn campaign_state(record: &CampaignRecord, issued: u64, now_micros: u64) -> CampaignState {
-    if record.end_micros != 0 && now_micros >= record.end_micros {
-        CampaignState::Ended
-    } else if record.paused {
-        CampaignState::Paused
-    } else if now_micros < record.start_micros {
-        CampaignState::Scheduled
-    } else if issued >= record.quota {
-        CampaignState::Exhausted
-    } else {
-        CampaignState::Active
+fn state_to_pb(state: CampaignState) -> v1::CampaignState {
+    match state {
+        CampaignState::Scheduled => v1::CampaignState::Scheduled,
+        CampaignState::Active => v1::CampaignState::Active,
+        CampaignState::Paused => v1::CampaignState::Paused,
+        CampaignState::Exhausted => v1::CampaignState::Exhausted,
+        CampaignState::Ended => v1::CampaignState::Ended,
     }
 }
 
@@ -62,7 +60,7 @@ pub(crate) fn coupon(
     let record = issued.coupon.unwrap_or_default();
     let expired = record.expire_micros != 0 && now_micros >= record.expire_micros;
     let state = if expired { CouponState::Expired } else { CouponState::Issued };
-    let request_id = RequestId::from_bytes(&record.request_id)
+    let request_id = ids::request_id(&record.request_id)
         .map_err(|_| Fault::Internal("a coupon has a malformed request id"))?;
     Ok(Coupon {
         campaign_id,
@@ -98,7 +96,7 @@ pub(crate) fn has_key(coupon: &CouponIssued, topology: &Topology) -> bool {
 pub(crate) fn code(issued: &CouponIssued, topology: &Topology) -> Result<String, Fault> {
     let cipher = topology.cipher(KeyId(issued.code_key_id));
     let cipher = cipher.ok_or(Fault::Internal("a coupon's key is not in the shard map"))?;
-    let shard = ShardId::new(issued.code_shard_id)
+    let shard = ids::shard_id(issued.code_shard_id)
         .map_err(|_| Fault::Internal("a coupon was numbered by an impossible shard"))?;
     let counter = issued.coupon.as_ref().map_or(0, |coupon| coupon.counter);
     let code = cipher.encode(shard, counter);
@@ -135,24 +133,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_of_a_campaign_follows_log_time_and_counters() {
-        let record = |issued| CampaignRecord {
+    fn a_campaign_shows_its_state_and_counters() {
+        let record = CampaignRecord {
+            name: "default/spring".to_owned(),
             quota: 2,
             start_micros: 100,
-            end_micros: 200,
-            counters: Some(CampaignCounters { issued, ..Default::default() }),
+            counters: Some(CampaignCounters { issued: 2, ..Default::default() }),
             ..Default::default()
         };
-        let state = |issued, now_micros| campaign(record(issued), now_micros).state();
-        assert_eq!(state(0, 99), CampaignState::Scheduled);
-        assert_eq!(state(0, 100), CampaignState::Active);
-        assert_eq!(state(2, 199), CampaignState::Exhausted);
-        assert_eq!(state(2, 200), CampaignState::Ended);
-        let paused = CampaignRecord { paused: true, ..record(0) };
-        assert_eq!(campaign(paused.clone(), 99).state(), CampaignState::Paused);
-        assert_eq!(campaign(paused, 200).state(), CampaignState::Ended);
-        let unending = CampaignRecord { end_micros: 0, ..record(0) };
-        assert_eq!(campaign(unending, u64::MAX).state(), CampaignState::Active);
+        let shown = campaign(record.clone(), 100);
+        assert_eq!(shown.state(), v1::CampaignState::Exhausted);
+        assert_eq!((shown.campaign_id.as_str(), shown.issued, shown.remaining), ("spring", 2, 0));
+        assert_eq!(campaign(record, 99).state(), v1::CampaignState::Scheduled);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coupon_env::{Clock, SystemClock};
 use coupon_proto::v1;
 use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
 use thiserror::Error;
@@ -20,7 +21,6 @@ use super::admission::Admission;
 use super::connections;
 use super::dispatch::Dispatch;
 use super::malformed::{REQUEST_BYTES_MAX, SizedByMethod};
-use crate::clock::WallClock;
 use crate::op::limits::Permits;
 use crate::op::{Campaigns, Coupons};
 use crate::route::retry::Timing;
@@ -51,7 +51,7 @@ pub struct RouterConfig {
     /// How long single steps of a request may take.
     pub timing: Timing,
     /// Where the router gets the time of day from. Default: the system.
-    pub clock: WallClock,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for RouterConfig {
@@ -64,7 +64,7 @@ impl Default for RouterConfig {
             default_deadline: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(10),
             timing: Timing::default(),
-            clock: WallClock::default(),
+            clock: Arc::new(SystemClock),
         }
     }
 }

@@ -54,7 +54,7 @@ impl Change {
                 let record = changed
                     .campaign
                     .ok_or(Fault::Internal("a shard changed a nameless campaign"))?;
-                let campaign = convert::campaign(record, shards.clock().micros());
+                let campaign = convert::campaign(record, shards.now_micros());
                 Ok((campaign, changed.replayed && !self.identity.generated))
             }
             Some(outcome::Outcome::Refusal(refusal)) => Err(Fault::refused(refusal, &topology)),

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use coupon_cluster::{CampaignName, RequestId, TenantId};
+use coupon_env::entropy::time_ordered_uuid;
 use prost_types::{Duration, Timestamp};
 use tonic_types::pb::bad_request::FieldViolation;
 use unicode_normalization::is_nfc;
-use uuid::Uuid;
 
 use crate::answer::error::{Fault, violation};
 
@@ -90,7 +90,7 @@ impl Check {
     /// The identity of a request, generated if the caller gave no id; `None` when the caller's id is invalid.
     pub(crate) fn request_id(&mut self, text: &str) -> Option<RequestIdentity> {
         if text.is_empty() {
-            let id = RequestId::from_bytes(Uuid::now_v7().as_bytes());
+            let id = RequestId::from_bytes(&time_ordered_uuid());
             let id = id.expect("a UUID has 16 bytes, and one of version 7 is never nil");
             return Some(RequestIdentity { id, generated: true });
         }

@@ -32,8 +32,7 @@ pub(super) async fn create_campaign(
             let record =
                 created.campaign.ok_or(Fault::Internal("a shard created a nameless campaign"))?;
             // Log time is its creation, unless that was long ago.
-            let clock = shards.clock();
-            let now = if created.replayed { clock.micros() } else { record.create_micros };
+            let now = if created.replayed { shards.now_micros() } else { record.create_micros };
             Ok(CreateCampaignResponse {
                 campaign: Some(convert::campaign(record, now)),
                 replayed: created.replayed && !identity.generated,

@@ -38,7 +38,7 @@ pub(crate) async fn issue_coupon(
             let replayed = issued.replayed;
             // Log time is its issuance, unless that was long ago.
             let issue_micros = issued.coupon.as_ref().map_or(0, |coupon| coupon.issue_micros);
-            let now = if replayed { shards.clock().micros() } else { issue_micros };
+            let now = if replayed { shards.now_micros() } else { issue_micros };
             let coupon = convert::coupon(campaign.id().to_owned(), issued, &topology, now)?;
             let replayed = replayed && !identity.generated;
             Ok(IssueCouponResponse { coupon: Some(coupon), replayed })

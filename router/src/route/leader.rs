@@ -9,22 +9,13 @@ use std::time::Duration;
 
 use coupon_cluster::NodeId;
 use coupon_transport::Mismatch;
+use coupon_wire::refusal::leader_named_by;
 use tokio::time::Instant;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 
 /// How long a node that did not answer is passed over. Its peers go on naming it as the leader until
 /// they hold an election, which by default begins after 0.75 to 1 s of silence and then takes a vote.
 const SILENT_FOR: Duration = Duration::from_secs(1);
-
-/// The `ErrorInfo` reason of a node that does not lead the shard it was asked about.
-const NOT_LEADER: &str = "NOT_LEADER";
-
-/// The `ErrorInfo` reason of a node whose replica is stopped because the shard has two histories.
-const SHARD_DIVERGED: &str = "SHARD_DIVERGED";
-
-/// The `ErrorInfo` metadata that names the leader.
-const LEADER_NODE_ID: &str = "leader_node_id";
 
 /// When a leader is found to be silent its shard has had most of the time for an election already. If
 /// no replica leads after this time, the others may still reach the leader: they are asked to forward
@@ -166,19 +157,6 @@ impl LeaderGuess {
     }
 }
 
-/// Who leads, as a node says that does not.
-fn leader_named_by(status: &Status) -> Option<NodeId> {
-    let info = status.get_details_error_info().filter(|info| info.reason == NOT_LEADER)?;
-    let id = info.metadata.get(LEADER_NODE_ID)?.parse().ok()?;
-    NodeId::new(id).ok()
-}
-
-/// Whether a node reports that the shard has two histories: no other node will answer.
-pub(crate) fn says_diverged(status: &Status) -> bool {
-    let info = status.get_details_error_info();
-    info.is_some_and(|info| info.reason == SHARD_DIVERGED)
-}
-
 /// Whether a failure means that nothing at all came from the node. Asking again costs as long as
 /// giving up on it takes.
 fn is_silence(status: &Status) -> bool {
@@ -204,7 +182,7 @@ fn is_silent(silent: Option<(NodeId, Instant)>, node: NodeId, now: Instant) -> b
 #[cfg(test)]
 mod tests {
     use coupon_transport::Reason;
-    use tonic_types::ErrorDetails;
+    use coupon_wire::refusal;
 
     use super::*;
 
@@ -224,9 +202,7 @@ mod tests {
     }
 
     fn not_leader(named: NodeId) -> Status {
-        let metadata = [(LEADER_NODE_ID.to_owned(), named.to_string())];
-        let details = ErrorDetails::with_error_info(NOT_LEADER, "coupon.internal.v1", metadata);
-        Status::with_error_details(Code::Unavailable, "not the leader", details)
+        refusal::not_leader(Some(named))
     }
 
     /// The nodes of the next so many choices.

@@ -170,11 +170,6 @@ pub(crate) fn pause(misses: u32, leader_named: bool, jitter: f64) -> Duration {
     PAUSE_MIN + (ceiling - PAUSE_MIN).mul_f64(jitter.clamp(0.0, 1.0))
 }
 
-/// A random pause after so many misses in a row; see [`pause`].
-pub(crate) fn random_pause(misses: u32, leader_named: bool) -> Duration {
-    pause(misses, leader_named, rand::random())
-}
-
 /// The epoch a shard is at, when it refused only because the command or question was routed by another
 /// one: it may go to the owner, as if it had never been sent.
 pub(crate) fn reroutes(refusal: &Refusal) -> Option<Epoch> {

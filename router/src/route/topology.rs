@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coupon_cluster::{CampaignName, CodeCipher, CodeKey, Epoch, KeyId, NodeId, Ring, ShardId};
-use coupon_proto::internal::{ReplicaRole, ShardMap};
+use coupon_cluster::{CampaignName, CodeCipher, Epoch, KeyId, NodeId, Ring, ShardId, ShardMap};
 use coupon_transport::Addressee;
 use thiserror::Error;
 
@@ -15,9 +14,9 @@ pub(crate) enum MapError {
     /// The map has no ring: the cluster is not formed yet.
     #[error("the ring of the map has no shards")]
     EmptyRing,
-    /// An id in the map cannot be one.
-    #[error("the map holds a malformed {0}")]
-    Malformed(&'static str),
+    /// No call can name the store of a node.
+    #[error("the store id of node {0} in the map is malformed")]
+    StoreId(NodeId),
 }
 
 /// What a router takes from one version of the shard map.
@@ -41,49 +40,25 @@ pub(crate) struct Peer {
 }
 
 impl Topology {
-    /// Reads a map.
+    /// Takes what a router needs from a map.
     ///
     /// # Errors
-    /// [`MapError`] when the map is of no cluster, or not one that any node would send.
-    pub(crate) fn read(map: &ShardMap) -> Result<Self, MapError> {
-        let node_id = |id| NodeId::new(id).map_err(|_| MapError::Malformed("node id"));
-        let shard_id = |id| ShardId::new(id).map_err(|_| MapError::Malformed("shard id"));
-
-        let members =
-            map.ring_shards.iter().map(|id| shard_id(*id)).collect::<Result<Vec<_>, _>>()?;
-        let ring = Ring::new(Epoch(map.epoch), members).ok_or(MapError::EmptyRing)?;
-
-        let mut shards = BTreeMap::new();
-        for shard in &map.shards {
-            let mut nodes = Vec::with_capacity(shard.replicas.len());
-            for replica in &shard.replicas {
-                // A replica whose disk is lost leads nothing; a joining one may, before its map says
-                // that it has joined.
-                let leads = replica.role() != ReplicaRole::Leaving;
-                let node = node_id(replica.node_id)?;
-                if leads && !nodes.contains(&node) {
-                    nodes.push(node);
-                }
-            }
-            shards.insert(shard_id(shard.shard_id)?, nodes);
-        }
+    /// [`MapError`] when the map is of no cluster, or names a store that no call can name.
+    pub(crate) fn new(map: &ShardMap) -> Result<Self, MapError> {
+        let ring = map.ring().ok_or(MapError::EmptyRing)?;
+        // A replica whose disk is lost leads nothing; a joining one may, before its map says that it has
+        // joined.
+        let leaders = |shard: ShardId| map.owner_nodes(shard).into_iter().collect();
+        let shards = map.shards.keys().map(|shard| (*shard, leaders(*shard))).collect();
 
         let mut nodes = BTreeMap::new();
-        for node in &map.nodes {
-            let (id, address) = (node_id(node.node_id)?, node.address.clone());
-            let addressee = Addressee::new(&map.cluster_id, id, &node.store_id);
-            let addressee = addressee.map_err(|_| MapError::Malformed("store id"))?;
-            nodes.insert(id, Peer { address, addressee });
+        for (id, node) in &map.nodes {
+            let addressee = Addressee::new(&map.cluster_id, *id, &node.store_id);
+            let addressee = addressee.map_err(|_| MapError::StoreId(*id))?;
+            nodes.insert(*id, Peer { address: node.address.clone(), addressee });
         }
 
-        let mut ciphers = BTreeMap::new();
-        for key in &map.code_keys {
-            let secret = key.secret.as_slice().try_into().ok();
-            let secret = secret.ok_or(MapError::Malformed("code key"))?;
-            let id = KeyId(key.key_id);
-            ciphers.insert(id, CodeCipher::new(&CodeKey { id, secret }));
-        }
-
+        let ciphers = map.code_keys.iter().map(|(id, key)| (*id, CodeCipher::new(key))).collect();
         Ok(Self {
             cluster_id: map.cluster_id.clone(),
             version: map.version,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use coupon_transport::NodeIdentity;
+use coupon_cluster::NodeIdentity;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 

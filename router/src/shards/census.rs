@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use coupon_cluster::NodeId;
+use coupon_cluster::NodeIdentity;
 use coupon_proto::internal::IdentifyRequest;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
-use coupon_transport::NodeIdentity;
+use coupon_wire::node;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -201,13 +201,14 @@ async fn ask(address: &str, pool: &Pool) -> Option<NodeIdentity> {
     let mut client = ClusterServiceClient::new(channel);
     let answer = timeout(ANSWER_TIMEOUT, client.identify(IdentifyRequest {})).await;
     let node = answer.ok()?.ok()?.into_inner();
-    let node_id = NodeId::new(node.node_id).ok()?;
-    let (cluster_id, store_id) = (node.cluster_id, node.store_id);
-    (!cluster_id.is_empty()).then_some(NodeIdentity { cluster_id, node_id, store_id })
+    let node = node::identity_from_pb(&node).ok()?;
+    (!node.cluster_id.is_empty()).then_some(node)
 }
 
 #[cfg(test)]
 mod tests {
+    use coupon_cluster::NodeId;
+
     use super::*;
 
     /// A census with one address for each character; a dot does not answer.

@@ -13,9 +13,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coupon_cluster::NodeIdentity;
+use coupon_env::entropy::fraction;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_proto::internal::{ShardMap, WatchShardMapRequest};
-use coupon_transport::{Addressed, Addressee, NodeIdentity};
+use coupon_transport::{Addressed, Addressee};
+use coupon_wire::map::map_from_pb;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
@@ -106,7 +109,7 @@ impl Follower {
                 Choice::Undecided | Choice::NoAnswer => {}
             }
             outage.misses += 1;
-            tokio::time::sleep(retry::random_pause(outage.misses, false)).await;
+            tokio::time::sleep(retry::pause(outage.misses, false, fraction())).await;
         }
     }
 
@@ -144,7 +147,7 @@ impl Follower {
                 }
             }
             outage.misses += 1;
-            tokio::time::sleep(retry::random_pause(outage.misses, false)).await;
+            tokio::time::sleep(retry::pause(outage.misses, false, fraction())).await;
         }
     }
 
@@ -203,7 +206,7 @@ impl Follower {
         let since = Instant::now();
         let (first, mut maps) =
             timeout(FIRST_MAP_TIMEOUT, self.watch(address, node)).await.map_err(late)??;
-        self.adopt(&first)?;
+        self.adopt(first)?;
         self.service.send_if_modified(|service| {
             let unavailable = matches!(service, Service::Unavailable);
             *service = Service::Available;
@@ -215,7 +218,7 @@ impl Follower {
         loop {
             tokio::select! {
                 response = maps.message() => match response?.and_then(|response| response.map) {
-                    Some(map) => self.adopt(&map)?,
+                    Some(map) => self.adopt(map)?,
                     None => return Err(Status::unavailable("the stream ended")),
                 },
                 () = self.outdated.notified() => {
@@ -245,9 +248,11 @@ impl Follower {
     }
 
     /// Takes a map if it is newer.
-    fn adopt(&self, map: &ShardMap) -> Result<(), Status> {
+    fn adopt(&self, map: ShardMap) -> Result<(), Status> {
+        let map =
+            map_from_pb(map).map_err(|error| Status::failed_precondition(error.to_string()))?;
         let topology =
-            Topology::read(map).map_err(|error| Status::failed_precondition(error.to_string()))?;
+            Topology::new(&map).map_err(|error| Status::failed_precondition(error.to_string()))?;
         let known = self.topology.borrow().clone();
         if let Some(known) = known {
             if known.cluster_id() != topology.cluster_id() {

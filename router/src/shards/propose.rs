@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coupon_cluster::{CampaignName, Epoch};
+use coupon_env::entropy::fraction;
 use coupon_proto::internal::Outcome;
 use coupon_proto::internal::command::Operation;
 use tokio::sync::oneshot;
@@ -55,7 +56,7 @@ impl ShardClient {
             self.directory().reach(shard_epoch, patience).await;
             // The shard may also be behind the map, and then the same question is asked again.
             let pause =
-                Instant::now() + retry::random_pause(misses, shard_epoch > topology.epoch());
+                Instant::now() + retry::pause(misses, shard_epoch > topology.epoch(), fraction());
             tokio::time::sleep_until(pause.min(deadline)).await;
             if Instant::now() >= deadline {
                 break;
@@ -91,7 +92,7 @@ impl ShardClient {
     fn wall_deadline(&self, deadline: Instant) -> u64 {
         let left = deadline.saturating_duration_since(Instant::now());
         let left_micros = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
-        self.clock().micros().saturating_add(left_micros)
+        self.now_micros().saturating_add(left_micros)
     }
 }
 

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coupon_cluster::{CampaignName, NodeId, ShardId};
+use coupon_env::entropy::fraction;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::{
     GetCampaignQuery, ReadRequest, ReadResponse, Refusal, StreamCouponsRequest,
     StreamCouponsResponse, read_request,
 };
 use coupon_transport::{AddressedChannel, Mismatch};
+use coupon_wire::refusal;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -21,7 +23,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Request, Status, Streaming};
 
 use crate::answer::error::Fault;
-use crate::route::leader::{self, LeaderGuess, Route};
+use crate::route::leader::{LeaderGuess, Route};
 use crate::route::retry::{self, Unanswered};
 use crate::route::topology::Topology;
 use crate::shards::pool::Lane;
@@ -169,7 +171,7 @@ impl ShardClient {
                     // It leads, and has as many exports under way as it takes on.
                     return Err(Fault::Unanswered(Unanswered::Overloaded));
                 }
-                if leader::says_diverged(&status) {
+                if refusal::says_diverged(&status) {
                     return Err(Fault::Unanswered(Unanswered::ShardDiverged));
                 }
                 if let Some(mismatch) = Mismatch::of(&status) {
@@ -186,7 +188,7 @@ impl ShardClient {
                     named = guess.lock().failed(node, &status, now, Instant::now());
                 }
             }
-            let resume = Instant::now() + retry::random_pause(misses, named);
+            let resume = Instant::now() + retry::pause(misses, named, fraction());
             if resume >= deadline {
                 break;
             }
@@ -249,7 +251,7 @@ impl ShardClient {
         let Some(shard_epoch) = retry::reroutes(refusal) else {
             return Err(Fault::refused(refusal.clone(), topology));
         };
-        let resume = Instant::now() + retry::random_pause(4, false);
+        let resume = Instant::now() + retry::pause(4, false, fraction());
         if resume >= deadline {
             return Err(Fault::Unanswered(Unanswered::NoLeader));
         }

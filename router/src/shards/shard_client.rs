@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coupon_cluster::ShardId;
+use coupon_env::{Clock, entropy};
 use coupon_proto::internal::CouponIssued;
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
 use crate::answer::convert;
 use crate::answer::error::Fault;
-use crate::clock::WallClock;
 use crate::route::retry::{Timing, Unanswered};
 use crate::route::topology::Topology;
 use crate::shards::directory::Directory;
@@ -22,7 +22,7 @@ use crate::shards::stream::{self, ShardHandle, StreamContext};
 pub(crate) struct ShardClient {
     context: StreamContext,
     shards: RwLock<BTreeMap<ShardId, ShardHandle>>,
-    clock: WallClock,
+    clock: Arc<dyn Clock>,
 }
 
 impl ShardClient {
@@ -31,11 +31,11 @@ impl ShardClient {
         nodes: Vec<String>,
         cluster_id: Option<String>,
         timing: Timing,
-        clock: WallClock,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let pool = Arc::new(Pool::default());
         let directory = Directory::follow(nodes, cluster_id, Arc::clone(&pool));
-        let context = StreamContext { router_id: rand::random(), directory, pool, timing };
+        let context = StreamContext { router_id: entropy::number(), directory, pool, timing };
         Self { context, shards: RwLock::default(), clock }
     }
 
@@ -54,9 +54,10 @@ impl ShardClient {
         &self.context.timing
     }
 
-    /// Wall-clock time.
-    pub(crate) fn clock(&self) -> WallClock {
-        self.clock
+    /// The time of day: microseconds since 1970. Nothing is decided by it: nodes are told when a caller stops
+    /// waiting, and records that come without a log time are shown at it.
+    pub(crate) fn now_micros(&self) -> u64 {
+        self.clock.now_micros()
     }
 
     /// The stream of a shard, started when first used. There are at most as many as shard ids.

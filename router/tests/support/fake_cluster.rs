@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use coupon_cluster::NodeId;
+use coupon_cluster::{NodeId, NodeIdentity};
 use coupon_proto::internal::cluster_service_server::ClusterServiceServer;
 use coupon_proto::internal::shard_service_server::ShardServiceServer;
 use coupon_proto::internal::{CodeKey, NodeInfo, ReplicaInfo, ShardInfo, ShardMap};
-use coupon_transport::{Answerer, AnswererLayer, NodeIdentity};
+use coupon_transport::{Answerer, AnswererLayer};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::watch;

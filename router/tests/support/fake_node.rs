@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use coupon_cluster::{NodeId, NodeIdentity};
 use coupon_proto::internal::cluster_service_server::ClusterService;
 use coupon_proto::internal::shard_service_server::ShardService;
 use coupon_proto::internal::{
@@ -14,14 +15,14 @@ use coupon_proto::internal::{
     TransferLeadershipRequest, TransferLeadershipResponse, Unknown, WatchShardMapRequest,
     WatchShardMapResponse, propose_request, propose_response, reply,
 };
-use coupon_transport::{Answerer, NodeIdentity};
+use coupon_transport::Answerer;
+use coupon_wire::refusal;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
-use tonic::{Code, Request, Response, Status, Streaming};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::ledger::{NOW_MICROS, refusal};
 use super::state::{Seen, Shared, Trick};
@@ -63,9 +64,7 @@ impl FakeNode {
         if leader == self.node_id || forward {
             return Ok(());
         }
-        let metadata = [("leader_node_id".to_owned(), leader.to_string())];
-        let details = ErrorDetails::with_error_info("NOT_LEADER", "coupon.internal.v1", metadata);
-        Err(Status::with_error_details(Code::Unavailable, "not the leader", details))
+        Err(refusal::not_leader(NodeId::new(leader).ok()))
     }
 
     async fn serve_stream(

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::machine::ports;
 use crate::machine::process::{Process, command, output};
-use crate::systems::status::Status;
+use crate::systems::status;
 
 /// The shard of all campaigns in a cluster of [`Shape::ONE_SHARD`].
 const SHARD: u32 = 1;
@@ -106,7 +106,7 @@ impl Cluster {
 
     /// The index of the last log entry that the one shard of [`Shape::ONE_SHARD`] has applied.
     pub(crate) fn applied_index(&self) -> anyhow::Result<u64> {
-        Status::ask(&self.program, &self.node_addresses)?.applied_index(SHARD)
+        status::applied_index(&status::ask(&self.program, &self.node_addresses)?, SHARD)
     }
 
     /// Why it is not as it was, if a process has ended.
@@ -150,8 +150,8 @@ impl Cluster {
     pub(crate) async fn wait_until_whole(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + WHOLE_TIMEOUT;
         loop {
-            let status = Status::ask(&self.program, &self.node_addresses);
-            if status.as_ref().is_ok_and(Status::is_whole) {
+            let status = status::ask(&self.program, &self.node_addresses);
+            if status.as_ref().is_ok_and(status::is_whole) {
                 return Ok(());
             }
             if Instant::now() > deadline {

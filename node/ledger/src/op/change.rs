@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignName, Epoch};
+use coupon_cluster::{CampaignName, CampaignState, Epoch};
 
 use crate::entry::{Entry, Found};
-use crate::{CampaignSpec, CampaignState, Change, Outcome, Refusal, Store};
+use crate::{CampaignSpec, Change, Outcome, Refusal, Store};
 
 /// How many of its latest changes a campaign remembers. A retry that comes after as many others is taken for a new
 /// request.

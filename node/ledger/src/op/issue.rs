@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignName, Epoch, RequestId};
+use coupon_cluster::{CampaignName, CampaignState, Epoch, RequestId};
 
 use crate::block::take_counter;
 use crate::entry::{Entry, Found};
 use crate::mutants::{self, Mutant};
 use crate::{
-    Campaign, CampaignSpec, CampaignState, Coupon, IssuedCoupon, LogTime, Outcome, Refusal,
-    SEQUENCE_MAX, StateReader, Store,
+    Campaign, CampaignSpec, Coupon, IssuedCoupon, LogTime, Outcome, Refusal, SEQUENCE_MAX,
+    StateReader, Store,
 };
 
 /// Issues a coupon.

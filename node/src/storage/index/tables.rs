@@ -13,6 +13,8 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coupon_env::entropy;
+
 use super::super::StorageError;
 use super::super::identity::sync_dir;
 use super::claim::{Claim, SECRET_BYTES};
@@ -61,7 +63,7 @@ impl TableDir {
             Err(fault) => return Err(fault),
         };
         let secret = tables.first().and_then(|table| table.secret());
-        let secret = secret.unwrap_or_else(rand::random);
+        let secret = secret.unwrap_or_else(entropy::secret);
         Ok((Self { path, secret }, tables))
     }
 
@@ -73,7 +75,7 @@ impl TableDir {
     pub(super) fn renew(path: PathBuf) -> Result<(Self, Vec<Arc<Table>>), StorageError> {
         remove(&path)?;
         std::fs::create_dir_all(&path).map_err(StorageError::io(&path))?;
-        Ok((Self { path, secret: rand::random() }, Vec::new()))
+        Ok((Self { path, secret: entropy::secret() }, Vec::new()))
     }
 
     /// Where it is.

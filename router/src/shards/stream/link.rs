@@ -1,14 +1,16 @@
 //! The connection of a stream: how it is opened, moved to the leader itself, and lost.
 
 use coupon_cluster::NodeId;
+use coupon_env::entropy::fraction;
 use coupon_proto::internal::RouterHello;
 use coupon_transport::{AddressedChannel, Mismatch};
+use coupon_wire::refusal;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 
 use super::{ShardStream, StreamContext};
-use crate::route::leader::{self, DIRECT_INTERVAL, Route};
+use crate::route::leader::{DIRECT_INTERVAL, Route};
 use crate::route::retry::{self, Miss};
 use crate::shards::connection::Connection;
 use crate::shards::pool::Lane;
@@ -122,7 +124,7 @@ impl ShardStream {
             self.context.directory.met(node, &mismatch);
         }
         let named = self.leader.lock().failed(node, status, asked_at, now);
-        if leader::says_diverged(status) {
+        if refusal::says_diverged(status) {
             self.give_all_up();
         }
         self.pause(named, now);
@@ -156,6 +158,6 @@ impl ShardStream {
     pub(super) fn pause(&mut self, leader_named: bool, now: Instant) {
         self.misses = self.misses.saturating_add(1);
         self.direct = None;
-        self.link = Link::Pausing(now + retry::random_pause(self.misses, leader_named));
+        self.link = Link::Pausing(now + retry::pause(self.misses, leader_named, fraction()));
     }
 }

@@ -1,7 +1,8 @@
 //! What the replies of a node mean for the commands they answer.
 
-use coupon_cluster::NodeId;
+use coupon_env::entropy::fraction;
 use coupon_proto::internal::{NotProposed, NotProposedReason, Outcome, ReplyBatch, outcome, reply};
+use coupon_wire::ids::optional_node_id;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -31,7 +32,7 @@ impl ShardStream {
                 Some(reply::Reply::NotProposed(not_proposed)) => {
                     let miss = miss_of(&not_proposed);
                     if miss == Miss::NotLeader {
-                        not_leader = Some(NodeId::new(not_proposed.leader_node_id).ok());
+                        not_leader = Some(optional_node_id(not_proposed.leader_node_id));
                     }
                     miss
                 }
@@ -60,7 +61,7 @@ impl ShardStream {
             self.pause(named, now);
         } else if slow_down {
             self.misses = self.misses.saturating_add(1);
-            self.resume_at = now + retry::random_pause(self.misses, false);
+            self.resume_at = now + retry::pause(self.misses, false, fraction());
         }
     }
 }

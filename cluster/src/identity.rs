@@ -1,6 +1,6 @@
 //! Which node is meant, or answers.
 
-use coupon_cluster::NodeId;
+use crate::ids::NodeId;
 
 /// The identity of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,41 @@
+//! Campaigns as they travel.
+
+use coupon_cluster::{CampaignLifecycle, CampaignState};
+use coupon_proto::internal as pb;
+
+/// Where a campaign stands at log time `now_micros`. A record without counters is of a campaign that has
+/// issued nothing.
+pub fn state_at(record: &pb::CampaignRecord, now_micros: u64) -> CampaignState {
+    let lifecycle = CampaignLifecycle {
+        start_micros: record.start_micros,
+        end_micros: (record.end_micros != 0).then_some(record.end_micros),
+        is_paused: record.paused,
+        quota: record.quota,
+        issued: record.counters.as_ref().map_or(0, |counters| counters.issued),
+    };
+    lifecycle.state_at(now_micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_has_all_that_the_state_depends_on() {
+        let record = |issued| pb::CampaignRecord {
+            quota: 2,
+            start_micros: 100,
+            end_micros: 200,
+            counters: Some(pb::CampaignCounters { issued, ..Default::default() }),
+            ..Default::default()
+        };
+        assert_eq!(state_at(&record(0), 99), CampaignState::Scheduled);
+        assert_eq!(state_at(&record(1), 100), CampaignState::Active);
+        assert_eq!(state_at(&record(2), 199), CampaignState::Exhausted);
+        assert_eq!(state_at(&record(2), 200), CampaignState::Ended);
+        let paused = pb::CampaignRecord { paused: true, ..record(0) };
+        assert_eq!(state_at(&paused, 99), CampaignState::Paused);
+        let unending = pb::CampaignRecord { end_micros: 0, counters: None, ..record(0) };
+        assert_eq!(state_at(&unending, u64::MAX), CampaignState::Active);
+    }
+}
