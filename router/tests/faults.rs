@@ -193,6 +193,19 @@ async fn silence_until_the_deadline_is_an_unknown_outcome() {
     assert_eq!(ids.len(), 1, "all attempts are one request");
 }
 
+/// Libraries repeat UNAVAILABLE by themselves, and would issue a second coupon.
+#[tokio::test]
+async fn an_unknown_outcome_without_a_request_id_is_not_to_be_repeated() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.play([Trick::ApplySilently; 100]);
+    let request = IssueCouponRequest { request_id: String::new(), ..issue("spring", "a") };
+    let error = t.coupons.issue_coupon(within(700, request)).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::Unknown);
+    assert_eq!(error.get_details_error_info().unwrap().reason, "OUTCOME_UNKNOWN");
+    assert!(error.get_details_retry_info().is_none());
+}
+
 #[tokio::test]
 async fn no_leader_until_the_deadline_is_no_outcome() {
     let mut t = Fixture::start().await;

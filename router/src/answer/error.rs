@@ -43,6 +43,9 @@ pub(crate) enum Fault {
     Refused(Box<Refused>),
     /// No shard answered in time.
     Unanswered(Unanswered),
+    /// The request may have had an effect, and the caller gave no id to ask again with. Its code must not be one that
+    /// libraries repeat by themselves.
+    OutcomeUnknowable,
     /// The router has as much to do as it takes on.
     Overloaded,
     /// The time of a request was over before it had arrived as a whole, or before anybody could answer.
@@ -156,6 +159,12 @@ impl Fault {
                 Unanswered::ShardDiverged => shard_diverged(),
                 Unanswered::OutcomeUnknown => outcome_unknown(),
             },
+            Self::OutcomeUnknowable => Report::new(
+                Code::Unknown,
+                Reason::OutcomeUnknown,
+                "it may have happened, and without a request_id there is no asking again: look what there is \
+                 before you send another request",
+            ),
             Self::Overloaded => overloaded(),
             Self::DeadlineExceeded => Report::new(
                 Code::DeadlineExceeded,

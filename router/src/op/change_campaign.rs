@@ -48,7 +48,8 @@ impl Change {
         mut operation: Operation,
         deadline: Instant,
     ) -> Result<(Campaign, bool), Fault> {
-        let (outcome, topology) = shards.propose(&self.campaign, &mut operation, deadline).await?;
+        let answered = shards.propose(&self.campaign, &mut operation, deadline).await;
+        let (outcome, topology) = answered.map_err(|fault| self.identity.judge(fault))?;
         match outcome.outcome {
             Some(outcome::Outcome::CampaignChanged(changed)) => {
                 let record = changed

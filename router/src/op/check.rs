@@ -11,9 +11,10 @@ use coupon_cluster::{CampaignName, RequestId, TenantId};
 use coupon_env::entropy::time_ordered_uuid;
 use prost_types::{Duration, Timestamp};
 use tonic_types::pb::bad_request::FieldViolation;
-use unicode_normalization::is_nfc;
 
+use super::text::flaws;
 use crate::answer::error::{Fault, violation};
+use crate::route::retry::Unanswered;
 
 const DISPLAY_NAME_CHARS_MAX: usize = 200;
 const MAP_KEY_CHARS_MAX: usize = 63;
@@ -36,6 +37,19 @@ pub(crate) struct RequestIdentity {
     pub(crate) id: RequestId,
     /// Whether it is of our making, so that nobody else can have sent it before.
     pub(crate) generated: bool,
+}
+
+impl RequestIdentity {
+    /// What a fault means for a request with this identity: where the caller has no id to ask again with, an unknown
+    /// outcome stays unknown.
+    pub(crate) fn judge(self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Unanswered(Unanswered::OutcomeUnknown) if self.generated => {
+                Fault::OutcomeUnknowable
+            }
+            other => other,
+        }
+    }
 }
 
 /// The tenant of all calls, since they have no credentials yet.
@@ -192,14 +206,6 @@ impl Check {
             }
         }
     }
-}
-
-/// What makes a text unfit to be stored and shown: characters that do something instead of being seen,
-/// and spellings that look like another one.
-fn flaws(text: &str) -> impl Iterator<Item = &'static str> {
-    let control = text.chars().any(char::is_control).then_some("must not have control characters");
-    let spelling = (!is_nfc(text)).then_some("must be in Unicode normal form C");
-    control.into_iter().chain(spelling)
 }
 
 /// `None` when the nanoseconds are no fraction of a second, or the seconds are negative.

@@ -26,7 +26,8 @@ pub(super) async fn create_campaign(
 ) -> Result<CreateCampaignResponse, Fault> {
     let Creation { campaign, identity, command } = creation(request)?;
     let mut operation = Operation::CreateCampaign(command);
-    let (outcome, topology) = shards.propose(&campaign, &mut operation, deadline).await?;
+    let answered = shards.propose(&campaign, &mut operation, deadline).await;
+    let (outcome, topology) = answered.map_err(|fault| identity.judge(fault))?;
     match outcome.outcome {
         Some(outcome::Outcome::CampaignCreated(created)) => {
             let record =

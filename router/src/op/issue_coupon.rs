@@ -27,12 +27,13 @@ pub(crate) async fn issue_coupon(
 ) -> Result<IssueCouponResponse, Fault> {
     let Issue { campaign, identity, command } = issue(request)?;
     let mut operation = Operation::Issue(command);
-    let (outcome, topology) = shards.propose(&campaign, &mut operation, deadline).await?;
+    let answered = shards.propose(&campaign, &mut operation, deadline).await;
+    let (outcome, topology) = answered.map_err(|fault| identity.judge(fault))?;
     match outcome.outcome {
         Some(outcome::Outcome::CouponIssued(mut issued)) => {
             convert::complete(&mut issued, operation);
             // The coupon exists; only asking again, by a newer map, could show it.
-            let unknown = Fault::Unanswered(Unanswered::OutcomeUnknown);
+            let unknown = identity.judge(Fault::Unanswered(Unanswered::OutcomeUnknown));
             let once = std::iter::once(&issued);
             let topology = shards.with_keys(topology, once, deadline).await.ok_or(unknown)?;
             let replayed = issued.replayed;

@@ -16,6 +16,7 @@ mod page;
 mod pause_campaign;
 mod resume_campaign;
 mod stream_coupons;
+mod text;
 
 pub(crate) use campaigns::Campaigns;
 pub(crate) use coupons::Coupons;
