@@ -100,7 +100,8 @@ impl Report {
         let cuts: u32 = incidents.iter().map(|incident| incident.round.cuts()).sum();
         let rounds = u32::try_from(incidents.len()).unwrap_or(u32::MAX);
         let most = incidents.iter().map(|incident| incident.round.nodes_max()).max().unwrap_or(0);
-        let by_nodes = (1..=most).rev().map(|nodes| NodesReport::new(nodes, &incidents, &successes));
+        let by_nodes =
+            (1..=most).rev().map(|nodes| NodesReport::new(nodes, &incidents, &successes));
         let mut missed = Vec::new();
         if failed > 0 {
             missed.push(format!("{failed} calls were refused for no reason that the API promises"));
@@ -160,7 +161,11 @@ impl Report {
             "machine: {cores} cores for everything, load average {} before and {} after\n",
             average[0], average[1]
         )?;
-        writeln!(text, "{:>24}{:^28}{:^28}", "", "all shards issue after ms", "all nodes back after ms")?;
+        writeln!(
+            text,
+            "{:>24}{:^28}{:^28}",
+            "", "all shards issue after ms", "all nodes back after ms"
+        )?;
         writeln!(
             text,
             "{:<16}{:>8}{:>10}{:>9}{:>9}{:>10}{:>9}{:>9}",
@@ -219,4 +224,99 @@ fn cells(figures: Option<Figures>) -> [String; 3] {
         || std::array::from_fn(|_| "-".to_owned()),
         |one| [one.p50, one.p99, one.max].map(|one| format!("{one:.0}")),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use coupon_loadtest::{Bottleneck, Latency};
+
+    use super::*;
+    use crate::power_cut::{Again, Round};
+
+    const NODES: [u64; 3] = [1, 2, 3];
+
+    fn incident(began: u64, nodes: &[u64], again: Option<&[u64]>) -> Incident {
+        let again = again.map(|nodes| Again { after: Duration::ZERO, nodes: nodes.to_vec() });
+        let round = Round { pause: Duration::ZERO, nodes: nodes.to_vec(), again };
+        let started = began + 1_000_000;
+        Incident { round, began, started, whole: Some(started + 9_000_000) }
+    }
+
+    fn call(invoked: u64, ending: Ending) -> Asked {
+        let returned = invoked + 1_000_000;
+        Asked { shard: 1, router: 1, sent: invoked, invoked, returned, attempts: 2, ending }
+    }
+
+    fn material(endings: [Ending; 2]) -> Material {
+        let [first, second] = endings;
+        Material {
+            circumstances: Circumstances {
+                seed: 7,
+                repeat: "chaos/power-cut --seed 7".to_owned(),
+                cores: 2,
+                load_average: [None, Some(1.0)],
+                rate: 100,
+                campaigns: 1,
+                shards: 1,
+                nodes: 3,
+            },
+            planned: 3,
+            aborted: None,
+            incidents: vec![
+                incident(10_000_000, &NODES, Some(&[2])),
+                incident(50_000_000, &[3], None),
+            ],
+            shards: vec![1],
+            calls: vec![
+                call(13_000_000, Ending::Issued),
+                call(56_000_000, first),
+                call(58_000_000, second),
+            ],
+            load: LoadReport {
+                sent: 3,
+                issued: 3,
+                errors: 0,
+                late: 0,
+                unsent: 0,
+                bottleneck: Bottleneck::None,
+                latency: Latency::default(),
+                elapsed_seconds: 1.0,
+            },
+            replicas: 3,
+            judged: Ok((Verdict::default(), Vec::new())),
+        }
+    }
+
+    #[test]
+    fn rounds_are_grouped_by_how_many_nodes_lost_power() {
+        let report = Report::new(material([Ending::Issued, Ending::Unknown]));
+        assert!(report.is_ok, "{}", report.text());
+        assert_eq!((report.cuts, report.cuts_while_starting), (3, 1));
+        assert_eq!((report.unknown, report.failed, report.repeated), (1, 0, 3));
+        let rows: Vec<(usize, usize)> =
+            report.by_nodes.iter().map(|one| (one.nodes, one.rounds)).collect();
+        assert_eq!(rows, [(3, 1), (1, 1)]);
+        let issued = report.by_nodes.iter().map(|one| one.issued_again_after_ms.unwrap().max);
+        assert_eq!(issued.collect::<Vec<f64>>(), [3.0, 6.0]);
+        assert_eq!(report.by_nodes[0].whole_after_ms.unwrap().p50, 9.0);
+    }
+
+    #[test]
+    fn what_is_missing_fails_the_run() {
+        let good = || material([Ending::Issued, Ending::Issued]);
+        assert!(Report::new(good()).is_ok);
+        let aborted = Some("node 2 ended by itself".to_owned());
+        for bad in [
+            material([Ending::Failed, Ending::Issued]),
+            Material { planned: 4, ..good() },
+            Material { aborted, ..good() },
+            Material { judged: Ok((Verdict::default(), vec!["it is gone".to_owned()])), ..good() },
+            Material { judged: Err("the router is silent".to_owned()), ..good() },
+        ] {
+            let report = Report::new(bad);
+            assert!(!report.is_ok, "{}", report.text());
+        }
+    }
 }

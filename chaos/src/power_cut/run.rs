@@ -171,7 +171,9 @@ impl Run<'_> {
                 Ok(incident) => {
                     let served = self.live().slowest_recovery(incident.started);
                     let served = served.map(|(_, nanos)| nanos);
-                    progress::power_cut(number, rounds.len(), &incident, served);
+                    if !self.stop.is_set() {
+                        progress::power_cut(number, rounds.len(), &incident, served);
+                    }
                     incidents.push(incident);
                 }
                 Err(error) => self.aborted = Some(format!("round {number}: {}", chain(&error))),

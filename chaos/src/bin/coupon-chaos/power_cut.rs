@@ -56,7 +56,7 @@ pub(crate) struct PowerCut {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     campaigns: u32,
     /// The program `coupon`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "COUPON_PROGRAM", hide_env_values = true)]
     program: PathBuf,
     /// Write the report as JSON to a file
     #[arg(long, value_name = "FILE")]
@@ -122,8 +122,7 @@ pub(crate) fn carry_out(cli: &PowerCut) -> anyhow::Result<bool> {
         history_file::write(path, &history, &clock)?;
     }
     if report.is_ok {
-        std::fs::remove_dir_all(&files)
-            .with_context(|| format!("remove {}", files.display()))?;
+        std::fs::remove_dir_all(&files).with_context(|| format!("remove {}", files.display()))?;
     }
     told.context("print the report")?;
     Ok(report.is_ok)
@@ -132,7 +131,5 @@ pub(crate) fn carry_out(cli: &PowerCut) -> anyhow::Result<bool> {
 /// The command that carries the same plan out again.
 fn repeat(settings: &Settings) -> String {
     let Settings { seed, cuts, rate, campaigns, .. } = settings;
-    format!(
-        "chaos/power-cut --seed {seed} --cuts {cuts} --rate {rate} --campaigns {campaigns}"
-    )
+    format!("chaos/power-cut --seed {seed} --cuts {cuts} --rate {rate} --campaigns {campaigns}")
 }

@@ -13,8 +13,8 @@ use coupon_chaos::{
 };
 use coupon_loadtest::{Judged, history_file};
 
-use crate::machine::{self, load_average};
 use crate::files::{check_writable, write};
+use crate::machine::{self, load_average};
 
 /// Breaks a running cluster under load, one fault after the other, and judges what it answered.
 ///
