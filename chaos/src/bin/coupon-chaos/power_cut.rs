@@ -25,7 +25,7 @@ use crate::machine::{self, load_average};
 /// the run, and so does a call that is refused for no reason that the API promises. The disks and the logs
 /// are kept then.
 ///
-/// Needs root, loop devices, ext4 and Python 3. Memory: some 500 bytes for each call. Disk: some gigabytes.
+/// Needs root, loop devices, ext4 and Python 3. Memory: some 500 bytes for each call. Disk: some hundred megabytes, in TMPDIR.
 #[derive(Debug, Parser)]
 #[command(
     name = "chaos/power-cut",
