@@ -18,9 +18,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Why it is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// Docker does not answer.
+    /// A command failed that asks for it.
     #[error(transparent)]
-    Docker(#[from] NemesisError),
+    Command(#[from] NemesisError),
     /// No such container runs.
     #[error("no {member} of the project {project} runs")]
     Absent {
@@ -58,9 +58,19 @@ pub(crate) fn status(project: &str) -> Result<ClusterStatus, ClusterError> {
 /// # Errors
 /// When they do not.
 pub(crate) fn digests(project: &str) -> Result<Vec<Replica>, ClusterError> {
+    at_rest(|| ask(project, &["--digests"]))
+}
+
+/// The digests of all replicas, when they have come to rest; `ask` asks once.
+///
+/// # Errors
+/// When they do not.
+pub(crate) fn at_rest(
+    ask: impl Fn() -> Result<ClusterStatus, ClusterError>,
+) -> Result<Vec<Replica>, ClusterError> {
     let deadline = Instant::now() + QUIET_MAX;
     loop {
-        if let Some(replicas) = topology::digests(&ask(project, &["--digests"])?) {
+        if let Some(replicas) = topology::digests(&ask()?) {
             return Ok(replicas);
         }
         if Instant::now() >= deadline {

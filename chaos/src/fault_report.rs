@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::elections::Election;
-use crate::figures::Figures;
+use crate::figures::{Figures, millis};
 use crate::incident::{Effect, Incident};
 use crate::kind::{Kind, Measure};
 
@@ -138,10 +138,4 @@ impl KindReport {
             slowest_call_ms: all.iter().map(|fault| fault.slowest_call_ms).fold(0.0, f64::max),
         }
     }
-}
-
-/// Nanoseconds as milliseconds, to the microsecond.
-#[expect(clippy::cast_precision_loss, reason = "whole microseconds of some years fit into 2^52")]
-fn millis(nanos: u64) -> f64 {
-    (nanos / 1_000) as f64 / 1e3
 }

@@ -24,6 +24,12 @@ impl Figures {
     }
 }
 
+/// Nanoseconds as milliseconds, to the microsecond.
+#[expect(clippy::cast_precision_loss, reason = "whole microseconds of some years fit into 2^52")]
+pub(crate) fn millis(nanos: u64) -> f64 {
+    (nanos / 1_000) as f64 / 1e3
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,5 @@
-//! Load and a seeded sequence of faults together, on the cluster of `compose.cluster.yml`, with a verdict.
+//! Load and a seeded sequence of faults together, with a verdict: on the cluster of `compose.cluster.yml`,
+//! and [power cuts](power_cut) on disks of their own. Of the first:
 //!
 //! - The [plan](plan()) follows from the seed: which faults, in which order, on which shards.
 //! - The [nemesis](Nemesis) puts one after the other in force with the scripts in `chaos/`, which wait
@@ -30,6 +31,7 @@ mod load_report;
 mod nemesis;
 mod picture;
 mod plan;
+pub mod power_cut;
 mod progress;
 mod recovery;
 mod report;

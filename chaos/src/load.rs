@@ -2,15 +2,23 @@
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use coupon_loadtest::{
-    Clock, Conditions, Evidence, Judged, LoadError, LoadTest, Options, Report, Scope, Show,
-    Unjudged,
+    Clock, Conditions, Evidence, Judged, LoadError, LoadTest, Options, Pattern, Report, Scope,
+    Show, Target, Unjudged,
 };
 use tokio::sync::oneshot;
 
 use crate::calls::Asked;
 use crate::recovery::Successes;
+
+/// How long an attempt of a call may take. Longer than an election, so that a router's retries are
+/// seen; shorter than most faults, so that a caller tries another time.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a call is repeated until it is given up: longer than any fault of a plan.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 
 /// The coupons that were issued since the last fault, by shard: for what is told meanwhile. What counts
 /// is computed at the end, from the recording.
@@ -50,6 +58,20 @@ struct Talk {
     stop: oneshot::Receiver<()>,
     quiet: mpsc::Sender<()>,
     evidence: oneshot::Receiver<Evidence>,
+}
+
+/// An open loop until it is stopped, with calls that are repeated through any fault.
+pub(crate) fn options(routers: Vec<String>, rate: u32, target: Target, seed: u64) -> Options {
+    Options {
+        routers,
+        pattern: Pattern::Open { rate },
+        duration: None,
+        target,
+        attempt_timeout: ATTEMPT_TIMEOUT,
+        give_up_after: GIVE_UP_AFTER,
+        seed,
+        ..Options::default()
+    }
 }
 
 impl Load {
@@ -119,14 +141,13 @@ async fn run(
     conditions: Conditions,
     talk: Talk,
     live: Live,
-    owner: impl Fn(&str) -> Option<u32>,
+    owner: impl Fn(&str) -> Option<u32> + Send + 'static,
 ) -> Result<Outcomes, LoadError> {
     let test = LoadTest::prepare(options, Show::Nothing).await?;
-    let shards: Vec<Option<u32>> = test.campaign_ids().map(owner).collect();
     let calls = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&calls);
     let test = test.observed_by(Box::new(move |observed| {
-        let shard = shards.get(observed.campaign).copied().flatten();
+        let shard = owner(observed.campaign_id);
         let Some(call) = shard.and_then(|shard| Asked::of(&observed, shard)) else { return };
         noted.lock().unwrap_or_else(PoisonError::into_inner).push(call);
         if let Some((shard, success)) = call.success() {

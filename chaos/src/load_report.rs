@@ -1,6 +1,6 @@
 //! What is reported of the load.
 
-use coupon_loadtest::{Bottleneck, Latency};
+use coupon_loadtest::{Bottleneck, Latency, Report};
 use serde::Serialize;
 
 /// The load as a whole.
@@ -22,4 +22,19 @@ pub struct LoadReport {
     pub latency: Latency,
     /// For how long.
     pub elapsed_seconds: f64,
+}
+
+impl From<Report> for LoadReport {
+    fn from(report: Report) -> Self {
+        Self {
+            sent: report.sent,
+            issued: report.issued,
+            errors: report.errors,
+            late: report.late,
+            unsent: report.unsent,
+            bottleneck: report.bottleneck,
+            latency: report.latency,
+            elapsed_seconds: report.elapsed_seconds,
+        }
+    }
 }

@@ -117,10 +117,7 @@ impl Nemesis {
     ) -> Result<Done, NemesisError> {
         let mut command = Command::new(self.scripts.join(script));
         command.arg("-q").args(arguments);
-        let output = run(&mut command, timeout)?;
-        if !output.is_success {
-            return Err(NemesisError::Failed { said: output.stderr.trim().to_owned() });
-        }
+        let output = run(&mut command, timeout)?.success()?;
         let line = output.stdout.lines().last().unwrap_or_default();
         parse(line).ok_or_else(|| NemesisError::LastLine {
             command: format!("chaos/{script}"),
@@ -137,14 +134,31 @@ pub(crate) fn docker(arguments: &[&str]) -> Result<String, NemesisError> {
     Ok(run(Command::new("docker").args(arguments), ASK_TIMEOUT)?.stdout)
 }
 
-struct Output {
-    is_success: bool,
-    stdout: String,
+/// How a command ended, and what it said.
+pub(crate) struct Output {
+    pub(crate) is_success: bool,
+    pub(crate) stdout: String,
     stderr: String,
 }
 
+impl Output {
+    /// Itself, of a command that succeeded.
+    ///
+    /// # Errors
+    /// When it failed: with what it said.
+    pub(crate) fn success(self) -> Result<Self, NemesisError> {
+        if self.is_success {
+            return Ok(self);
+        }
+        Err(NemesisError::Failed { said: self.stderr.trim().to_owned() })
+    }
+}
+
 /// Runs a command to its end, in a process group of its own: Ctrl-C is for us, who have to heal.
-fn run(command: &mut Command, timeout: Duration) -> Result<Output, NemesisError> {
+///
+/// # Errors
+/// When it cannot be started, or does not end in time. How it ends is up to the caller.
+pub(crate) fn run(command: &mut Command, timeout: Duration) -> Result<Output, NemesisError> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |source| NemesisError::Start { command: name.clone(), source };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::incident::Incident;
 use crate::kind::Measure;
 use crate::plan::Step;
+use crate::power_cut::Incident as PowerCut;
 use crate::recovery::Successes;
 use crate::settings::Settings;
 use crate::topology::Topology;
@@ -60,6 +61,29 @@ pub(crate) fn result(incident: &Incident, live: &Successes, now: u64) {
         text.push_str(&format!("  longest gap {} (shard {})", millis(gap.nanos), gap.shard));
     }
     tell(&format!("{text}\n"));
+}
+
+/// A round of power cuts is over; `served` is how long all shards took to issue again.
+pub(crate) fn power_cut(number: usize, of: usize, incident: &PowerCut, served: Option<u64>) {
+    let width = of.to_string().len();
+    let nodes = |nodes: &[u64]| {
+        let nodes: Vec<String> = nodes.iter().map(u64::to_string).collect();
+        nodes.join(",")
+    };
+    let round = &incident.round;
+    let again = round.again.as_ref().map_or_else(String::new, |again| {
+        format!("and {} after {} ms", nodes(&again.nodes), again.after.as_millis())
+    });
+    let served = served.map_or_else(
+        || "DID NOT ISSUE AGAIN".to_owned(),
+        |nanos| format!("issued again after {}", millis(nanos)),
+    );
+    let whole = incident.whole.map_or_else(
+        || "NOT WHOLE AGAIN".to_owned(),
+        |whole| format!("whole after {}", millis(whole.saturating_sub(incident.started))),
+    );
+    let cut = nodes(&round.nodes);
+    tell(&format!("{number:>width$}/{of}  nodes {cut:<6} {again:<24} {served}  {whole}\n"));
 }
 
 /// Nanoseconds for people.

@@ -6,13 +6,13 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
 use coupon_checker::Replica;
-use coupon_loadtest::{Clock, Evidence, LoadError, Options, Pattern, Target};
+use coupon_loadtest::{Clock, Evidence, LoadError, Target};
 
 use crate::cluster::{self, ClusterError};
 use crate::elections::{Election, Watch};
 use crate::incident::{Incident, Times};
 use crate::kind::Measure;
-use crate::load::{Load, Outcomes};
+use crate::load::{self, Load, Outcomes};
 use crate::nemesis::{Done, Nemesis, NemesisError};
 use crate::plan::{Step, plan};
 use crate::progress;
@@ -31,13 +31,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Quota of every campaign, which no run uses up.
 const QUOTA: u32 = 1_000_000_000;
-
-/// How long an attempt of a call may take. Longer than an election, so that a router's retries are
-/// seen; shorter than most faults, so that a caller tries another time.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a call is repeated until it is given up: longer than any fault of a plan.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 
 /// What came of a run.
 pub struct Ended {
@@ -86,7 +79,8 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<Ended, RunError> {
         [] => cluster::routers(&settings.project)?,
         given => given.to_vec(),
     };
-    let options = options(settings, routers, &topology)?;
+    let target = target(settings, &topology)?;
+    let options = load::options(routers, settings.rate, target, settings.seed);
     progress::begin(settings, &topology, steps.len());
     let owner = topology.clone();
     let owner = move |campaign: &str| owner.owner(campaign);
@@ -138,28 +132,15 @@ impl Drop for Guard<'_> {
     }
 }
 
-fn options(
-    settings: &Settings,
-    routers: Vec<String>,
-    topology: &Topology,
-) -> Result<Options, Unfit> {
+fn target(settings: &Settings, topology: &Topology) -> Result<Target, Unfit> {
     // Different in every run, since campaigns stay.
     let stem = format!("chaos-{:08x}", rand::random::<u32>());
-    Ok(Options {
-        routers,
-        pattern: Pattern::Open { rate: settings.rate },
-        duration: None,
-        target: Target::New {
-            prefix: topology.prefix(&stem, settings.campaigns)?,
-            count: settings.campaigns,
-            quota: QUOTA,
-            per_recipient_limit: 1,
-            is_renewed: false,
-        },
-        attempt_timeout: ATTEMPT_TIMEOUT,
-        give_up_after: GIVE_UP_AFTER,
-        seed: settings.seed,
-        ..Options::default()
+    Ok(Target::New {
+        prefix: topology.prefix(&stem, settings.campaigns)?,
+        count: settings.campaigns,
+        quota: QUOTA,
+        per_recipient_limit: 1,
+        is_renewed: false,
     })
 }
 

@@ -33,10 +33,10 @@ impl Stop {
                         _ = terminate.recv() => {}
                     }
                     if told.is_set() {
-                        eprintln!("ended at once; chaos/heal mends what is broken");
+                        eprintln!("ended at once; chaos/heal mends what chaos/run has broken");
                         std::process::exit(1);
                     }
-                    eprintln!("stopping: healing, then judging; once more ends it at once");
+                    eprintln!("stopping, then judging; once more ends it at once");
                     told.set();
                 }
             });

@@ -352,8 +352,9 @@ impl Run {
         // Connections go to all routers in turn.
         let router = connection % self.engine.options.routers.len().max(1);
         if let Some(observer) = &mut self.engine.observer {
+            let campaign_id = &self.engine.recorder.campaigns[campaign].id;
             for operation in &result.operations {
-                observer(Observed { campaign, router, attempts, sent, operation });
+                observer(Observed { campaign_id, router, attempts, sent, operation });
             }
         }
         if self.engine.recorder.finished(result) {

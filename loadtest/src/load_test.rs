@@ -113,11 +113,6 @@ impl LoadTest {
         Ok(Self { engine, setup: Setup { options, clock, channels, starts } })
     }
 
-    /// The ids of the campaigns.
-    pub fn campaign_ids(&self) -> impl Iterator<Item = &str> {
-        self.engine.recorder.campaigns.iter().map(|campaign| campaign.id.as_str())
-    }
-
     /// The clock that the recording will be of.
     #[must_use]
     pub fn clock(&self) -> Clock {

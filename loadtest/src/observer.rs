@@ -5,8 +5,8 @@ use coupon_checker::Operation;
 /// A call that is over, as an [`Observer`] is told of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
-    /// The number of its campaign, from 0 in the order of [`LoadTest::campaign_ids`](crate::LoadTest::campaign_ids).
-    pub campaign: usize,
+    /// The id of its campaign.
+    pub campaign_id: &'a str,
     /// The number of the router that was asked, from 0 in the order of [`Options::routers`](crate::Options::routers).
     pub router: usize,
     /// How often it was sent.

@@ -1,12 +1,8 @@
-//! `coupon-chaos`: one command that loads the cluster, breaks it, heals it and judges what it did.
-//! `chaos/run` builds and calls it.
-//!
-//! Exit codes: 0 every promise was kept and every threshold reached; 1 not so; 2 a mistake in the
-//! command line.
+//! `coupon-chaos run`: loads the cluster, breaks it, heals it and judges what it did. `chaos/run` builds and
+//! calls it.
 
-use std::io::{ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,7 +11,10 @@ use coupon_chaos::{
     Asked, Circumstances, Count, Ended, Kind, LoadReport, Material, Outcomes, Report, Scene,
     Settings, Stop, Successes, Thresholds, effects, run, svg,
 };
-use coupon_loadtest::{Conditions, Judged, history_file};
+use coupon_loadtest::{Judged, history_file};
+
+use crate::files::{check_writable, write};
+use crate::machine::{self, load_average};
 
 /// Breaks a running cluster under load, one fault after the other, and judges what it answered.
 ///
@@ -32,6 +31,7 @@ use coupon_loadtest::{Conditions, Judged, history_file};
 #[command(
     name = "chaos/run",
     version,
+    override_usage = "chaos/run [OPTIONS]",
     after_help = "\
 Kinds of faults:
   kill-leader, kill-follower, kill-all, kill-router
@@ -47,7 +47,7 @@ Examples:
   chaos/run --seed 7 --faults kill-leader=50,pause-leader=5,restart-each,ring --picture run.svg
   chaos/run --faults kill-leader=200 --max-rto-p50 1s --max-rto-p99 2500ms --max-rto 4s"
 )]
-struct Cli {
+pub(crate) struct Run {
     /// What the plan is derived from [default: random]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -104,23 +104,16 @@ struct Cli {
     scripts: PathBuf,
 }
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if let Err(mistake) = check(&cli) {
-        Cli::command().error(clap::error::ErrorKind::ValueValidation, mistake).exit();
+/// Runs the command. Returns whether every promise was kept and every threshold reached.
+pub(crate) fn carry_out(cli: &Run) -> anyhow::Result<bool> {
+    if let Err(mistake) = check(cli) {
+        Run::command().error(clap::error::ErrorKind::ValueValidation, mistake).exit();
     }
-    match run_and_report(&cli) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("chaos/run: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    run_and_report(cli)
 }
 
 /// Finds mistakes before anything is broken.
-fn check(cli: &Cli) -> Result<(), String> {
+fn check(cli: &Run) -> Result<(), String> {
     if cli.faults.iter().all(|one| one.count == 0) {
         return Err("a plan without faults shows nothing: --faults KIND=N".to_owned());
     }
@@ -136,23 +129,12 @@ fn check(cli: &Cli) -> Result<(), String> {
         return Err(format!("no fault of the plan is measured by {}", idle.join(", ")));
     }
     for path in [&cli.report, &cli.picture, &cli.history].into_iter().flatten() {
-        probe(path).map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+        check_writable(path)?;
     }
     Ok(())
 }
 
-/// Whether a file can be written; it is left as it is.
-fn probe(path: &Path) -> std::io::Result<()> {
-    match std::fs::OpenOptions::new().append(true).open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            std::fs::File::create_new(path)?;
-            std::fs::remove_file(path)
-        }
-        opened => opened.map(drop),
-    }
-}
-
-fn run_and_report(cli: &Cli) -> anyhow::Result<bool> {
+fn run_and_report(cli: &Run) -> anyhow::Result<bool> {
     let stop = Stop::by_signals().context("catch signals")?;
     let settings = settings(cli);
     let before = load_average();
@@ -191,7 +173,7 @@ fn run_and_report(cli: &Cli) -> anyhow::Result<bool> {
         circumstances: Circumstances {
             seed: settings.seed,
             repeat: repeat(cli, &settings),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: machine::cores(),
             load_average: [before, load_average()],
             rate: settings.rate,
             campaigns: settings.campaigns,
@@ -203,16 +185,7 @@ fn run_and_report(cli: &Cli) -> anyhow::Result<bool> {
         effects: effects(&incidents, &successes, &calls),
         incidents,
         elections,
-        load: LoadReport {
-            sent: load.sent,
-            issued: load.issued,
-            errors: load.errors,
-            late: load.late,
-            unsent: load.unsent,
-            bottleneck: load.bottleneck,
-            latency: load.latency,
-            elapsed_seconds: load.elapsed_seconds,
-        },
+        load: LoadReport::from(load),
         replicas: history.as_ref().map_or(0, |history| history.replicas.len()),
         judged,
     };
@@ -233,13 +206,8 @@ fn run_and_report(cli: &Cli) -> anyhow::Result<bool> {
     Ok(report.is_ok)
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
-}
-
-fn settings(cli: &Cli) -> Settings {
+fn settings(cli: &Run) -> Settings {
     let project = std::env::var("COMPOSE_PROJECT_NAME").ok().filter(|name| !name.is_empty());
-    let arguments = std::env::args_os().skip(1);
     Settings {
         seed: cli.seed.unwrap_or_else(|| rand::random::<u32>().into()),
         faults: cli.faults.clone(),
@@ -249,14 +217,11 @@ fn settings(cli: &Cli) -> Settings {
         routers: cli.router.clone(),
         project: project.unwrap_or_else(|| "coupon".to_owned()),
         scripts: cli.scripts.clone(),
-        conditions: Conditions {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            arguments: arguments.map(|one| one.to_string_lossy().into_owned()).collect(),
-        },
+        conditions: machine::conditions(),
     }
 }
 
-fn thresholds(cli: &Cli) -> Thresholds {
+fn thresholds(cli: &Run) -> Thresholds {
     Thresholds {
         errors_max: cli.max_errors,
         rto_p50_max: cli.max_rto_p50,
@@ -269,7 +234,7 @@ fn thresholds(cli: &Cli) -> Thresholds {
 }
 
 /// The command that runs the same plan again, on a cluster like this one.
-fn repeat(cli: &Cli, settings: &Settings) -> String {
+fn repeat(cli: &Run, settings: &Settings) -> String {
     let faults: Vec<String> = cli.faults.iter().map(Count::to_string).collect();
     let settle = humantime::format_duration(cli.settle).to_string().replace(' ', "");
     let mut text = format!(
@@ -303,9 +268,4 @@ fn repeat(cli: &Cli, settings: &Settings) -> String {
         }
     }
     text
-}
-
-/// The load average of the machine over a minute.
-fn load_average() -> Option<f64> {
-    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
