@@ -38,10 +38,18 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
     (
         "coupon-router",
         Rules {
-            ours: &["coupon-cluster", "coupon-proto", "coupon-trace", "coupon-transport"],
+            ours: &[
+                "coupon-cluster",
+                "coupon-proto",
+                "coupon-protocols",
+                "coupon-trace",
+                "coupon-transport",
+            ],
             others: None,
         },
     ),
+    // It must work for any service, so that it knows none of ours.
+    ("coupon-protocols", Rules { ours: &["coupon-trace"], others: None }),
     ("coupon-client", Rules { ours: &["coupon-proto"], others: None }),
     ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-client"], others: None }),
     (
