@@ -78,7 +78,7 @@ pub async fn serve<S, F, B>(
             (protocols.clone(), closing.watcher(), stopping.clone());
         connections.spawn(async move {
             let version = tokio::select! {
-                // Who has said nothing yet is not waited for.
+                // A client that has said nothing yet is not waited for.
                 _ = stopping.changed() => None,
                 version = HttpVersion::of(&stream, HEADER_WAIT_MAX) => version,
             };

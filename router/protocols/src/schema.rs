@@ -1,6 +1,6 @@
 //! The methods that can be called, and their messages in JSON, all from descriptors.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,8 +9,8 @@ use prost_reflect::{
     DescriptorError, DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor,
     MethodDescriptor, SerializeOptions,
 };
-use prost_types::FileDescriptorSet;
 use prost_types::method_options::IdempotencyLevel;
+use prost_types::{DescriptorProto, FileDescriptorSet};
 use thiserror::Error;
 
 use crate::protocol::{Codec, Form};
@@ -36,16 +36,21 @@ pub struct Schema {
 
 impl Schema {
     /// The methods in encoded `FileDescriptorSet`s, and beside them the messages that errors have as details,
-    /// `google.rpc`. A file in several sets counts where it comes first.
+    /// `google.rpc`. A file counts where it or one of its messages comes first.
     ///
     /// # Errors
     /// [`SchemaError`] when the sets are of no use.
     pub fn new(sets: &[&[u8]]) -> Result<Self, SchemaError> {
         let mut pool = DescriptorPool::new();
-        let mut known = HashSet::new();
         for set in sets.iter().copied().chain([tonic_types::pb::FILE_DESCRIPTOR_SET]) {
             let mut files = FileDescriptorSet::decode(set)?.file;
-            files.retain(|file| known.insert(file.name().to_owned()));
+            files.retain(|file| {
+                let name =
+                    |message: &DescriptorProto| format!("{}.{}", file.package(), message.name());
+                let mut names = file.message_type.iter().map(name);
+                pool.get_file_by_name(file.name()).is_none()
+                    && names.all(|name| pool.get_message_by_name(&name).is_none())
+            });
             pool.add_file_descriptor_protos(files)?;
         }
         let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
