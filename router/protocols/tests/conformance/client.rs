@@ -84,7 +84,9 @@ pub(crate) async fn call(
     if let Some(ms) = timeout_ms {
         request = match protocol {
             Protocol::Connect => request.header("connect-timeout-ms", ms.to_string()),
-            _ => request.header("grpc-timeout", format!("{ms}m")),
+            Protocol::GrpcWeb | Protocol::GrpcWebText | Protocol::Grpc => {
+                request.header("grpc-timeout", format!("{ms}m"))
+            }
         };
     }
     for (name, value) in headers {
@@ -115,7 +117,8 @@ pub(crate) fn unary(answered: Answered, is_json: bool) -> Outcome {
     let (mut headers, mut trailers) = (HeaderMap::new(), HeaderMap::new());
     for (name, value) in &all {
         match name.as_str().strip_prefix("trailer-") {
-            Some(name) => trailers.append(HeaderName::try_from(name).unwrap(), value.clone()),
+            Some(name) => trailers
+                .append(HeaderName::try_from(name).expect("it is fit for a header"), value.clone()),
             None => headers.append(name.clone(), value.clone()),
         };
     }
@@ -144,13 +147,14 @@ fn framed(answered: Answered, manner: Manner) -> Outcome {
     assert_eq!(status, 200);
     let body = match manner.protocol {
         Protocol::GrpcWebText => pieces(&body),
-        _ => body.to_vec(),
+        Protocol::Connect | Protocol::GrpcWeb | Protocol::Grpc => body.to_vec(),
     };
     let (mut answers, mut end) = (Vec::new(), None);
     let mut rest = body.as_slice();
     while let Some((header, more)) = rest.split_at_checked(5) {
         assert!(end.is_none(), "nothing follows the end");
-        let bytes = u32::from_be_bytes(header[1..].try_into().unwrap()) as usize;
+        let bytes =
+            u32::from_be_bytes(header[1..].try_into().expect("a length has four bytes")) as usize;
         let (message, more) = more.split_at(bytes);
         rest = more;
         let message = if header[0] & 1 == 1 { gunzip(message) } else { message.to_vec() };
@@ -179,8 +183,9 @@ fn end_of_stream(end: &[u8]) -> (Code, String, Vec<Any>, HeaderMap) {
     let mut trailers = HeaderMap::new();
     for (name, values) in end["metadata"].as_object().into_iter().flatten() {
         for value in values.as_array().expect("values are a list") {
-            let value = HeaderValue::try_from(value.as_str().unwrap()).unwrap();
-            trailers.append(HeaderName::try_from(name).unwrap(), value);
+            let value = HeaderValue::try_from(value.as_str().expect("it is text"))
+                .expect("it is fit for a header");
+            trailers.append(HeaderName::try_from(name).expect("it is fit for a header"), value);
         }
     }
     let (code, message, details) = match end.get("error") {
@@ -201,7 +206,10 @@ fn block(text: &[u8]) -> HeaderMap {
     let lines = text.split_terminator("\r\n").map(|line| line.split_once(": ").expect("a pair"));
     let mut block = HeaderMap::new();
     for (name, value) in lines {
-        block.append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+        block.append(
+            HeaderName::try_from(name).expect("it is fit for a header"),
+            HeaderValue::try_from(value).expect("it is fit for a header"),
+        );
     }
     block
 }
@@ -210,8 +218,10 @@ fn error_of(error: &Value) -> (Code, String, Vec<Any>) {
     let name = error["code"].as_str().expect("an error has a code");
     let code = CODES.iter().find(|(_, known, _)| *known == name).expect("the code is known").0;
     let details = error["details"].as_array().into_iter().flatten().map(|detail| Any {
-        type_url: format!("type.googleapis.com/{}", detail["type"].as_str().unwrap()),
-        value: STANDARD_NO_PAD.decode(detail["value"].as_str().unwrap()).unwrap(),
+        type_url: format!("type.googleapis.com/{}", detail["type"].as_str().expect("it is text")),
+        value: STANDARD_NO_PAD
+            .decode(detail["value"].as_str().expect("it is text"))
+            .expect("it is base64"),
     });
     (code, error["message"].as_str().unwrap_or_default().to_owned(), details.collect())
 }
@@ -241,14 +251,14 @@ fn http_status(code: Code) -> u16 {
 }
 
 pub(crate) fn frame(flags: u8, message: &[u8]) -> Vec<u8> {
-    let bytes = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let bytes = u32::try_from(message.len()).expect("messages of tests are short").to_be_bytes();
     [&[flags][..], &bytes, message].concat()
 }
 
 pub(crate) fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(data).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(data).expect("a Vec takes all");
+    encoder.finish().expect("a Vec takes all")
 }
 
 fn gunzip(data: &[u8]) -> Vec<u8> {
@@ -263,16 +273,16 @@ fn pieces(text: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn json(name: &str, message: &[u8]) -> Vec<u8> {
-    serde_json::to_vec(&dynamic(name, message)).unwrap()
+    serde_json::to_vec(&dynamic(name, message)).expect("it can be written")
 }
 
 fn proto(name: &str, json: &[u8]) -> Vec<u8> {
-    let kind = POOL.get_message_by_name(&format!("conformance.v1.{name}")).unwrap();
+    let kind = POOL.get_message_by_name(&format!("conformance.v1.{name}")).expect("it is known");
     let mut json = serde_json::Deserializer::from_slice(json);
     DynamicMessage::deserialize(kind, &mut json).expect("it is the JSON").encode_to_vec()
 }
 
 fn dynamic(name: &str, message: &[u8]) -> DynamicMessage {
-    let kind = POOL.get_message_by_name(&format!("conformance.v1.{name}")).unwrap();
-    DynamicMessage::decode(kind, message).unwrap()
+    let kind = POOL.get_message_by_name(&format!("conformance.v1.{name}")).expect("it is known");
+    DynamicMessage::decode(kind, message).expect("it is the message")
 }
