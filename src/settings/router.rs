@@ -55,6 +55,10 @@ pub(crate) struct RouterArgs {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     shutdown_grace: Option<Span>,
+    /// Origins whose web pages may call, for instance https://example.com; '*' is all [default: none]
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cors_origins: Vec<String>,
     /// Listen beyond this machine although there is no TLS
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -73,6 +77,8 @@ pub(crate) struct RouterSettings {
     requests_max: usize,
     default_deadline: Span,
     shutdown_grace: Span,
+    #[serde(deserialize_with = "text::addresses")]
+    cors_origins: Vec<String>,
     insecure: bool,
 }
 
@@ -86,6 +92,7 @@ impl Default for RouterSettings {
             requests_max: config.requests_max,
             default_deadline: Span(config.default_deadline),
             shutdown_grace: Span(config.shutdown_grace),
+            cors_origins: config.cors_origins,
             insecure: false,
         }
     }
@@ -119,6 +126,7 @@ impl RouterSettings {
             let most = Span(DEADLINE_MAX);
             return Err(UsageError(format!("default_deadline must not be more than {most}")));
         }
+        self.cors_origins.iter().try_for_each(|origin| check_origin(origin))?;
         let cluster_id = self.cluster_id.map(|id| check_cluster_id(&id)).transpose()?;
         Ok(RouterConfig {
             listen: self.listen,
@@ -127,6 +135,7 @@ impl RouterSettings {
             requests_max: self.requests_max,
             default_deadline: self.default_deadline.get(),
             shutdown_grace: self.shutdown_grace.get(),
+            cors_origins: self.cors_origins,
             ..RouterConfig::default()
         })
     }
@@ -140,6 +149,25 @@ fn check_cluster_id(id: &str) -> Result<String, UsageError> {
     let wrong =
         |error| UsageError(format!("cluster_id: {id:?} is not the id of a cluster: {error}"));
     uuid::Uuid::parse_str(id).map(|id| id.to_string()).map_err(wrong)
+}
+
+/// Checks that an origin is one as browsers send it (RFC 6454), so that it can be found equal.
+///
+/// # Errors
+/// [`UsageError`] when it is not.
+fn check_origin(origin: &str) -> Result<(), UsageError> {
+    let host = ["https://", "http://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
+    let is_host = |host: &str| {
+        let is_fit = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && byte != b'/';
+        !host.is_empty() && host.bytes().all(is_fit)
+    };
+    if origin == "*" || host.is_some_and(is_host) {
+        return Ok(());
+    }
+    Err(UsageError(format!(
+        "cors_origins: {origin:?} is not an origin: write it as https://example.com, in lower case \
+         and without a path, or * for all"
+    )))
 }
 
 #[cfg(test)]
@@ -167,6 +195,12 @@ mod tests {
         refused(too_long, "default_deadline must not be more than 1m");
         refused(|settings| settings.nodes.push("a b".into()), "host:port");
         refused(|settings| settings.cluster_id = Some("mine".into()), "not the id of a cluster");
+        for origin in ["example.com", "https://", "https://example.com/", "https://Example.com"] {
+            let settings = RouterSettings { cors_origins: vec![origin.into()], ..complete() };
+            assert!(settings.config().unwrap_err().to_string().contains("not an origin"));
+        }
+        let cors_origins = vec!["*".into(), "https://a.example:8443".into()];
+        assert!(RouterSettings { cors_origins, ..complete() }.config().is_ok());
     }
 
     #[test]

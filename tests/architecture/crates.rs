@@ -65,6 +65,7 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
                 "coupon-cluster",
                 "coupon-env",
                 "coupon-proto",
+                "coupon-protocols",
                 "coupon-trace",
                 "coupon-transport",
                 "coupon-wire",
@@ -72,6 +73,8 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
             others: None,
         },
     ),
+    // It must work for any service, so that it knows none of ours.
+    ("coupon-protocols", Rules { ours: &["coupon-trace"], others: None }),
     ("coupon-client", Rules { ours: &["coupon-proto"], others: None }),
     ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-client"], others: None }),
     (

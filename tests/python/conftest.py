@@ -73,15 +73,21 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def channel(request, tmp_path_factory):
+def address(request, tmp_path_factory):
+    """Where the router of a running cluster listens."""
     demo = Demo(request.config.getoption("--program"), tmp_path_factory.mktemp("demo"))
     try:
-        with grpc.insecure_channel(demo.address()) as channel:
-            grpc.channel_ready_future(channel).result(START_SECONDS_MAX)
-            yield channel
+        yield demo.address()
     finally:
         status = demo.stop()
     assert status == 0, f"the demo ended with {status}:\n{demo.output()}"
+
+
+@pytest.fixture(scope="session")
+def channel(address):
+    with grpc.insecure_channel(address) as channel:
+        grpc.channel_ready_future(channel).result(START_SECONDS_MAX)
+        yield channel
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tonic::Status;
 
 use crate::answer::error::Fault;
 use crate::op::limits::{Deadline, Permits};
@@ -70,7 +69,7 @@ impl Admission {
 #[derive(Debug)]
 pub(super) struct Admitted {
     deadline: Deadline,
-    end: End,
+    end: Instant,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -82,34 +81,8 @@ impl Admitted {
 
     /// The answer to the request, or that it is over. Until then the request keeps its permit.
     pub(super) fn in_time<F>(self, answer: F) -> InTime<F> {
-        let Self { end: End { at, reason }, permit, .. } = self;
-        InTime { answer, end: sleep_until(at), reason, permit }
-    }
-}
-
-/// When a request is over although it has no answer.
-#[derive(Debug, PartialEq, Eq)]
-struct End {
-    at: Instant,
-    reason: EndReason,
-}
-
-/// Why a request is over although it has no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum EndReason {
-    /// The caller's own `grpc-timeout` ran out.
-    Timeout,
-    /// The request should have been answered long ago, and has probably not arrived as a whole.
-    Late,
-}
-
-impl EndReason {
-    fn status(self) -> Status {
-        match self {
-            // The message of tonic's own timeouts. A caller that has stopped waiting does not see it.
-            Self::Timeout => Status::cancelled("Timeout expired"),
-            Self::Late => Fault::DeadlineExceeded.into_status(),
-        }
+        let Self { end, permit, .. } = self;
+        InTime { answer, end: sleep_until(end), permit }
     }
 }
 
@@ -118,7 +91,6 @@ pin_project! {
     pub(super) struct InTime<F> {
         #[pin] answer: F,
         #[pin] end: Sleep,
-        reason: EndReason,
         permit: Option<OwnedSemaphorePermit>,
     }
 }
@@ -136,7 +108,7 @@ where
             return Poll::Ready(answer);
         }
         ready!(this.end.poll(context));
-        Poll::Ready(this.reason.status().into_http())
+        Poll::Ready(Fault::DeadlineExceeded.into_status().into_http())
     }
 }
 
@@ -149,13 +121,12 @@ fn deadline(now: Instant, asked: Option<Duration>, default: Duration) -> Deadlin
     Deadline(now + budget.min(DEADLINE_MAX))
 }
 
-/// The end of such a request.
-fn end(now: Instant, asked: Option<Duration>, deadline: Deadline) -> End {
+/// When such a request is over although it has no answer: when its caller stops waiting, or it should have been
+/// answered long ago and has probably not arrived as a whole.
+fn end(now: Instant, asked: Option<Duration>, deadline: Deadline) -> Instant {
     match asked {
-        Some(timeout) if timeout <= DEADLINE_MAX => {
-            End { at: now + timeout, reason: EndReason::Timeout }
-        }
-        Some(_) | None => End { at: deadline.0 + LATE_MAX, reason: EndReason::Late },
+        Some(timeout) if timeout <= DEADLINE_MAX => now + timeout,
+        Some(_) | None => deadline.0 + LATE_MAX,
     }
 }
 
@@ -215,12 +186,11 @@ mod tests {
     async fn a_request_is_over_when_its_caller_stops_waiting_or_should_have() {
         let end = |asked| {
             let now = Instant::now();
-            let end = end(now, asked, deadline(now, asked, Duration::from_secs(10)));
-            (end.at - now, end.reason)
+            end(now, asked, deadline(now, asked, Duration::from_secs(10))) - now
         };
         let second = Duration::from_secs(1);
-        assert_eq!(end(None), (Duration::from_secs(10) + LATE_MAX, EndReason::Late));
-        assert_eq!(end(Some(second)), (second, EndReason::Timeout));
-        assert_eq!(end(Some(Duration::MAX)), (DEADLINE_MAX + LATE_MAX, EndReason::Late));
+        assert_eq!(end(None), Duration::from_secs(10) + LATE_MAX);
+        assert_eq!(end(Some(second)), second);
+        assert_eq!(end(Some(Duration::MAX)), DEADLINE_MAX + LATE_MAX);
     }
 }

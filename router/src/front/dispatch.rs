@@ -1,4 +1,5 @@
-//! Dispatches requests: a fast path for `IssueCoupon`, the method that crowds call, and tonic's routes for all
+//! Dispatches requests: pages to where they are made, other protocols than gRPC to the translator, which comes back
+//! with calls of gRPC. Those have a fast path for `IssueCoupon`, the method that crowds call, and tonic's routes for all
 //! others.
 
 use std::convert::Infallible;
@@ -7,17 +8,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use coupon_protocols::{Translator, is_grpc};
 use coupon_trace::{Stage, Subject, Tag, mark};
-use http::header::CONTENT_TYPE;
-use http::{Method, Request, Response};
+use futures::FutureExt as _;
+use futures::future::Either;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tower::ServiceExt as _;
+use tower::{BoxError, ServiceExt as _};
 
 use super::admission::{Admission, InTime, is_governed};
 use super::malformed::{self, REQUEST_BYTES_MAX, request_bytes_max};
+use super::pages::Page;
 use super::unary::{self, AnswerBody};
 use crate::answer::error::Fault;
 use crate::op::issue_coupon;
@@ -33,13 +38,19 @@ pub(super) struct Dispatch {
     admission: Admission,
     shards: Arc<ShardClient>,
     routes: Routes,
+    translator: Translator,
     connection: Tag,
 }
 
 impl Dispatch {
-    /// Lets requests in by `admission`; `routes` has the services of all methods.
-    pub(super) fn new(admission: Admission, shards: Arc<ShardClient>, routes: Routes) -> Self {
-        Self { admission, shards, routes: routes.prepare(), connection: Tag::default() }
+    /// Lets requests in by `admission`; `routes` has the services of all methods, and `translator` knows them.
+    pub(super) fn new(
+        admission: Admission,
+        shards: Arc<ShardClient>,
+        routes: Routes,
+        translator: Translator,
+    ) -> Self {
+        Self { admission, shards, routes: routes.prepare(), translator, connection: Tag::default() }
     }
 
     /// The same for the requests of one connection, which marks know by its socket.
@@ -47,17 +58,40 @@ impl Dispatch {
         Self { connection: socket.unsigned_abs().into(), ..self }
     }
 
-    /// The connection, for marks.
-    #[cfg(feature = "trace")]
-    pub(super) fn connection(&self) -> Tag {
-        self.connection
-    }
-
     /// The answer to a request.
     pub(super) fn answer(
         &self,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
+        if is_grpc(&request) {
+            Either::Left(self.call(request))
+        } else {
+            Either::Right(self.clone().translate(request.map(Body::new)).boxed())
+        }
+        .map(Ok)
+    }
+
+    /// The answer to a request that is no plain call of gRPC.
+    async fn translate(self, request: Request<Body>) -> Response<AnswerBody> {
+        let answer = match Page::asked_for(&request) {
+            Some(page) => page.answer(self.routes).await,
+            None => {
+                let call = async |request| self.call(request).await.map(Body::new);
+                self.translator.answer(request, call).await
+            }
+        };
+        answer.map(AnswerBody::Routed)
+    }
+
+    /// The answer to a call of gRPC.
+    fn call<B>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let admitted = match self.admission.admit(&request) {
             Ok(admitted) => admitted,
             Err(fault) => return Answering::Refused { fault: Some(fault) },
@@ -78,32 +112,27 @@ impl Dispatch {
     }
 }
 
-/// Whether a request may take the fast path, which does not support compression.
+/// Whether a call may take the fast path; one that says how it is not compressed may not.
 fn takes_fast_path<B>(request: &Request<B>) -> bool {
-    let is_grpc = |value| value == "application/grpc" || value == "application/grpc+proto";
-    let headers = request.headers();
-    request.method() == Method::POST
-        && request.uri().path() == ISSUE
-        && headers.get(CONTENT_TYPE).is_some_and(is_grpc)
-        && !headers.contains_key("grpc-encoding")
+    request.uri().path() == ISSUE && !request.headers().contains_key("grpc-encoding")
 }
 
 /// Issues a coupon.
-async fn issue(
-    shards: Arc<ShardClient>,
-    body: Incoming,
-    deadline: Deadline,
-) -> Response<AnswerBody> {
+async fn issue<B>(shards: Arc<ShardClient>, body: B, deadline: Deadline) -> Response<AnswerBody>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
     let issued = match unary::read(body, REQUEST_BYTES_MAX).await {
         Ok(request) => {
             mark(Stage::Decoded, subject(deadline));
-            issue_coupon(&shards, request, deadline.0).await
+            issue_coupon(&shards, request, deadline.0).await.map_err(Fault::into_status)
         }
-        Err(malformed) => Err(malformed.fault(REQUEST_BYTES_MAX)),
+        Err(status) => Err(status),
     };
     let answer = match issued {
         Ok(message) => unary::answer(&message),
-        Err(fault) => fault.into_status().into_http(),
+        Err(status) => status.into_http(),
     };
     mark(Stage::Answered, subject(deadline));
     answer
@@ -115,11 +144,11 @@ fn subject(deadline: Deadline) -> Subject {
 }
 
 /// Lets the framework answer.
-async fn route(
-    routes: Routes,
-    request: Request<Incoming>,
-    deadline: Deadline,
-) -> Response<AnswerBody> {
+async fn route<B>(routes: Routes, request: Request<B>, deadline: Deadline) -> Response<AnswerBody>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let path = request.uri().path();
     let ours = is_governed(path).then(|| request_bytes_max(path));
     let mut request = request.map(Body::new);
@@ -133,7 +162,7 @@ async fn route(
 }
 
 pin_project! {
-    /// The answer to a request.
+    /// The answer to a call.
     #[project = AnsweringProjection]
     enum Answering<I, R> {
         /// It was not let in.
@@ -150,18 +179,17 @@ where
     I: Future<Output = Response<AnswerBody>>,
     R: Future<Output = Response<AnswerBody>>,
 {
-    type Output = Result<Response<AnswerBody>, Infallible>;
+    type Output = Response<AnswerBody>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = match self.project() {
+        match self.project() {
             AnsweringProjection::Refused { fault } => {
                 let fault = fault.take().expect("a future is polled until it is ready");
                 Poll::Ready(fault.into_status().into_http())
             }
             AnsweringProjection::Issued { answer } => answer.poll(context),
             AnsweringProjection::Routed { answer } => answer.poll(context),
-        };
-        answer.map(Ok)
+        }
     }
 }
 
@@ -171,18 +199,13 @@ mod tests {
 
     #[test]
     fn only_a_plain_call_of_the_one_method_goes_the_fast_path() {
-        let call = || Request::post(ISSUE).header("content-type", "application/grpc+proto");
+        let call = || Request::post(ISSUE);
         let takes_fast_path =
             |request: http::request::Builder| takes_fast_path(&request.body(()).unwrap());
         assert!(takes_fast_path(call()));
-        assert!(takes_fast_path(Request::post(ISSUE).header("content-type", "application/grpc")));
         let others = [
-            call().method("GET"),
             call().uri("/coupon.v1.CouponService/BatchIssueCoupons"),
             call().header("grpc-encoding", "identity"),
-            Request::post(ISSUE),
-            Request::post(ISSUE).header("content-type", "application/grpc+json"),
-            Request::post(ISSUE).header("content-type", "application/grpc-web"),
         ];
         for other in others {
             assert!(!takes_fast_path(other));

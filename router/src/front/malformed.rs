@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use coupon_proto::v1::coupon_service_server::CouponServiceServer;
+use coupon_protocols::Refusal;
 use http::{Request, Response};
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -90,6 +91,16 @@ impl Malformed {
             Self::NoMessage => "must be valid protobuf; strings must be UTF-8".to_owned(),
         };
         Fault::field("request", description)
+    }
+}
+
+/// What a caller of any protocol is told of a request that could not be translated: the same as a caller of gRPC,
+/// where that can be wrong in gRPC, too.
+pub(super) fn explain_refusal(refusal: Refusal) -> Status {
+    match refusal {
+        Refusal::TooLarge { bytes_max } => Malformed::TooLarge.fault(bytes_max).into_status(),
+        Refusal::Invalid(description) => Fault::field("request", description).into_status(),
+        Refusal::Unsupported(_) | Refusal::NoEncoding => refusal.status(),
     }
 }
 

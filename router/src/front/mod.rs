@@ -1,13 +1,11 @@
-//! The server in front: its connections, what is let in, for how long, and how large it may be. Knows one operation,
-//! the one that a crowd calls.
+//! The server in front: what is let in, for how long, and how large it may be. Connections and protocols are those of
+//! `coupon-protocols`. Knows one operation, the one that a crowd calls.
 
 mod admission;
-mod connections;
 mod dispatch;
 mod malformed;
+mod pages;
 pub(crate) mod server;
-#[cfg(feature = "trace")]
-mod socket;
 mod unary;
 
 pub use admission::DEADLINE_MAX;

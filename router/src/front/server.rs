@@ -8,6 +8,7 @@ use std::time::Duration;
 use coupon_env::{Clock, SystemClock};
 use coupon_proto::v1;
 use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
+use coupon_protocols::{Cors, Rules, Schema, SchemaError, Translator};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -18,9 +19,8 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::admission::Admission;
-use super::connections;
 use super::dispatch::Dispatch;
-use super::malformed::{REQUEST_BYTES_MAX, SizedByMethod};
+use super::malformed::{self, REQUEST_BYTES_MAX, SizedByMethod, request_bytes_max};
 use crate::op::limits::Permits;
 use crate::op::{Campaigns, Coupons};
 use crate::route::retry::Timing;
@@ -48,6 +48,8 @@ pub struct RouterConfig {
     pub default_deadline: Duration,
     /// How long a shutdown waits for requests under way. Default: 10 s.
     pub shutdown_grace: Duration,
+    /// Origins whose web pages may read answers, for instance `https://example.com`; `*` is all. Default: none.
+    pub cors_origins: Vec<String>,
     /// How long single steps of a request may take.
     pub timing: Timing,
     /// Where the router gets the time of day from. Default: the system.
@@ -63,6 +65,7 @@ impl Default for RouterConfig {
             requests_max: 16_384,
             default_deadline: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(10),
+            cors_origins: Vec::new(),
             timing: Timing::default(),
             clock: Arc::new(SystemClock),
         }
@@ -94,6 +97,9 @@ pub enum RouterError {
     /// The reflection service cannot be built of our descriptors.
     #[error("build the reflection service")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The methods cannot be read from our descriptors.
+    #[error("read the descriptors of the services")]
+    Schema(#[from] SchemaError),
     /// The server failed while it ran.
     #[error("serve")]
     Serve(#[source] JoinError),
@@ -210,10 +216,17 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
     let admission = Admission::new(permits, config.default_deadline);
-    let dispatch = Dispatch::new(admission, Arc::clone(&shards), routes);
+    let rules = Rules { request_bytes_max, explain: malformed::explain_refusal };
+    let schema = Schema::new(&[v1::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET])?;
+    let translator = Translator::new(schema, rules, Cors::new(config.cors_origins));
+    let dispatch = Dispatch::new(admission, Arc::clone(&shards), routes, translator);
     // The announcement ends with the server.
     let ended = async { ended.await.unwrap_or(()) };
-    let server = connections::serve(listener, dispatch, ended);
+    let service = move |socket| {
+        let dispatch = dispatch.clone().on_connection(socket);
+        move |request| dispatch.answer(request)
+    };
+    let server = coupon_protocols::serve(listener, service, ended);
     tracing::info!(address = %local_addr, "router listens");
     let announcement = announce(shards.directory().service(), health, stopped, end);
     let server = tokio::spawn(async {

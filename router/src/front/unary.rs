@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use prost::Message;
 use tonic::Status;
+use tower::BoxError;
 
 use super::malformed::Malformed;
 
@@ -30,29 +31,30 @@ static OK: HeaderValue = HeaderValue::from_static("0");
 /// Reads a request to its end and decodes its message. Further messages must be valid, and are ignored.
 ///
 /// # Errors
-/// [`Malformed`] when a message has more than `bytes_max` bytes, or there is none.
-pub(super) async fn read<M, B>(mut body: B, bytes_max: usize) -> Result<M, Malformed>
+/// [`Malformed`] when a message has more than `bytes_max` bytes, or there is none; what the body broke off with.
+pub(super) async fn read<M, B>(mut body: B, bytes_max: usize) -> Result<M, Status>
 where
     M: Message + Default,
     B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
 {
+    let refuse = |malformed: Malformed| malformed.fault(bytes_max).into_status();
     let mut first = None;
     let mut unread = Bytes::new();
     while let Some(frame) = body.frame().await {
-        // The stream of a body that fails is gone, so that no caller sees this answer.
-        let frame = frame.map_err(|_| Malformed::NoMessage)?;
+        let frame = frame.map_err(|error| Status::from_error(error.into()))?;
         let Ok(data) = frame.into_data() else {
             // Trailers end a request, and part of a message before them does not count.
             unread.clear();
             break;
         };
         append(&mut unread, data);
-        while let Some(message) = split_message(&mut unread, bytes_max)? {
-            let message = M::decode(message).map_err(|_| Malformed::NoMessage)?;
+        while let Some(message) = split_message(&mut unread, bytes_max).map_err(refuse)? {
+            let message = M::decode(message).map_err(|_| refuse(Malformed::NoMessage))?;
             first.get_or_insert(message);
         }
     }
-    first.filter(|_| unread.is_empty()).ok_or(Malformed::NoMessage)
+    first.filter(|_| unread.is_empty()).ok_or_else(|| refuse(Malformed::NoMessage))
 }
 
 /// Adds what arrived to what is not read yet. A message that arrives in one piece, as nearly all do, is not copied.
@@ -111,7 +113,7 @@ pub(super) enum AnswerBody {
     /// Nothing.
     #[default]
     Empty,
-    /// What a service of the framework answers.
+    /// What a service of the framework answers, or what is translated.
     Routed(tonic::body::Body),
 }
 

@@ -1,6 +1,7 @@
 //! A client's socket that marks what is read from it and written to it: only in builds with the feature `trace`.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,14 +10,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A socket, and which connection it is.
-pub(super) struct MarkedSocket {
+pub(crate) struct MarkedSocket {
     stream: TcpStream,
     connection: Tag,
 }
 
 impl MarkedSocket {
-    /// Marks the traffic of `stream` as that of `connection`.
-    pub(super) fn new(stream: TcpStream, connection: Tag) -> Self {
+    /// Marks the traffic of a socket, which is the connection's name.
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        let connection = stream.as_raw_fd().unsigned_abs().into();
         Self { stream, connection }
     }
 
