@@ -1,6 +1,6 @@
 //! Power cuts of nodes that have file systems of their own, under load, with a verdict.
 //!
-//! - A [disk](disk) is an ext4 image on a loop device. Three `coupon node`s have their data on one each.
+//! - A disk is an ext4 image on a loop device. Three `coupon node`s have their data on one each.
 //! - A cut kills the processes and makes their file systems drop what was not synced: dirty pages are
 //!   gone, and the journal stays as it is on the disk. Then the disks are mounted again, which replays
 //!   the journal, and the nodes are started.
