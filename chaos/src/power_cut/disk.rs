@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::error::PowerCutError;
 use crate::nemesis::{NemesisError, run};
 
-/// Size of an image. It is sparse: a run of a hundred cuts fills about a tenth of it.
+/// Size of an image. It is sparse: a run of a hundred cuts takes some hundred megabytes of it.
 const BYTES: u64 = 4 << 30;
 
 /// Maximum time of a command: a mount replays a journal of 64 MiB at most.
