@@ -217,7 +217,12 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
         .add_service(reflection().build_v1alpha()?);
     let admission = Admission::new(permits, config.default_deadline);
     let rules = Rules { request_bytes_max, explain: malformed::explain_refusal };
-    let schema = Schema::new(&[v1::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET])?;
+    let schema = Schema::new(&[
+        v1::FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ])?;
     let translator = Translator::new(schema, rules, Cors::new(config.cors_origins));
     let dispatch = Dispatch::new(admission, Arc::clone(&shards), routes, translator);
     // The announcement ends with the server.
