@@ -33,7 +33,7 @@ help:
 	@echo 'make trace   runs one for 8 seconds and shows where the time of a log entry goes, as a table and as'
 	@echo '             a picture: $(TRACE); ARGS="--concurrency 64" is passed on. Compiles the program'
 	@echo '             once more, with a feature: 3 to 7 minutes on two cores, without RocksDB'
-	@echo 'make bench   measures it next to an echo and a proxy and says which demands it reaches: 7 minutes;'
+	@echo 'make bench   measures it next to an echo and a proxy and says which targets it meets: 7 minutes;'
 	@echo '             ARGS="--rounds 1 --only unary" takes one minute. BUILT=dist measures the shipped build.'
 	@echo '             Results: $(BENCH_OUT)'
 	@echo 'make bench-peers   unary calls next to Redis and etcd as well: 4 minutes. Installs'

@@ -56,7 +56,7 @@ const LAYERS: [(&str, &[&str]); 2] = [
             "clock",
             "workers",
             "storage",
-            "parts",
+            "stream_writer",
             "raft",
             "meta",
             "shard",

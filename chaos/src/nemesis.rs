@@ -145,7 +145,7 @@ impl Output {
     /// Itself, of a command that succeeded.
     ///
     /// # Errors
-    /// When it failed: with what it said.
+    /// When it failed; the error holds its output.
     pub(crate) fn success(self) -> Result<Self, NemesisError> {
         if self.is_success {
             return Ok(self);

@@ -36,7 +36,7 @@ impl Stop {
                         eprintln!("ended at once; chaos/heal mends what chaos/run has broken");
                         std::process::exit(1);
                     }
-                    eprintln!("stopping, then judging; once more ends it at once");
+                    eprintln!("stopping, then judging; press Ctrl-C again to end at once");
                     told.set();
                 }
             });

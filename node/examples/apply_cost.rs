@@ -1,12 +1,12 @@
-//! What a node does for each coupon whatever the network does: it appends entries to the logs of its shards,
-//! makes them durable and applies them. Prints the coupons a second with one and with two workers.
+//! Measures the work of a node without the network: appends entries to the logs of its shards, syncs them and
+//! applies them. Prints coupons per second with one and with two workers.
 //!
 //! ```sh
 //! cargo run --release -p coupon-node --example apply_cost -- DIR [SHARDS] [COMMANDS]
 //! ```
 //!
-//! A directory in memory (tmpfs) leaves only what the processor does. Workers are threads, over which the shards are
-//! spread; COMMANDS is the size of an entry.
+//! With DIR in memory (tmpfs), only CPU time counts. The shards are spread over the workers, which are threads;
+//! COMMANDS is the number of commands in an entry.
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends where it fails")]
 

@@ -26,7 +26,7 @@ use crate::peers::{Lane, Peers};
 const ROUND_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a peer may take to answer; a slower answer would say too little.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(400);
-/// An answer counts for so long.
+/// Maximum age of an answer that counts.
 const ANSWER_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// What a node thinks of its clock.

@@ -18,7 +18,6 @@ pub mod codec;
 pub mod config;
 pub mod meta;
 pub mod node;
-mod parts;
 pub mod peers;
 pub mod raft;
 pub mod recovery;
@@ -26,6 +25,7 @@ pub mod registration;
 pub mod server;
 pub mod shard;
 pub mod storage;
+mod stream_writer;
 mod workers;
 
 #[cfg(feature = "mutants")]

@@ -67,7 +67,7 @@ pub struct Node {
     waits_for: watch::Sender<Option<String>>,
     stopped: CancellationToken,
     refused: mpsc::Sender<StopReason>,
-    /// Whoever starts the replicas.
+    /// The task that starts the replicas.
     replicas: Mutex<Option<JoinHandle<()>>>,
     address: String,
 }

@@ -19,8 +19,8 @@ pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// How long connecting to a peer may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A peer that does not answer a ping for so long is gone: its streams break, so that a paused
-/// node does not hold replication up silently.
+/// Interval between pings of a peer, and the wait for an answer after which its streams break: a paused node must
+/// not hold replication up silently.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Flow-control windows large enough for a few batches, so that they never wait for an update.
@@ -68,7 +68,7 @@ impl Peers {
         Self { map, announced, channels, addressed: Arc::default() }
     }
 
-    /// The same, with connections of its own. A connection is served by the runtime that first uses it.
+    /// A copy with its own connections; the runtime that first uses a connection serves it.
     pub fn with_own_connections(&self) -> Self {
         Self { channels: Arc::default(), addressed: Arc::default(), ..self.clone() }
     }

@@ -222,8 +222,7 @@ impl Node {
         }
     }
 
-    /// Asks all nodes of the map at once whether they know anything against this start, which began so long
-    /// ago.
+    /// Asks all nodes of the map at once whether they know anything against this start, which began `waited` ago.
     async fn announce_to_all(&self, map: &ShardMap, waited: Duration) -> Round {
         let me = self.config.node_id;
         let request = self.announcement();

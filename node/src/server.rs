@@ -185,8 +185,8 @@ async fn accept(
         match ready {
             // A worker that has ended drops its connections.
             Ok(connection) => drop(worker.send(connection).await),
-            // One that cannot be accepted, above all for want of file descriptors, is there again at once, and
-            // asking for it again and again would take the whole thread.
+            // A connection that cannot be accepted, mostly for lack of file descriptors, stays in the queue, and
+            // retrying at once would keep the thread busy.
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -202,7 +202,7 @@ impl NodeHandle {
     }
 
     /// Waits for ever, unless the node finds out that it must not run: another node has its id, its
-    /// directory was replaced or belongs to another cluster. It serves nobody any more then, and is to
+    /// directory was replaced or belongs to another cluster. It then serves no more requests, and must
     /// be [halted](Self::halt).
     pub async fn refused(&mut self) -> NodeError {
         match self.refused.recv().await {

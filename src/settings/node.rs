@@ -21,15 +21,15 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
 
 /// Maximum number of workers: far more than there are processors to run them.
 const WORKERS_MAX: usize = 1_024;
-/// The longest time without a leader that anybody can mean.
+/// Maximum election timeout; a longer one is a mistake in the unit.
 const ELECTION_MAX: Duration = Duration::from_secs(3_600);
 
 /// Runs one member of a cluster.
 ///
 /// A new node waits for `coupon cluster init`, or joins the cluster of the
 /// nodes in --join. On SIGTERM it transfers its leaderships, then stops. Every flag
-/// can stand in a TOML file (`log_entries_kept = 1000`) or in the environment
-/// (COUPON_NODE_LOG_ENTRIES_KEPT) as well; flags go before the environment, and that before the file.
+/// can also be set in a TOML file (`log_entries_kept = 1000`) or in the environment
+/// (COUPON_NODE_LOG_ENTRIES_KEPT); flags override the environment, which overrides the file.
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[command(after_help = "\
 Examples:
@@ -75,16 +75,17 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     election_timeout: Option<Span>,
-    /// How many applied log entries a shard keeps for followers that were away, and up to as many again
+    /// Applied log entries that a shard keeps for followers that were away; it purges at twice as many
     /// [default: 100000]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     log_entries_kept: Option<u64>,
-    /// ... or how many bytes of them, where that is less [default: 33554432]
+    /// Bytes of applied log entries that a shard keeps, if that is less than log_entries_kept
+    /// [default: 33554432]
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     log_bytes_kept: Option<u64>,
-    /// How many threads its shards and connections are spread over [default: 1]
+    /// Threads that run its shards and serve its connections [default: 1]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     workers: Option<NonZeroUsize>,

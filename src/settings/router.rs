@@ -16,9 +16,9 @@ const PREFIX: &str = "COUPON_ROUTER_";
 ///
 /// Routers keep nothing; any number of them serve the same cluster. SIGTERM stops a router after it has
 /// answered the requests under way. It exits with 3 when no node of its cluster answers and other clusters
-/// have most of its nodes' addresses: restarting it changes nothing. Every flag can stand in a TOML file
-/// (`requests_max = 1000`) or in the environment (COUPON_ROUTER_REQUESTS_MAX) as well; flags go before the
-/// environment, and that before the file.
+/// have most of its nodes' addresses: restarting it changes nothing. Every flag can also be set in a TOML file
+/// (`requests_max = 1000`) or in the environment (COUPON_ROUTER_REQUESTS_MAX); flags override the environment,
+/// which overrides the file.
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[command(after_help = "\
 Examples:
@@ -55,7 +55,8 @@ pub(crate) struct RouterArgs {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     shutdown_grace: Option<Span>,
-    /// Origins whose web pages may call, for instance https://example.com; '*' is all [default: none]
+    /// Origins whose web pages may call the API, for instance `https://example.com`; '*' allows all
+    /// [default: none]
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cors_origins: Vec<String>,
@@ -158,7 +159,8 @@ fn check_cluster_id(id: &str) -> Result<String, UsageError> {
 fn check_origin(origin: &str) -> Result<(), UsageError> {
     let host = ["https://", "http://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
     let is_host = |host: &str| {
-        let is_fit = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && byte != b'/';
+        let is_fit =
+            |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && byte != b'/';
         !host.is_empty() && host.bytes().all(is_fit)
     };
     if origin == "*" || host.is_some_and(is_host) {

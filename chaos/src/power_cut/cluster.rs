@@ -221,7 +221,7 @@ impl Node {
     }
 }
 
-/// Ports of 127.0.0.1 that nobody listens on.
+/// Free ports of 127.0.0.1.
 fn free_ports(count: usize) -> Option<Vec<u16>> {
     let start = rand::random_range(0..PORT_COUNT);
     let all = (PORT_FIRST..PORT_FIRST + PORT_COUNT).cycle().skip(start.into());

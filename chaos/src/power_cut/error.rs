@@ -28,7 +28,7 @@ pub enum PowerCutError {
         /// How it failed.
         source: NemesisError,
     },
-    /// A file or a process is not to be had.
+    /// A file cannot be made, or a process not be started.
     #[error("{what}")]
     System {
         /// What was to be done.
@@ -36,14 +36,14 @@ pub enum PowerCutError {
         /// Why it failed.
         source: io::Error,
     },
-    /// Three ports are not to be had.
-    #[error("there are not enough free ports of 127.0.0.1")]
+    /// Too few ports are free.
+    #[error("too few ports of 127.0.0.1 are free: stop what listens on ports 10000 to 31999")]
     NoPorts,
     /// The nodes did not become a cluster.
     #[error("the cluster does not serve {} s after its start", .0.as_secs())]
     NotFormed(Duration),
-    /// It is not known what the cluster consists of.
-    #[error("ask what the cluster consists of")]
+    /// The status of the cluster is not available.
+    #[error("ask for the status of the cluster")]
     Cluster(#[from] ClusterError),
     /// Some shard would get no load.
     #[error(transparent)]

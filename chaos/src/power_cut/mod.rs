@@ -11,10 +11,9 @@
 //! - In the end everything is read back and judged, the replicas' digests with it. A node that does not
 //!   come back, ends by itself, or finds that its store has lost what it acknowledged fails the run.
 //!
-//! Caveats. A disk with a volatile write cache loses more: what the file system wrote, and nobody asked the
-//! disk to flush, survives here. A process is killed a moment before its disk is cut, since a sync under
-//! way while an ext4 file system is shut down may report success for what is lost, which no power cut does.
-//! The router keeps its power.
+//! Caveats. A disk with a volatile write cache loses more: here, writes that the file system issued without a
+//! flush survive. Each process is killed just before its disk is cut: a sync in progress while ext4 shuts down
+//! may report success for data that is lost, which a real power cut never does. The router keeps its power.
 
 mod cluster;
 mod disk;

@@ -12,7 +12,7 @@ pub fn time_ordered_uuid() -> [u8; 16] {
     Uuid::now_v7().into_bytes()
 }
 
-/// Bytes that nobody can guess.
+/// Bytes of a secret, from a cryptographically secure generator.
 pub fn secret<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::fill(&mut bytes[..]);

@@ -1,11 +1,10 @@
-//! The world outside that nodes and routers decide by: the time of day, and chance.
+//! Wall clock and randomness for nodes and routers.
 //!
-//! Nodes and routers read no wall clock and draw no random value by themselves. What they need of either is
-//! here, so that it can be seen, and so that a test says what time it is: it passes a [`SettableClock`] where
-//! the program passes the [`SystemClock`].
+//! Nodes and routers read the time of day and draw random values only through this crate, so that every use is
+//! visible and a test controls the time: it passes a [`SettableClock`] where the program passes the
+//! [`SystemClock`].
 //!
-//! What is not here, on purpose: the monotonic clock (tokio's, which tests pause), timers and blocking work
-//! (tokio's as well); everything that no member uses.
+//! Deliberately absent: the monotonic clock, timers and blocking work, which are tokio's (tests pause its clock).
 
 mod clock;
 pub mod entropy;

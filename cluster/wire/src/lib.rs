@@ -1,8 +1,7 @@
-//! What nodes, routers and tools send each other, read in one place.
+//! Conversions between protobuf messages and the types of `coupon-cluster`.
 //!
-//! Messages are protobuf; decisions are made on the types of `coupon-cluster`. A node, a router, the program
-//! and the chaos tool convert with the same functions, so that none of them reads an id, a map, a campaign's
-//! state or a refusal in its own way.
+//! Nodes, routers, the program and the chaos tool share these functions, so that all of them read an id, a map, a
+//! campaign's state or a refusal alike.
 //!
 //! - [`ids`]: ids of nodes, shards, campaigns and requests.
 //! - [`map`]: the shard map and its parts.

@@ -21,10 +21,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::status::{from_replica_error, malformed};
 use crate::node::Node as ThisNode;
-use crate::parts;
 use crate::peers::Lane;
 use crate::storage::restore::{StageError, Staging};
 use crate::storage::snapshot;
+use crate::stream_writer;
 
 /// Maximum number of exports, and of incoming states, at a time. Each uses all the disk bandwidth it gets,
 /// which issuing coupons needs as well.
@@ -148,7 +148,7 @@ impl BackupService for BackupEndpoint {
             Status::resource_exhausted("too many exports under way: try again later")
         })?;
         let (storage, key) = (self.node.storage.clone(), replica.raft.key);
-        let parts = parts::written_by(move |out| {
+        let parts = stream_writer::stream_written_by(move |out| {
             let _place = place;
             snapshot::write(&storage, key, out)
         });
@@ -236,7 +236,7 @@ async fn next_part(
     messages: &mut Streaming<pb::StageStateRequest>,
 ) -> Result<Option<pb::StageStateRequest>, Status> {
     let late = |_| Status::deadline_exceeded("the next part of the state did not come in time");
-    tokio::time::timeout(parts::IDLE_MAX, messages.message()).await.map_err(late)?
+    tokio::time::timeout(stream_writer::IDLE_MAX, messages.message()).await.map_err(late)?
 }
 
 /// A fault before there is a cluster does not end the process: nothing depends on the state yet.

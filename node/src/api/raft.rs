@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::malformed;
-use crate::parts;
 use crate::raft::history::Conflict;
 use crate::raft::marks;
 use crate::raft::replica::RaftReplica;
@@ -32,6 +31,7 @@ use crate::shard::divergence::Divergence;
 use crate::shard::registry::Registry;
 use crate::storage::snapshot::{self, SnapshotFile};
 use crate::storage::{Storage, StorageError, fatal};
+use crate::stream_writer;
 
 /// Serves Raft for all replicas of a node. Clones serve the same.
 #[derive(Clone)]
@@ -323,8 +323,9 @@ impl RaftEndpoint {
         let mut file = written(tokio::fs::File::create(&path).await);
         let late =
             |_| Status::deadline_exceeded("the next part of the snapshot did not come in time");
-        while let Some(part) =
-            tokio::time::timeout(parts::IDLE_MAX, messages.message()).await.map_err(late)??
+        while let Some(part) = tokio::time::timeout(stream_writer::IDLE_MAX, messages.message())
+            .await
+            .map_err(late)??
         {
             written(file.write_all(&part.data).await);
         }

@@ -20,8 +20,8 @@ const PAGE_MAX: usize = 1_000;
 const SEARCHED_MAX: usize = 1_000;
 /// How many coupons a message of a stream of coupons holds.
 const STREAM_PAGE: usize = 500;
-/// A message holds no more rows once it has so many bytes: clients of gRPC take 4 MiB unless told
-/// otherwise, and one row has at most some tens of kilobytes.
+/// Size at which a message takes no more rows: gRPC clients accept 4 MiB by default, and a row has at most some
+/// tens of kilobytes.
 const PAGE_BYTES: usize = 1 << 20;
 
 /// Why a question was not answered.

@@ -108,7 +108,7 @@ pub fn campaign_to_pb(campaign: &Campaign) -> pb::CampaignRecord {
 ///
 /// # Errors
 ///
-/// See [`spec_from_pb`].
+/// When an id or a change is malformed.
 pub fn campaign_from_pb(
     spec: pb::CampaignRecord,
     counters: pb::CampaignCounters,

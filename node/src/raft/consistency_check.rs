@@ -1,7 +1,7 @@
 //! How far a replica has come, and what it held there.
 //!
 //! The leader of a data shard says in every entry of commands what it held at the last index it had
-//! applied, and whoever applies the entry compares that with what it held there itself. Replicas apply
+//! applied, and each replica that applies the entry compares that with what it held there itself. Replicas apply
 //! the same entries to the same state, so a difference means that one of them has gone wrong, or that the
 //! shard has two histories whose entries happen to have the same ids. It is unknown which: the one that
 //! notices applies nothing any more, and the shard is stopped

@@ -31,9 +31,9 @@ use super::types::{
     Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
 };
 use super::witness::Witness;
-use crate::parts;
 use crate::peers::{Lane, MESSAGE_BYTES_MAX, Peers};
 use crate::storage::snapshot;
+use crate::stream_writer;
 
 /// How long a peer may take to accept a replication stream: several ways there and back over a bad
 /// network, since each failure costs a pause.
@@ -168,7 +168,7 @@ impl Network {
         };
         let sent = CancellationToken::new();
         let sending = sent.clone().drop_guard();
-        let parts = parts::written_by(move |out| {
+        let parts = stream_writer::stream_written_by(move |out| {
             let _sending = sending;
             snapshot::write(&storage, key, out)
         });

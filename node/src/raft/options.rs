@@ -80,8 +80,8 @@ pub fn raft_config(shard: ShardId, options: &RaftOptions) -> Result<Config, BadT
         heartbeat_interval: millis(third.saturating_sub(TIME_MIN)),
         election_timeout_min: election_min,
         election_timeout_max: election_max,
-        // A leader that its quorum does not answer falls silent for so long, so that followers that still
-        // hear it can elect another one (CheckQuorum, Raft dissertation §6.2).
+        // The time for which a leader without answers from its quorum falls silent, so that followers that
+        // still hear it can elect another one (CheckQuorum, Raft dissertation §6.2).
         quorum_loss_probe_interval: Some(election_max.saturating_mul(2)),
         enable_pre_vote: Some(true),
         // A leader that restarts must win an election before it leads again. Otherwise it could

@@ -40,7 +40,7 @@ use crate::storage::ledger::{Campaigns, LedgerBatch, decode, running_digest};
 use crate::storage::snapshot::{self, ReplicaKey, SnapshotFile};
 use crate::storage::{Storage, StorageError, fatal};
 
-/// A batch is written at the latest when it holds so many bytes.
+/// Size at which a batch is written.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// The state machine of one replica.

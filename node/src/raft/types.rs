@@ -31,7 +31,7 @@ impl fmt::Display for Proposal {
     }
 }
 
-/// What applying an entry returned to whoever proposed it.
+/// What applying an entry returns to its proposer.
 #[derive(Debug)]
 pub enum Applied {
     /// A blank entry or a membership change.
@@ -178,7 +178,7 @@ pub fn applied_to_pb(applied: Option<&LogId>, membership: &StoredMembership) -> 
 ///
 /// # Errors
 ///
-/// See [`membership_from_pb`].
+/// When a voter is not among the members.
 pub fn applied_from_pb(
     record: pb::AppliedRecord,
 ) -> Result<(Option<LogId>, StoredMembership), Malformed> {

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-/// Maximum number of marks that wait for members which still need the entries before them: a log holds at most
-/// one more times the kept amount, even while a slow member is sent the state.
+/// Maximum number of marks kept for members that still need the entries before them. It bounds a log to
+/// `MARKS_MAX + 1` times the kept amount, even while a slow member is sent the state.
 const MARKS_MAX: usize = 16;
 
 /// A place in the log.
@@ -30,8 +30,8 @@ impl LogRetention {
         Self { entries_kept, bytes_kept, marks: VecDeque::new() }
     }
 
-    /// Takes note of how far the log was applied, and of its bytes that were appended since the replica started.
-    /// Returns whether a mark was set: the replica purges nothing behind the last one.
+    /// Notes how far the log is applied, and how many bytes were appended to it since the replica started.
+    /// Returns whether it set a mark; nothing after the latest mark is purged.
     pub(super) fn advance(&mut self, index: u64, bytes: u64) -> bool {
         let is_due = self.marks.back().is_none_or(|last| {
             let entries = index.saturating_sub(last.index);

@@ -33,7 +33,7 @@ use crate::storage::flusher::Flusher;
 
 /// How many commands one log entry holds at most.
 pub const ENTRY_COMMANDS_MAX: usize = 1_024;
-/// A log entry takes no more submissions once it holds so many bytes.
+/// Size at which a log entry takes no more submissions.
 const ENTRY_BYTES_MAX: usize = 512 << 10;
 /// Entries in flight: one being replicated while the next is applied. More brought nothing.
 const ENTRIES_IN_FLIGHT_MAX: u32 = 2;

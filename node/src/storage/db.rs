@@ -80,7 +80,7 @@ impl Database {
 }
 
 impl Drop for Shared {
-    /// RocksDB is closed by whoever drops the last handle, not by a thread that might still be at
+    /// The drop of the last handle closes RocksDB, not a thread that might still be at
     /// it when the process ends.
     fn drop(&mut self) {
         close_all(&mut self.indexes.lock());

@@ -1,6 +1,6 @@
 //! Group commit: one thread that makes the writes of all shards durable together.
 //!
-//! Whoever wrote something enqueues a [`Waiter`] and is told when a sync that *began after* the
+//! A writer enqueues a [`Waiter`] and is told when a sync that *began after* the
 //! waiter was enqueued has returned. The thread takes everything that waits, syncs once, and
 //! completes just what it took: never a waiter whose write might have missed the sync.
 //!
@@ -27,10 +27,10 @@ const QUEUE_MAX: usize = 4_096;
 /// How often the second thread looks. It counts its looks instead of reading a clock, which would go on
 /// while the whole process is stopped.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
-/// A sync that is seen so often, for two seconds, counts as stuck. Busy disks take a second at times; a
+/// Number of looks, two seconds, after which a sync counts as stuck. Busy disks take a second at times; a
 /// shard whose leader waits for longer is served better by another replica.
 const STUCK_LOOKS: u32 = 8;
-/// A sync that is seen so often, for ten seconds, is taken to have failed. The disk comes back, if at
+/// Number of looks, ten seconds, after which a sync counts as failed. The disk comes back, if at
 /// all, to a process that knows nothing any more of what it was about to say.
 const FAILED_LOOKS: u32 = 40;
 

@@ -12,14 +12,16 @@ use crate::connect::get::Query;
 use crate::connect::{headers, unary};
 use crate::framed;
 use crate::gzip::{Encoding, is_accepted};
-use crate::http_refusal::{needs_http2, nothing_here, wrong_content_type, wrong_verb};
+use crate::http_refusal::{
+    http_version_not_supported, method_not_allowed, not_found, unsupported_media_type,
+};
 use crate::protocol::{Form, Protocol};
 use crate::refusal::Refusal;
 use crate::schema::{Method, Schema};
 use crate::translator::Rules;
 
 /// What is the business of one connection or one protocol, and not of a service.
-const NOT_PASSED_ON: [&str; 15] = [
+const STRIPPED_HEADERS: [&str; 15] = [
     "accept-encoding",
     "connect-accept-encoding",
     "connect-content-encoding",
@@ -62,20 +64,20 @@ pub(crate) fn begin(
     let Some(method) = schema.method(parts.uri.path()).cloned() else {
         return Err(Box::new(match Protocol::of(&parts.headers) {
             Some(protocol) if parts.method == Verb::POST => no_method(protocol, schema, rules),
-            Some(_) | None => nothing_here(),
+            Some(_) | None => not_found(),
         }));
     };
     let query = (parts.method == Verb::GET && method.takes_get())
         .then(|| Query::new(parts.uri.query().unwrap_or_default()));
     if query.is_none() && parts.method != Verb::POST {
-        return Err(Box::new(wrong_verb(&method)));
+        return Err(Box::new(method_not_allowed(&method)));
     }
     let protocol = match &query {
         Some(query) => Protocol::of_get(query.codec()),
         None => Protocol::of(&parts.headers),
     };
     let Some(protocol) = protocol.filter(|protocol| method.takes(protocol.form)) else {
-        return Err(Box::new(wrong_content_type(&method)));
+        return Err(Box::new(unsupported_media_type(&method)));
     };
     check_http(&parts, protocol, &method)?;
     let begun = match query {
@@ -102,7 +104,7 @@ fn begin_get(
     if message.len() > bytes_max {
         return Err(Refusal::TooLarge { bytes_max });
     }
-    Ok((call, passed_on(parts, protocol.form, CallBody::of_message(message, reading))?))
+    Ok((call, to_grpc_request(parts, protocol.form, CallBody::of_message(message, reading))?))
 }
 
 fn begin_post(
@@ -119,7 +121,7 @@ fn begin_post(
         headers::check_version(&parts.headers)?;
     }
     let (call, reading) = agree(&parts, method, protocol, encoding, rules);
-    Ok((call, passed_on(parts, protocol.form, CallBody::new(body, reading))?))
+    Ok((call, to_grpc_request(parts, protocol.form, CallBody::new(body, reading))?))
 }
 
 /// How a request is read and its answer written.
@@ -140,7 +142,7 @@ fn agree(
 }
 
 /// The request that a service gets.
-fn passed_on(parts: Parts, form: Form, body: CallBody) -> Result<Request<CallBody>, Refusal> {
+fn to_grpc_request(parts: Parts, form: Form, body: CallBody) -> Result<Request<CallBody>, Refusal> {
     let mut passed = Request::new(body);
     *passed.method_mut() = Verb::POST;
     *passed.version_mut() = Version::HTTP_2;
@@ -153,7 +155,7 @@ fn passed_on(parts: Parts, form: Form, body: CallBody) -> Result<Request<CallBod
             kept.insert("grpc-timeout", timeout);
         }
     }
-    for name in NOT_PASSED_ON {
+    for name in STRIPPED_HEADERS {
         kept.remove(name);
     }
     kept.insert("content-type", HeaderValue::from_static("application/grpc"));
@@ -163,7 +165,7 @@ fn passed_on(parts: Parts, form: Form, body: CallBody) -> Result<Request<CallBod
     Ok(passed)
 }
 
-/// HTTP/1.1 has trailers that few pass on, and answers only after the request.
+/// Refuses what HTTP/1.1 cannot carry: gRPC, because few proxies forward trailers, and bidirectional streams.
 fn check_http(parts: &Parts, protocol: Protocol, method: &Method) -> Result<(), Refused> {
     let text = if parts.version >= Version::HTTP_2 {
         return Ok(());
@@ -174,7 +176,7 @@ fn check_http(parts: &Parts, protocol: Protocol, method: &Method) -> Result<(), 
     } else {
         return Ok(());
     };
-    Err(Box::new(needs_http2(text)))
+    Err(Box::new(http_version_not_supported(text)))
 }
 
 /// There is no method at the path, and the client speaks a protocol that can say so.

@@ -1,4 +1,4 @@
-//! The body of a request as a service gets it: frames of gRPC, whatever the client sends.
+//! The body of a request as a service gets it: gRPC frames, whatever the client sends.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -153,7 +153,7 @@ impl CallBody {
 }
 
 fn one_message() -> Refusal {
-    Refusal::Unsupported("the method takes one message, no more and no less".into())
+    Refusal::Unsupported("the method takes exactly one message: send one".into())
 }
 
 fn ends_with_frame(frames: &FrameReader) -> Result<(), Refusal> {

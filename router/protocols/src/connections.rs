@@ -23,10 +23,10 @@ use crate::version::HttpVersion;
 /// connections; admission bounds the sum.
 const STREAMS_PER_CONNECTION_MAX: u32 = 4_096;
 
-/// What a client may send on one stream before it is read: one batch of the largest size.
+/// Flow-control window of a stream: the largest batch fits into it.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 
-/// See [`STREAM_WINDOW_BYTES`], for the whole connection.
+/// Flow-control window of a connection: four full streams.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// Maximum number of streams that a client has reset and the router has not accepted yet: as many as it may
@@ -34,22 +34,22 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// would close those of honest clients that time out.
 const PENDING_RESETS_MAX: usize = STREAMS_PER_CONNECTION_MAX as usize;
 
-/// How much header one request may have, the path with its query included.
+/// Maximum size of a request's headers and its path; the query of a GET holds the message.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
 
 /// Interval between pings of an idle connection, and the time after which an unanswered ping closes it.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// Time until a new connection of HTTP/1.1, or one that is kept open, must have sent a whole header. HTTP/1.1 has no
+/// Time until a new HTTP/1.1 connection, or one that is kept open, must have sent a whole header. HTTP/1.1 has no
 /// pings, so that this ends idle connections as well; clients open new ones.
 const HEADER_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves all connections until `ended`; then takes no new ones, lets requests under way finish, and returns when the
-/// last connection is closed. Dropped before, it closes all connections. `service` makes that of one connection, by its
-/// socket.
+/// Serves connections until `ended`; then accepts no more, lets requests in flight finish, and returns when the last
+/// connection is closed. Dropping the future closes all connections. `service` makes the service of one connection from
+/// its socket.
 pub async fn serve<S, F, B>(
     listener: TcpListener,
     service: impl Fn(RawFd) -> S,

@@ -11,23 +11,23 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tonic::body::Body;
 
-use crate::http_refusal::sentence;
+use crate::http_refusal::plain_text;
 
 /// The headers that clients of Connect and gRPC-Web send.
-const SENT: HeaderValue = HeaderValue::from_static(
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
     "content-type, content-encoding, connect-protocol-version, connect-timeout-ms, \
      connect-content-encoding, connect-accept-encoding, grpc-timeout, grpc-encoding, \
      grpc-accept-encoding, x-grpc-web, x-user-agent",
 );
 
 /// The headers that they read.
-const READ: HeaderValue = HeaderValue::from_static(
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "content-encoding, connect-content-encoding, grpc-encoding, grpc-status, grpc-message, \
      grpc-status-details-bin",
 );
 
-/// For how long a browser need not ask again, in seconds: two hours, the most that Chromium takes.
-const ASKED_AGAIN: HeaderValue = HeaderValue::from_static("7200");
+/// Seconds for which a browser may cache a preflight answer: two hours, the maximum of Chromium.
+const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// The web pages that may read answers, by origin. A cheap clone.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +60,7 @@ impl Cors {
             return None;
         }
         let Some(origin) = self.allowed(headers) else {
-            return Some(sentence(
+            return Some(plain_text(
                 StatusCode::FORBIDDEN,
                 "Pages of this origin may not call: the setting cors_origins does not list it.\n",
             ));
@@ -70,15 +70,15 @@ impl Cors {
         let allow = answer.headers_mut();
         Self::expose(origin, allow);
         allow.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-        allow.insert(ACCESS_CONTROL_ALLOW_HEADERS, SENT);
-        allow.insert(ACCESS_CONTROL_MAX_AGE, ASKED_AGAIN);
+        allow.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+        allow.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE);
         Some(answer)
     }
 
     /// Lets pages of an origin read an answer.
     pub(crate) fn expose(origin: HeaderValue, headers: &mut HeaderMap) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, READ);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
         headers.append(VARY, HeaderValue::from_static("origin"));
     }
 }

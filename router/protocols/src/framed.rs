@@ -75,7 +75,7 @@ impl FramedAnswer {
     fn take(&mut self) -> Result<Option<Frame>, Status> {
         let Ok(Some(frame)) = self.frames.next(usize::MAX) else { return Ok(None) };
         let answer = self.call.method.answer(self.call.protocol.codec, frame.message);
-        let broken = || Status::internal("the service gave no answer that can be shown");
+        let broken = || Status::internal("the service sent an invalid answer");
         let message = answer.ok_or_else(broken)?;
         let compressed = self.call.compresses.then(|| compress(&message)).flatten();
         Ok(Some(match compressed {

@@ -1,4 +1,4 @@
-//! The end of an answer of gRPC-Web: a last frame with the trailers.
+//! The end of a gRPC-Web answer: a last frame with the trailers.
 
 use bytes::BufMut as _;
 use http::HeaderMap;
@@ -8,7 +8,7 @@ use crate::frames::Frame;
 /// The flag of the last frame.
 const TRAILERS: u8 = 0x80;
 
-/// The last frame of an answer that ends with these trailers, written as headers of HTTP/1.1.
+/// The last frame of an answer that ends with these trailers, written as HTTP/1.1 headers.
 pub(crate) fn end(trailers: &HeaderMap) -> Frame {
     let mut block = Vec::new();
     for (name, value) in trailers {

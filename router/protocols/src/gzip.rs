@@ -54,7 +54,7 @@ impl Encoding {
         MultiGzDecoder::new(&*message)
             .take(bound)
             .read_to_end(&mut plain)
-            .map_err(|_| Refusal::invalid("what is sent as gzip is not gzip"))?;
+            .map_err(|_| Refusal::invalid("the message is marked as gzip but is not valid gzip"))?;
         if plain.len() > bytes_max {
             return Err(Refusal::TooLarge { bytes_max });
         }

@@ -1,4 +1,4 @@
-//! Refusals of requests that speak none of the protocols: a status of HTTP and a sentence.
+//! Refusals of requests that speak none of the protocols: an HTTP status and a sentence.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
@@ -13,7 +13,7 @@ static ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
 /// An answer in plain text.
 #[must_use]
-pub fn sentence(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+pub fn plain_text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut answer = Response::new(Body::new(Full::new(text.into())));
     *answer.status_mut() = status;
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -22,27 +22,27 @@ pub fn sentence(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 }
 
 /// There is no method and no page at the path.
-pub(crate) fn nothing_here() -> Response<Body> {
-    sentence(
+pub(crate) fn not_found() -> Response<Body> {
+    plain_text(
         StatusCode::NOT_FOUND,
         "There is nothing at this path. The path of a method is /package.Service/Method; GET / says more.\n",
     )
 }
 
 /// The method is there, the verb is not one for it.
-pub(crate) fn wrong_verb(method: &Method) -> Response<Body> {
+pub(crate) fn method_not_allowed(method: &Method) -> Response<Body> {
     let (allowed, text) = if method.takes_get() {
         ("GET, POST", "Call this method by POST or GET.\n")
     } else {
         ("POST", "Call this method by POST.\n")
     };
-    let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, text);
+    let mut answer = plain_text(StatusCode::METHOD_NOT_ALLOWED, text);
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
 }
 
 /// The method is there, the content type is not one for it.
-pub(crate) fn wrong_content_type(method: &Method) -> Response<Body> {
+pub(crate) fn unsupported_media_type(method: &Method) -> Response<Body> {
     let taken = ALL.iter().filter(|protocol| method.takes(protocol.form));
     let taken: Vec<_> = taken.map(|protocol| protocol.content_type).collect();
     let text = if method.takes(Form::ConnectUnary) {
@@ -50,13 +50,13 @@ pub(crate) fn wrong_content_type(method: &Method) -> Response<Body> {
     } else {
         "This method streams. Use one of the content types in Accept-Post.\n"
     };
-    let mut answer = sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    let mut answer = plain_text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     let taken = HeaderValue::try_from(taken.join(", ")).expect("content types are ASCII");
     answer.headers_mut().insert(ACCEPT_POST.clone(), taken);
     answer
 }
 
-/// HTTP/1.1 does not do for what is asked.
-pub(crate) fn needs_http2(text: &'static str) -> Response<Body> {
-    sentence(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text)
+/// The call needs HTTP/2.
+pub(crate) fn http_version_not_supported(text: &'static str) -> Response<Body> {
+    plain_text(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text)
 }

@@ -1,6 +1,6 @@
 //! One port for every client: gRPC, gRPC-Web and Connect, over HTTP/1.1 and HTTP/2, in front of the same services.
 //!
-//! Services speak gRPC. A plain call of gRPC goes to them as it came ([`is_grpc`]); any other request is translated:
+//! Services speak gRPC. A plain gRPC call goes to them as it came ([`is_grpc`]); any other request is translated:
 //!
 //! ```text
 //! request ─► content type ─► protocol ─► headers of gRPC, and a CallBody ─► service
@@ -8,15 +8,15 @@
 //! answer  ◄─ CORS ◄─ protocol ◄─ protobuf ─► JSON, gzip, frames ◄───────────────┘
 //! ```
 //!
-//! - The body is translated while the service reads it. So what bounds a call of gRPC, admission and deadlines, bounds
+//! - The body is translated while the service reads it. So what bounds a gRPC call, admission and deadlines, bounds
 //!   every call, and sizes are bounded here, before and after decompression.
 //! - JSON comes from descriptors ([`Schema`]): a service that is added to them needs no code.
 //! - All protocols but Connect's unary form send frames; one body translates them. A unary answer of Connect is held as
 //!   a whole, as its status comes first in HTTP and last in gRPC.
 //! - What cannot be translated is refused in the protocol of the request, and in plain HTTP with a sentence when it has
 //!   none ([`Refusal`]).
-//! - Answers are compressed when the client accepts gzip. A plain call of gRPC is not translated, and so its answer is
-//!   compressed only if the request was, which is the rule of other servers of gRPC as well.
+//! - Answers are compressed when the client accepts gzip. A plain gRPC call is not translated, and so its answer is
+//!   compressed only if the request was, which is the rule of other gRPC servers as well.
 //!
 //! Deliberately absent: services, admission, TLS, and everything that is about coupons.
 
@@ -42,7 +42,7 @@ mod version;
 pub use call_body::CallBody;
 pub use connections::serve;
 pub use cors::Cors;
-pub use http_refusal::sentence;
+pub use http_refusal::plain_text;
 pub use protocol::is_grpc;
 pub use refusal::Refusal;
 pub use schema::{Schema, SchemaError};

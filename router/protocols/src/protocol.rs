@@ -3,7 +3,7 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Version};
 
-/// Whether a request is a plain call of gRPC, which needs no translation.
+/// Whether a request is a plain gRPC call, which needs no translation.
 #[inline]
 pub fn is_grpc<B>(request: &Request<B>) -> bool {
     let headers = request.headers();

@@ -38,7 +38,7 @@ impl Refusal {
         Status::new(code, self.to_string())
     }
 
-    /// A message or a header that cannot be read, with what is wrong with it.
+    /// A message or a header that cannot be read; `what` says why.
     pub(crate) fn invalid(what: impl Into<Cow<'static, str>>) -> Self {
         Self::Invalid(what.into())
     }

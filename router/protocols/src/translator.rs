@@ -1,4 +1,4 @@
-//! Calls in all protocols, answered by services of gRPC.
+//! Calls in all protocols, answered by gRPC services.
 
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method as Verb, Request, Response};
@@ -39,8 +39,8 @@ impl Translator {
         Self { schema, rules, cors }
     }
 
-    /// Answers a request with what `service` answers to the call in it, or with a refusal. The service must answer as
-    /// a service of gRPC does; it reads the request, and so it bounds how long that may take.
+    /// Translates a request for `service`, which speaks gRPC, and its answer; refuses what cannot be translated. The
+    /// service reads the body, and so bounds how long that takes.
     pub async fn answer<S, F>(&self, request: Request<Body>, service: S) -> Response<Body>
     where
         S: FnOnce(Request<CallBody>) -> F,

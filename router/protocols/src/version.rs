@@ -8,7 +8,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// What HTTP/2 begins with (RFC 9113, section 3.4); no method of HTTP/1.1 begins like this.
+/// What HTTP/2 begins with (RFC 9113, section 3.4); no HTTP/1.1 method begins like this.
 const HTTP2: &[u8; 4] = b"PRI ";
 
 /// A version of HTTP.

@@ -1,6 +1,5 @@
-//! Dispatches requests: pages to where they are made, other protocols than gRPC to the translator, which comes back
-//! with calls of gRPC. Those have a fast path for `IssueCoupon`, the method that crowds call, and tonic's routes for all
-//! others.
+//! Dispatches requests: pages to `pages`, protocols other than gRPC to the translator, which hands back gRPC calls.
+//! `IssueCoupon`, the busiest method, has a fast path; all other calls take tonic's routes.
 
 use std::convert::Infallible;
 use std::os::fd::RawFd;
@@ -71,7 +70,7 @@ impl Dispatch {
         .map(Ok)
     }
 
-    /// The answer to a request that is no plain call of gRPC.
+    /// The answer to a request that is no plain gRPC call.
     async fn translate(self, request: Request<Body>) -> Response<AnswerBody> {
         let answer = match Page::asked_for(&request) {
             Some(page) => page.answer(self.routes).await,
@@ -83,7 +82,7 @@ impl Dispatch {
         answer.map(AnswerBody::Routed)
     }
 
-    /// The answer to a call of gRPC.
+    /// The answer to a gRPC call.
     fn call<B>(
         &self,
         request: Request<B>,

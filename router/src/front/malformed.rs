@@ -20,7 +20,7 @@ use crate::op::Coupons;
 pub(super) const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 /// How large a batch may be. Its answer repeats what it holds and has some hundreds of bytes more for
-/// each item, and clients of gRPC take 4 MiB unless told otherwise.
+/// each item, and gRPC clients take 4 MiB unless told otherwise.
 pub(super) const BATCH_BYTES_MAX: usize = 2 << 20;
 
 /// Where batches go.
@@ -94,8 +94,7 @@ impl Malformed {
     }
 }
 
-/// What a caller of any protocol is told of a request that could not be translated: the same as a caller of gRPC,
-/// where that can be wrong in gRPC, too.
+/// The status for a request that could not be translated. If gRPC has the same error, all protocols share its status.
 pub(super) fn explain_refusal(refusal: Refusal) -> Status {
     match refusal {
         Refusal::TooLarge { bytes_max } => Malformed::TooLarge.fault(bytes_max).into_status(),

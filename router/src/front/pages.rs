@@ -1,7 +1,7 @@
 //! What a person or a supervisor asks by GET: what this is, whether it lives, whether it is ready.
 
 use bytes::Bytes;
-use coupon_protocols::sentence;
+use coupon_protocols::plain_text;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
@@ -55,10 +55,12 @@ impl Page {
     /// What it says; `routes` have the health service.
     pub(super) async fn answer(self, routes: Routes) -> Response<Body> {
         match self {
-            Self::About => sentence(StatusCode::OK, ABOUT),
-            Self::Live => sentence(StatusCode::OK, "The router lives.\n"),
-            Self::Ready if serves(routes).await => sentence(StatusCode::OK, "The router serves.\n"),
-            Self::Ready => sentence(
+            Self::About => plain_text(StatusCode::OK, ABOUT),
+            Self::Live => plain_text(StatusCode::OK, "The router lives.\n"),
+            Self::Ready if serves(routes).await => {
+                plain_text(StatusCode::OK, "The router serves.\n")
+            }
+            Self::Ready => plain_text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The router does not serve: it does not know the cluster, or it stops. Its log says more.\n",
             ),

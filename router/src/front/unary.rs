@@ -31,7 +31,7 @@ static OK: HeaderValue = HeaderValue::from_static("0");
 /// Reads a request to its end and decodes its message. Further messages must be valid, and are ignored.
 ///
 /// # Errors
-/// [`Malformed`] when a message has more than `bytes_max` bytes, or there is none; what the body broke off with.
+/// [`Malformed`] when a message is missing or larger than `bytes_max` bytes; the error of the body when it breaks off.
 pub(super) async fn read<M, B>(mut body: B, bytes_max: usize) -> Result<M, Status>
 where
     M: Message + Default,

@@ -43,12 +43,8 @@ impl RequestIdentity {
     /// What a fault means for a request with this identity: where the caller has no id to ask again with, an unknown
     /// outcome stays unknown.
     pub(crate) fn judge(self, fault: Fault) -> Fault {
-        match fault {
-            Fault::Unanswered(Unanswered::OutcomeUnknown) if self.generated => {
-                Fault::OutcomeUnknowable
-            }
-            other => other,
-        }
+        let is_unknown = matches!(fault, Fault::Unanswered(Unanswered::OutcomeUnknown));
+        if is_unknown && self.generated { Fault::OutcomeUnknowable } else { fault }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::shards::shard_client::ShardClient;
 /// thousand shards would take one call as long as they all take.
 const QUESTIONS_PER_PAGE_MAX: usize = 64;
 
-/// A page takes no more answers once it has so many bytes: clients of gRPC take 4 MiB unless told
+/// A page takes no more answers once it has so many bytes: gRPC clients take 4 MiB unless told
 /// otherwise, and a shard's answer has about 1 MiB at most.
 const PAGE_BYTES: usize = 1 << 20;
 

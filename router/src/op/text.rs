@@ -21,8 +21,8 @@ pub(super) fn flaws(text: &str) -> impl Iterator<Item = &'static str> {
     found.into_iter().filter_map(|(is_flawed, flaw)| is_flawed.then_some(flaw))
 }
 
-/// Whether a character is not seen, or is none: formats and directions (Cf), separators of lines and paragraphs (Zl,
-/// Zp), unassigned ones (Cn), and fillers.
+/// Whether a character is invisible or unassigned: formats and directions (Cf), separators of lines and paragraphs (Zl,
+/// Zp), unassigned code points (Cn), and fillers.
 fn is_invisible(character: char) -> bool {
     let category = character.general_category();
     FILLERS.contains(&character)

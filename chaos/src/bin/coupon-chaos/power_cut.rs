@@ -15,17 +15,18 @@ use crate::machine::{self, load_average};
 
 /// Cuts the power of nodes under load, and judges what they still know.
 ///
-/// It starts three nodes and a router. Each node has a file system of its own: an ext4 image on a loop
-/// device. At moments that follow from the seed, all nodes lose their power at once, or two, or one of
-/// them; a quarter of the time once more while they start. What was not synced is gone then. They are started
-/// again, and go on under load. At the end everything is read back and judged: nothing issued twice,
-/// lost or beyond the quota, and all replicas alike. Ctrl-C ends it early; then it judges what there is.
+/// Starts a router and three nodes, each on an ext4 image of its own on a loop device. A seed decides when
+/// power fails, and on which nodes: mostly on all at once, sometimes on two or one; in a quarter of the rounds
+/// once more while they start. Each cut loses what was not synced. Then the nodes start again. Load runs all
+/// the time. At the end everything is read back and judged: no coupon issued twice, lost or above the quota,
+/// and all replicas equal. Ctrl-C ends the run early and judges what was recorded.
 ///
-/// A node that does not come back, ends by itself, or finds that its store has lost what it acknowledged fails
-/// the run, and so does a call that is refused for no reason that the API promises. The disks and the logs
-/// are kept then.
+/// The run also fails when a node does not come back, exits by itself, or finds that its store has lost
+/// acknowledged writes, and when a call is refused for a reason that the API does not promise. Then the disks
+/// and logs are kept.
 ///
-/// Needs root, loop devices, ext4 and Python 3. Memory: some 500 bytes for each call. Disk: some hundred megabytes, in TMPDIR.
+/// Needs root, loop devices, ext4 and Python 3. Memory: about 500 bytes for each call. Disk: a few hundred
+/// megabytes in TMPDIR.
 #[derive(Debug, Parser)]
 #[command(
     name = "chaos/power-cut",
@@ -40,18 +41,18 @@ Examples:
   chaos/power-cut --seed 7 --cuts 100 --report cuts.json"
 )]
 pub(crate) struct PowerCut {
-    /// What the plan is derived from [default: random]
+    /// Seed of the plan [default: random]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How many power cuts there are; each takes some five seconds
+    /// Number of power cuts; each takes about five seconds
     #[arg(long, value_name = "N", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     cuts: u32,
-    /// How many coupons are asked for a second
+    /// Requests for coupons per second
     #[arg(long, value_name = "N", default_value_t = 500)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
-    /// How many campaigns they are spread over at any time; one that is sold out is followed by another
+    /// Number of campaigns that share the load at any time; a new one follows each that is sold out
     #[arg(long, value_name = "N", default_value_t = 60)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     campaigns: u32,

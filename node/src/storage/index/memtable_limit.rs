@@ -1,9 +1,9 @@
-//! What the memtables of all indexes of a node hold together.
+//! A bound on the memtables of all indexes of a node.
 //!
-//! Below [`CLAIMS_MAX`], each index fills its memtables as if it were alone. Beyond it, an index flushes its memtable
-//! at an even share of that, and adds no further one to those that wait for the disk. So the largest are flushed, of
-//! those that grow. All together they hold at most three times [`CLAIMS_MAX`], and one batch each: what was there when
-//! it was reached, and of each index a share that waits and one that grows.
+//! Up to [`CLAIMS_MAX`] claims in all, each index fills its memtables as if it were alone. Above that, an index flushes
+//! its memtable at an even share of the bound, and blocks instead of queueing a second one for the disk. So the largest
+//! of the growing memtables are flushed first. All together hold at most three times [`CLAIMS_MAX`], and one batch per
+//! index: what they held when the bound was reached, and for each index one share that waits and one that grows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

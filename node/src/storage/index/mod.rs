@@ -352,7 +352,7 @@ impl Index {
                 Merge::Done(table) => table,
                 Merge::Ended => return Ok(()),
                 Merge::NoRoom(fault) => {
-                    tracing::warn!(%fault, "no room to compact an index: make room; it is tried again later");
+                    tracing::warn!(%fault, "no disk space to compact an index: free some; compaction is retried");
                     self.contents.lock().compacted_after = Some(Instant::now() + COMPACTION_PAUSE);
                     return Ok(());
                 }

@@ -1,4 +1,4 @@
-//! Errors: a status of gRPC in Connect's JSON, and its status of HTTP.
+//! Errors: a gRPC status in Connect's JSON, and its HTTP status.
 
 use base64::Engine as _;
 use http::StatusCode;
@@ -49,12 +49,12 @@ fn name(code: Code) -> &'static str {
         Code::Unavailable => "unavailable",
         Code::DataLoss => "data_loss",
         Code::Unauthenticated => "unauthenticated",
-        // Connect has no name for success, and an error is none.
+        // Connect has no name for `Ok`, which is never the code of an error.
         Code::Unknown | Code::Ok => "unknown",
     }
 }
 
-/// The status of HTTP for a code.
+/// The HTTP status for a code.
 pub(crate) fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Cancelled => StatusCode::from_u16(499).expect("499 is in the range of status codes"),

@@ -12,7 +12,7 @@ use crate::schema::Schema;
 /// The flag of the last frame.
 const END: u8 = 2;
 
-/// The last frame of an answer that ended with these trailers of gRPC.
+/// The last frame of an answer that ended with these gRPC trailers.
 pub(crate) fn end(status: &Status, trailers: &HeaderMap, schema: &Schema) -> Frame {
     let mut end = Map::new();
     if status.code() != Code::Ok {

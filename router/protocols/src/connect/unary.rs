@@ -1,4 +1,4 @@
-//! The answer to a call with one message each way: the message, or an error with a status of HTTP.
+//! The answer to a call with one message each way: the message, or an error with an HTTP status.
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -43,7 +43,7 @@ pub(crate) async fn answer(answer: Response<Body>, call: &Call, schema: &Schema)
     match message {
         Some(message) => success(message, headers, call),
         None => {
-            let ended = Status::internal("the service gave no answer that can be shown");
+            let ended = Status::internal("the service sent an invalid answer");
             refusal(&ended, headers, call.compresses, schema)
         }
     }
