@@ -13,6 +13,7 @@ use coupon_transport::AnswererLayer;
 use futures::StreamExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -173,7 +174,7 @@ async fn accept(
     workers: Vec<mpsc::Sender<std::net::TcpStream>>,
     stopped: CancellationToken,
 ) {
-    for worker in workers.iter().cycle() {
+    for turn in 0_usize.. {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stopped.cancelled() => return,
@@ -183,8 +184,7 @@ async fn accept(
             connection.into_std()
         });
         match ready {
-            // A worker that has ended drops its connections.
-            Ok(connection) => drop(worker.send(connection).await),
+            Ok(connection) => hand_over(connection, &workers, turn),
             // A connection that cannot be accepted, mostly for lack of file descriptors, stays in the queue, and
             // retrying at once would keep the thread busy.
             Err(error) => {
@@ -193,6 +193,22 @@ async fn accept(
             }
         }
     }
+}
+
+/// Gives a connection to the next worker that takes one. If none does, the caller has to come again.
+fn hand_over(
+    connection: std::net::TcpStream,
+    workers: &[mpsc::Sender<std::net::TcpStream>],
+    turn: usize,
+) {
+    let mut connection = connection;
+    for offset in 0..workers.len() {
+        match workers[(turn + offset) % workers.len()].try_send(connection) {
+            Ok(()) => return,
+            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => connection = back,
+        }
+    }
+    tracing::warn!("a connection was closed: no worker takes one");
 }
 
 impl NodeHandle {

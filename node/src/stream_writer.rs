@@ -27,7 +27,7 @@ pub(crate) fn stream_written_by(
     write: impl FnOnce(BufWriter<StreamWriter>) -> Result<(), WriteError> + Send + 'static,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
     let (parts, outgoing) = mpsc::channel(WAITING_MAX);
-    let out = StreamWriter { runtime: Handle::current(), parts };
+    let out = StreamWriter { runtime: Handle::current(), parts: Some(parts) };
     tokio::task::spawn_blocking(move || match write(BufWriter::with_capacity(PART_BYTES, out)) {
         Ok(()) | Err(WriteError::Out(_)) => {}
         Err(WriteError::State(fault)) => fatal::abort("reading state", &fault),
@@ -38,15 +38,19 @@ pub(crate) fn stream_written_by(
 /// The output of a thread, which waits for the receiver.
 pub(crate) struct StreamWriter {
     runtime: Handle,
-    parts: mpsc::Sender<Bytes>,
+    /// `None` once the receiver has taken nothing for too long.
+    parts: Option<mpsc::Sender<Bytes>>,
 }
 
 impl Write for StreamWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let taken = bytes.len().min(PART_BYTES);
         let part = Bytes::copy_from_slice(&bytes[..taken]);
-        let sent = self.runtime.block_on(self.parts.send_timeout(part, IDLE_MAX));
-        sent.map_err(|_| std::io::Error::from(ErrorKind::BrokenPipe))?;
+        let parts = self.parts.as_ref().ok_or(ErrorKind::BrokenPipe)?;
+        if self.runtime.block_on(parts.send_timeout(part, IDLE_MAX)).is_err() {
+            self.parts = None;
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         Ok(taken)
     }
 

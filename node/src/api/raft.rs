@@ -1,6 +1,7 @@
 //! The serving side of Raft between nodes.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use coupon_cluster::ReplicaId;
 use coupon_proto::internal as pb;
@@ -15,6 +16,7 @@ use openraft::raft::{
 };
 use tempfile::TempPath;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -39,8 +41,13 @@ pub struct RaftEndpoint {
     registry: Registry,
     storage: Storage,
     divergence: Divergence,
+    incoming: Arc<Semaphore>,
     stopping: CancellationToken,
 }
+
+/// Maximum number of states that a node receives and installs at a time: they share its disk, and each needs room for
+/// itself twice.
+const INCOMING_MAX: usize = 2;
 
 impl RaftEndpoint {
     /// Serves the replicas in `registry`; ends its streams once `stopping` is cancelled.
@@ -50,7 +57,8 @@ impl RaftEndpoint {
         divergence: Divergence,
         stopping: CancellationToken,
     ) -> Self {
-        Self { registry, storage, divergence, stopping }
+        let incoming = Arc::new(Semaphore::new(INCOMING_MAX));
+        Self { registry, storage, divergence, incoming, stopping }
     }
 
     /// The replica a message is for. Ends the process if the sender knows that this replica has forgotten
@@ -205,16 +213,25 @@ impl RaftService for RaftEndpoint {
         let raft = self.find(first.envelope.as_ref())?;
         let vote = first.vote.as_ref().ok_or_else(|| malformed(&Malformed("vote")))?;
         let vote = vote_from_pb(vote);
+        let place = self.incoming.clone().try_acquire_owned();
+        let place = place.map_err(|_| {
+            Status::resource_exhausted("other states are being received: send it again later")
+        })?;
         let (received, file) = self.receive(&raft, messages).await?;
         let terms = Terms::from_pb(file.header.terms.clone().unwrap_or_default());
         let snapshot = received_snapshot(file).map_err(stopped)?;
         if let Some(last) = snapshot.meta.last_log_id {
+            if last.leader_id > *vote.leader_id() {
+                return Err(Status::unavailable(
+                    "the sender is deposed: its state is a later leader's",
+                ));
+            }
             self.check(&raft, &vote, raft.snapshot_conflict(&vote, last, &terms))?;
         }
         // A caller that goes away must not take the file from under an installation.
         let installed = tokio::spawn(async move {
             let answer = raft.core().install_full_snapshot(vote, snapshot).await;
-            drop(received);
+            drop((received, place));
             answer
         });
         let answer = installed.await.map_err(stopped)?.map_err(stopped)?;

@@ -25,6 +25,7 @@ pub mod options;
 pub mod replica;
 pub mod restored;
 pub mod state_machine;
+mod state_transfers;
 mod succession;
 pub mod terms;
 pub mod types;

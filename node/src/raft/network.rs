@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::marks;
 use super::state_machine::{Snapshot, SnapshotSource};
+use super::state_transfers::StateTransfers;
 use super::types::{
     Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
 };
@@ -50,18 +51,25 @@ pub struct NetworkFactory {
     peers: Peers,
     shard: ShardId,
     witness: Witness,
+    transfers: StateTransfers,
 }
 
 impl NetworkFactory {
-    /// Clients for a replica of `shard`, the one that `witness` belongs to.
-    pub fn new(peers: Peers, shard: ShardId, witness: Witness) -> Self {
-        Self { peers, shard, witness }
+    /// Clients for a replica of `shard`, the one that `witness` and `transfers` belong to.
+    pub(super) fn new(
+        peers: Peers,
+        shard: ShardId,
+        witness: Witness,
+        transfers: StateTransfers,
+    ) -> Self {
+        Self { peers, shard, witness, transfers }
     }
 
     fn client(&self, target: u64, member: &Member, lane: Lane) -> Network {
         let node = NodeId::new(member.node_id).ok();
         let (peers, witness) = (self.peers.clone(), self.witness.clone());
-        Network { peers, shard: self.shard, target, node, lane, witness }
+        let transfers = self.transfers.clone();
+        Network { peers, shard: self.shard, target, node, lane, witness, transfers }
     }
 }
 
@@ -89,6 +97,7 @@ pub struct Network {
     node: Option<NodeId>,
     lane: Lane,
     witness: Witness,
+    transfers: StateTransfers,
 }
 
 type RpcError = RPCError<TypeConfig>;
@@ -160,6 +169,7 @@ impl Network {
         let SnapshotSource::State { storage, key } = snapshot else {
             return Err(unreachable("only the state of this replica is sent"));
         };
+        let _transfer = self.transfers.begin();
         let mut client = self.client(Lane::Snapshot)?;
         let first = pb::InstallSnapshotRequest {
             envelope: self.envelope(),

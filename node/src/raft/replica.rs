@@ -23,6 +23,7 @@ use super::log_store::LogStore;
 use super::network::NetworkFactory;
 use super::options::raft_config;
 use super::state_machine::StateMachine;
+use super::state_transfers::StateTransfers;
 use super::terms::Terms;
 use super::types::{Applied, LogId, Member, Proposal, TypeConfig, Vote};
 use super::witness::Witness;
@@ -81,6 +82,7 @@ pub struct RaftReplica {
     pub closed: ClosedCampaigns,
     /// The entries that this replica and others must have on disk.
     pub witness: Witness,
+    pub(super) transfers: StateTransfers,
     pub(super) round_max: Duration,
     pub(super) answer_age_max: Duration,
     quorum_age_max: Duration,
@@ -151,7 +153,9 @@ impl RaftReplica {
         machine.tell(log.acknowledged().clone());
         let (applied_digests, closed) = (machine.applied_digests(), machine.closed_campaigns());
         let witness = Witness::new(storage.clone(), key, log.clone());
-        let network = NetworkFactory::new(peers.clone(), key.shard, witness.clone());
+        let transfers = StateTransfers::default();
+        let network =
+            NetworkFactory::new(peers.clone(), key.shard, witness.clone(), transfers.clone());
         let config = raft_config(key.shard, options)
             .map_err(|fault| StorageError::corrupt("Raft settings", fault))?;
         let config = Arc::new(config);
@@ -171,6 +175,7 @@ impl RaftReplica {
             applied_digests,
             closed,
             witness,
+            transfers,
             round_max,
             answer_age_max,
             quorum_age_max,

@@ -199,6 +199,8 @@ impl StateMachine {
             let mut rows = LedgerBatch::new(&self.storage, self.keys, self.digest)?
                 .with_campaigns(std::mem::take(&mut self.campaigns));
             let mut new_map: Option<ShardMap> = None;
+            // Of this replica once the rows are written.
+            let (mut last_applied, mut membership) = (self.applied, self.membership.clone());
             let (mut any, mut new_leader) = (false, false);
             loop {
                 if rows.size_in_bytes() >= BATCH_BYTES_MAX {
@@ -215,12 +217,12 @@ impl StateMachine {
                     marks::entries(shard, replica, std::slice::from_ref(&entry)),
                 );
                 any = true;
-                self.applied = Some(entry.log_id);
+                last_applied = Some(entry.log_id);
                 new_leader |= self.terms.note(&entry.log_id);
                 let applied = match entry.payload {
                     EntryPayload::Blank => Applied::Nothing,
-                    EntryPayload::Membership(membership) => {
-                        self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    EntryPayload::Membership(new) => {
+                        membership = StoredMembership::new(Some(entry.log_id), new);
                         Applied::Nothing
                     }
                     EntryPayload::Normal(proposal) => match &mut self.machine {
@@ -250,6 +252,7 @@ impl StateMachine {
                 if new_leader {
                     self.acknowledged.note_terms(&self.terms);
                 }
+                (self.applied, self.membership) = (last_applied, membership);
                 self.commit(rows, new_map)?;
             }
             for (responder, applied) in waiting {
@@ -360,14 +363,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             return Ok(());
         }
         let (storage, key) = (self.storage.clone(), self.key);
-        blocking(move || {
-            let file = match snapshot {
-                SnapshotSource::Received(file) => file,
-                SnapshotSource::State { storage: of, key: from } => {
-                    snapshot::copy(&of, from, &storage, key)?
-                }
-            };
-            snapshot::install(&storage, key, &file)
+        blocking(move || match snapshot {
+            SnapshotSource::Received(file) => snapshot::install(&storage, key, &file),
+            SnapshotSource::State { storage: of, key: from } => {
+                let file = snapshot::copy(&of, from, &storage, key)?;
+                let installed = snapshot::install(&storage, key, &file);
+                std::fs::remove_file(&file.path).map_err(StorageError::io(&file.path))?;
+                installed
+            }
         })
         .await?;
         self.load()?;

@@ -26,9 +26,13 @@ impl RaftReplica {
         matched.is_some_and(|matched| matched.index + CAUGHT_UP_ENTRIES >= last)
     }
 
-    /// The last entry that all members which have answered this leader lately are known to have; 0 where one of
-    /// them is being sent the state. `None` when this replica does not lead.
+    /// The last entry that all members which have answered this leader lately are known to have; 0 while one of
+    /// them is sent the state, since it answers nothing while it installs it. `None` when this replica does not
+    /// lead.
     pub fn held_by_all(&self) -> Option<u64> {
+        if self.transfers.any() {
+            return Some(0);
+        }
         let metrics = self.metrics();
         let (answered, matched) = (metrics.heartbeat.as_ref()?, metrics.replication.as_ref()?);
         let responsive = matched.iter().filter(|(id, _)| {

@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 
-/// Maximum number of marks kept for members that still need the entries before them. It bounds a log to
-/// `MARKS_MAX + 1` times the kept amount, even while a slow member is sent the state.
+/// Maximum number of marks kept for members that still need the entries after them. It bounds a log to
+/// `MARKS_MAX + 1` times the kept amount while a member is sent the state. What openraft is sending to a slow follower it
+/// keeps beyond that.
 const MARKS_MAX: usize = 16;
 
 /// A place in the log.
@@ -30,10 +31,24 @@ impl LogRetention {
         Self { entries_kept, bytes_kept, marks: VecDeque::new() }
     }
 
+    /// Whether it knows yet where the log begins.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.marks.is_empty()
+    }
+
+    /// Notes how far the log was purged and applied when the replica started. Entries from before count as kept ones,
+    /// so that restarts do not keep a log for ever.
+    pub(super) fn begin(&mut self, purged: u64, applied: u64) {
+        self.marks.push_back(Mark { index: purged, bytes: 0 });
+        if applied.saturating_sub(purged) > self.entries_kept {
+            self.marks.push_back(Mark { index: applied - self.entries_kept, bytes: 0 });
+        }
+    }
+
     /// Notes how far the log is applied, and how many bytes were appended to it since the replica started.
     /// Returns whether it set a mark; nothing after the latest mark is purged.
     pub(super) fn advance(&mut self, index: u64, bytes: u64) -> bool {
-        let is_due = self.marks.back().is_none_or(|last| {
+        let is_due = self.marks.back().is_some_and(|last| {
             let entries = index.saturating_sub(last.index);
             let bytes = bytes.saturating_sub(last.bytes);
             entries > 0 && (entries >= self.entries_kept || bytes >= self.bytes_kept)
@@ -67,7 +82,7 @@ mod tests {
     #[test]
     fn it_keeps_entries_or_bytes_and_up_to_as_much_again() {
         let mut retention = LogRetention::new(100, 1_000);
-        assert!(retention.advance(7, 0), "where the log was when the replica started");
+        retention.begin(7, 7);
         assert_eq!(retention.purge_upto(None), None);
         assert!(!retention.advance(106, 500));
         assert!(retention.advance(107, 500), "by entries");
@@ -80,8 +95,25 @@ mod tests {
     }
 
     #[test]
+    fn restarts_do_not_keep_a_log_for_ever() {
+        let (mut purged, mut applied) = (0, 0);
+        for _ in 0..50 {
+            let mut retention = LogRetention::new(100, u64::MAX);
+            retention.begin(purged, applied);
+            // Less than the kept amount in each life.
+            for _ in 0..6 {
+                applied += 10;
+                retention.advance(applied, 0);
+                purged = retention.purge_upto(None).unwrap_or(purged);
+            }
+            assert!(applied - purged <= 260, "{purged} of {applied}");
+        }
+    }
+
+    #[test]
     fn what_a_member_needs_stays_within_a_bound() {
         let mut retention = LogRetention::new(10, u64::MAX);
+        retention.begin(0, 0);
         for index in (0..=50).step_by(10) {
             retention.advance(index, 0);
         }

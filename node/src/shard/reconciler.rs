@@ -317,7 +317,11 @@ impl Reconciler {
     }
 
     async fn purge_when_due(&mut self) {
-        let applied = self.raft.metrics().last_applied.map_or(0, |id| id.index);
+        let metrics = self.raft.metrics();
+        let applied = metrics.last_applied.map_or(0, |id| id.index);
+        if !self.log.has_begun() {
+            self.log.begin(metrics.purged.map_or(0, |id| id.index), applied);
+        }
         if self.log.advance(applied, self.raft.appended_bytes()) {
             self.raft.snapshot().await;
         }

@@ -8,8 +8,9 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// What HTTP/2 begins with (RFC 9113, section 3.4); no HTTP/1.1 method begins like this.
-const HTTP2: &[u8; 4] = b"PRI ";
+/// What a client of HTTP/2 begins with (RFC 9113, section 3.4). All of it is waited for, since hyper would wait for the
+/// rest without end.
+const HTTP2: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A version of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use coupon_env::entropy::time_ordered_uuid;
 use prost_types::{Duration, Timestamp};
 use tonic_types::pb::bad_request::FieldViolation;
 
-use super::text::flaws;
+use super::text::{Use, flaws};
 use crate::answer::error::{Fault, violation};
 use crate::route::retry::Unanswered;
 
@@ -117,7 +117,7 @@ impl Check {
             // What follows would walk over as much text as somebody cares to send.
             return self.fail("recipient", description);
         }
-        for flaw in flaws(text) {
+        for flaw in flaws(text, Use::Comparison) {
             self.fail("recipient", flaw);
         }
     }
@@ -128,7 +128,7 @@ impl Check {
             let description = format!("must have at most {DISPLAY_NAME_CHARS_MAX} characters");
             return self.fail("display_name", description);
         }
-        for flaw in flaws(text) {
+        for flaw in flaws(text, Use::Display) {
             self.fail("display_name", flaw);
         }
     }
@@ -146,7 +146,7 @@ impl Check {
                 let description = format!("must have 1 to {MAP_KEY_CHARS_MAX} characters");
                 self.fail(format!("{field}[{index}].key"), description);
             } else {
-                for flaw in flaws(key) {
+                for flaw in flaws(key, Use::Comparison) {
                     self.fail(format!("{field}[{index}].key"), flaw);
                 }
             }
@@ -154,7 +154,7 @@ impl Check {
                 let description = format!("must have at most {MAP_VALUE_CHARS_MAX} characters");
                 self.fail(format!("{field}[{index}].value"), description);
             } else {
-                for flaw in flaws(value) {
+                for flaw in flaws(value, Use::Display) {
                     self.fail(format!("{field}[{index}].value"), flaw);
                 }
             }

@@ -36,7 +36,7 @@ use self::memtable::Memtable;
 pub(super) use self::memtable_limit::MemtableLimit;
 use self::memtable_limit::MemtableShare;
 use self::table::Table;
-use self::tables::{Merge, TableDir, pick_compaction};
+use self::tables::{Merge, STEP_CLAIMS, TableDir, pick_compaction};
 use super::flusher::Flusher;
 use super::keys::StateKeys;
 use super::{Storage, StorageError};
@@ -385,11 +385,10 @@ impl Index {
             let claims = memtable.read().sorted();
             claims.into_iter().for_each(|claim| grown.insert(claim.key.filter_hash()));
         }
-        for table in &*layers.tables {
-            for claim in table.claims_from(Claim::FIRST) {
-                grown.insert(claim?.key.filter_hash());
-            }
-            if !self.keep_up(flusher)? {
+        let claims = layers.tables.iter().flat_map(|table| table.claims_from(Claim::FIRST));
+        for (added, claim) in claims.enumerate() {
+            grown.insert(claim?.key.filter_hash());
+            if added.is_multiple_of(STEP_CLAIMS) && !self.keep_up(flusher)? {
                 return Ok(());
             }
         }

@@ -25,7 +25,7 @@ use super::table::{self, Table, TableWriter};
 const MERGED: usize = 8;
 
 /// Number of claims that are merged between two looks at what else there is to do: some milliseconds.
-const STEP_CLAIMS: usize = if cfg!(test) { 16 } else { 1 << 16 };
+pub(super) const STEP_CLAIMS: usize = if cfg!(test) { 16 } else { 1 << 16 };
 
 /// What came of a merge.
 #[derive(Debug)]
