@@ -187,7 +187,9 @@ async fn silence_until_the_deadline_is_an_unknown_outcome() {
     let mut t = Fixture::start().await;
     t.create("spring", 10).await;
     t.cluster.play([Trick::ApplySilently; 100]);
-    let answer = t.coupons.issue_coupon(within(700, issue("spring", "a"))).await;
+    let request_id = support::REQUEST_ID.to_owned();
+    let request = IssueCouponRequest { request_id, ..issue("spring", "a") };
+    let answer = t.coupons.issue_coupon(within(700, request)).await;
     assert_unavailable(&answer.unwrap_err(), "OUTCOME_UNKNOWN");
     let ids: BTreeSet<_> = request_ids(&t.cluster.seen()).into_iter().collect();
     assert_eq!(ids.len(), 1, "all attempts are one request");
