@@ -44,6 +44,9 @@ pub struct ReplicaFound {
     pub applied_index: u64,
     /// The index at which it was found to differ from another replica, if it was.
     pub diverged_index: Option<u64>,
+    /// The same, if it noticed that the leader of an entry in its log held another state there. That entry and those
+    /// after it are of the leader's history.
+    pub leader_differed_at: Option<u64>,
 }
 
 impl Directory {
@@ -105,7 +108,11 @@ impl Directory {
             meta(&keys.diverged())?.map(|bytes| decode("divergence", &bytes)).transpose()?;
         let applied = snapshot::applied(&self.storage, shard, replica)?;
         let applied = applied.and_then(|record| record.last_applied);
+        let noticed = diverged
+            .as_ref()
+            .filter(|record| record.noticed_by_replica_id == replica.0 && record.ours.is_none());
         Ok(ReplicaFound {
+            leader_differed_at: noticed.map(|record| record.index),
             shard,
             replica,
             term: vote.map_or(0, |vote| vote.term),

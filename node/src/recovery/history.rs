@@ -55,9 +55,12 @@ impl<'a> History<'a> {
             if let Payload::Normal(bytes) = payload.map_err(unreadable)? {
                 let commands = command::decode_entry(&bytes).map_err(unreadable)?;
                 // From here on the log is that of another history, which has the same terms. The replica stopped
-                // here as well.
-                let leader = commands.applied_digest.as_ref();
-                if leader.is_some_and(|leader| digests.compare(leader).is_err()) {
+                // here as well; it may have remembered a digest that is not known here.
+                let is_of_other_history = commands.applied_digest.as_ref().is_some_and(|leader| {
+                    found.leader_differed_at == Some(leader.index)
+                        || digests.compare(leader).is_err()
+                });
+                if is_of_other_history {
                     break;
                 }
                 history.apply(&mut ledger, &mut rows, commands)?;
