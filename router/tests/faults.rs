@@ -9,6 +9,7 @@ use coupon_proto::internal::command::Operation;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use coupon_proto::v1::{
     BatchIssueCouponsRequest, GetCampaignRequest, IssueCouponRequest, StreamCouponsRequest,
+    batch_issue_coupons_result,
 };
 use coupon_router::{RouterConfig, RouterError};
 use support::fake_cluster::FakeCluster;
@@ -349,6 +350,36 @@ async fn a_newer_ring_is_followed() {
     read.unwrap();
     let epochs: Vec<_> = t.cluster.seen().iter().map(|seen| seen.command.epoch).collect();
     assert_eq!((epochs[1], epochs.last()), (1, Some(&2)));
+}
+
+#[tokio::test]
+async fn the_items_of_a_batch_follow_a_newer_ring_and_keep_their_places() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 1_000).await;
+    t.cluster.fence(2);
+    let recipients: Vec<_> = (0..300).map(|number| format!("recipient-{number}")).collect();
+    let mut requests: Vec<_> = recipients.iter().map(|name| issue("spring", name)).collect();
+    requests[100].campaign_id = "No Campaign".to_owned();
+    let mut coupons = t.coupons.clone();
+    let (answer, ()) =
+        tokio::join!(coupons.batch_issue_coupons(BatchIssueCouponsRequest { requests }), async {
+            t.cluster.until_seen(300).await;
+            t.cluster.change_map(|map| map.epoch = 2);
+        });
+    let results = answer.unwrap().into_inner().results;
+    for (place, (result, recipient)) in results.iter().zip(&recipients).enumerate() {
+        match result.result.as_ref().unwrap() {
+            batch_issue_coupons_result::Result::Response(response) => {
+                assert_eq!(&response.coupon.as_ref().unwrap().recipient, recipient);
+            }
+            batch_issue_coupons_result::Result::Error(error) => {
+                assert_eq!((place, error.code), (100, i32::from(Code::InvalidArgument)));
+            }
+        }
+    }
+    let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
+    let campaign = t.campaigns.get_campaign(request).await.unwrap().into_inner().campaign;
+    assert_eq!(campaign.unwrap().issued, 299);
 }
 
 #[tokio::test]

@@ -1,15 +1,18 @@
 //! `BatchIssueCoupons`.
 
+use std::sync::Arc;
+
 use coupon_proto::v1::{
     BatchIssueCouponsRequest, BatchIssueCouponsResponse, BatchIssueCouponsResult,
-    batch_issue_coupons_result,
+    IssueCouponResponse, batch_issue_coupons_result,
 };
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::issue_coupon::issue_coupon;
+use super::issue_coupon::Issue;
 use super::limits::Permits;
 use crate::answer::error::Fault;
+use crate::shards::propose::Rerouted;
 use crate::shards::shard_client::ShardClient;
 
 const BATCH_MAX: usize = 1_000;
@@ -26,14 +29,64 @@ pub(super) async fn batch_issue_coupons(
 ) -> Result<BatchIssueCouponsResponse, Fault> {
     check_size(&request)?;
     let _permits = permits.for_batch(request.requests.len())?;
-    let results = request.requests.into_iter().map(|request| async {
-        let result = match issue_coupon(shards, request, deadline).await {
-            Ok(response) => batch_issue_coupons_result::Result::Response(response),
-            Err(fault) => batch_issue_coupons_result::Result::Error(fault.into_pb()),
+    let topology = shards.topology(deadline).await?;
+    let mut sent = Vec::with_capacity(request.requests.len());
+    for request in request.requests {
+        sent.push(match Issue::new(request) {
+            Ok(mut issue) => {
+                let Issue { campaign, operation, .. } = &mut issue;
+                let sending = shards.send(campaign, operation, Arc::clone(&topology), deadline);
+                sending.await.map(|proposed| (issue, proposed))
+            }
+            Err(fault) => Err(fault),
+        });
+    }
+    // All are under way, so that waiting for one after the other takes no longer than waiting for the last.
+    let mut results = Vec::with_capacity(sent.len());
+    let mut followed = Vec::new();
+    for (place, sent) in sent.into_iter().enumerate() {
+        let settled = match sent {
+            Ok((issue, proposed)) => match proposed.settled().await {
+                Ok(proposal) => issue.response(shards, proposal, deadline).await,
+                Err(rerouted) => {
+                    followed.push(async move {
+                        (place, result(follow(shards, issue, rerouted, deadline).await))
+                    });
+                    results.push(BatchIssueCouponsResult::default());
+                    continue;
+                }
+            },
+            Err(fault) => Err(fault),
         };
-        BatchIssueCouponsResult { result: Some(result) }
-    });
-    Ok(BatchIssueCouponsResponse { results: join_all(results).await })
+        results.push(result(settled));
+    }
+    for (place, result) in join_all(followed).await {
+        results[place] = result;
+    }
+    Ok(BatchIssueCouponsResponse { results })
+}
+
+/// Issues a coupon whose campaign is no longer where its command was sent.
+///
+/// # Errors
+/// [`Fault`].
+async fn follow(
+    shards: &ShardClient,
+    mut issue: Issue,
+    rerouted: Rerouted,
+    deadline: Instant,
+) -> Result<IssueCouponResponse, Fault> {
+    let Issue { campaign, operation, .. } = &mut issue;
+    let proposal = shards.follow(campaign, operation, rerouted, deadline).await;
+    issue.response(shards, proposal, deadline).await
+}
+
+fn result(issued: Result<IssueCouponResponse, Fault>) -> BatchIssueCouponsResult {
+    let result = match issued {
+        Ok(response) => batch_issue_coupons_result::Result::Response(response),
+        Err(fault) => batch_issue_coupons_result::Result::Error(fault.into_pb()),
+    };
+    BatchIssueCouponsResult { result: Some(result) }
 }
 
 /// Checks the size of a batch; its requests are checked and answered one by one.

@@ -22,7 +22,7 @@ use tonic::client::Grpc;
 use tonic::{Request, Status, Streaming};
 
 use crate::route::leader::Route;
-use crate::shards::codec::ProposeCodec;
+use crate::shards::codec::{self, ProposeCodec};
 use crate::shards::submission::{Submission, Waiter};
 
 /// How many commands a batch has at most; the node refuses more.
@@ -162,12 +162,7 @@ impl Connection {
         }
 
         batch.batch_id = batch_id;
-        let message = propose_request::Message::Batch(batch);
-        let request = ProposeRequest { message: Some(message) };
-        let sent = self.outbound.try_send(request.encode_to_vec().into());
-        let Some(propose_request::Message::Batch(batch)) = request.message else {
-            unreachable!("the message was made of a batch")
-        };
+        let sent = self.outbound.try_send(codec::encode_batch(&batch));
         let in_flight = InFlight { batch, waiters, sent_at: now };
         if sent.is_err() {
             // The status that closed the stream comes where replies are received. Until then nothing

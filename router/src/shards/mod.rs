@@ -7,7 +7,7 @@ mod connection;
 pub(crate) mod directory;
 mod map_follower;
 pub(crate) mod pool;
-mod propose;
+pub(crate) mod propose;
 pub(crate) mod read;
 pub(crate) mod shard_client;
 mod stream;

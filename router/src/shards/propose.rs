@@ -11,6 +11,7 @@ use coupon_cluster::{CampaignName, Epoch};
 use coupon_env::entropy::fraction;
 use coupon_proto::internal::Outcome;
 use coupon_proto::internal::command::Operation;
+use tokio::sync::mpsc::error::{SendError, TrySendError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -26,9 +27,44 @@ const EPOCH: u32 = 1;
 /// How long a command waits for the map its shard spoke of before it just tries again.
 const MAP_WAIT_MAX: Duration = Duration::from_millis(500);
 
+/// A command that was handed to the stream of a shard.
+pub(crate) struct Proposed {
+    topology: Arc<Topology>,
+    answered: oneshot::Receiver<Answer>,
+}
+
+/// What came of a command: the outcome, never a refusal by epoch or ownership, and the map it was sent by; or
+/// why there is none.
+pub(crate) type Proposal = Result<(Outcome, Arc<Topology>), Fault>;
+
+/// A command that its shard has refused by epoch or ownership, and that may be sent again.
+pub(crate) struct Rerouted {
+    topology: Arc<Topology>,
+    shard_epoch: Epoch,
+    attempts: Attempts,
+}
+
+impl Proposed {
+    /// Waits until the shard has answered, which it does by the command's deadline.
+    ///
+    /// # Errors
+    /// [`Rerouted`], for [`ShardClient::follow`].
+    pub(crate) async fn settled(self) -> Result<Proposal, Rerouted> {
+        let Self { topology, answered } = self;
+        // A task that is gone took the knowledge of what it sent with it.
+        let answer = answered.await.unwrap_or(Answer::Unanswered(Unanswered::OutcomeUnknown));
+        match answer {
+            Answer::Outcome(outcome) => Ok(Ok((outcome, topology))),
+            Answer::Unanswered(unanswered) => Ok(Err(Fault::Unanswered(unanswered))),
+            Answer::Reroute { shard_epoch, attempts } => {
+                Err(Rerouted { topology, shard_epoch, attempts })
+            }
+        }
+    }
+}
+
 impl ShardClient {
-    /// Gets an operation applied by the owner of its campaign. Returns the outcome, never a refusal by
-    /// epoch or ownership, and the newest map at the time.
+    /// Gets an operation applied by the owner of its campaign.
     ///
     /// # Errors
     /// [`Fault::Unanswered`] at `deadline`, or earlier when the shard is overloaded.
@@ -37,21 +73,41 @@ impl ShardClient {
         campaign: &CampaignName,
         operation: &mut Operation,
         deadline: Instant,
-    ) -> Result<(Outcome, Arc<Topology>), Fault> {
-        let mut topology = self.topology(deadline).await?;
-        let mut attempts = Attempts::default();
+    ) -> Proposal {
+        let topology = self.topology(deadline).await?;
+        match self.send(campaign, operation, topology, deadline).await?.settled().await {
+            Ok(proposal) => proposal,
+            Err(rerouted) => self.follow(campaign, operation, rerouted, deadline).await,
+        }
+    }
+
+    /// Hands an operation to the stream of its campaign's owner by this map. The answer comes by itself.
+    ///
+    /// # Errors
+    /// [`Fault::Internal`], when the map has no code key for a new campaign.
+    pub(crate) async fn send(
+        &self,
+        campaign: &CampaignName,
+        operation: &mut Operation,
+        topology: Arc<Topology>,
+        deadline: Instant,
+    ) -> Result<Proposed, Fault> {
+        self.send_again(campaign, operation, topology, Attempts::default(), deadline).await
+    }
+
+    /// Sends an operation after its campaign, to the owner by a newer map, as often as it takes.
+    ///
+    /// # Errors
+    /// As [`ShardClient::propose`].
+    pub(crate) async fn follow(
+        &self,
+        campaign: &CampaignName,
+        operation: &mut Operation,
+        mut rerouted: Rerouted,
+        deadline: Instant,
+    ) -> Proposal {
         for misses in 1.. {
-            set_code_key(operation, &topology)?;
-            let command = encode(topology.epoch(), operation);
-            let answered = self.submit(campaign, command, attempts, deadline, &topology).await;
-            let shard_epoch = match answered {
-                Answer::Outcome(outcome) => return Ok((outcome, topology)),
-                Answer::Unanswered(unanswered) => return Err(Fault::Unanswered(unanswered)),
-                Answer::Reroute { shard_epoch, attempts: so_far } => {
-                    attempts = so_far;
-                    shard_epoch
-                }
-            };
+            let Rerouted { topology, shard_epoch, attempts } = rerouted;
             let patience = (Instant::now() + MAP_WAIT_MAX).min(deadline);
             self.directory().reach(shard_epoch, patience).await;
             // The shard may also be behind the map, and then the same question is asked again.
@@ -59,33 +115,46 @@ impl ShardClient {
                 Instant::now() + retry::pause(misses, shard_epoch > topology.epoch(), fraction());
             tokio::time::sleep_until(pause.min(deadline)).await;
             if Instant::now() >= deadline {
-                break;
+                return Err(Fault::Unanswered(attempts.unanswered()));
             }
-            topology = self.topology(deadline).await?;
+            let topology = self.topology(deadline).await?;
+            let sent = self.send_again(campaign, operation, topology, attempts, deadline).await?;
+            rerouted = match sent.settled().await {
+                Ok(proposal) => return proposal,
+                Err(rerouted) => rerouted,
+            };
         }
-        Err(Fault::Unanswered(attempts.unanswered()))
+        unreachable!("misses are not counted to their end")
     }
 
-    async fn submit(
+    async fn send_again(
         &self,
         campaign: &CampaignName,
-        command: Bytes,
+        operation: &mut Operation,
+        topology: Arc<Topology>,
         attempts: Attempts,
         deadline: Instant,
-        topology: &Topology,
-    ) -> Answer {
+    ) -> Result<Proposed, Fault> {
+        set_code_key(operation, &topology)?;
+        let command = encode(topology.epoch(), operation);
         let shard = self.shard(topology.owner(campaign));
         let (answer, answered) = oneshot::channel();
-        let deadline_micros = self.wall_deadline(deadline);
         let waiter = Waiter { deadline, attempts, answer };
+        let deadline_micros = self.wall_deadline(deadline);
         let submission = Submission { command, deadline_micros, waiter };
         // The shard's task drains its queue at once and answers by the deadline, so that neither
         // wait needs a timer of its own.
-        if shard.queue.send(submission).await.is_err() {
-            return Answer::Unanswered(attempts.unanswered());
+        let unsent = match shard.queue.try_send(submission) {
+            Ok(()) => None,
+            Err(TrySendError::Full(submission)) => {
+                shard.queue.send(submission).await.err().map(|SendError(unsent)| unsent)
+            }
+            Err(TrySendError::Closed(unsent)) => Some(unsent),
+        };
+        if let Some(unsent) = unsent {
+            unsent.waiter.give_up();
         }
-        // A task that is gone took the knowledge of what it sent with it.
-        answered.await.unwrap_or(Answer::Unanswered(Unanswered::OutcomeUnknown))
+        Ok(Proposed { topology, answered })
     }
 
     /// A deadline as nodes understand it: microseconds since 1970.
