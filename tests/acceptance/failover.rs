@@ -79,3 +79,22 @@ async fn exactly_the_quota_survives_kills_of_the_leader() {
     let late = issue(&mut client, request("failover", "late")).await.unwrap_err();
     assert_eq!(reason(&late), "SOLD_OUT");
 }
+
+/// An election timeout that no test waits for.
+const NEVER: &str = "1h";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_leader_is_replaced_long_before_the_election_timeout() {
+    let mut cluster = Cluster::start(&["--election-timeout", NEVER]).await;
+    create(&cluster, "killed", 100).await;
+    let shard = Cluster::shard_of("killed");
+    let mut client = CouponServiceClient::new(cluster.connect());
+    for kill in 0..KILLS {
+        issue(&mut client, request("killed", &format!("before-{kill}"))).await.unwrap();
+        let leader = cluster.leader_of(shard).await;
+        cluster.kill(leader);
+        issue(&mut client, request("killed", &format!("after-{kill}"))).await.unwrap();
+        cluster.restart(leader);
+        cluster.whole().await;
+    }
+}

@@ -9,8 +9,8 @@ use coupon_proto::internal::raft_service_server::RaftService;
 use coupon_trace::{Stage, mark};
 use coupon_wire::refusal::shard_diverged;
 use coupon_wire::{Malformed, ids};
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest,
 };
@@ -147,8 +147,7 @@ impl RaftService for RaftEndpoint {
         &self,
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
-        // The stream is open before its first message is here: a leader may have nothing to send.
-        let answers = stream::once(self.clone().replicate(request.into_inner())).try_flatten();
+        let answers = self.clone().replicate(request.into_inner()).await?;
         let stopping = self.stopping.clone().cancelled_owned();
         Ok(Response::new(Box::pin(answers.take_until(stopping))))
     }
@@ -290,7 +289,7 @@ impl RaftEndpoint {
     }
 
     /// Reads the first message of a stream, which says which replica it is for, and hands the
-    /// stream over to it.
+    /// others over to it.
     async fn replicate(
         self,
         mut messages: Streaming<pb::AppendRequest>,
@@ -299,10 +298,10 @@ impl RaftEndpoint {
             messages.message().await?.ok_or_else(|| malformed(&Malformed("first message")))?;
         let raft = self.find(first.envelope.as_ref())?;
         let (shard, replica) = (raft.key.shard, raft.key.replica.0);
+        let stopping = self.stopping.clone();
         // A message that cannot be read ends the input, and with it the stream: the leader will
         // begin again where this replica is.
-        let requests = stream::iter([Ok(first)])
-            .chain(messages)
+        let requests = messages
             .map({
                 let raft = raft.clone();
                 move |message: Result<pb::AppendRequest, Status>| {
@@ -317,8 +316,18 @@ impl RaftEndpoint {
             .take_while(|request| std::future::ready(request.is_some()))
             .filter_map(std::future::ready);
         let results: BoxStream<'static, _> = Box::pin(raft.core().stream_append(requests));
+        // However the stream ends: it may be dropped before the loss of its connection is read from it.
+        let ended = CancellationToken::new();
+        let stream = ended.clone().drop_guard();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ended.cancelled() => raft.replace_lost_leader().await,
+                () = stopping.cancelled() => {}
+            }
+        });
         Ok(results.map(move |result| match result {
             Ok(result) => {
+                let _stream = &stream;
                 if let Ok(matching) = &result {
                     mark(Stage::ReplicationAnswered, marks::up_to(shard, replica, *matching));
                 }

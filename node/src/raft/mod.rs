@@ -10,11 +10,13 @@
 //! - [`acknowledged`], [`witness`]: a replica that forgot acknowledged entries never continues.
 //! - [`marks`]: what passes here, for a trace.
 //! - [`history`]: committed entries are never replaced by others.
-//! - [`replica`]: one running replica; `membership`: changes of its group; `succession`: who leads next.
+//! - [`replica`]: one running replica; `membership`: changes of its group; `succession`: who leads next;
+//!   `elections`: when it stands for election.
 
 pub mod acknowledged;
 pub mod closed_campaigns;
 pub mod consistency_check;
+mod elections;
 mod heartbeats;
 pub mod history;
 pub mod log_store;

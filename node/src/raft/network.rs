@@ -215,12 +215,13 @@ impl NetStreamAppend<TypeConfig> for Network {
                 return Ok(Box::pin(stream::iter([result])) as BoxStream<'s, AppendResult>);
             }
             let mut client = self.client(Lane::Replication)?;
-            let mut envelope = self.envelope();
+            let hello = pb::AppendRequest { envelope: self.envelope(), ..Default::default() };
             let (shard, target) = (self.shard, self.target);
             let requests = input.map(move |request| {
                 mark(Stage::ReplicationSent, marks::entries(shard, target, &request.entries));
-                pb::AppendRequest { envelope: envelope.take(), ..append_to_pb(request) }
+                append_to_pb(request)
             });
+            let requests = stream::iter([hello]).chain(requests);
             let opening = client.append(tonic::Request::new(requests));
             let answers = tokio::time::timeout(OPEN_TIMEOUT, opening)
                 .await

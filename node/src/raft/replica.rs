@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::closed_campaigns::ClosedCampaigns;
 use super::consistency_check::AppliedDigests;
+use super::elections::Elections;
 use super::heartbeats::Heartbeats;
 use super::history::{self, Conflict};
 use super::log_store::LogStore;
@@ -75,6 +76,7 @@ pub struct RaftReplica {
     pub key: ReplicaKey,
     pub(super) raft: Raft<TypeConfig, StateMachine>,
     heartbeats: Heartbeats,
+    pub(super) elections: Elections,
     log: LogStore,
     /// What the replica has applied, as it goes on.
     pub applied_digests: AppliedDigests,
@@ -171,6 +173,7 @@ impl RaftReplica {
             key,
             raft,
             heartbeats,
+            elections: Elections::new(peers.clone()),
             log,
             applied_digests,
             closed,
@@ -464,11 +467,6 @@ impl RaftReplica {
         metrics.state == ServerState::Leader
             && self.has_other_voters(&metrics)
             && !self.lacks_quorum(&metrics)
-    }
-
-    /// Lets the replica stand for election, or not.
-    pub fn allow_election(&self, allowed: bool) {
-        self.raft.runtime_config().elect(allowed);
     }
 
     /// Lets the replica assure its followers that it leads, or not. Without that, and without new
