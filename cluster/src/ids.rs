@@ -199,6 +199,11 @@ impl CampaignName {
         &self.0
     }
 
+    /// Whether it is the name of a campaign of `tenant`.
+    pub fn belongs_to(&self, tenant: &TenantId) -> bool {
+        self.0.split_once('/').is_some_and(|(of, _)| of == tenant.as_str())
+    }
+
     /// The text of the campaign's id.
     pub fn id(&self) -> &str {
         self.0.split_once('/').map_or("", |(_, campaign)| campaign)

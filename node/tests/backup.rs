@@ -8,7 +8,8 @@ use coupon_cluster::{
     CampaignName, Epoch, KeyId, ReplicaId, RequestId, ShardId, StateDigest, TenantId,
 };
 use coupon_ledger::{
-    Action, BLOCKS_SKIPPED, Command, CreateCampaign, Issue, Ledger, LogTime, Outcome,
+    Action, BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, Command, CreateCampaign, Issue, Ledger,
+    LogTime, Outcome,
 };
 use coupon_node::raft::state_machine::StateMachine;
 use coupon_node::storage::backup::inspect;
@@ -34,8 +35,12 @@ fn replica_key(replica: u64) -> ReplicaKey {
     ReplicaKey { shard: shard(), replica: ReplicaId(replica) }
 }
 
+fn name(id: &str) -> CampaignName {
+    CampaignName::new(&TenantId::default(), id).unwrap()
+}
+
 fn campaign() -> CampaignName {
-    CampaignName::new(&TenantId::default(), "spring").unwrap()
+    name("spring")
 }
 
 fn membership() -> pb::Membership {
@@ -70,12 +75,9 @@ fn adopt(epoch: u64) -> Action {
     Action::AdoptRing { epoch: Epoch(epoch), ring_shards: vec![shard()] }
 }
 
-/// A backup of a shard with one campaign, and the state it holds.
-fn backup(dir: &Path) -> (PathBuf, StateDigest) {
-    let storage = Storage::open(&dir.join("old")).unwrap();
-    apply(&storage, 0, vec![adopt(1)]);
-    let create = Action::CreateCampaign(CreateCampaign {
-        name: campaign(),
+fn create(name: CampaignName) -> Action {
+    Action::CreateCampaign(CreateCampaign {
+        name,
         display_name: String::new(),
         quota: 1_000,
         start: None,
@@ -85,8 +87,14 @@ fn backup(dir: &Path) -> (PathBuf, StateDigest) {
         labels: Default::default(),
         request_id: RequestId::from_bytes(&[255; 16]).unwrap(),
         code_key: KeyId(1),
-    });
-    apply(&storage, 0, vec![create]);
+    })
+}
+
+/// A backup of a shard with one campaign, and the state it holds.
+fn backup(dir: &Path) -> (PathBuf, StateDigest) {
+    let storage = Storage::open(&dir.join("old")).unwrap();
+    apply(&storage, 0, vec![adopt(1)]);
+    apply(&storage, 0, vec![create(campaign())]);
     apply(&storage, 0, (0..COUPONS).map(issue).collect());
     let mut bytes = Vec::new();
     snapshot::write(&storage, replica_key(7), &mut bytes).unwrap();
@@ -171,6 +179,17 @@ fn replicas_begin_alike_with_what_is_in_the_backup() {
         })
         .collect();
     assert_eq!(counters, [(0, true), ((1 + BLOCKS_SKIPPED) << 16, false)]);
+
+    // So has a new campaign, in case the number after the last was given since the backup.
+    apply(&node.storage, 1, vec![create(name("summer"))]);
+    let view = LedgerView::new(&node.storage, shard(), ReplicaId(1)).unwrap();
+    let named = |number| {
+        let found = view.campaign_of_number(number).unwrap();
+        found.map(|campaign| campaign.spec.name.clone())
+    };
+    assert_eq!(named(0), Some(campaign()));
+    assert_eq!(named(1), None);
+    assert_eq!(named(1 + CAMPAIGN_NUMBERS_SKIPPED), Some(name("summer")));
 
     // Once begun it is never begun again.
     node.install(1, &state).unwrap();

@@ -58,7 +58,7 @@ fn keys_are_as_ever() {
     let state = StateKeys::new(KEY.shard, 3);
     let name = CampaignName::parse("default/spring").unwrap();
     let prefix = "00 00 01 02  00 00 00 03";
-    let keys: [(Vec<u8>, &str); 17] = [
+    let keys: [(Vec<u8>, &str); 18] = [
         (log.entry(0x0908).into(), "00 00 01 02  00 00 00 00 00 00 00 07  00 00 00 00 00 00 09 08"),
         (log.vote().into(), "00 00 01 02  00 00 00 00 00 00 00 07  56"),
         (log.purged().into(), "00 00 01 02  00 00 00 00 00 00 00 07  50"),
@@ -81,6 +81,7 @@ fn keys_are_as_ever() {
             state.coupon(0x0D0C, 0x0F0E),
             &format!("{prefix}  49  00 00 0d 0c  00 00 00 00 00 00 0f 0e"),
         ),
+        (state.campaign_number(0x0D0C), &format!("{prefix}  4b  00 00 0d 0c")),
         (state.shard_map(), &format!("{prefix}  4d")),
         (state.counters(0x0D0C), &format!("{prefix}  4e  00 00 0d 0c")),
         (state.shard(), &format!("{prefix}  53")),
@@ -144,8 +145,8 @@ const LOG: [&str; 5] = [
              1a 10 22 22 22 22 22 22 22 22 22 22 22 22 22 22 22 22 | request_id
        1a 24                         |    applied_digest: that of the state below at index 3
           08 03                      |       index 3
-          12 20 46 27 6f 8d 8e 6a 41 39 05 d4 9e 16 46 12 15 c1 | digest
-                e5 75 09 ce 25 6a 9b 18 09 f2 6f 13 74 26 7b 4f |
+          12 20 80 0f 5e 01 d2 26 1b aa 3c 82 20 39 7a 9d 61 3d | digest
+                c2 4f fe c1 78 9f a5 67 4b ef 2a d1 1b 98 be 73 |
        70 03                         |    committed_index 3
        7a 04  08 08  10 02           |    acknowledged: replica_id 8, index 2
     ",
@@ -279,7 +280,7 @@ fn commands_are_as_ever() {
 
 /// The rows of the shard once it has applied `LOG`, in key order: keys without prefix, and values. Each digest is
 /// the SHA-256 of the one before and the rows of one entry, as `hashlib.sha256` of Python has it.
-const STATE: [(&str, &str); 7] = [
+const STATE: [(&str, &str); 8] = [
     (
         "41",
         "
@@ -329,6 +330,12 @@ const STATE: [(&str, &str); 7] = [
         ",
     ),
     (
+        "4b  00 00 00 00",
+        "
+        0a 0e 64 65 66 61 75 6c 74 2f 73 70 72 69 6e 67 | name default/spring
+        ",
+    ),
+    (
         "4e  00 00 00 00",
         "
         08 02                            | issued 2
@@ -345,8 +352,8 @@ const STATE: [(&str, &str); 7] = [
         18 01                            | next_campaign_number 1
         20 01                            | next_block 1
         28 b8 17                         | log_time_micros 3,000
-        32 20 fe 17 30 3e 21 d2 85 c2 49 81 43 5d 5b e4 c8 f2 | running_digest
-              c1 8f 69 a1 68 d1 c3 b9 cd be 15 24 9a f8 8d d5 |
+        32 20 74 20 15 3b 27 6d c7 0f 11 b0 1d 53 e3 83 7b 13 | running_digest
+              cd d8 73 20 a0 49 45 87 d1 8a 29 cf d1 71 a6 20 |
         ",
     ),
     (

@@ -62,7 +62,7 @@ pub use ledger::Ledger;
 pub use memory::MemoryStore;
 pub use op::{CreateCampaign, HELD_SHOWN_MAX, Issue, PauseCampaign, ResumeCampaign};
 pub use outcome::{Outcome, Refusal};
-pub use restore::{BLOCKS_SKIPPED, CountersExhausted};
+pub use restore::{BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, CountersExhausted};
 pub use shard::ShardState;
 pub use store::{StateReader, Store};
 pub use time::LogTime;

@@ -15,6 +15,8 @@ use crate::{Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState, StateR
 pub struct MemoryStore {
     shard_state: ShardState,
     campaigns: BTreeMap<CampaignName, Campaign>,
+    /// Campaign number to name.
+    names: BTreeMap<u32, CampaignName>,
     /// By campaign number.
     coupons: BTreeMap<u32, CouponTables>,
     /// Block to campaign number and first sequence number.
@@ -63,6 +65,11 @@ impl StateReader for MemoryStore {
         Ok(self.campaigns.get(id).cloned())
     }
 
+    fn campaign_of_number(&mut self, number: u32) -> Result<Option<Campaign>, Infallible> {
+        let name = self.names.get(&number);
+        Ok(name.and_then(|name| self.campaigns.get(name)).cloned())
+    }
+
     fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, Infallible> {
         let tables = self.coupons.get(&campaign_number);
         let coupon = tables.and_then(|tables| tables.by_sequence.get(&sequence));
@@ -97,6 +104,7 @@ impl Store for MemoryStore {
     }
 
     fn put_campaign(&mut self, campaign: &Campaign) -> Result<(), Infallible> {
+        self.names.insert(campaign.spec.number, campaign.spec.name.clone());
         self.campaigns.insert(campaign.spec.name.clone(), campaign.clone());
         Ok(())
     }

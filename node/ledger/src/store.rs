@@ -22,6 +22,9 @@ pub trait StateReader {
     /// answer until the end of the entry, unless it is `None`.
     fn campaign(&mut self, id: &CampaignName) -> Result<Option<Campaign>, Self::Error>;
 
+    /// The campaign with this number, with its counters as they were last put.
+    fn campaign_of_number(&mut self, number: u32) -> Result<Option<Campaign>, Self::Error>;
+
     /// A coupon, by the number of its campaign and its sequence number. It exists: the ledger asks
     /// only where one of the two indexes below led it, so a missing one is a fault.
     fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, Self::Error>;
@@ -57,7 +60,8 @@ pub trait Store: StateReader {
     /// Replaces the state of the shard. Called once an entry, as the last write.
     fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Self::Error>;
 
-    /// Adds a campaign, with its counters, or replaces the one with its id and number.
+    /// Adds a campaign, with its counters and its entry in the index by number, or replaces the one with its
+    /// id and number.
     fn put_campaign(&mut self, campaign: &Campaign) -> Result<(), Self::Error>;
 
     /// Replaces the counters of a campaign. Called once an entry for each campaign that changed, after

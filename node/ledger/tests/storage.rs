@@ -49,6 +49,10 @@ impl StateReader for WatchedStore {
         sound(self.call("campaign")?.campaign(id))
     }
 
+    fn campaign_of_number(&mut self, number: u32) -> Result<Option<Campaign>, Fault> {
+        sound(self.call("campaign_of_number")?.campaign_of_number(number))
+    }
+
     fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, Fault> {
         sound(self.call("coupon")?.coupon(campaign_number, sequence))
     }

@@ -1,7 +1,7 @@
 //! Answers to questions, from the state of a replica at one moment. Whether it leads is not asked here.
 
 use coupon_cluster::{CampaignName, TenantId};
-use coupon_ledger::{IssuedCoupon, LogTime, Refusal, ShardState};
+use coupon_ledger::{Campaign, IssuedCoupon, LogTime, Refusal, ShardState};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::read_request::Query;
 use coupon_wire::{Malformed, ids};
@@ -87,6 +87,7 @@ impl<'a> Reader<'a> {
     pub(super) fn answer(&self, epoch: u64, query: Query) -> Result<pb::ReadResponse, ReadError> {
         match query {
             Query::GetCampaign(query) => self.get_campaign(epoch, &query),
+            Query::GetCampaignByNumber(query) => self.get_campaign_by_number(epoch, &query),
             Query::ListCampaigns(query) => self.list_campaigns(epoch, &query),
             Query::ListCoupons(query) => self.list_coupons(epoch, &query),
         }
@@ -115,13 +116,34 @@ impl<'a> Reader<'a> {
         query: &pb::GetCampaignQuery,
     ) -> Result<pb::ReadResponse, ReadError> {
         let id = campaign_name(&query.campaign)?;
+        self.one_campaign(epoch, |view| view.campaign(&id))
+    }
+
+    fn get_campaign_by_number(
+        &self,
+        epoch: u64,
+        query: &pb::GetCampaignByNumberQuery,
+    ) -> Result<pb::ReadResponse, ReadError> {
+        let tenant = tenant_id(&query.tenant)?;
+        self.one_campaign(epoch, |view| {
+            let found = view.campaign_of_number(query.number)?;
+            Ok(found.filter(|campaign| campaign.spec.name.belongs_to(&tenant)))
+        })
+    }
+
+    /// The answer that shows the campaign which `find` finds.
+    fn one_campaign(
+        &self,
+        epoch: u64,
+        find: impl FnOnce(&LedgerView<'_>) -> Result<Option<Campaign>, StorageError>,
+    ) -> Result<pb::ReadResponse, ReadError> {
         let view = self.view()?;
         let state = view.shard_state()?;
         let mut answer =
             pb::ReadResponse { log_time_micros: self.time(&state), ..Default::default() };
         answer.refusal = Self::refusal(&state, epoch);
         if answer.refusal.is_none() {
-            match view.campaign(&id)? {
+            match find(&view)? {
                 Some(campaign) => answer.campaigns.push(row::campaign_to_pb(&campaign)),
                 None => answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound)),
             }

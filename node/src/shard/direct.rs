@@ -155,6 +155,10 @@ impl StateReader for State<'_> {
         Ok(found)
     }
 
+    fn campaign_of_number(&mut self, number: u32) -> Result<Option<Campaign>, StorageError> {
+        self.view.campaign_of_number(number)
+    }
+
     fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, StorageError> {
         self.view.coupon_at(campaign_number, sequence)
     }

@@ -13,6 +13,7 @@
 //! | `state` | *prefix* `B` block `u64` | `BlockRecord` |
 //! | `state` | *prefix* `C` name of the campaign, tenant/id | `CampaignRecord` without counters |
 //! | `coupons` | *prefix* `I` number `u32`, sequence of the first `u64` | `CouponRow` (issued coupons) |
+//! | `state` | *prefix* `K` number `u32` | `CampaignNumberRecord` |
 //! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
 //! | `state` | *prefix* `S` | `ShardRecord` |
@@ -43,6 +44,7 @@ pub(super) const APPLIED: u8 = b'A';
 const BLOCK: u8 = b'B';
 const CAMPAIGN: u8 = b'C';
 const COUPON: u8 = b'I';
+const CAMPAIGN_NUMBER: u8 = b'K';
 const SHARD_MAP: u8 = b'M';
 pub(super) const COUNTERS: u8 = b'N';
 pub(super) const SHARD: u8 = b'S';
@@ -215,6 +217,13 @@ impl StateKeys {
         key
     }
 
+    /// The key of the row that leads from a campaign's number to its name.
+    pub fn campaign_number(&self, number: u32) -> Vec<u8> {
+        let mut key = self.table(CAMPAIGN_NUMBER, 4);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
     /// The key of a campaign's counters.
     pub fn counters(&self, number: u32) -> Vec<u8> {
         let mut key = self.table(COUNTERS, 4);
@@ -290,7 +299,7 @@ mod tests {
             let keys = StateKeys::new(ShardId::new(shard).unwrap(), generation);
             for key in [
                 keys.applied(), keys.shard(), keys.shard_map(), keys.terms(), keys.block(sequence),
-                keys.counters(number), keys.coupon(number, sequence),
+                keys.campaign_number(number), keys.counters(number), keys.coupon(number, sequence),
                 keys.all_counters(),
             ] {
                 prop_assert!(key.starts_with(keys.prefix()));

@@ -12,6 +12,7 @@ use coupon_ledger::{
     Store,
 };
 use coupon_proto::internal as pb;
+use coupon_wire::ids;
 use foldhash::fast::RandomState;
 use prost::Message as _;
 use rocksdb::WriteBatch;
@@ -209,6 +210,19 @@ impl StateReader for LedgerBatch<'_> {
         Ok(Some(campaign))
     }
 
+    fn campaign_of_number(&mut self, number: u32) -> Result<Option<Campaign>, StorageError> {
+        let key = self.keys.campaign_number(number);
+        let name = match self.storage.db().get_pinned_cf(self.storage.state(), key)? {
+            Some(bytes) => Some(name_of_number(&bytes)?),
+            // It may have been created in this batch.
+            None => {
+                let mut cached = self.campaigns.0.values().map(|cached| &cached.campaign.spec);
+                cached.find(|spec| spec.number == number).map(|spec| spec.name.clone())
+            }
+        };
+        name.map_or(Ok(None), |name| self.campaign(&name))
+    }
+
     fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, StorageError> {
         let record = Coupons::coupon(self, campaign_number, sequence)?
             .ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?;
@@ -262,6 +276,8 @@ impl Store for LedgerBatch<'_> {
         let key = self.keys.campaign(&campaign.spec.name);
         let value = row::spec_to_pb(&campaign.spec).encode_to_vec();
         self.put(&key, &value);
+        let name = pb::CampaignNumberRecord { name: campaign.spec.name.to_string() };
+        self.put(&self.keys.campaign_number(campaign.spec.number), &name.encode_to_vec());
         let cached =
             CachedCampaign { campaign: campaign.clone(), is_touched: true, counters_changed: true };
         self.campaigns.0.insert(campaign.spec.name.clone(), cached);
@@ -332,6 +348,17 @@ pub fn running_digest(storage: &Storage, keys: &StateKeys) -> Result<Digest, Sto
         .map_err(|_| StorageError::corrupt("running digest", format!("{} bytes", digest.len())))
 }
 
+/// The name in the row of a campaign's number.
+///
+/// # Errors
+///
+/// When the row is not what was written there.
+pub(super) fn name_of_number(bytes: &[u8]) -> Result<CampaignName, StorageError> {
+    let record: pb::CampaignNumberRecord = decode("campaign number", bytes)?;
+    ids::campaign_name(&record.name)
+        .map_err(|error| StorageError::corrupt("campaign number", error))
+}
+
 /// Decodes a row.
 ///
 /// # Errors
@@ -342,4 +369,56 @@ pub(crate) fn decode<M: prost::Message + Default>(
     bytes: &[u8],
 ) -> Result<M, StorageError> {
     M::decode(bytes).map_err(|error| StorageError::corrupt(what, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use coupon_cluster::{KeyId, ShardId, TenantId};
+    use coupon_ledger::LogTime;
+
+    use super::*;
+
+    fn campaign(id: &str, number: u32) -> Campaign {
+        let spec = CampaignSpec {
+            name: CampaignName::new(&TenantId::default(), id).unwrap(),
+            number,
+            display_name: String::new(),
+            quota: 1,
+            start: LogTime(1),
+            requested_start: None,
+            end: None,
+            per_recipient_limit: 0,
+            coupon_ttl_micros: None,
+            labels: Default::default(),
+            request_id: RequestId::from_bytes(&[1; 16]).unwrap(),
+            code_key: KeyId(1),
+            code_shard: ShardId::new(1).unwrap(),
+            created: LogTime(1),
+            is_paused: false,
+            changes: Vec::new(),
+        };
+        let counters = CampaignCounters { issued: 0, revision: 1, next_counter: 0, block_left: 0 };
+        Campaign { spec: Arc::new(spec), counters }
+    }
+
+    #[test]
+    fn a_number_leads_to_its_campaign_in_the_batch_that_creates_it_and_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path()).unwrap();
+        let keys = StateKeys::new(ShardId::new(1).unwrap(), 0);
+        let begin = || LedgerBatch::new(&storage, keys, Digest::default()).unwrap();
+        let (first, second) = (campaign("b", 0), campaign("a", 1));
+        let mut batch = begin();
+        for campaign in [&first, &second] {
+            batch.put_campaign(campaign).unwrap();
+        }
+        assert_eq!(batch.campaign_of_number(1).unwrap().as_ref(), Some(&second));
+        storage.write(batch.finish().0).unwrap();
+        let mut batch = begin();
+        assert_eq!(batch.campaign_of_number(0).unwrap(), Some(first));
+        assert_eq!(batch.campaign_of_number(1).unwrap(), Some(second));
+        assert_eq!(batch.campaign_of_number(2).unwrap(), None);
+    }
 }

@@ -9,7 +9,7 @@ use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWi
 
 use super::index::{Coupons, Index, Layers};
 use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
-use super::ledger::decode;
+use super::ledger::{decode, name_of_number};
 use super::{Storage, StorageError, coupon_rows, snapshot};
 use crate::codec::row;
 
@@ -86,6 +86,16 @@ impl<'a> LedgerView<'a> {
     pub fn campaign(&self, id: &CampaignName) -> Result<Option<Campaign>, StorageError> {
         let Some(spec) = self.get(&self.keys.campaign(id))? else { return Ok(None) };
         self.with_counters(&spec).map(Some)
+    }
+
+    /// The campaign with a number, with its counters.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn campaign_of_number(&self, number: u32) -> Result<Option<Campaign>, StorageError> {
+        let Some(name) = self.get(&self.keys.campaign_number(number))? else { return Ok(None) };
+        self.campaign(&name_of_number(&name)?)
     }
 
     /// All campaigns, by name.

@@ -107,6 +107,33 @@ async fn a_follower_passes_on_what_it_is_asked_to() {
 }
 
 #[tokio::test]
+async fn a_campaign_is_found_by_its_number_in_the_shard() {
+    let cluster = TestCluster::start(RaftOptions::default()).await;
+    let mut caller = Caller::default();
+    for id in ["a", "b"] {
+        caller.call(&cluster, create(id, 10, 0, 0)).await;
+    }
+    caller.call(&cluster, pause("b", 100)).await;
+    let ask = async |tenant: &str, number: u32| {
+        let query = pb::GetCampaignByNumberQuery { tenant: tenant.into(), number };
+        let query = Some(pb::read_request::Query::GetCampaignByNumber(query));
+        let question = pb::ReadRequest { shard_id: SHARD, epoch: 1, query, forward: false };
+        until("an answer of the leader", async || {
+            let leader = cluster.leader().await;
+            let answer = cluster.shard_client(leader).await.read(question.clone()).await;
+            Some(answer.ok()?.into_inner())
+        })
+        .await
+    };
+    let found = ask("default", 1).await;
+    assert_eq!((found.campaigns[0].name.as_str(), found.campaigns[0].paused), ("default/b", true));
+    for (tenant, number) in [("default", 2), ("other", 1)] {
+        let refused = ask(tenant, number).await.refusal.unwrap();
+        assert_eq!(refused.reason(), pb::RefusalReason::CampaignNotFound);
+    }
+}
+
+#[tokio::test]
 async fn a_paused_campaign_issues_nothing_until_it_is_resumed() {
     let mut cluster = TestCluster::start(RaftOptions::default()).await;
     let mut caller = Caller::default();

@@ -153,6 +153,13 @@ impl Ledger {
                 Some((campaign, _)) => response.campaigns.push(campaign),
                 None => response.refusal = Some(refusal(RefusalReason::CampaignNotFound)),
             },
+            read_request::Query::GetCampaignByNumber(query) => {
+                let mut here = here.map(|(_, record, _)| record);
+                match here.find(|record| record.number == query.number) {
+                    Some(campaign) => response.campaigns.push(campaign.clone()),
+                    None => response.refusal = Some(refusal(RefusalReason::CampaignNotFound)),
+                }
+            }
             read_request::Query::ListCampaigns(query) => {
                 let after = here.filter(|(_, record, _)| *id_of(record) > *query.after);
                 let mut found: Vec<_> = after.map(|(_, record, _)| record.clone()).collect();

@@ -12,6 +12,7 @@
 //! skip-counters                      skip the counters that an abandoned history could have used
 //! fill ID COUNT                      issue COUNT coupons; shows the last one
 //! show ID                            show a campaign (no entry)
+//! number N                           show the campaign with a number (no entry)
 //! shard                              show the state of the shard (no entry)
 //! block N                            show who uses a block of counters (no entry)
 //! reopen                             forget the ledger and open it from its store (no entry)

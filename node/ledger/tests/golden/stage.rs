@@ -40,6 +40,12 @@ impl Stage {
                     self.store.campaign(&parse::campaign_name(campaign)).unwrap().unwrap();
                 vec![show::campaign(&campaign, self.ledger.state().log_time)]
             }
+            ["number", number] => {
+                let number = u32::try_from(parse::number(number)).unwrap();
+                let campaign = self.store.campaign_of_number(number).unwrap();
+                let now = self.ledger.state().log_time;
+                vec![campaign.map_or("nobody".to_owned(), |found| show::campaign(&found, now))]
+            }
             ["shard"] => vec![show::shard(self.ledger.state())],
             ["block", block] => vec![match self.store.block(parse::number(block)) {
                 Some((number, first)) => format!("campaign number {number} from #{first}"),

@@ -21,6 +21,7 @@ pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {
             assert!(counters.insert(coupon.counter), "counter {} used twice", coupon.counter);
         }
     }
+    numbers_lead_to_campaigns(after);
     coupons_stay(before, after);
     time_does_not_run_backwards(before, after);
 }
@@ -70,6 +71,16 @@ fn blocks_lead_to_coupons(store: &MemoryStore, campaign: &Campaign, coupons: &[(
         assert_eq!(number, campaign.spec.number);
         assert_eq!(*sequence, first + coupon.counter % size);
     }
+}
+
+fn numbers_lead_to_campaigns(store: &MemoryStore) {
+    let mut store = store.clone();
+    for campaign in store.clone().campaigns() {
+        let found = store.campaign_of_number(campaign.spec.number).unwrap();
+        assert_eq!(found.as_ref(), Some(campaign));
+    }
+    let next = store.shard_state().unwrap().next_campaign_number;
+    assert_eq!(store.campaign_of_number(next).unwrap(), None);
 }
 
 /// Nothing that was given is ever changed or taken back.

@@ -78,6 +78,11 @@ impl Run {
     }
 }
 
+/// The numbers of all campaigns.
+fn numbers(store: &MemoryStore) -> BTreeSet<u32> {
+    store.campaigns().map(|campaign| campaign.spec.number).collect()
+}
+
 /// The counters of all coupons.
 fn issued(store: &MemoryStore) -> BTreeSet<u64> {
     let numbers = store.campaigns().map(|campaign| campaign.spec.number);
@@ -185,11 +190,11 @@ proptest! {
         prop_assert_eq!(format!("{:?}", steady.store), format!("{:?}", restarting.store));
     }
 
-    /// A ledger that continues from a backup never uses a counter that the original used before or after the
-    /// backup. It forgets nothing in the backup, and keeps all invariants. So does a ledger that continues
-    /// from its own backup.
+    /// A ledger that continues from a backup never uses a counter or a campaign number that the original used
+    /// before or after the backup. It forgets nothing in the backup, and keeps all invariants. So does a ledger
+    /// that continues from its own backup.
     #[test]
-    fn a_restored_ledger_repeats_no_counter(
+    fn a_restored_ledger_repeats_no_counter_and_no_number(
         before in history(), since in history(), restored in history(), again in history(),
     ) {
         let mut old = Run::of(&before);
@@ -202,6 +207,11 @@ proptest! {
         newest.go_on(&again);
         let kept = issued(&backup);
         prop_assert!(issued(&new.store).is_superset(&kept));
+        let created_since = |run: &Run| -> BTreeSet<u32> {
+            numbers(&run.store).difference(&numbers(&backup)).copied().collect()
+        };
+        prop_assert!(created_since(&old).is_disjoint(&created_since(&new)));
+        prop_assert!(created_since(&old).is_disjoint(&created_since(&newest)));
         let since = |run: &Run| -> BTreeSet<u64> { issued(&run.store).difference(&kept).copied().collect() };
         let (old, new) = (since(&old), since(&new));
         prop_assert!(old.is_disjoint(&new));
