@@ -24,6 +24,8 @@ use crate::peers::{Lane, Peers};
 
 /// How often peers are asked.
 const ROUND_INTERVAL: Duration = Duration::from_millis(500);
+/// The same while the clock is not trusted: nodes that start together may each be the first to ask.
+const FIRST_ROUNDS_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a peer may take to answer; a slower answer would say too little.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(400);
 /// Maximum age of an answer that counts.
@@ -104,11 +106,10 @@ impl TrustedClock {
 pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
     let mut maps = peers.maps();
     let mut known: BTreeMap<NodeId, (Instant, i64)> = BTreeMap::new();
-    let mut rounds = tokio::time::interval(ROUND_INTERVAL);
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pause = Duration::ZERO;
     loop {
         tokio::select! {
-            _ = rounds.tick() => {}
+            () = tokio::time::sleep(pause) => {}
             // New peers are asked at once: until they have answered this node leads nothing. A map that
             // changes no more does not end the rounds.
             Ok(()) = maps.changed() => {}
@@ -132,7 +133,9 @@ pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
         // yet has peers, though it does not know them.
         let is_alone = map.is_initialized() && others.is_empty();
         let stays = clock.stamp_micros().is_some();
-        clock.learn(judge(&offsets, is_alone || stays, clock.offset_max));
+        let verdict = judge(&offsets, is_alone || stays, clock.offset_max);
+        pause = if verdict.trusted { ROUND_INTERVAL } else { FIRST_ROUNDS_INTERVAL };
+        clock.learn(verdict);
     }
 }
 

@@ -15,6 +15,8 @@ use coupon_env::Clock;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
 use coupon_transport::Answerer;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -39,6 +41,8 @@ use crate::workers::Workers;
 
 /// How long a founder waits for the one that is to lead a new group, before it begins the group itself.
 const BOOTSTRAP_WAIT: Duration = Duration::from_secs(1);
+/// How long a neighbour may take to say which cluster it is in.
+const NEIGHBOUR_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A node without the server around it.
 pub struct Node {
@@ -275,24 +279,29 @@ impl Node {
         let Some(ours) = self.identity.lock().cluster_id().map(str::to_owned) else {
             return Ok(());
         };
+        let others = self.config.join.iter().filter(|address| **address != self.address);
+        let mut asked: FuturesUnordered<_> =
+            others.map(|address| self.cluster_at(address.clone())).collect();
         let mut foreign = None;
-        for address in self.config.join.iter().filter(|address| **address != self.address) {
-            let Some(channel) = self.peers.channel_to(address.clone(), Lane::Control) else {
-                continue;
-            };
-            let mut client = ClusterServiceClient::new(channel);
-            let asked = client.identify(pb::IdentifyRequest {});
-            // Neighbours may be away; they are asked for what they know, not needed.
-            if let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(1), asked).await {
-                match answer.into_inner().cluster_id {
-                    theirs if theirs == ours => return Ok(()),
-                    theirs if theirs.is_empty() => {}
-                    theirs => foreign = Some(theirs),
-                }
+        // Neighbours may be away; they are asked for what they know, not needed.
+        while let Some(cluster) = asked.next().await {
+            match cluster {
+                Some(theirs) if theirs == ours => return Ok(()),
+                Some(theirs) if !theirs.is_empty() => foreign = Some(theirs),
+                Some(_) | None => {}
             }
         }
         let Some(wanted) = foreign else { return Ok(()) };
         Err(IdentityError::OtherCluster { dir: self.config.data_dir.clone(), found: ours, wanted })
+    }
+
+    /// The cluster that the node at an address is in; `None` when it does not answer.
+    async fn cluster_at(&self, address: String) -> Option<String> {
+        let channel = self.peers.channel_to(address, Lane::Control)?;
+        let mut client = ClusterServiceClient::new(channel);
+        let asked = client.identify(pb::IdentifyRequest {});
+        let answer = tokio::time::timeout(NEIGHBOUR_TIMEOUT, asked).await.ok()?.ok()?;
+        Some(answer.into_inner().cluster_id)
     }
 
     /// Starts everything that runs besides the server.

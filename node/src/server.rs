@@ -109,7 +109,6 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
     let (refuse, refused) = mpsc::channel(1);
     let workers = Workers::start(config.workers).map_err(NodeError::Workers)?;
     let node = Arc::new(Node::open(config, local_addr, clock, workers.clone(), refuse)?);
-    node.check_neighbours().await?;
 
     let (registry, storage) = (node.registry.clone(), node.storage.clone());
     let clock = node.clock.clone();
@@ -133,6 +132,7 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
         .add_service(ClusterServiceServer::new(ClusterEndpoint::new(node.clone())))
         .add_service(BackupServiceServer::new(BackupEndpoint::new(node.clone())));
     let serving = CancellationToken::new();
+    let serves = serving.clone().drop_guard();
     let mut accepted = Vec::new();
     let served = (0..workers.number()).map(|worker| {
         let (connections, incoming) = mpsc::channel(ACCEPTED_MAX);
@@ -142,9 +142,11 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
         workers.runtime(worker).spawn(serve)
     });
     let served = served.collect();
-    tokio::spawn(accept(listener, accepted, serving.clone()));
+    tokio::spawn(accept(listener, accepted, serving));
+    // While this node answers: where all start together, each asks the others.
+    node.check_neighbours().await?;
     node.run();
-    Ok(NodeHandle { node, local_addr, serving: serving.drop_guard(), served, refused })
+    Ok(NodeHandle { node, local_addr, serving: serves, served, refused })
 }
 
 /// Serves the connections of one worker until `stopped`.
