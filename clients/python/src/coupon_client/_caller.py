@@ -1,0 +1,107 @@
+"""Calls that block, with their retries."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import grpc
+
+from ._decode import from_rpc_error
+from ._method import A, Method, Q
+from ._request_id import fill_in
+from ._retry import CallState, Course, RetryPolicy
+from ._routers import OPTIONS, Routers, parse
+from .errors import CouponError, TransportError
+
+T = TypeVar("T")
+
+
+class Caller:
+    """Makes calls over connections to routers."""
+
+    def __init__(self, routers: str | Iterable[str], policy: RetryPolicy) -> None:
+        targets = parse(routers)
+        self._policy = policy
+        self._routers: Routers[Any] = Routers([grpc.insecure_channel(target, OPTIONS) for target in targets])
+
+    def close(self) -> None:
+        """Closes the connections. Calls under way are cancelled."""
+        for channel in self._routers.connections:
+            channel.close()
+
+    def _call(self, method: Method[Q, A], request: Q, timeout: float | None) -> A:
+        state = CallState(fill_in(request))
+        course = Course(self._policy, timeout, time.monotonic())
+        while True:
+            answer = self._attempt(method, request, course.timeout(time.monotonic()))
+            if not isinstance(answer, CouponError):
+                return answer
+            self._pause(state, course, answer)
+
+    def _pages(
+        self, method: Method[Q, A], request: Any, timeout: float | None, items: Callable[[A], Iterable[T]],
+    ) -> Iterator[T]:
+        while True:
+            page: Any = self._call(method, request, timeout)
+            yield from items(page)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def _stream(
+        self, method: Method[Q, A], request: Q, timeout: float | None, items: Callable[[A], Iterable[T]],
+    ) -> Iterator[T]:
+        state = CallState("")
+        course = Course(self._policy, timeout, time.monotonic())
+        has_begun = False
+        while True:
+            number = self._routers.next(time.monotonic())
+            stub = self._routers.connections[number].unary_stream(
+                method.path, method.request.SerializeToString, method.response.FromString)
+            parts = stub(request, timeout=timeout)
+            try:
+                for part in parts:
+                    if not has_begun:
+                        has_begun = True
+                        self._routers.answered(number)
+                    yield from items(part)
+                return
+            except grpc.RpcError as rpc_error:
+                error = self._noted(number, from_rpc_error(rpc_error))
+            finally:
+                # Of a stream that is not read to its end.
+                parts.cancel()
+            if has_begun:
+                # What was read cannot be joined to a later state.
+                raise error from None
+            self._pause(state, course, error)
+
+    def _attempt(self, method: Method[Q, A], request: Q, timeout: float) -> A | CouponError:
+        number = self._routers.next(time.monotonic())
+        stub = self._routers.connections[number].unary_unary(
+            method.path, method.request.SerializeToString, method.response.FromString)
+        try:
+            answer: A = stub(request, timeout=timeout)
+        except grpc.RpcError as error:
+            return self._noted(number, from_rpc_error(error))
+        self._routers.answered(number)
+        return answer
+
+    def _noted(self, number: int, error: CouponError) -> CouponError:
+        if isinstance(error, TransportError) and error.meaning.is_retryable:
+            self._routers.gave_no_answer(number, time.monotonic())
+        return error
+
+    @staticmethod
+    def _pause(state: CallState, course: Course, error: CouponError) -> None:
+        """Waits before the next attempt. Raises the error of the call if there is none."""
+        final = state.failed(error)
+        if final is not None:
+            raise final from None
+        pause = course.pause(error.retry_after, random.random(), time.monotonic())
+        if pause is None:
+            raise state.given_up(error) from None
+        time.sleep(pause)

@@ -1,0 +1,63 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from . import v1
+from ._batch import Batch, BatchResult
+from ._method import Method
+from ._aio_operations import AsyncOperations
+from ._retry import Course, RetryPolicy
+from .errors import CouponError
+
+
+class AsyncClient(AsyncOperations):
+    """A client for asyncio of one or several routers of a cluster. Make and use it in one event loop.
+
+    routers: The addresses, each host:port or http://host:port. Calls go to them in turn.
+    policy: How long calls are repeated.
+    """
+
+    def __init__(self, routers: str | Iterable[str], policy: RetryPolicy = RetryPolicy()) -> None:
+        super().__init__(routers, policy)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.close()
+
+    async def batch_issue_coupons(
+        self, requests: Iterable[v1.IssueCouponRequest], *, timeout: float | None = None,
+    ) -> list[BatchResult]:
+        """Issues up to 1,000 coupons, each by itself. Request ids that are empty are made.
+
+        Returns a result for each request, in the order of the requests: a response, or the error that `issue_coupon`
+        would have raised.
+
+        requests: The requests, of one or several campaigns; 2 MiB in all.
+        timeout: The maximum time for the batch with its retries, in seconds. None: that of the policy.
+        """
+        method = Method("/coupon.v1.CouponService/BatchIssueCoupons",
+                        v1.BatchIssueCouponsRequest, v1.BatchIssueCouponsResponse)
+        batch = Batch(requests)
+        course = Course(self._policy, timeout, time.monotonic())
+        while not batch.is_done:
+            answer = await self._attempt(method, batch.request(), course.timeout(time.monotonic()))
+            if isinstance(answer, CouponError):
+                batch.failed(answer)
+            else:
+                batch.answered(answer)
+            if batch.is_done:
+                break
+            pause = course.pause(batch.retry_after(), random.random(), time.monotonic())
+            if pause is None:
+                batch.give_up()
+            else:
+                await asyncio.sleep(pause)
+        return batch.results()

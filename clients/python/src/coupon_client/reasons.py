@@ -1,0 +1,243 @@
+"""A class for every reason of a refusal."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from .errors import Refused, Unavailable
+
+
+class NoLeader(Unavailable):
+    """The campaign's shard has no leader."""
+
+    REASON = "NO_LEADER"
+
+
+class Overloaded(Unavailable):
+    """The router or a node has too much to do."""
+
+    REASON = "OVERLOADED"
+
+
+class StreamBroken(Unavailable):
+    """A stream ended before everything was sent. Begin again."""
+
+    REASON = "STREAM_BROKEN"
+
+
+class NotStarted(Refused):
+    """Before the campaign's start. The same request may succeed after it."""
+
+    REASON = "NOT_STARTED"
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When the campaign starts."""
+        return self._time("start_time")
+
+    @property
+    def server_time(self) -> datetime | None:
+        """What time it was for the server."""
+        return self._time("server_time")
+
+    @property
+    def starts_in(self) -> timedelta | None:
+        """Time from the answer to the start, by the server's clock. Your own clock may differ from it."""
+        if self.start_time is None or self.server_time is None:
+            return None
+        return max(self.start_time - self.server_time, timedelta())
+
+
+class Ended(Refused):
+    """At or after the campaign's end."""
+
+    REASON = "ENDED"
+    SETTLES = True
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When the campaign ended."""
+        return self._time("end_time")
+
+    @property
+    def server_time(self) -> datetime | None:
+        """What time it was for the server."""
+        return self._time("server_time")
+
+
+class Paused(Refused):
+    """An administrator has paused the campaign."""
+
+    REASON = "PAUSED"
+
+
+class SoldOut(Refused):
+    """The quota is used up."""
+
+    REASON = "SOLD_OUT"
+    SETTLES = True
+
+
+class ShardFull(Refused):
+    """The campaign's shard has used up its numbers for campaigns or codes."""
+
+    REASON = "SHARD_FULL"
+
+
+class ShardDiverged(Refused):
+    """The campaign's shard has two histories, and is stopped until an operator recovers it."""
+
+    REASON = "SHARD_DIVERGED"
+
+
+class RecipientLimitReached(Refused):
+    """The recipient holds as many coupons as the campaign allows."""
+
+    REASON = "RECIPIENT_LIMIT_REACHED"
+    SETTLES = True
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes that the recipient holds, the first ten of them."""
+        return tuple(filter(None, self.metadata.get("codes", "").split(",")))
+
+
+class RecipientRequired(Refused):
+    """A campaign with a limit per recipient needs a recipient."""
+
+    REASON = "RECIPIENT_REQUIRED"
+
+
+class RequestIdReused(Refused):
+    """Another request had this request id before."""
+
+    REASON = "REQUEST_ID_REUSED"
+    SETTLES = True
+
+
+class FieldViolations(Refused):
+    """Fields are not what they must be: see `violations`."""
+
+    REASON = "FIELD_VIOLATIONS"
+
+
+class CampaignExists(Refused):
+    """Another request created a campaign with this id."""
+
+    REASON = "CAMPAIGN_EXISTS"
+    SETTLES = True
+
+
+class CampaignNotFound(Refused):
+    """There is no such campaign."""
+
+    REASON = "CAMPAIGN_NOT_FOUND"
+
+
+class AlreadyRedeemed(Refused):
+    """The coupon is redeemed."""
+
+    REASON = "ALREADY_REDEEMED"
+    SETTLES = True
+
+    @property
+    def redeem_time(self) -> datetime | None:
+        """When it was redeemed."""
+        return self._time("redeem_time")
+
+
+class NotRedeemed(Refused):
+    """The coupon is not redeemed, so that there is nothing to reverse."""
+
+    REASON = "NOT_REDEEMED"
+    SETTLES = True
+
+
+class CouponVoided(Refused):
+    """An administrator has voided the coupon."""
+
+    REASON = "COUPON_VOIDED"
+    SETTLES = True
+
+    @property
+    def void_time(self) -> datetime | None:
+        """When it was voided."""
+        return self._time("void_time")
+
+
+class CouponExpired(Refused):
+    """At or after the end of the coupon."""
+
+    REASON = "COUPON_EXPIRED"
+    SETTLES = True
+
+    @property
+    def expire_time(self) -> datetime | None:
+        """Since when it cannot be used."""
+        return self._time("expire_time")
+
+
+class CouponNotFound(Refused):
+    """There is no such coupon."""
+
+    REASON = "COUPON_NOT_FOUND"
+
+
+class CodeMalformed(Refused):
+    """The code has a symbol that is in no code, or too few or too many."""
+
+    REASON = "CODE_MALFORMED"
+
+
+class CodeCheckFailed(Refused):
+    """A symbol of the code is wrong, or two are swapped."""
+
+    REASON = "CODE_CHECK_FAILED"
+
+
+class EtagMismatch(Refused):
+    """The campaign was changed since it was read. Read it again."""
+
+    REASON = "ETAG_MISMATCH"
+
+
+class QuotaBelowIssued(Refused):
+    """The quota asked for is less than what is issued."""
+
+    REASON = "QUOTA_BELOW_ISSUED"
+
+
+class AlreadyStarted(Refused):
+    """The campaign has started, and its start cannot be changed any more."""
+
+    REASON = "ALREADY_STARTED"
+
+
+class EndTimeInPast(Refused):
+    """The end asked for is in the past."""
+
+    REASON = "END_TIME_IN_PAST"
+
+
+class NotEnded(Refused):
+    """The campaign has not ended, and only one that has can be archived."""
+
+    REASON = "NOT_ENDED"
+
+
+class Archived(Refused):
+    """The campaign is archived, and kept for reading only."""
+
+    REASON = "ARCHIVED"
+
+
+class NotArchived(Refused):
+    """The campaign is not archived, and only an archived one can be deleted."""
+
+    REASON = "NOT_ARCHIVED"
+
+
+class CampaignDeleted(Refused):
+    """There was a campaign with this id, and ids are not used again."""
+
+    REASON = "CAMPAIGN_DELETED"

@@ -1,0 +1,105 @@
+"""coupon-client and a real cluster."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+
+import grpc
+import pytest
+
+
+@pytest.fixture(scope="module")
+def client(sdk, address, channel):
+    with sdk.Client(address) as client:
+        yield client
+
+
+def new_campaign(client, sdk, quota, **fields):
+    campaign_id = f"sdk-{sdk.new_request_id()}"
+    return client.create_campaign(campaign_id=campaign_id, quota=quota, **fields).campaign.campaign_id
+
+
+def test_a_campaign_lives_its_life(client, sdk):
+    labels = {"team": "growth"}
+    campaign_id = new_campaign(client, sdk, 3, display_name="첫 캠페인", labels=labels, per_recipient_limit=1,
+                               coupon_ttl=timedelta(days=1))
+    first = client.issue_coupon(campaign_id=campaign_id, recipient="ann", metadata={"order": "7"})
+    assert first.coupon.metadata["order"] == "7" and not first.replayed
+    again = client.issue_coupon(campaign_id=campaign_id, recipient="ann", metadata={"order": "7"},
+                                request_id=first.coupon.request_id)
+    assert again.replayed and again.coupon == first.coupon
+    with pytest.raises(sdk.RecipientLimitReached) as limit:
+        client.issue_coupon(campaign_id=campaign_id, recipient="ann")
+    assert limit.value.codes == (first.coupon.code,)
+    with pytest.raises(sdk.RecipientRequired):
+        client.issue_coupon(campaign_id=campaign_id)
+
+    client.pause_campaign(campaign_id=campaign_id)
+    with pytest.raises(sdk.Paused):
+        client.issue_coupon(campaign_id=campaign_id, recipient="bob")
+    client.resume_campaign(campaign_id=campaign_id)
+    requests = [sdk.v1.IssueCouponRequest(campaign_id=campaign_id, recipient=name) for name in ["bob", "cat", "dan"]]
+    results = client.batch_issue_coupons(requests)
+    assert sum(isinstance(result, sdk.SoldOut) for result in results) == 1
+    with pytest.raises(sdk.SoldOut) as sold_out:
+        client.issue_coupon(campaign_id=campaign_id, recipient="eve")
+    assert sold_out.value.message == "no more coupons available"
+
+    shown = client.get_campaign(campaign_id=campaign_id).campaign
+    assert (shown.issued, shown.remaining, shown.state) == (3, 0, sdk.v1.CAMPAIGN_STATE_EXHAUSTED)
+    assert dict(shown.labels) == labels
+    listed = list(client.list_coupons(campaign_id=campaign_id, page_size=2))
+    assert [coupon.sequence for coupon in listed] == [1, 2, 3]
+    assert list(client.stream_coupons(campaign_id=campaign_id)) == listed
+    assert campaign_id in {campaign.campaign_id for campaign in client.list_campaigns(page_size=1)}
+
+
+def test_before_the_start_the_exception_says_how_long_to_wait(client, sdk):
+    start = datetime.now(timezone(timedelta(hours=9))).replace(microsecond=5) + timedelta(hours=1)
+    campaign_id = new_campaign(client, sdk, 1, start_time=start)
+    with pytest.raises(sdk.NotStarted) as caught:
+        client.issue_coupon(campaign_id=campaign_id)
+    assert caught.value.start_time == start
+    assert timedelta(minutes=59) < caught.value.starts_in <= timedelta(hours=1)
+
+
+def test_bad_fields_are_named(client, sdk):
+    with pytest.raises(sdk.FieldViolations) as caught:
+        client.create_campaign(campaign_id="Not An Id", quota=0)
+    assert {violation.field for violation in caught.value.violations} == {"campaign_id", "quota"}
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(sdk.CampaignNotFound):
+        client.get_campaign(campaign_id="sdk-none")
+
+
+def test_threads_share_a_client(client, sdk):
+    campaign_id = new_campaign(client, sdk, 50)
+
+    def issue(_):
+        try:
+            return client.issue_coupon(campaign_id=campaign_id).coupon.code
+        except sdk.SoldOut:
+            return None
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        codes = [code for code in pool.map(issue, range(70)) if code]
+    assert len(codes) == len(set(codes)) == 50
+
+
+def test_tasks_share_a_client(sdk, address, channel):
+    async def crowd():
+        async with sdk.AsyncClient([address]) as client:
+            created = await client.create_campaign(campaign_id=f"sdk-{sdk.new_request_id()}", quota=50)
+            campaign_id = created.campaign.campaign_id
+            calls = (client.issue_coupon(campaign_id=campaign_id) for _ in range(70))
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            listed = [coupon async for coupon in client.list_coupons(campaign_id=campaign_id, page_size=20)]
+            streamed = [coupon async for coupon in client.stream_coupons(campaign_id=campaign_id)]
+            # A stream that is left early is no stream that fails.
+            async for _ in client.stream_coupons(campaign_id=campaign_id):
+                break
+            return answers, listed, streamed
+
+    answers, listed, streamed = asyncio.run(crowd())
+    assert sum(isinstance(answer, sdk.SoldOut) for answer in answers) == 20
+    assert len(listed) == 50 and listed == streamed

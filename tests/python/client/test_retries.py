@@ -1,0 +1,284 @@
+"""What coupon-client repeats, and what it says when it gives up: against a router that fails on purpose."""
+
+import asyncio
+import pickle
+import uuid
+from datetime import datetime, timedelta, timezone
+
+import grpc
+import pytest
+from fake_router import fake_router, status
+from google.rpc import status_pb2
+
+CODE = grpc.StatusCode
+
+
+@pytest.fixture
+def router():
+    with fake_router() as router:
+        yield router
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def client(request, sdk, router):
+    """A client with short pauses. That for asyncio is driven as if it blocked."""
+    policy = sdk.RetryPolicy(attempt_timeout=5, give_up_after=20, backoff_min=0.001, backoff_max=0.004)
+    if request.param == "blocking":
+        with sdk.Client(router.address, policy) as client:
+            yield client
+        return
+    loop = asyncio.new_event_loop()
+
+    async def connected():
+        return sdk.AsyncClient([router.address], policy)
+
+    client = loop.run_until_complete(connected())
+    yield Driven(client, loop)
+    loop.run_until_complete(client.close())
+    loop.close()
+
+
+class Driven:
+    """An asynchronous client whose methods block."""
+
+    def __init__(self, client, loop):
+        self._client, self._loop = client, loop
+
+    def __getattr__(self, name):
+        def call(*arguments, **fields):
+            answer = getattr(self._client, name)(*arguments, **fields)
+            if hasattr(answer, "__aiter__"):
+                return self._iterate(answer)
+            return self._loop.run_until_complete(answer)
+        return call
+
+    def _iterate(self, iterator):
+        while True:
+            try:
+                yield self._loop.run_until_complete(iterator.__anext__())
+            except StopAsyncIteration:
+                return
+
+
+def coupon(sdk, code="ABC"):
+    return sdk.v1.IssueCouponResponse(coupon=sdk.v1.Coupon(code=code, sequence=1))
+
+
+def request_ids(router, sdk, message="IssueCouponRequest"):
+    return [getattr(sdk.v1, message).FromString(request).request_id for _, request in router.asked]
+
+
+@pytest.mark.parametrize("failure", [
+    status(CODE.UNAVAILABLE, "NO_LEADER", 1), status(CODE.UNAVAILABLE, "OVERLOADED", 1),
+    status(CODE.UNAVAILABLE, "OUTCOME_UNKNOWN", 1), status(CODE.UNAVAILABLE, "NEWER"),
+    status(CODE.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+    status_pb2.Status(code=14, message="connection lost"), status_pb2.Status(code=13, message="RST_STREAM"),
+], ids=lambda failure: failure.message)
+def test_all_attempts_have_one_request_id(client, sdk, router, failure):
+    router.answers = [failure, failure, coupon(sdk)]
+    issued = client.issue_coupon(campaign_id="spring", recipient="ann")
+    assert issued.coupon.code == "ABC"
+    ids = request_ids(router, sdk)
+    assert len(ids) == 3 and len(set(ids)) == 1
+    assert str(uuid.UUID(ids[0])) == ids[0]
+
+
+def test_two_calls_have_two_request_ids(client, sdk, router):
+    router.answers = [coupon(sdk), coupon(sdk)]
+    client.issue_coupon(campaign_id="spring")
+    client.issue_coupon(campaign_id="spring")
+    assert len(set(request_ids(router, sdk))) == 2
+
+
+def test_a_request_id_of_the_caller_is_kept(client, sdk, router):
+    router.answers = [status(CODE.UNAVAILABLE, "NO_LEADER"), coupon(sdk)]
+    request_id = sdk.new_request_id()
+    client.issue_coupon(campaign_id="spring", request_id=request_id)
+    assert request_ids(router, sdk) == [request_id] * 2
+
+
+@pytest.mark.parametrize("code, reason, name", [
+    (CODE.FAILED_PRECONDITION, "SOLD_OUT", "SoldOut"), (CODE.FAILED_PRECONDITION, "NOT_STARTED", "NotStarted"),
+    (CODE.NOT_FOUND, "CAMPAIGN_NOT_FOUND", "CampaignNotFound"), (CODE.DATA_LOSS, "SHARD_DIVERGED", "ShardDiverged"),
+    (CODE.FAILED_PRECONDITION, "NEWER", "CouponError"),
+])
+def test_refusals_are_not_repeated(client, sdk, router, code, reason, name):
+    router.answers = [status(code, reason, start_time="2030-01-01T00:00:01.5Z", server_time="2030-01-01T00:00:00Z")]
+    with pytest.raises(sdk.CouponError) as caught:
+        client.issue_coupon(campaign_id="spring", recipient="ann")
+    error = caught.value
+    assert type(error) is getattr(sdk, name)
+    assert (error.code, error.reason, error.message, error.attempts) == (code, reason, "no", 1)
+    assert error.request_id == request_ids(router, sdk)[0]
+    if name == "NotStarted":
+        assert error.start_time == datetime(2030, 1, 1, 0, 0, 1, 500_000, timezone.utc)
+        assert error.starts_in == timedelta(seconds=1.5)
+
+
+def test_a_call_that_is_given_up_unchanged_says_why(client, sdk, router):
+    router.answers = [status(CODE.UNAVAILABLE, "NO_LEADER", 60_000)]
+    with pytest.raises(sdk.NoLeader) as caught:
+        client.issue_coupon(campaign_id="spring")
+    # The server asks for more time than the call has.
+    assert (caught.value.retry_after, caught.value.attempts) == (60, 1)
+    assert isinstance(caught.value, sdk.Unavailable)
+
+
+@pytest.mark.parametrize("last, is_unknown", [
+    (status(CODE.UNAVAILABLE, "NO_LEADER", 60_000), True),
+    # It speaks of its own attempt only.
+    (status(CODE.FAILED_PRECONDITION, "PAUSED"), True),
+    # The server looked for the request id first.
+    (status(CODE.FAILED_PRECONDITION, "SOLD_OUT"), False),
+], ids=["NO_LEADER", "PAUSED", "SOLD_OUT"])
+def test_an_outcome_stays_unknown_until_an_answer_settles_it(client, sdk, router, last, is_unknown):
+    router.answers = [status(CODE.UNAVAILABLE, "OUTCOME_UNKNOWN"), last]
+    with pytest.raises(sdk.CouponError) as caught:
+        client.issue_coupon(campaign_id="spring")
+    assert isinstance(caught.value, sdk.OutcomeUnknown) == is_unknown
+    assert caught.value.attempts == 2
+    assert caught.value.request_id == request_ids(router, sdk)[0]
+
+
+def test_a_fault_makes_a_change_unknown_but_not_a_read(client, sdk, router):
+    router.answers = [status(CODE.INTERNAL, "INTERNAL")] * 2
+    with pytest.raises(sdk.OutcomeUnknown):
+        client.issue_coupon(campaign_id="spring")
+    with pytest.raises(sdk.Internal):
+        client.get_campaign(campaign_id="spring")
+
+
+def test_reads_are_repeated_without_an_id(client, sdk, router):
+    found = sdk.v1.GetCampaignResponse(campaign=sdk.v1.Campaign(quota=5))
+    router.answers = [status(CODE.UNAVAILABLE, "NO_LEADER"), found]
+    assert client.get_campaign(campaign_id="spring").campaign.quota == 5
+
+
+def test_a_router_that_is_gone_is_passed_over(sdk, router):
+    with fake_router() as gone:
+        closed = gone.address
+    router.answers = [coupon(sdk)] * 4
+    with sdk.Client([closed, router.address]) as client:
+        for _ in range(4):
+            client.issue_coupon(campaign_id="spring")
+    with sdk.Client(closed, sdk.RetryPolicy(give_up_after=0.2)) as client:
+        # Nothing was sent, so nothing happened.
+        with pytest.raises(sdk.TransportError) as caught:
+            client.issue_coupon(campaign_id="spring")
+    assert caught.value.code is CODE.UNAVAILABLE
+
+
+def test_routers_take_turns(sdk, router):
+    with fake_router() as other:
+        router.answers, other.answers = [coupon(sdk)] * 2, [coupon(sdk)] * 2
+        with sdk.Client([router.address, f"http://{other.address}"]) as client:
+            for _ in range(4):
+                client.issue_coupon(campaign_id="spring")
+    assert not router.answers and not other.answers
+
+
+@pytest.mark.parametrize("address", ["", "router", "https://router:7000", "http://router:7000/path", []])
+def test_addresses_are_checked(sdk, address):
+    with pytest.raises(ValueError, match="router|address"):
+        sdk.Client(address)
+
+
+def test_only_open_requests_of_a_batch_are_sent_again(client, sdk, router):
+    def results(*given):
+        answer = sdk.v1.BatchIssueCouponsResponse()
+        for one in given:
+            field = {"error": one} if isinstance(one, status_pb2.Status) else {"response": one}
+            answer.results.append(sdk.v1.BatchIssueCouponsResult(**field))
+        return answer
+
+    router.answers = [
+        status(CODE.UNAVAILABLE, "OVERLOADED", 1),
+        results(coupon(sdk, "A"), status(CODE.UNAVAILABLE, "NO_LEADER"), status(CODE.FAILED_PRECONDITION, "SOLD_OUT")),
+        results(coupon(sdk, "B")),
+    ]
+    requests = [sdk.v1.IssueCouponRequest(campaign_id=name) for name in ["a", "b", "c"]]
+    first, second, third = client.batch_issue_coupons(requests)
+    assert (first.coupon.code, second.coupon.code) == ("A", "B")
+    assert isinstance(third, sdk.SoldOut) and third.attempts == 2
+    sent = [sdk.v1.BatchIssueCouponsRequest.FromString(request).requests for _, request in router.asked]
+    assert [[item.campaign_id for item in items] for items in sent] == [["a", "b", "c"], ["a", "b", "c"], ["b"]]
+    assert sent[0][1].request_id == sent[1][1].request_id == sent[2][0].request_id == second_id(sent)
+    assert not requests[0].request_id, "the caller's messages are left alone"
+
+
+def second_id(sent):
+    ids = {item.request_id for item in sent[0]}
+    assert len(ids) == 3 and "" not in ids
+    return sent[0][1].request_id
+
+
+def test_pages_are_followed_and_repeated(client, sdk, router):
+    page = sdk.v1.ListCampaignsResponse
+    router.answers = [
+        page(campaigns=[sdk.v1.Campaign(campaign_id="a")], next_page_token="2"),
+        status(CODE.UNAVAILABLE, "NO_LEADER"),
+        # A page may be empty, and not be the last one.
+        page(next_page_token="3"),
+        page(campaigns=[sdk.v1.Campaign(campaign_id="b")]),
+    ]
+    assert [found.campaign_id for found in client.list_campaigns(page_size=1)] == ["a", "b"]
+    tokens = [sdk.v1.ListCampaignsRequest.FromString(request).page_token for _, request in router.asked]
+    assert tokens == ["", "2", "2", "3"]
+
+
+def test_a_stream_is_begun_again_only_before_its_first_message(client, sdk, router):
+    part = sdk.v1.StreamCouponsResponse(coupons=[sdk.v1.Coupon(sequence=1)])
+    broken = status(CODE.UNAVAILABLE, "STREAM_BROKEN", 1)
+    router.answers = [[broken], [part, part]]
+    assert [coupon.sequence for coupon in client.stream_coupons(campaign_id="spring")] == [1, 1]
+    router.answers = [[part, broken]]
+    stream = client.stream_coupons(campaign_id="spring")
+    assert next(stream).sequence == 1
+    with pytest.raises(sdk.StreamBroken):
+        next(stream)
+
+
+def test_neither_codes_nor_recipients_are_shown(client, sdk, router, caplog):
+    router.answers = [status(CODE.ALREADY_EXISTS, "RECIPIENT_LIMIT_REACHED", codes="SECRET1,SECRET2")]
+    with pytest.raises(sdk.RecipientLimitReached) as caught:
+        client.issue_coupon(campaign_id="spring", recipient="ann@example.com")
+    error = caught.value
+    assert error.codes == ("SECRET1", "SECRET2")
+    shown = f"{error} {error!r} {error.args} {caplog.text}"
+    assert "RECIPIENT_LIMIT_REACHED" in shown
+    assert "SECRET" not in shown and "ann@" not in shown
+    assert error.__suppress_context__, "gRPC's own error is not shown beside it"
+
+
+def test_exceptions_can_be_pickled(client, sdk, router):
+    router.answers = [status(CODE.FAILED_PRECONDITION, "SOLD_OUT", key="value")]
+    with pytest.raises(sdk.SoldOut) as caught:
+        client.issue_coupon(campaign_id="spring")
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert repr(copied) == repr(caught.value) and copied.metadata == {"key": "value"}
+
+
+def test_reasons_of_other_domains_are_not_ours(client, sdk, router):
+    router.answers = [status(CODE.FAILED_PRECONDITION, "SOLD_OUT", domain="example.com")]
+    with pytest.raises(sdk.TransportError) as caught:
+        client.issue_coupon(campaign_id="spring")
+    assert caught.value.reason == ""
+
+
+def test_a_time_without_an_offset_is_refused(client, sdk):
+    with pytest.raises(ValueError, match="offset"):
+        client.create_campaign(campaign_id="spring", quota=1, start_time=datetime(2030, 1, 1))
+
+
+def test_pauses_double_up_to_a_bound_and_are_never_shorter_than_asked(sdk):
+    from coupon_client._retry import Course
+
+    policy = sdk.RetryPolicy(attempt_timeout=1, give_up_after=5, backoff_min=0.02, backoff_max=0.32)
+    for jitter, of_usual in [(0.0, 0.5), (1.0, 1.0)]:
+        course = Course(policy, None, 0)
+        pauses = [course.pause(None, jitter, 0) for _ in range(6)]
+        assert pauses == pytest.approx([usual * of_usual for usual in [0.02, 0.04, 0.08, 0.16, 0.32, 0.32]])
+    assert 0.5 <= Course(policy, None, 0).pause(0.5, 0.3, 0) <= 0.75
+    course = Course(policy, 2, 0)
+    assert (course.timeout(0), course.timeout(1.5), course.timeout(3)) == (1, 0.5, 0.001)
+    assert course.pause(0.45, 0.0, 1.5) is None, "an attempt of 50 ms is no use"
