@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
-use coupon_cluster::{CodeCipher, KeyId, NodeId, ShardId, ShardMap};
+use coupon_cluster::{CodeCipher, CodeScheme, KeyId, NodeId, ShardId, ShardMap};
 use coupon_node::recovery::{self, Directory, History, Kept, Lost, ReplicaFound, differences};
 
 use serde::Serialize;
@@ -286,14 +286,15 @@ impl Report {
             Lost::Campaign(campaign) => Line { campaign_id: campaign.spec.name.id(), ..line },
             Lost::Coupon(campaign, issued) => {
                 let coupon = &issued.coupon;
-                let at = UNIX_EPOCH + Duration::from_micros(coupon.issued_at.0);
+                let time = UNIX_EPOCH + Duration::from_micros(coupon.issued_at.0);
+                let at = (issued.code_shard, coupon.counter);
                 Line {
                     campaign_id: campaign.id(),
                     sequence: issued.sequence,
-                    code: code(&other.open.map, issued.code_key, issued.code_shard, coupon.counter),
+                    code: code(&other.open.map, issued.code_key, issued.code_scheme, at),
                     recipient: Some(&coupon.recipient),
                     request_id: Some(coupon.request_id.to_string()),
-                    issue_time: Some(humantime::format_rfc3339_micros(at).to_string()),
+                    issue_time: Some(humantime::format_rfc3339_micros(time).to_string()),
                     ..line
                 }
             }
@@ -308,8 +309,14 @@ impl Report {
     }
 }
 
-/// The code of a coupon as people hold it; `None` where the map does not have its key.
-fn code(map: &ShardMap, key: KeyId, shard: ShardId, counter: u64) -> Option<String> {
-    let cipher = CodeCipher::new(map.code_keys.get(&key)?);
-    cipher.encode(shard, counter).ok().map(|code| code.to_string())
+/// The code of a coupon, issued by a shard under a counter, as people hold it; `None` where the map does not have its
+/// key.
+fn code(
+    map: &ShardMap,
+    key: KeyId,
+    scheme: CodeScheme,
+    (shard, counter): (ShardId, u64),
+) -> Option<String> {
+    let cipher = CodeCipher::new(map.code_keys.values());
+    cipher.encode(key, scheme, shard, counter).ok().map(|code| scheme.text(&code))
 }

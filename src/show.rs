@@ -25,11 +25,15 @@ pub(crate) struct Campaign {
     labels: BTreeMap<String, String>,
     create_time: Option<String>,
     revision: i64,
+    code_profile: String,
+    code_prefix: String,
+    code_length: i32,
 }
 
 impl From<v1::Campaign> for Campaign {
     fn from(campaign: v1::Campaign) -> Self {
         let state = campaign.state().as_str_name();
+        let profile = campaign.code_profile().as_str_name();
         let ttl = campaign.coupon_ttl.and_then(|ttl| std::time::Duration::try_from(ttl).ok());
         Self {
             state: state.trim_start_matches("CAMPAIGN_STATE_").to_owned(),
@@ -43,6 +47,9 @@ impl From<v1::Campaign> for Campaign {
             labels: campaign.labels,
             create_time: campaign.create_time.map(time),
             revision: campaign.revision,
+            code_profile: profile.trim_start_matches("CODE_PROFILE_").to_lowercase(),
+            code_length: campaign.code_length,
+            code_prefix: campaign.code_prefix,
             display_name: campaign.display_name,
             campaign_id: campaign.campaign_id,
         }
@@ -55,6 +62,8 @@ impl Campaign {
         let labels: Vec<String> =
             self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let limit = self.per_recipient_limit;
+        let codes =
+            format!("{}{} symbols, {}", self.code_prefix, self.code_length, self.code_profile);
         sheet(&[
             ("campaign", Some(self.campaign_id.clone())),
             ("name", Some(self.display_name.clone()).filter(|name| !name.is_empty())),
@@ -64,6 +73,7 @@ impl Campaign {
             ("starts", self.start_time.clone()),
             ("ends", self.end_time.clone()),
             ("coupons last", self.coupon_ttl.clone()),
+            ("codes", (self.code_length > 0).then_some(codes)),
             ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
             ("created", self.create_time.clone()),
         ])

@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use coupon_cluster::{Code, CodeCipher, CodeKey, KeyId, ShardId};
+use coupon_cluster::{Code, CodeCipher, CodeFormat, CodeKey, CodeScheme, KeyId, ShardId};
 
 /// How many codes one number is the mean of: long enough for the clock, short enough to fit
 /// between two other processes.
@@ -19,16 +19,26 @@ const CODES: u64 = 1_000;
 const REPETITIONS: u32 = 1_000;
 
 fn main() {
-    let cipher = CodeCipher::new(&CodeKey { id: KeyId(1), secret: [42; 32] });
+    let key = |id| CodeKey { id: KeyId(id), secret: [id as u8; 32] };
+    let latin = CodeScheme { format: CodeFormat::Latin14, ..CodeScheme::default() };
+    for (name, scheme) in [("kr", CodeScheme::default()), ("latin", latin)] {
+        for keys in 1..=4 {
+            println!("{name}, key {keys} of {keys}");
+            measure_all(&CodeCipher::new(&(1..=keys).map(key).collect::<Vec<_>>()), scheme);
+        }
+    }
+}
+
+fn measure_all(cipher: &CodeCipher, scheme: CodeScheme) {
+    let key = cipher.newest_key().expect("there is a key");
     let shard = ShardId::new(1).expect("shard 1 can exist");
-    let encode = |counter| cipher.encode(shard, counter).expect("small counters fit");
+    let encode = |counter| cipher.encode(key, scheme, shard, counter).expect("small counters fit");
     let codes: Vec<Code> = (0..CODES).map(encode).collect();
-    let texts: Vec<String> = codes.iter().map(Code::to_string).collect();
+    let texts: Vec<String> = codes.iter().map(|code| scheme.text(code)).collect();
     let at = |counter: u64| counter as usize;
 
     measure("encode", encode);
-    measure("encode, to_string", |counter| encode(counter).to_string());
-    measure("to_string", |counter| codes[at(counter)].to_string());
+    measure("encode, text", |counter| scheme.text(&encode(counter)));
     measure("decode", |counter| cipher.decode(&codes[at(counter)]));
     measure("parse", |counter| Code::parse(&texts[at(counter)]));
 }

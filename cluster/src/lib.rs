@@ -24,7 +24,9 @@ mod ring;
 
 pub use campaign_state::{CampaignLifecycle, CampaignState};
 pub use code::{
-    COUNTER_LIMIT, Code, CodeCipher, CodeError, CodeKey, CounterTooLarge, SECRET_LEN, SYMBOL_COUNT,
+    COUNTER_LIMIT, Code, CodeCipher, CodeError, CodeFormat, CodeKey, CodeOrigin, CodePrefix,
+    CodePrefixError, CodeProfile, CodeScheme, EncodeError, PREFIX_LEN_MAX, PREFIX_SYMBOLS_MAX,
+    SECRET_LEN,
 };
 pub use identity::NodeIdentity;
 pub use ids::{

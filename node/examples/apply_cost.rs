@@ -142,6 +142,7 @@ fn create() -> pb::CreateCampaignCommand {
         per_recipient_limit: 1,
         request_id: vec![1; 16],
         code_key_id: 1,
+        code_scheme: None,
         ..Default::default()
     }
 }

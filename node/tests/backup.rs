@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use coupon_cluster::{
-    CampaignName, Epoch, KeyId, ReplicaId, RequestId, ShardId, StateDigest, TenantId,
+    CampaignName, CodeScheme, Epoch, KeyId, ReplicaId, RequestId, ShardId, StateDigest, TenantId,
 };
 use coupon_ledger::{
     Action, BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, Command, CreateCampaign, Issue, Ledger,
@@ -87,6 +87,7 @@ fn create(name: CampaignName) -> Action {
         labels: Default::default(),
         request_id: RequestId::from_bytes(&[255; 16]).unwrap(),
         code_key: KeyId(1),
+        code_scheme: CodeScheme::default(),
     })
 }
 

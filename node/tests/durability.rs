@@ -317,6 +317,7 @@ fn commands(index: u64) -> Vec<u8> {
             quota: 1_000_000,
             request_id,
             code_key_id: 1,
+            code_scheme: None,
             ..Default::default()
         }),
         _ => Operation::Issue(pb::IssueCommand {

@@ -208,17 +208,21 @@ async fn the_log_and_the_vote_are_as_ever() {
 }
 
 /// Commands besides those in `LOG`.
-const COMMANDS: [&str; 3] = [
+const COMMANDS: [&str; 4] = [
     "
     08 01                            | epoch 1
-    22 15                            | pause_campaign
-       0a 01 63                      |    campaign c
+    12 24  0a 01 63                  | create_campaign: name c
+       4a 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | request_id
+       5a 0d  08 03  12 09 53 55 4d 4d 45 52 2d 32 33 | code_scheme: format LATIN_16, prefix SUMMER-23
+    ",
+    "
+    08 01                            | epoch 1
+    22 15  0a 01 63                  | pause_campaign: campaign c
        12 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | request_id
     ",
     "
     08 01                            | epoch 1
-    2a 15                            | resume_campaign
-       0a 01 63                      |    campaign c
+    2a 15  0a 01 63                  | resume_campaign: campaign c
        12 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | request_id
     ",
     "
@@ -263,12 +267,20 @@ fn commands_are_as_ever() {
     assert_eq!(read_entry(pb::CommandEntry::decode(payload(4)).unwrap()).unwrap(), read);
 
     let (campaign, request_id) = ("c".to_owned(), vec![0x11; 16]);
+    let code_scheme = pb::CodeScheme { format: 3, prefix: "SUMMER-23".to_owned() };
+    let create = pb::CreateCampaignCommand {
+        name: campaign.clone(),
+        request_id: request_id.clone(),
+        code_scheme: Some(code_scheme),
+        ..Default::default()
+    };
     let pause =
         pb::PauseCampaignCommand { campaign: campaign.clone(), request_id: request_id.clone() };
     let resume = pb::ResumeCampaignCommand { campaign, request_id };
     let skip = pb::command_entry::InternalCommand::SkipCounters(pb::SkipCountersCommand {});
     let skip = pb::CommandEntry { internal_command: Some(skip), ..Default::default() };
-    let found: [Bytes; 3] = [
+    let found: [Bytes; 4] = [
+        encoded(pb::command::Operation::CreateCampaign(create)),
         encoded(pb::command::Operation::PauseCampaign(pause)),
         encoded(pb::command::Operation::ResumeCampaign(resume)),
         skip.encode_to_vec().into(),

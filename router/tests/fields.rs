@@ -5,8 +5,9 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use coupon_proto::v1::{
-    BatchIssueCouponsRequest, CreateCampaignRequest, GetCampaignRequest, IssueCouponRequest,
-    ListCampaignsRequest, ListCouponsRequest, StreamCouponsRequest, batch_issue_coupons_result,
+    BatchIssueCouponsRequest, CodeProfile, CreateCampaignRequest, GetCampaignRequest,
+    IssueCouponRequest, ListCampaignsRequest, ListCouponsRequest, StreamCouponsRequest,
+    batch_issue_coupons_result,
 };
 use prost::Message as _;
 use prost_types::{Duration, Timestamp};
@@ -53,6 +54,13 @@ const CREATE: &[Spoiled<CreateCampaignRequest>] = &[
     ("labels[0].value", |r| r.labels = entry("k", &"v".repeat(256))),
     ("labels[0].value", |r| r.labels = entry("k", CONTROL)),
     ("labels[0].value", |r| r.labels = entry("k", DECOMPOSED)),
+    ("code_profile", |r| r.code_profile = 3),
+    ("code_length", |r| r.code_length = -1),
+    ("code_length", |r| r.code_length = 14),
+    ("code_length", |r| (r.code_profile, r.code_length) = (CodeProfile::Latin.into(), 15)),
+    ("code_prefix", |r| r.code_prefix = "summer-".to_owned()),
+    ("code_prefix", |r| r.code_prefix = "2030-".to_owned()),
+    ("code_prefix", |r| r.code_prefix = "A".repeat(12)),
     ("request_id", |r| r.request_id = "none".to_owned()),
     ("request_id", |r| r.request_id = NIL.to_owned()),
 ];

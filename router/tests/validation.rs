@@ -68,9 +68,13 @@ fn create() -> impl Strategy<Value = CreateCampaignRequest> {
     let ttl = (number(), small()).prop_map(|(seconds, nanos)| Duration { seconds, nanos });
     let texts = (text(), text(), text());
     let times = (time(), time(), proptest::option::of(ttl));
-    (texts, number(), times, small(), map()).prop_map(
-        |((campaign_id, display_name, request_id), quota, times, per_recipient_limit, labels)| {
+    let numbers = (number(), small());
+    let codes = (0..4, text(), 0..21);
+    (texts, numbers, times, map(), codes).prop_map(
+        |((campaign_id, display_name, request_id), numbers, times, labels, codes)| {
+            let (quota, per_recipient_limit) = numbers;
             let (start_time, end_time, coupon_ttl) = times;
+            let (code_profile, code_prefix, code_length) = codes;
             CreateCampaignRequest {
                 campaign_id,
                 display_name,
@@ -81,6 +85,9 @@ fn create() -> impl Strategy<Value = CreateCampaignRequest> {
                 coupon_ttl,
                 labels,
                 request_id,
+                code_profile,
+                code_prefix,
+                code_length,
             }
         },
     )

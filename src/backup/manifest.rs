@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// The version of the layout of a backup.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// The name of the manifest.
 const MANIFEST: &str = "manifest.json";
@@ -214,7 +214,7 @@ mod tests {
 
     /// A whole file. The checksum comes from `hashlib.sha256` of Python.
     const GOLDEN: &str = r#"{
-  "version": 5,
+  "version": 6,
   "program": "0.1.0",
   "began_at": "2026-11-27T00:00:00Z",
   "cluster_id": "the-cluster",
@@ -234,7 +234,7 @@ mod tests {
       "coupons": 5
     }
   ],
-  "checksum": "1fe08f8528b80fbb2e31a8cad1deae5303b9a5122f89ed971167dbd4fb18fc25"
+  "checksum": "24ac562f1eb973b0a190b2d3f298afc04d6b2817490fcfa48e8bda3494fa2656"
 }
 "#;
 

@@ -18,7 +18,8 @@ use crate::settings::Span;
 Examples:
   coupon campaign create spring --quota 1000
   coupon campaign create launch --quota 100000 --start 2030-03-01T09:00:00Z --per-recipient-limit 1
-  coupon campaign create flash --quota 500 --start +10m --end +20m -o json")]
+  coupon campaign create flash --quota 500 --start +10m --end +20m -o json
+  coupon campaign create summer --quota 1000 --code-profile latin --code-prefix SUMMER-")]
 pub(crate) struct CreateArgs {
     /// Its id: a to z, 0 to 9 and hyphens [default: derived from the request id]
     #[arg(default_value = "", hide_default_value = true)]
@@ -44,6 +45,16 @@ pub(crate) struct CreateArgs {
     /// How long a coupon may be used, such as 30days [default: for ever]
     #[arg(long, value_name = "DURATION")]
     coupon_ttl: Option<Span>,
+    /// What codes are made of
+    #[arg(long, value_name = "PROFILE", value_enum, default_value_t)]
+    code_profile: CodeProfile,
+    /// What codes begin with, such as SUMMER-: capital letters, digits and hyphens
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    code_prefix: String,
+    /// How many symbols codes have, without the prefix: 10 for kr; 14, 16, 18 or 20 for latin [default: the least]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
+    code_length: i32,
     /// A label; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
@@ -56,6 +67,25 @@ pub(crate) struct CreateArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+}
+
+/// Profiles of codes.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum CodeProfile {
+    /// Digits and Hangul syllables
+    #[default]
+    Kr,
+    /// Digits and Latin letters
+    Latin,
+}
+
+impl From<CodeProfile> for v1::CodeProfile {
+    fn from(profile: CodeProfile) -> Self {
+        match profile {
+            CodeProfile::Kr => Self::Kr,
+            CodeProfile::Latin => Self::Latin,
+        }
+    }
 }
 
 /// Runs the command.
@@ -74,6 +104,9 @@ pub(super) async fn create(args: CreateArgs) -> anyhow::Result<()> {
         coupon_ttl,
         labels: args.label.into_iter().collect(),
         request_id,
+        code_profile: v1::CodeProfile::from(args.code_profile).into(),
+        code_prefix: args.code_prefix,
+        code_length: args.code_length,
     };
     let router = args.router.connect().await?;
     let answer = router.client().create_campaign(request).await;

@@ -21,6 +21,13 @@ VOWELS = [0, 4, 8, 13, 18, 20]
 SYLLABLES = {chr(0xAC00 + 588 * c + 28 * v) for c in CONSONANTS for v in VOWELS} - set("이사오구으")
 ALPHABET = set("0123456789") | SYLLABLES
 
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def times_alpha(element):
+    """A product with a root of x^5 + x^2 + 1 in GF(32)."""
+    return element << 1 ^ (0b100101 if element & 16 else 0)
+
 
 def new_campaign(api, quota, **fields):
     """Creates a campaign under an id of its own and returns the id."""
@@ -271,3 +278,21 @@ def test_every_campaign_is_listed_once(api, page_size):
             break
     assert len(listed) == len(set(listed))
     assert created <= set(listed)
+
+
+def test_a_campaign_chooses_what_its_codes_look_like(api):
+    profile = api.campaign_pb.CODE_PROFILE_LATIN
+    campaign_id = new_campaign(api, 10, code_profile=profile, code_prefix="HOT-SUMMER-")
+    shown = campaign(api, campaign_id)
+    assert (shown.code_profile, shown.code_prefix, shown.code_length) == (profile, "HOT-SUMMER-", 14)
+    codes = {issue(api, campaign_id).coupon.code for _ in range(10)}
+    assert len(codes) == 10
+    for code in codes:
+        assert re.fullmatch("HOT-SUMMER-[0-9A-HJKMNP-TV-Z]{14}", code)
+        check = 0
+        for symbol in code.replace("HOT-SUMMER-", "H0TSVMMER"):
+            check = times_alpha(check) ^ CROCKFORD.index(symbol)
+        assert check == 0
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_VIOLATIONS") as refusal:
+        new_campaign(api, 1, code_profile=profile, code_length=15, code_prefix="summer-")
+    assert set(refusal().violations()) == {"code_length", "code_prefix"}

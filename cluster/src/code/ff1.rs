@@ -2,9 +2,9 @@
 //! words.
 //!
 //! Routers make a code for every coupon that they answer with. General implementations allocate
-//! big integers and look for the processor's instructions in every round. Here radix and length are
-//! known when compiling and half of the numerals fit a word, so that a round is one block of AES and
-//! a few multiplications, and nothing is allocated.
+//! big integers and look for the processor's instructions in every round. Here half of the numerals
+//! fit a word, so that a round is one block of AES and a few multiplications, and nothing is
+//! allocated. Where radix and length are known when compiling, so are the multipliers ([`Fixed`]).
 //!
 //! # What is done once for a key
 //!
@@ -15,8 +15,8 @@
 //! ```
 //!
 //! Only i and NUM(B) differ between rounds and between plaintexts, and both are in the last block. So
-//! the state before that block is kept, with the constant bytes of the block added to it. For coupon
-//! codes t is 16 and b is 5: of three blocks one is left.
+//! the state before that block is kept, with the constant bytes of the block added to it. For codes
+//! of format `kr` t is 16 and b is 5: of three blocks one is left.
 
 use aes::cipher::consts::U16;
 use aes::cipher::{
@@ -25,12 +25,13 @@ use aes::cipher::{
 
 use super::modulus::Modulus;
 
-/// FF1 with one key and tweak, for `LEN` numerals of radix `RADIX`.
+/// FF1 with one key and tweak, for numerals of a radix and a length that `S` says.
 ///
 /// Numeral strings go in and out in the two parts of step 2: A, the first ⌊n/2⌋ numerals, and B,
 /// the rest, each as the number that it writes (NUM, algorithm 1).
-pub(super) struct Ff1<C, const RADIX: u64, const LEN: u32> {
+pub(super) struct Ff1<C, S> {
     cipher: C,
+    shape: S,
     /// The CBC-MAC up to where rounds differ, as the input of AES for i = 0 and NUM(B) = 0.
     state: u128,
 }
@@ -39,20 +40,44 @@ pub(super) struct Ff1<C, const RADIX: u64, const LEN: u32> {
 /// 6.viii and 6.ix).
 const ROUND_PAIRS: u64 = 5;
 
-impl<C, const RADIX: u64, const LEN: u32> Ff1<C, RADIX, LEN>
+/// Where radix and length come from.
+pub(super) trait Numerals {
+    /// What follows from them.
+    fn shape(&self) -> &Shape;
+}
+
+/// A radix and a length that are known when compiling.
+pub(super) struct Fixed<const RADIX: u64, const LEN: u32>;
+
+impl<const RADIX: u64, const LEN: u32> Numerals for Fixed<RADIX, LEN> {
+    #[inline(always)]
+    fn shape(&self) -> &Shape {
+        const { &Shape::new(RADIX, LEN) }
+    }
+}
+
+impl Numerals for Shape {
+    #[inline(always)]
+    fn shape(&self) -> &Shape {
+        self
+    }
+}
+
+impl<C, S> Ff1<C, S>
 where
     C: BlockCipherEncrypt<BlockSize = U16>,
+    S: Numerals,
 {
     /// FF1 with `cipher`, which holds the key, and `tweak`.
-    pub(super) fn new(cipher: C, tweak: &[u8]) -> Self {
-        let shape = const { Shape::new(RADIX, LEN) };
-        let [_, radix @ ..] = (RADIX as u32).to_be_bytes();
+    pub(super) fn new(cipher: C, numerals: S, tweak: &[u8]) -> Self {
+        let shape = numerals.shape();
+        let [_, radix @ ..] = shape.radix.to_be_bytes();
         let tweak_len = u32::try_from(tweak.len()).expect("a tweak has less than 4 GB");
         // Steps 5 and 6.i.
         let mut input = vec![1, 2, 1];
         input.extend(radix);
         input.extend([10, shape.left_len as u8]);
-        input.extend(LEN.to_be_bytes());
+        input.extend(shape.len.to_be_bytes());
         input.extend(tweak_len.to_be_bytes());
         input.extend(tweak);
         let varying = 1 + shape.b as usize;
@@ -65,7 +90,7 @@ where
             cipher.encrypt_block(&mut output);
             u128::from_be_bytes(output.into()) ^ block
         });
-        Self { cipher, state: state.expect("P is a block") }
+        Self { cipher, shape: numerals, state: state.expect("P is a block") }
     }
 
     /// Algorithm 7. The parts are below radix^⌊n/2⌋ and radix^⌈n/2⌉.
@@ -79,7 +104,7 @@ where
     }
 
     fn run(&self, mut parts: [u64; 2], forward: bool) -> [u64; 2] {
-        let rounds = Rounds::<RADIX, LEN> { state: self.state, parts: &mut parts, forward };
+        let rounds = Rounds { shape: &self.shape, state: self.state, parts: &mut parts, forward };
         self.cipher.encrypt_with_backend(rounds);
         parts
     }
@@ -87,20 +112,21 @@ where
 
 /// The rounds of step 6. Crate `aes` calls them from where it has found the processor's
 /// instructions for AES, so that this is done once and the key schedule stays in registers.
-struct Rounds<'a, const RADIX: u64, const LEN: u32> {
+struct Rounds<'a, S> {
+    shape: &'a S,
     state: u128,
     parts: &'a mut [u64; 2],
     forward: bool,
 }
 
-impl<const RADIX: u64, const LEN: u32> BlockSizeUser for Rounds<'_, RADIX, LEN> {
+impl<S> BlockSizeUser for Rounds<'_, S> {
     type BlockSize = U16;
 }
 
-impl<const RADIX: u64, const LEN: u32> BlockCipherEncClosure for Rounds<'_, RADIX, LEN> {
+impl<S: Numerals> BlockCipherEncClosure for Rounds<'_, S> {
     #[inline(always)]
     fn call<Aes: BlockCipherEncBackend<BlockSize = U16>>(self, aes: &Aes) {
-        let shape = const { &Shape::new(RADIX, LEN) };
+        let shape = self.shape.shape();
         let (left, right) = (&shape.left, &shape.right);
         // Steps 6.i to 6.iv: y of round i, in which `part` is what NUM(B) stands for above.
         let y = |i: u64, part: u64| {
@@ -126,8 +152,10 @@ impl<const RADIX: u64, const LEN: u32> BlockCipherEncClosure for Rounds<'_, RADI
     }
 }
 
-/// What follows from radix and length.
-struct Shape {
+/// A radix and a length, and what follows from them.
+pub(super) struct Shape {
+    radix: u32,
+    len: u32,
     /// The standard's u.
     left_len: u32,
     left: Modulus,
@@ -139,8 +167,8 @@ struct Shape {
 }
 
 impl Shape {
-    /// Steps 1, 3 and 4.
-    const fn new(radix: u64, len: u32) -> Self {
+    /// Steps 1, 3 and 4. Half of the numerals, rounded up, write numbers up to 2^56.
+    pub(super) const fn new(radix: u64, len: u32) -> Self {
         let left_len = len / 2;
         let right = radix.pow(len - left_len);
         // ⌈v · log2(radix)⌉ bits are those of the greatest number of v numerals.
@@ -149,7 +177,8 @@ impl Shape {
         let d = 4 * b.div_ceil(4) + 4;
         let low_bits = 8 * d - u64::BITS;
         let left = Modulus::new(radix.pow(left_len), low_bits);
-        Self { left_len, left, right: Modulus::new(right, low_bits), b, d }
+        let right = Modulus::new(right, low_bits);
+        Self { radix: radix as u32, len, left_len, left, right, b, d }
     }
 }
 
@@ -175,6 +204,11 @@ mod tests {
         (0..9).rev().map(|i| (string / RADIX.pow(i) % RADIX) as u16).collect()
     }
 
+    fn bits(parts: [u64; 2], len: u32) -> Vec<u16> {
+        let string = u128::from(parts[0]) << len.div_ceil(2) | u128::from(parts[1]);
+        (0..len).rev().map(|i| (string >> i & 1) as u16).collect()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig {
             cases: 2_000,
@@ -189,13 +223,31 @@ mod tests {
             tweak in prop::collection::vec(any::<u8>(), 0..40),
             parts in parts(),
         ) {
-            let ours = Ff1::<_, RADIX, 9>::new(Aes256Enc::new(&secret.into()), &tweak);
+            let ours = Ff1::new(Aes256Enc::new(&secret.into()), Fixed::<RADIX, 9>, &tweak);
             let theirs = FF1::<Aes256>::new(&secret, RADIX as u32).unwrap();
             let string = FlexibleNumeralString::from(numerals(parts));
             let encrypted: Vec<u16> = theirs.encrypt(&tweak, &string).unwrap().into();
             prop_assert_eq!(numerals(ours.encrypt(parts)), encrypted);
             let decrypted: Vec<u16> = theirs.decrypt(&tweak, &string).unwrap().into();
             prop_assert_eq!(numerals(ours.decrypt(parts)), decrypted);
+        }
+
+        #[test]
+        fn both_ways_of_bits_are_those_of_another_implementation(
+            secret: [u8; 32],
+            tweak in prop::collection::vec(any::<u8>(), 0..40),
+            len in prop_oneof![Just(63u32), Just(73), Just(83), Just(93), 20u32..=111],
+            parts: [u64; 2],
+        ) {
+            let [left, right] = parts;
+            let parts = [left % (1 << (len / 2)), right % (1 << len.div_ceil(2))];
+            let ours = Ff1::new(Aes256Enc::new(&secret.into()), Shape::new(2, len), &tweak);
+            let theirs = FF1::<Aes256>::new(&secret, 2).unwrap();
+            let string = FlexibleNumeralString::from(bits(parts, len));
+            let encrypted: Vec<u16> = theirs.encrypt(&tweak, &string).unwrap().into();
+            prop_assert_eq!(bits(ours.encrypt(parts), len), encrypted);
+            let decrypted: Vec<u16> = theirs.decrypt(&tweak, &string).unwrap().into();
+            prop_assert_eq!(bits(ours.decrypt(parts), len), decrypted);
         }
     }
 
@@ -211,11 +263,14 @@ mod tests {
             0x04, 0xFC, 0x6A, 0x94,
         ];
         let cipher = C::new_from_slice(&key[..C::key_size()]).unwrap();
-        let ff1 = Ff1::<C, RADIX, LEN>::new(cipher, tweak);
         let [plain, encrypted] = [plain, encrypted].map(|text| {
             let (a, b) = text.split_at(LEN as usize / 2);
             [a, b].map(|part| u64::from_str_radix(part, RADIX as u32).unwrap())
         });
+        let ff1 = Ff1::new(&cipher, Fixed::<RADIX, LEN>, tweak);
+        assert_eq!(ff1.encrypt(plain), encrypted);
+        assert_eq!(ff1.decrypt(encrypted), plain);
+        let ff1 = Ff1::new(&cipher, Shape::new(RADIX, LEN), tweak);
         assert_eq!(ff1.encrypt(plain), encrypted);
         assert_eq!(ff1.decrypt(encrypted), plain);
     }

@@ -1,100 +1,165 @@
-//! Coupon codes of profile `kr`: ten symbols that people read, type and say.
+//! Coupon codes: symbols that people read, type and say.
 //!
 //! ```text
-//! (shard, counter) ──► variant·2^54 + shard·2^44 + counter ──FF1──► 9 symbols ──► + 1 check symbol
+//! (shard, counter) ──► variant·2^54 + shard·2^44 + counter ──FF1──► payload ──► symbols + check symbol
 //! ```
 //!
 //! - **Unique without asking anybody.** A code is a keyed bijection of the shard that issues it
-//!   and the shard's counter. Two shards, or two counters of one shard, never give the same code
-//!   under one key; [`CodeCipher::decode`] leads from the code back to both.
+//!   and the shard's counter. Two shards, or two counters of one shard, never give the same code; nor do two keys of
+//!   one cluster, nor two formats. [`CodeCipher::decode`] leads from the code back to all of them. Prefixes add
+//!   nothing to this and are not needed for it.
 //! - **Not guessable.** The bijection is format-preserving encryption (FF1 with AES-256, NIST SP
-//!   800-38G). Of the 89^9 payloads one in 19 belongs to some shard and counter at all, and one
-//!   that was issued cannot be told from one that was not without the key.
-//! - **Checked.** The last symbol makes Σ wᵢ·xᵢ ≡ 0 modulo 89 over all ten, with weights 10, 9, …,
-//!   1 as in ISBN-10. Since 89 is prime and the weights are distinct and not 0, every single wrong
-//!   symbol and every swap of two different symbols is caught.
+//!   800-38G). One that was issued cannot be told from one that was not without the key. A well-formed guess is one
+//!   of *n* issued codes with a chance of *n* in the number of payloads; see the table.
+//! - **Checked.** The check symbol catches every single wrong symbol and every swap of two different symbols, in
+//!   all formats: [`kr`] and [`latin`] have the sums and the proofs.
 //! - **Not embarrassing.** No code contains a word of the blocklist; see [`cipher`] for how codes
 //!   that would are avoided without losing the bijection.
 //!
-//! All of it is a format: alphabet and its order, weights, blocklist, layout of the plaintext and
-//! tweak. A golden test pins it. A change of any of these needs a new tweak and a way to tell
-//! old codes from new ones, since people hold the old ones.
+//! | format | symbols | payloads |
+//! |---|---|---|
+//! | `kr` | 10 of 89, digits and syllables | 89^9, 3·10^17 |
+//! | `latin` | 14, 16, 18 or 20 of 32, digits and letters | 2^63, 2^73, 2^83, 2^93 |
 //!
-//! Caveat: two keys are two bijections of the same payloads, so a code of one may equal a code of
-//! the other, and one in 19 decodes under a key that did not make it. A cluster that rotates keys
-//! has to look under each of them, and to refuse to issue a code that an older key has issued.
+//! Shard and counter take 54 bits, and codes must have some more, for variants and against guessing. So 14 is the
+//! least even length of Latin codes that is not easier to guess than `kr`.
+//!
+//! # Reading
+//!
+//! A reader has the text alone. It takes a text for Latin if letters outnumber syllables among the last ten symbols.
+//! A code of format `kr` has no letters there, a Latin one at least two. The length of a Latin code is in its last symbol but one. What
+//! comes before the code is its prefix. That it is the right one is no question of reading: a look-up finds
+//! a coupon only if the coupon's own code, prefix included, is equal to what was read.
+//!
+//! All of it is a format: alphabets and their order, weights, blocklists, layout of the plaintext and
+//! tweaks. Golden tests pin it. A change of any of these needs a new tweak and a new [`CodeFormat`], since people
+//! hold the old codes.
 //!
 //! Codes are as good as money, so [`Code`] and [`CodeKey`] do not show themselves in `Debug`.
 
-mod alphabet;
 mod blocklist;
 mod cipher;
 mod ff1;
+mod format;
+mod kr;
+mod latin;
 mod modulus;
 mod reading;
 
 use std::fmt;
 
-use alphabet::{RADIX, SYMBOLS};
-pub use cipher::{COUNTER_LIMIT, CodeCipher, CodeKey, CounterTooLarge, SECRET_LEN};
+pub(crate) use cipher::CODE_KEYS_MAX;
+pub use cipher::{COUNTER_LIMIT, CodeCipher, CodeKey, CodeOrigin, EncodeError, SECRET_LEN};
+pub use format::{
+    CodeFormat, CodePrefix, CodePrefixError, CodeProfile, CodeScheme, PREFIX_LEN_MAX,
+    PREFIX_SYMBOLS_MAX,
+};
 pub use reading::CodeError;
 
-/// How many symbols a code has, the check symbol included.
-pub const SYMBOL_COUNT: usize = 10;
+/// How many of the last symbols tell the profile: as many as the shortest code has.
+const TAIL_LEN: usize = kr::SYMBOL_COUNT;
 
-/// How many of them carry the payload.
-const PAYLOAD_LEN: usize = SYMBOL_COUNT - 1;
-
-/// How many payloads there are.
-const PAYLOAD_LIMIT: u64 = RADIX.pow(PAYLOAD_LEN as u32);
-
-/// A well-formed code: ten symbols of the alphabet whose check holds. Whether it was ever issued
+/// A well-formed code with its prefix: symbols of one alphabet whose check holds. Whether it was ever issued
 /// is another question.
 ///
-/// `Display` writes the ten symbols, in NFC. `Debug` does not, to keep codes out of logs.
+/// Equal codes are read alike. The prefix is folded: without hyphens, 0 for O and 1 for I and L.
+/// [`CodeScheme::text`] writes a code as its campaign wants it. `Display` writes what is read, in NFC. `Debug` does
+/// not, to keep codes out of logs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Code([u8; SYMBOL_COUNT]);
+pub struct Code {
+    format: CodeFormat,
+    prefix: CodePrefix,
+    /// Places in the alphabet; zeros after the end.
+    symbols: [u8; latin::SYMBOL_COUNT_MAX],
+}
 
 impl Code {
-    /// The code that carries `payload`, which is below [`PAYLOAD_LIMIT`].
-    fn from_payload(mut payload: u64) -> Self {
-        let mut symbols = [0; SYMBOL_COUNT];
-        for symbol in symbols[..PAYLOAD_LEN].iter_mut().rev() {
-            *symbol = (payload % RADIX) as u8;
-            payload /= RADIX;
+    /// The code without prefix that carries `payload`, which is in range for the format.
+    fn from_payload(format: CodeFormat, payload: [u64; 2]) -> Self {
+        let mut code = Self { format, prefix: CodePrefix::NONE, symbols: Default::default() };
+        match format.mark() {
+            None => code.symbols[..kr::SYMBOL_COUNT].copy_from_slice(&kr::symbols(payload)),
+            Some(mark) => {
+                latin::write(mark, payload, &mut code.symbols);
+                code.set_check_symbol();
+            }
         }
-        // The check symbol is still 0 and its weight is 1, so it has to be what the others lack.
-        let sum = weighted_sum(&symbols);
-        symbols[PAYLOAD_LEN] = ((RADIX - sum) % RADIX) as u8;
-        Self(symbols)
+        code
     }
 
-    /// The code of these symbols, given as places in the alphabet; `None` if the check fails.
-    fn from_symbols(symbols: [u8; SYMBOL_COUNT]) -> Option<Self> {
-        (weighted_sum(&symbols) == 0).then_some(Self(symbols))
+    /// The code of these symbols after a folded prefix; `None` if the check fails.
+    fn from_symbols(format: CodeFormat, prefix: CodePrefix, symbols: &[u8]) -> Option<Self> {
+        let mut code = Self { format, prefix, symbols: Default::default() };
+        code.symbols.get_mut(..symbols.len())?.copy_from_slice(symbols);
+        let is_right = match format.mark() {
+            None => symbols.try_into().is_ok_and(kr::checks),
+            Some(_) => latin::checks(code.checked_symbols()),
+        };
+        is_right.then_some(code)
+    }
+
+    /// The code that carries the same after another, folded prefix.
+    fn with_prefix(mut self, prefix: CodePrefix) -> Self {
+        if self.prefix != prefix {
+            self.prefix = prefix;
+            if self.format.mark().is_some() {
+                self.set_check_symbol();
+            }
+        }
+        self
+    }
+
+    /// Makes the check symbol of a Latin code right.
+    fn set_check_symbol(&mut self) {
+        let last = self.format.symbol_count() - 1;
+        let others = self.prefix_values().chain(self.symbols[..last].iter().copied());
+        self.symbols[last] = latin::check_symbol(others);
+    }
+
+    /// What the check symbol of a Latin code covers, itself included.
+    fn checked_symbols(&self) -> impl Iterator<Item = u8> {
+        self.prefix_values().chain(self.symbols().iter().copied())
+    }
+
+    fn prefix_values(&self) -> impl Iterator<Item = u8> {
+        self.prefix.as_bytes().iter().map(|&symbol| latin::prefix_value(symbol))
     }
 
     /// What [`Code::from_payload`] made it of.
-    fn payload(&self) -> u64 {
-        self.0[..PAYLOAD_LEN].iter().fold(0, |value, &symbol| value * RADIX + u64::from(symbol))
+    fn payload(&self) -> [u64; 2] {
+        match self.format.mark() {
+            None => kr::payload(self.symbols()),
+            Some(mark) => latin::payload(mark, self.symbols()),
+        }
     }
-}
 
-/// Σ wᵢ·xᵢ modulo 89 with weights 10, 9, …, 1.
-fn weighted_sum(symbols: &[u8; SYMBOL_COUNT]) -> u64 {
-    let weights = (1..=SYMBOL_COUNT as u64).rev();
-    symbols.iter().zip(weights).map(|(&symbol, weight)| u64::from(symbol) * weight).sum::<u64>()
-        % RADIX
+    /// The symbols as places in the alphabet, without the prefix.
+    fn symbols(&self) -> &[u8] {
+        &self.symbols[..self.format.symbol_count()]
+    }
+
+    /// Profile and length.
+    pub fn format(&self) -> CodeFormat {
+        self.format
+    }
+
+    /// Number of bytes of the symbols as text.
+    fn text_len(&self) -> usize {
+        if self.format == CodeFormat::Kr { 3 * kr::SYMBOL_COUNT } else { self.symbols().len() }
+    }
+
+    /// Adds the symbols to a text, without the prefix.
+    fn push_symbols(&self, text: &mut String) {
+        let alphabet: &[char] =
+            if self.format == CodeFormat::Kr { &kr::SYMBOLS } else { &latin::SYMBOLS };
+        text.extend(self.symbols().iter().map(|&symbol| alphabet[usize::from(symbol)]));
+    }
 }
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = [0; 3 * SYMBOL_COUNT];
-        let mut len = 0;
-        for symbol in self.0 {
-            len += SYMBOLS[usize::from(symbol)].encode_utf8(&mut bytes[len..]).len();
-        }
-        f.pad(str::from_utf8(&bytes[..len]).expect("characters were written"))
+        let scheme = CodeScheme { format: self.format, prefix: self.prefix };
+        f.pad(&scheme.text(self))
     }
 }
 
@@ -108,65 +173,32 @@ impl fmt::Debug for Code {
 mod tests {
     use super::*;
 
-    fn codes() -> impl Iterator<Item = Code> {
-        // Multiples of a large odd number, so that every symbol takes every value.
-        (0..200u64).map(|step| {
-            Code::from_payload(step.wrapping_mul(0x9E37_79B9_7F4A_7C15) % PAYLOAD_LIMIT)
-        })
-    }
-
     #[test]
-    fn payloads_come_back() {
-        for payload in [0, 1, 88, 89, PAYLOAD_LIMIT - 1] {
-            let code = Code::from_payload(payload);
-            assert_eq!(code.payload(), payload);
-            assert_eq!(Code::from_symbols(code.0), Some(code));
-        }
-    }
-
-    /// Linear in the symbols, so that what holds for the differences holds for all codes: a wrong
-    /// symbol adds w·d with w and d not 0, a swap adds (v − w)·d with v ≠ w and d not 0.
-    #[test]
-    fn no_wrong_symbol_and_no_swap_can_pass() {
-        for weight in 1..=SYMBOL_COUNT as u64 {
-            for difference in 1..RADIX {
-                assert_ne!(weight * difference % RADIX, 0);
-                for other in 1..weight {
-                    assert_ne!((weight - other) * difference % RADIX, 0);
-                }
+    fn payloads_and_symbols_come_back() {
+        let prefixes = [CodePrefix::NONE, CodePrefix::new("HELLO-UP").unwrap().folded()];
+        for format in CodeFormat::ALL {
+            for prefix in prefixes {
+                let payload = [12_345, 67_890];
+                let code = Code::from_payload(format, payload).with_prefix(prefix);
+                assert_eq!((code.payload(), code.format()), (payload, format));
+                assert_eq!(Code::from_symbols(format, prefix, code.symbols()), Some(code));
+                assert_eq!(code.with_prefix(CodePrefix::NONE), Code::from_payload(format, payload));
             }
         }
     }
 
     #[test]
-    fn every_wrong_symbol_is_caught() {
-        for code in codes() {
-            for place in 0..SYMBOL_COUNT {
-                for symbol in (0..RADIX as u8).filter(|&symbol| symbol != code.0[place]) {
-                    let mut wrong = code.0;
-                    wrong[place] = symbol;
-                    assert_eq!(Code::from_symbols(wrong), None);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_swap_is_caught() {
-        for code in codes() {
-            for one in 0..SYMBOL_COUNT {
-                for other in (0..one).filter(|&other| code.0[other] != code.0[one]) {
-                    let mut wrong = code.0;
-                    wrong.swap(one, other);
-                    assert_eq!(Code::from_symbols(wrong), None);
-                }
-            }
-        }
+    fn the_text_has_the_prefix_as_it_was_chosen() {
+        let prefix = CodePrefix::new("OIL-RUSH-").unwrap();
+        let scheme = CodeScheme { format: CodeFormat::Kr, prefix };
+        let code = Code::from_payload(scheme.format, [0, 0]).with_prefix(prefix.folded());
+        assert_eq!(scheme.text(&code), "OIL-RUSH-0000000000");
+        assert_eq!(code.to_string(), "011RUSH0000000000");
     }
 
     #[test]
     fn debug_hides_the_code() {
-        let code = Code::from_payload(123_456_789);
+        let code = Code::from_payload(CodeFormat::Kr, [123_456, 789]);
         assert_eq!(format!("{code:?}"), "Code(..)");
         assert_eq!(code.to_string().chars().count(), 10);
     }

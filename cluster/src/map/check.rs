@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::ShardMap;
+use crate::code::CODE_KEYS_MAX;
 use crate::ids::{Epoch, KeyId, NodeId, ReplicaId, ShardId};
 
 /// What is wrong with a shard map.
@@ -73,6 +74,9 @@ pub enum MapFault {
     /// There is no key for coupon codes.
     #[error("no key for codes")]
     NoCodeKey,
+    /// There are more keys than codes have room for.
+    #[error("{0} keys for codes, at most {CODE_KEYS_MAX} are possible")]
+    TooManyCodeKeys(usize),
     /// A key is filed under another id than its own.
     #[error("code key {key} is filed as {filed}")]
     CodeKeyMisfiled {
@@ -159,6 +163,9 @@ impl ShardMap {
         if self.code_keys.is_empty() {
             return Err(MapFault::NoCodeKey);
         }
+        if self.code_keys.len() > CODE_KEYS_MAX {
+            return Err(MapFault::TooManyCodeKeys(self.code_keys.len()));
+        }
         match self.code_keys.iter().find(|(filed, key)| **filed != key.id) {
             Some((&filed, key)) => Err(MapFault::CodeKeyMisfiled { key: key.id, filed }),
             None => Ok(()),
@@ -169,6 +176,7 @@ impl ShardMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::code::CodeKey;
     use crate::map::genesis::tests::genesis_of;
     use crate::map::{Node, ReplicaRole};
 
@@ -218,6 +226,12 @@ mod tests {
         });
         assert_eq!(restored, MapFault::RestoredShard(shard(77)));
         assert_eq!(fault(|map| map.code_keys.clear()), MapFault::NoCodeKey);
+        let too_many = fault(|map| {
+            let key = map.code_keys[&KeyId(1)].clone();
+            let ids = (1..=5).map(KeyId);
+            map.code_keys = ids.map(|id| (id, CodeKey { id, ..key.clone() })).collect();
+        });
+        assert_eq!(too_many, MapFault::TooManyCodeKeys(5));
         let misfiled = fault(|map| map.code_keys.get_mut(&KeyId(1)).unwrap().id = KeyId(2));
         assert_eq!(misfiled, MapFault::CodeKeyMisfiled { key: KeyId(2), filed: KeyId(1) });
     }

@@ -8,12 +8,14 @@
 //! - [`meta`]: commands that change the map.
 //! - [`node`]: how a node identifies itself.
 //! - [`campaign`]: the state of a campaign, from its record.
+//! - [`code`]: what a campaign decides about its codes.
 //! - [`refusal`]: why a node does not serve a shard, as a gRPC status.
 //!
 //! What is not here, on purpose: I/O, clocks, randomness, the ledger's commands and rows (the node's own, in
 //! its `codec`), and the public API (the router's).
 
 pub mod campaign;
+pub mod code;
 pub mod ids;
 pub mod map;
 pub mod meta;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignLifecycle, CampaignName, CampaignState, KeyId, RequestId, ShardId};
+use coupon_cluster::{
+    CampaignLifecycle, CampaignName, CampaignState, CodeScheme, KeyId, RequestId, ShardId,
+};
 
 use crate::LogTime;
 
@@ -38,6 +40,8 @@ pub struct CampaignSpec {
     pub request_id: RequestId,
     /// The key that the codes of the campaign are made with.
     pub code_key: KeyId,
+    /// Profile, length and prefix of the codes.
+    pub code_scheme: CodeScheme,
     /// The shard whose counters the codes of the campaign are made of.
     pub code_shard: ShardId,
     /// When the campaign was created.

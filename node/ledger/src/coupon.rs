@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{KeyId, RequestId, ShardId};
+use coupon_cluster::{CodeScheme, KeyId, RequestId, ShardId};
 
 use crate::LogTime;
 
@@ -11,7 +11,7 @@ pub const SEQUENCE_MAX: u64 = u32::MAX as u64;
 
 /// What the ledger keeps of a coupon, under its campaign and sequence number.
 ///
-/// The code is not kept: it is a function of the counter and of the campaign's shard and key, and
+/// The code is not kept: it is a function of the counter and of the campaign's shard, key and scheme, and
 /// computing it is left to whoever shows the coupon to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coupon {
@@ -40,4 +40,6 @@ pub struct IssuedCoupon {
     pub code_shard: ShardId,
     /// The key the code is made with.
     pub code_key: KeyId,
+    /// Profile, length and prefix of the code.
+    pub code_scheme: CodeScheme,
 }

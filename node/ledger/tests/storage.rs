@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignName, Epoch, KeyId, RequestId, ShardId, TenantId};
+use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId};
 use coupon_ledger::{
     Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CreateCampaign, Issue,
     Ledger, LogTime, MemoryStore, Outcome, Refusal, ShardState, StateReader, Store,
@@ -138,6 +138,7 @@ fn create(id: &str, per_recipient_limit: u32) -> Command {
         per_recipient_limit,
         coupon_ttl_micros: None,
         labels: BTreeMap::new(),
+        code_scheme: CodeScheme::default(),
         request_id: request(1),
         code_key: KeyId(1),
     }))

@@ -4,6 +4,7 @@ use coupon_cluster::KeyId;
 use coupon_ledger::{Action, CreateCampaign};
 use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
+use coupon_wire::code::scheme_from_pb;
 use coupon_wire::ids::{campaign_name, request_id};
 
 use super::{nonzero, time_from_pb};
@@ -20,5 +21,6 @@ pub(super) fn from_pb(create: pb::CreateCampaignCommand) -> Result<Action, Malfo
         labels: create.labels,
         request_id: request_id(&create.request_id)?,
         code_key: KeyId(create.code_key_id),
+        code_scheme: scheme_from_pb(create.code_scheme.as_ref())?,
     }))
 }

@@ -4,6 +4,7 @@ use coupon_cluster::CampaignName;
 use coupon_ledger::{Action, Issue, IssuedCoupon};
 use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
+use coupon_wire::code::scheme_to_pb;
 use coupon_wire::ids::request_id;
 
 use super::time_to_pb;
@@ -35,5 +36,6 @@ pub(super) fn answer_to_pb(issued: &IssuedCoupon, replayed: bool) -> pb::CouponI
         replayed,
         code_shard_id: issued.code_shard.get(),
         code_key_id: issued.code_key.0,
+        code_scheme: scheme_to_pb(issued.code_scheme),
     }
 }

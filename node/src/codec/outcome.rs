@@ -2,6 +2,7 @@
 
 use coupon_ledger::{IssuedCoupon, Outcome, Refusal};
 use coupon_proto::internal as pb;
+use coupon_wire::code::scheme_to_pb;
 
 use super::{issue, row};
 
@@ -13,6 +14,7 @@ pub fn issued_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIssued {
         replayed,
         code_shard_id: issued.code_shard.get(),
         code_key_id: issued.code_key.0,
+        code_scheme: scheme_to_pb(issued.code_scheme),
     }
 }
 

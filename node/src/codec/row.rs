@@ -8,6 +8,7 @@ use coupon_ledger::{
 };
 use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
+use coupon_wire::code::{scheme_from_pb, scheme_to_pb};
 use coupon_wire::ids::{campaign_name, request_id, shard_id};
 
 use super::{nonzero, shard_ids, time_from_pb, time_to_pb};
@@ -32,6 +33,7 @@ pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {
         counters: None,
         paused: spec.is_paused,
         changes: spec.changes.iter().map(change_to_pb).collect(),
+        code_scheme: scheme_to_pb(spec.code_scheme),
     }
 }
 
@@ -39,7 +41,7 @@ pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {
 ///
 /// # Errors
 ///
-/// When an id or a change is malformed.
+/// When an id, a change or the scheme of codes is malformed.
 fn spec_from_pb(record: pb::CampaignRecord) -> Result<CampaignSpec, Malformed> {
     Ok(CampaignSpec {
         name: campaign_name(&record.name)?,
@@ -54,6 +56,7 @@ fn spec_from_pb(record: pb::CampaignRecord) -> Result<CampaignSpec, Malformed> {
         labels: record.labels,
         request_id: request_id(&record.request_id)?,
         code_key: KeyId(record.code_key_id),
+        code_scheme: scheme_from_pb(record.code_scheme.as_ref())?,
         code_shard: shard_id(record.code_shard_id)?,
         created: LogTime(record.create_micros),
         is_paused: record.paused,
@@ -108,7 +111,7 @@ pub fn campaign_to_pb(campaign: &Campaign) -> pb::CampaignRecord {
 ///
 /// # Errors
 ///
-/// When an id or a change is malformed.
+/// When an id, a change or the scheme of codes is malformed.
 pub fn campaign_from_pb(
     spec: pb::CampaignRecord,
     counters: pb::CampaignCounters,

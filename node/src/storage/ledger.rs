@@ -375,7 +375,7 @@ pub(crate) fn decode<M: prost::Message + Default>(
 mod tests {
     use std::sync::Arc;
 
-    use coupon_cluster::{KeyId, ShardId, TenantId};
+    use coupon_cluster::{CodeScheme, KeyId, ShardId, TenantId};
     use coupon_ledger::LogTime;
 
     use super::*;
@@ -394,6 +394,7 @@ mod tests {
             labels: Default::default(),
             request_id: RequestId::from_bytes(&[1; 16]).unwrap(),
             code_key: KeyId(1),
+            code_scheme: CodeScheme::default(),
             code_shard: ShardId::new(1).unwrap(),
             created: LogTime(1),
             is_paused: false,

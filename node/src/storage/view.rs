@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, ReplicaId, RequestId, ShardId, TenantId};
-use coupon_ledger::{Campaign, Coupon, IssuedCoupon, ShardState};
+use coupon_ledger::{Campaign, CampaignSpec, Coupon, IssuedCoupon, ShardState};
 use coupon_proto::internal as pb;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
@@ -242,8 +242,8 @@ fn issued(
 ) -> Result<IssuedCoupon, StorageError> {
     let coupon =
         row::coupon_from_pb(coupon).map_err(|error| StorageError::corrupt("coupon", error))?;
-    let (code_shard, code_key) = (campaign.spec.code_shard, campaign.spec.code_key);
-    Ok(IssuedCoupon { coupon, sequence, code_shard, code_key })
+    let CampaignSpec { code_shard, code_key, code_scheme, .. } = *campaign.spec;
+    Ok(IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme })
 }
 
 /// The generation in its row.

@@ -326,6 +326,7 @@ pub(crate) fn create(campaign: &str, quota: u64, start_micros: u64, limit: u32) 
         per_recipient_limit: limit,
         request_id: request_id(0),
         code_key_id: 1,
+        code_scheme: None,
         ..Default::default()
     };
     let operation = Some(pb::command::Operation::CreateCampaign(create));

@@ -1,10 +1,11 @@
 //! From the ledger's records to the messages that clients see. Pure.
 
-use coupon_cluster::{CampaignState, KeyId};
+use coupon_cluster::{CampaignState, CodeProfile, EncodeError, KeyId};
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{CampaignRecord, CouponIssued};
 use coupon_proto::v1::{self, Campaign, Coupon, CouponState};
 use coupon_wire::campaign::state_at;
+use coupon_wire::code::scheme_from_pb;
 use coupon_wire::ids;
 use prost_types::{Duration, Timestamp};
 
@@ -19,6 +20,7 @@ pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
     let counters = record.counters.unwrap_or_default();
     let name = ids::campaign_name(&record.name);
     let campaign_id = name.map_or_else(|_| String::new(), |name| name.id().to_owned());
+    let codes = scheme_from_pb(record.code_scheme.as_ref()).unwrap_or_default();
     Campaign {
         campaign_id,
         display_name: record.display_name,
@@ -33,6 +35,16 @@ pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
         remaining: to_i64(record.quota.saturating_sub(counters.issued)),
         create_time: Some(timestamp(record.create_micros)),
         revision: to_i64(counters.revision),
+        code_profile: profile_to_pb(codes.format.profile()).into(),
+        code_prefix: codes.prefix.as_str().to_owned(),
+        code_length: i32::try_from(codes.format.symbol_count()).unwrap_or(i32::MAX),
+    }
+}
+
+fn profile_to_pb(profile: CodeProfile) -> v1::CodeProfile {
+    match profile {
+        CodeProfile::Kr => v1::CodeProfile::Kr,
+        CodeProfile::Latin => v1::CodeProfile::Latin,
     }
 }
 
@@ -86,7 +98,7 @@ pub(crate) fn complete(issued: &mut CouponIssued, operation: Operation) {
 
 /// Whether the map has the key of a coupon's code.
 pub(crate) fn has_key(coupon: &CouponIssued, topology: &Topology) -> bool {
-    topology.cipher(KeyId(coupon.code_key_id)).is_some()
+    topology.codes().has_key(KeyId(coupon.code_key_id))
 }
 
 /// The code of a coupon.
@@ -94,14 +106,17 @@ pub(crate) fn has_key(coupon: &CouponIssued, topology: &Topology) -> bool {
 /// # Errors
 /// [`Fault::Internal`] when the record cannot be; see [`coupon`].
 pub(crate) fn code(issued: &CouponIssued, topology: &Topology) -> Result<String, Fault> {
-    let cipher = topology.cipher(KeyId(issued.code_key_id));
-    let cipher = cipher.ok_or(Fault::Internal("a coupon's key is not in the shard map"))?;
+    let scheme = scheme_from_pb(issued.code_scheme.as_ref())
+        .map_err(|_| Fault::Internal("a coupon has a code of an unknown format"))?;
     let shard = ids::shard_id(issued.code_shard_id)
         .map_err(|_| Fault::Internal("a coupon was numbered by an impossible shard"))?;
     let counter = issued.coupon.as_ref().map_or(0, |coupon| coupon.counter);
-    let code = cipher.encode(shard, counter);
-    code.map(|code| code.to_string())
-        .map_err(|_| Fault::Internal("a coupon's counter is too large"))
+    let code = topology.codes().encode(KeyId(issued.code_key_id), scheme, shard, counter);
+    code.map(|code| scheme.text(&code)).map_err(|error| match error {
+        EncodeError::UnknownKey(_) => Fault::Internal("a coupon's key is not in the shard map"),
+        EncodeError::CounterTooLarge(_) => Fault::Internal("a coupon's counter is too large"),
+        EncodeError::Taken => Fault::Internal("older keys have all codes of a coupon's counter"),
+    })
 }
 
 /// Microseconds since 1970 as a timestamp.

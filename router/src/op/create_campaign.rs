@@ -1,9 +1,12 @@
 //! `CreateCampaign`.
 
-use coupon_cluster::{CampaignName, RequestId};
+use coupon_cluster::{
+    self as cluster, CampaignName, CodeFormat, CodePrefix, CodeScheme, RequestId,
+};
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{CreateCampaignCommand, outcome};
-use coupon_proto::v1::{CreateCampaignRequest, CreateCampaignResponse};
+use coupon_proto::v1::{CodeProfile, CreateCampaignRequest, CreateCampaignResponse};
+use coupon_wire::code::scheme_to_pb;
 use tokio::time::Instant;
 
 use super::check::{self, Check, RequestIdentity};
@@ -87,6 +90,7 @@ fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault> {
     }
     let coupon_ttl_micros = check.coupon_ttl(request.coupon_ttl.as_ref());
     check.map("labels", &request.labels, LABELS_MAX);
+    let code_scheme = code_scheme(&mut check, &request);
     check.result()?;
     let (Some(campaign), Some(identity)) = (campaign, identity) else {
         return Err(Fault::Internal("an id is missing without a violation"));
@@ -102,8 +106,32 @@ fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault> {
         labels: request.labels,
         request_id: identity.id.as_bytes().to_vec(),
         code_key_id: 0,
+        code_scheme: scheme_to_pb(code_scheme),
     };
     Ok(Creation { campaign, identity, command })
+}
+
+/// What a campaign asks for its codes; another scheme where a field is wrong.
+fn code_scheme(check: &mut Check, request: &CreateCampaignRequest) -> CodeScheme {
+    let profile = match CodeProfile::try_from(request.code_profile) {
+        Ok(CodeProfile::Unspecified | CodeProfile::Kr) => cluster::CodeProfile::Kr,
+        Ok(CodeProfile::Latin) => cluster::CodeProfile::Latin,
+        Err(_) => {
+            check.fail("code_profile", "must be CODE_PROFILE_KR or CODE_PROFILE_LATIN");
+            return CodeScheme::default();
+        }
+    };
+    let length = usize::try_from(request.code_length).ok();
+    let format = length.and_then(|length| CodeFormat::new(profile, length));
+    if format.is_none() {
+        let formats = CodeFormat::ALL.into_iter().filter(|format| format.profile() == profile);
+        let lengths: Vec<_> = formats.map(|format| format.symbol_count().to_string()).collect();
+        let lengths = lengths.join(", ");
+        check.fail("code_length", format!("must be 0 or one of the profile's lengths: {lengths}"));
+    }
+    let prefix = CodePrefix::new(&request.code_prefix);
+    let prefix = prefix.map_err(|error| check.fail("code_prefix", error.to_string()));
+    CodeScheme { format: format.unwrap_or_default(), prefix: prefix.unwrap_or_default() }
 }
 
 /// The name of a campaign whose id is made of the id of the request that creates it, so that the same request

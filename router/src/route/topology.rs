@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coupon_cluster::{CampaignName, CodeCipher, Epoch, KeyId, NodeId, Ring, ShardId, ShardMap};
+use coupon_cluster::{CampaignName, CodeCipher, Epoch, NodeId, Ring, ShardId, ShardMap};
 use coupon_transport::Addressee;
 use thiserror::Error;
 
@@ -27,7 +27,7 @@ pub(crate) struct Topology {
     ring: Ring,
     shards: BTreeMap<ShardId, Vec<NodeId>>,
     nodes: BTreeMap<NodeId, Peer>,
-    ciphers: BTreeMap<KeyId, CodeCipher>,
+    codes: CodeCipher,
 }
 
 /// A node as the map names it.
@@ -58,14 +58,13 @@ impl Topology {
             nodes.insert(*id, Peer { address: node.address.clone(), addressee });
         }
 
-        let ciphers = map.code_keys.iter().map(|(id, key)| (*id, CodeCipher::new(key))).collect();
         Ok(Self {
             cluster_id: map.cluster_id.clone(),
             version: map.version,
             ring,
             shards,
             nodes,
-            ciphers,
+            codes: CodeCipher::new(map.code_keys.values()),
         })
     }
 
@@ -109,13 +108,8 @@ impl Topology {
         self.nodes.values().map(|peer| peer.address.as_str())
     }
 
-    /// The cipher of a key; `None` when the key is newer than the map.
-    pub(crate) fn cipher(&self, key: KeyId) -> Option<&CodeCipher> {
-        self.ciphers.get(&key)
-    }
-
-    /// The key that new campaigns use; `None` in a map without keys.
-    pub(crate) fn newest_key(&self) -> Option<KeyId> {
-        self.ciphers.keys().next_back().copied()
+    /// Makes and reads codes, with the keys that the map has.
+    pub(crate) fn codes(&self) -> &CodeCipher {
+        &self.codes
     }
 }

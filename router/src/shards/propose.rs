@@ -183,8 +183,8 @@ fn set_code_key(operation: &mut Operation, topology: &Topology) -> Result<(), Fa
     if let Operation::CreateCampaign(create) = operation
         && create.code_key_id == 0
     {
-        let newest =
-            topology.newest_key().ok_or(Fault::Internal("the shard map has no code key"))?;
+        let newest = topology.codes().newest_key();
+        let newest = newest.ok_or(Fault::Internal("the shard map has no code key"))?;
         create.code_key_id = newest.get();
     }
     Ok(())

@@ -66,6 +66,7 @@ impl Ledger {
             labels: create.labels.clone(),
             request_id: create.request_id.clone(),
             code_key_id: create.code_key_id,
+            code_scheme: create.code_scheme.clone(),
             number: u32::try_from(self.campaigns.len()).expect("a test makes few campaigns"),
             create_micros: NOW_MICROS,
             code_shard_id: shard,
@@ -136,6 +137,7 @@ impl Ledger {
             replayed: false,
             code_shard_id: shard,
             code_key_id: record.code_key_id,
+            code_scheme: record.code_scheme.clone(),
         };
         coupons.push(issued.clone());
         outcome::Outcome::CouponIssued(issued)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignName, Epoch, KeyId, RequestId};
+use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId};
 
 use crate::entry::{Entry, Found};
 use crate::{Campaign, CampaignCounters, CampaignSpec, LogTime, Outcome, Refusal, Store};
@@ -27,6 +27,8 @@ pub struct CreateCampaign {
     pub coupon_ttl_micros: Option<u64>,
     /// Labels for the owner's use.
     pub labels: BTreeMap<String, String>,
+    /// Profile, length and prefix of the codes.
+    pub code_scheme: CodeScheme,
     /// Recognises a retry: the same id with the same fields is answered with the same campaign.
     pub request_id: RequestId,
     /// The key that the codes of the campaign are made with. Chosen by the system, not by the
@@ -70,6 +72,7 @@ impl<S: Store> Entry<'_, S> {
             labels: command.labels,
             request_id: command.request_id,
             code_key: command.code_key,
+            code_scheme: command.code_scheme,
             code_shard: fence.shard,
             created,
             is_paused: false,
@@ -104,6 +107,7 @@ fn was_asked_for_by(spec: &CampaignSpec, command: &CreateCampaign) -> bool {
         per_recipient_limit,
         coupon_ttl_micros,
         labels,
+        code_scheme,
         request_id,
         // The system chooses it, and may have begun to use another one since the first attempt.
         code_key: _,
@@ -116,5 +120,6 @@ fn was_asked_for_by(spec: &CampaignSpec, command: &CreateCampaign) -> bool {
         && spec.per_recipient_limit == *per_recipient_limit
         && spec.coupon_ttl_micros == *coupon_ttl_micros
         && spec.labels == *labels
+        && spec.code_scheme == *code_scheme
         && spec.request_id == *request_id
 }

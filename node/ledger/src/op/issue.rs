@@ -151,5 +151,6 @@ fn recipient_refusal<S: StateReader>(
 }
 
 fn issued(spec: &CampaignSpec, sequence: u64, coupon: Coupon) -> IssuedCoupon {
-    IssuedCoupon { coupon, sequence, code_shard: spec.code_shard, code_key: spec.code_key }
+    let CampaignSpec { code_shard, code_key, code_scheme, .. } = *spec;
+    IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme }
 }

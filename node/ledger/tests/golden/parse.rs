@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignName, Epoch, KeyId, RequestId, ShardId, TenantId};
+use coupon_cluster::{
+    CampaignName, CodeFormat, CodePrefix, CodeProfile, CodeScheme, Epoch, KeyId, RequestId,
+    ShardId, TenantId,
+};
 use coupon_ledger::{
     Action, Command, CreateCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
 };
@@ -49,8 +52,10 @@ pub(crate) fn issue(
 }
 
 fn create(id: &str, fields: &BTreeMap<String, String>) -> CreateCampaign {
-    const FIELDS: [&str; 9] =
-        ["quota", "start", "end", "limit", "ttl", "name", "label", "key", "request"];
+    const FIELDS: [&str; 11] = [
+        "quota", "start", "end", "limit", "ttl", "name", "label", "key", "length", "prefix",
+        "request",
+    ];
     let unknown = fields.keys().find(|key| !FIELDS.contains(&key.as_str()));
     assert_eq!(unknown, None, "a field that campaigns do not have");
     let field = |key: &str| fields.get(key).map(String::as_str);
@@ -67,8 +72,18 @@ fn create(id: &str, fields: &BTreeMap<String, String>) -> CreateCampaign {
             .map(|label| ("label".to_owned(), label.to_owned()))
             .into_iter()
             .collect(),
+        code_scheme: code_scheme(small("length"), field("prefix").unwrap_or_default()),
         request_id: request_id(field("request").unwrap_or("r0")),
         code_key: KeyId(small("key").unwrap_or(1)),
+    }
+}
+
+/// Latin codes of a length, or else codes of profile `kr`.
+fn code_scheme(length: Option<u32>, prefix: &str) -> CodeScheme {
+    let latin = |length| CodeFormat::new(CodeProfile::Latin, length as usize).unwrap();
+    CodeScheme {
+        format: length.map(latin).unwrap_or_default(),
+        prefix: CodePrefix::new(prefix).unwrap(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Outcomes and state, in the words of a script.
 
-use coupon_cluster::RequestId;
+use coupon_cluster::{CodeScheme, RequestId};
 use coupon_ledger::{Campaign, IssuedCoupon, LogTime, Outcome, Refusal, ShardState};
 
 /// What came of a command; `now` is the log time of its entry.
@@ -49,7 +49,7 @@ fn reason(refusal: &Refusal) -> String {
 }
 
 fn coupon(issued: &IssuedCoupon) -> String {
-    let IssuedCoupon { coupon, sequence, code_shard, code_key } = issued;
+    let IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme } = issued;
     let recipient = if coupon.recipient.is_empty() { "-" } else { coupon.recipient.as_str() };
     let mut text = format!(
         "#{sequence} {recipient} {} at={} counter={code_shard}/{} key={code_key}",
@@ -57,6 +57,9 @@ fn coupon(issued: &IssuedCoupon) -> String {
         coupon.issued_at.0,
         coupon.counter,
     );
+    if *code_scheme != CodeScheme::default() {
+        text += &format!(" codes={:?}/{}", code_scheme.format, code_scheme.prefix.as_str());
+    }
     if let Some(expires_at) = coupon.expires_at {
         text += &format!(" expires={}", expires_at.0);
     }

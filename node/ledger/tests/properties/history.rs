@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignName, Epoch, KeyId, RequestId, ShardId, TenantId};
+use coupon_cluster::{
+    CampaignName, CodeFormat, CodePrefix, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId,
+};
 use coupon_ledger::{
     Action, Command, CreateCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
 };
@@ -146,8 +148,9 @@ fn create() -> impl Strategy<Value = CreateCampaign> {
     let ttl = option::of(prop_oneof![0..9_u64, Just(u64::MAX)]);
     let labels = prop_oneof![4 => Just(BTreeMap::new()), 1 => words()];
     let shape = (quota, start, end, limit, ttl);
-    (campaign_name(), display_name, shape, labels, request_id(), 1..3_u32).prop_map(
-        |(name, display_name, shape, labels, request_id, code_key)| {
+    let code = (1..3_u32, code_scheme());
+    (campaign_name(), display_name, shape, labels, request_id(), code).prop_map(
+        |(name, display_name, shape, labels, request_id, (code_key, code_scheme))| {
             let (quota, start, end, per_recipient_limit, coupon_ttl_micros) = shape;
             CreateCampaign {
                 name,
@@ -158,11 +161,21 @@ fn create() -> impl Strategy<Value = CreateCampaign> {
                 per_recipient_limit,
                 coupon_ttl_micros,
                 labels,
+                code_scheme,
                 request_id,
                 code_key: KeyId(code_key),
             }
         },
     )
+}
+
+fn code_scheme() -> impl Strategy<Value = CodeScheme> {
+    let format = prop_oneof![4 => Just(CodeFormat::Kr), 1 => Just(CodeFormat::Latin18)];
+    let prefix = prop_oneof![4 => Just(""), 1 => Just("SUMMER-")];
+    (format, prefix).prop_map(|(format, prefix)| {
+        let prefix = CodePrefix::new(prefix).unwrap();
+        CodeScheme { format, prefix }
+    })
 }
 
 fn moment(before: u64) -> impl Strategy<Value = LogTime> {

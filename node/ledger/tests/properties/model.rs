@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignName, Epoch, KeyId, RequestId, Ring, ShardId};
+use coupon_cluster::{CampaignName, Epoch, RequestId, Ring, ShardId};
 use coupon_ledger::{
     Action, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Command, Coupon,
     CreateCampaign, Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign, Refusal, ResumeCampaign,
@@ -127,6 +127,7 @@ impl Model {
             labels: asked.labels.clone(),
             request_id: asked.request_id,
             code_key: asked.code_key,
+            code_scheme: asked.code_scheme,
             code_shard: shard(),
             created: LogTime(*created),
             is_paused: self.campaigns[place].is_paused(),
@@ -231,8 +232,9 @@ impl Model {
             expires_at: ttl.map(|ttl| LogTime(now.saturating_add(ttl))),
             metadata: issue.metadata.clone(),
         };
-        let code_key: KeyId = listed.asked.code_key;
-        let issued = IssuedCoupon { coupon, sequence: issued + 1, code_shard: shard(), code_key };
+        let CreateCampaign { code_key, code_scheme, .. } = listed.asked;
+        let (sequence, code_shard) = (issued + 1, shard());
+        let issued = IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme };
         listed.coupons.push(issued.clone());
         Ok(Outcome::CouponIssued { issued, replayed: false })
     }

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignName, Epoch, KeyId, ReplicaId, RequestId, ShardId, TenantId};
+use coupon_cluster::{
+    CampaignName, CodeScheme, Epoch, KeyId, ReplicaId, RequestId, ShardId, TenantId,
+};
 use coupon_ledger::{Action, Command, CreateCampaign, Issue, Ledger, LogTime, Outcome, Refusal};
 use rocksdb::WriteBatch;
 
@@ -55,6 +57,7 @@ fn open(dir: &std::path::Path) -> Storage {
             labels: Default::default(),
             request_id: RequestId::from_bytes(&[255; 16]).unwrap(),
             code_key: KeyId(1),
+            code_scheme: CodeScheme::default(),
         };
         apply(&storage, [Action::CreateCampaign(create)]);
     }

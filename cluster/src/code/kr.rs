@@ -1,4 +1,4 @@
-//! The 89 symbols of codes, and the right one nearest to a wrong one.
+//! Format `kr`: its 89 symbols and its check symbol, and the right symbol nearest to a wrong one.
 //!
 //! Ten digits and 79 open Hangul syllables: the 14 plain consonants times the 6 vowels ㅏㅓㅗㅜㅡㅣ,
 //! without 이 사 오 구, which are spoken like 2 4 5 9, and without 으. What is left out is left out
@@ -7,6 +7,15 @@
 
 /// How many symbols there are: a prime, which the check symbol relies on.
 pub(super) const RADIX: u64 = SYMBOLS.len() as u64;
+
+/// How many symbols a code has, the check symbol included.
+pub(super) const SYMBOL_COUNT: usize = 10;
+
+/// How many of them carry the payload.
+pub(super) const PAYLOAD_LEN: usize = SYMBOL_COUNT - 1;
+
+/// How many symbols the left part of the payload has.
+const LEFT_LEN: usize = PAYLOAD_LEN / 2;
 
 /// The symbols by value, in the order of Unicode (which [`value_of`] relies on).
 #[rustfmt::skip]
@@ -27,6 +36,44 @@ pub(super) const SYMBOLS: [char; 89] = [
     '파', '퍼', '포', '푸', '프', '피',
     '하', '허', '호', '후', '흐', '히',
 ];
+
+/// The symbols of a code, given as places in the alphabet, that carries a payload: two numbers below 89^4 and 89^5.
+pub(super) fn symbols([left, right]: [u64; 2]) -> [u8; SYMBOL_COUNT] {
+    let mut symbols = [0; SYMBOL_COUNT];
+    write(left, &mut symbols[..LEFT_LEN]);
+    write(right, &mut symbols[LEFT_LEN..PAYLOAD_LEN]);
+    // The check symbol is still 0 and its weight is 1, so it has to be what the others lack.
+    symbols[PAYLOAD_LEN] = ((RADIX - weighted_sum(&symbols)) % RADIX) as u8;
+    symbols
+}
+
+/// Writes a number in base 89.
+fn write(mut number: u64, symbols: &mut [u8]) {
+    for symbol in symbols.iter_mut().rev() {
+        *symbol = (number % RADIX) as u8;
+        number /= RADIX;
+    }
+}
+
+/// What [`symbols`] were made of.
+pub(super) fn payload(symbols: &[u8]) -> [u64; 2] {
+    let number = |symbols: &[u8]| {
+        symbols.iter().fold(0, |number, &symbol| number * RADIX + u64::from(symbol))
+    };
+    [number(&symbols[..LEFT_LEN]), number(&symbols[LEFT_LEN..PAYLOAD_LEN])]
+}
+
+/// Whether the check symbol is right.
+pub(super) fn checks(symbols: &[u8; SYMBOL_COUNT]) -> bool {
+    weighted_sum(symbols) == 0
+}
+
+/// Σ wᵢ·xᵢ modulo 89 with weights 10, 9, …, 1.
+fn weighted_sum(symbols: &[u8; SYMBOL_COUNT]) -> u64 {
+    let weights = (1..=SYMBOL_COUNT as u64).rev();
+    symbols.iter().zip(weights).map(|(&symbol, weight)| u64::from(symbol) * weight).sum::<u64>()
+        % RADIX
+}
 
 /// The value of a symbol; `None` if it is not in the alphabet.
 pub(super) fn value_of(symbol: char) -> Option<u8> {
@@ -144,6 +191,64 @@ mod tests {
     #[test]
     fn the_radix_is_prime() {
         assert!((2..RADIX).all(|divisor| !RADIX.is_multiple_of(divisor)));
+    }
+
+    fn codes() -> impl Iterator<Item = [u8; SYMBOL_COUNT]> {
+        // Multiples of a large odd number, so that every symbol takes every value.
+        (0..200u64).map(|step| {
+            let number = step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            symbols([number % RADIX.pow(4), number % RADIX.pow(5)])
+        })
+    }
+
+    #[test]
+    fn payloads_come_back() {
+        let last = [RADIX.pow(4) - 1, RADIX.pow(5) - 1];
+        for parts in [[0, 0], [0, 1], [88, 89], [1, 0], last] {
+            let symbols = symbols(parts);
+            assert!(checks(&symbols));
+            assert_eq!(payload(&symbols), parts);
+        }
+    }
+
+    /// Linear in the symbols, so that what holds for the differences holds for all codes: a wrong
+    /// symbol adds w·d with w and d not 0, a swap adds (v − w)·d with v ≠ w and d not 0.
+    #[test]
+    fn no_wrong_symbol_and_no_swap_can_pass() {
+        for weight in 1..=SYMBOL_COUNT as u64 {
+            for difference in 1..RADIX {
+                assert_ne!(weight * difference % RADIX, 0);
+                for other in 1..weight {
+                    assert_ne!((weight - other) * difference % RADIX, 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_wrong_symbol_is_caught() {
+        for code in codes() {
+            for place in 0..SYMBOL_COUNT {
+                for symbol in (0..RADIX as u8).filter(|&symbol| symbol != code[place]) {
+                    let mut wrong = code;
+                    wrong[place] = symbol;
+                    assert!(!checks(&wrong));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_swap_is_caught() {
+        for code in codes() {
+            for one in 0..SYMBOL_COUNT {
+                for other in (0..one).filter(|&other| code[other] != code[one]) {
+                    let mut wrong = code;
+                    wrong.swap(one, other);
+                    assert!(!checks(&wrong));
+                }
+            }
+        }
     }
 
     #[test]
