@@ -207,13 +207,14 @@ def definition(method, is_async):
 
 def documentation(method, names):
     """The lines of a docstring: the comments of the definitions."""
-    text = [line.strip() for line in method.docs[""].strip().splitlines()]
+    lines = [line.removeprefix(" ").rstrip() for line in method.docs[""].splitlines()]
+    text = escaped("\n".join(lines)).strip().splitlines()
     yield f'        """{text[0] if text else method.name}'
     for line in text[1:]:
         yield f"        {line}" if line else ""
     yield ""
     for name in names:
-        words = " ".join(method.docs[name].split())
+        words = " ".join(escaped(method.docs[name]).split())
         if name == "request_id":
             words = words.replace("Empty: the server makes one", "Empty: this client makes one")
         yield f"        {name}: {words}"
@@ -224,6 +225,11 @@ def documentation(method, names):
     else:
         yield "        timeout: The maximum time for the call with its retries, in seconds. None: that of the policy."
     yield '        """'
+
+
+def escaped(text):
+    """A text that may stand in a docstring."""
+    return text.replace("\\", r"\\").replace('"""', r'\"\"\"')
 
 
 if __name__ == "__main__":

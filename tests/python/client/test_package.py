@@ -74,6 +74,27 @@ def test_every_reason_has_an_exception(sdk):
         assert getattr(sdk, kind.__name__) is kind
 
 
+def test_errors_mean_the_same_as_for_the_rust_client(sdk):
+    rust = (ROOT / "router/client/src/meaning.rs").read_text()
+
+    def arms(function):
+        """The reasons of a function's match, with what each leads to."""
+        body = rust.split(f"fn {function}(", 1)[1].split("\n    }\n", 1)[0]
+        found = re.findall(r"((?:Reason::\w+\s*\|?\s*)+)=> ([\w:]+)", body)
+        return {name: value for names, value in found for name in re.findall(r"Reason::(\w+)", names)}
+
+    by_name = {kind.__name__: kind for kind in sdk.CouponError.BY_REASON.values()}
+    meanings = arms("of_reason")
+    assert len(meanings) > 15
+    for name in meanings.keys() & by_name.keys():
+        meaning = re.sub(r"(?<!^)(?=[A-Z])", "_", meanings[name].removeprefix("Self::")).upper()
+        assert by_name[name].MEANING.name == meaning.replace("NOT_STARTED", "REFUSED"), name
+    settled = {name for name, value in arms("settles_earlier_attempts").items() if value == "true"}
+    assert "SoldOut" in settled
+    # It is safe to call an outcome unknown that is known, and not the other way round.
+    assert {name for name in meanings.keys() & by_name.keys() if by_name[name].SETTLES} <= settled
+
+
 def examples():
     """The Python of the README."""
     text = (CLIENTS / "python" / "README.md").read_text("utf-8")
