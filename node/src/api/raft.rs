@@ -1,7 +1,7 @@
 //! The serving side of Raft between nodes.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use coupon_cluster::ReplicaId;
 use coupon_proto::internal as pb;
@@ -299,13 +299,16 @@ impl RaftEndpoint {
         let raft = self.find(first.envelope.as_ref())?;
         let (shard, replica) = (raft.key.shard, raft.key.replica.0);
         let stopping = self.stopping.clone();
+        // The sender, once it has sent entries or a commit index; until then, whoever leads.
+        let sender = Arc::new(OnceLock::new());
         // A message that cannot be read ends the input, and with it the stream: the leader will
         // begin again where this replica is.
         let requests = messages
             .map({
-                let raft = raft.clone();
+                let (raft, sender) = (raft.clone(), Arc::clone(&sender));
                 move |message: Result<pb::AppendRequest, Status>| {
                     let request = append_from_pb(message.ok()?).ok()?;
+                    sender.get_or_init(|| ReplicaId(request.vote.leader_id().node_id));
                     let subject = marks::entries(shard, replica, &request.entries);
                     mark(Stage::ReplicationReceived, subject);
                     // A request that contradicts what is committed ends the input as well.
@@ -321,7 +324,7 @@ impl RaftEndpoint {
         let stream = ended.clone().drop_guard();
         tokio::spawn(async move {
             tokio::select! {
-                () = ended.cancelled() => raft.replace_lost_leader().await,
+                () = ended.cancelled() => raft.replace_lost_leader(sender.get().copied()).await,
                 () = stopping.cancelled() => {}
             }
         });

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use coupon_cluster::ReplicaId;
 use openraft::raft::TransferLeaderRequest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -50,13 +51,17 @@ impl RaftReplica {
         self.raft.runtime_config().elect(allowed);
     }
 
-    /// Stands for election if the process of the leader is gone. To be called when a stream from it has ended.
+    /// Stands for election if the process of the leader is gone. To be called when a stream from it has ended;
+    /// `sender` is the replica that the stream came from, if known. What ended with an earlier leader changes nothing.
     ///
     /// The voters stand one after the other, the lowest id first: of two candidates of one term, voters prefer the
     /// greater id, so that one whose log is too old does not keep the next one from being elected.
-    pub async fn replace_lost_leader(&self) {
+    pub async fn replace_lost_leader(&self, sender: Option<ReplicaId>) {
         let (metrics, own) = (self.metrics(), self.key.replica.0);
-        let Some(leader) = metrics.current_leader.filter(|leader| *leader != own) else { return };
+        let is_lost = |leader: &u64| {
+            *leader != own && sender.is_none_or(|sender| sender == ReplicaId(*leader))
+        };
+        let Some(leader) = metrics.current_leader.filter(is_lost) else { return };
         let mut candidates =
             metrics.membership_config.voter_ids().filter(|id| *id != leader).collect::<Vec<_>>();
         candidates.sort_unstable();
