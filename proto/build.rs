@@ -6,7 +6,11 @@ use std::path::PathBuf;
 use prost::Message as _;
 
 /// The services that clients call; reflection shows these and what they refer to.
-const PUBLIC: [&str; 2] = ["coupon/v1/campaign_service.proto", "coupon/v1/coupon_service.proto"];
+const PUBLIC: [&str; 3] = [
+    "coupon/v1/campaign_service.proto",
+    "coupon/v1/coupon_service.proto",
+    "couponpb/coupon_service.proto",
+];
 
 /// What nodes and routers say to each other, and what is kept on disk.
 const INTERNAL: [&str; 5] = [
@@ -25,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
 
     let public = protox::compile(PUBLIC, includes)?;
-    std::fs::write(out_dir.join("coupon_v1.bin"), public.encode_to_vec())?;
+    std::fs::write(out_dir.join("public.bin"), public.encode_to_vec())?;
 
     let all = protox::compile(PUBLIC.iter().chain(&INTERNAL), includes)?;
     tonic_prost_build::configure()

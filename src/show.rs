@@ -13,6 +13,7 @@ use crate::output::table;
 #[derive(Debug, Serialize)]
 pub(crate) struct Campaign {
     campaign_id: String,
+    numeric_id: i64,
     display_name: String,
     state: String,
     quota: i64,
@@ -52,6 +53,7 @@ impl From<v1::Campaign> for Campaign {
             code_prefix: campaign.code_prefix,
             display_name: campaign.display_name,
             campaign_id: campaign.campaign_id,
+            numeric_id: campaign.numeric_id,
         }
     }
 }
@@ -66,6 +68,7 @@ impl Campaign {
             format!("{}{} symbols, {}", self.code_prefix, self.code_length, self.code_profile);
         sheet(&[
             ("campaign", Some(self.campaign_id.clone())),
+            ("numeric id", Some(self.numeric_id.to_string())),
             ("name", Some(self.display_name.clone()).filter(|name| !name.is_empty())),
             ("state", Some(self.state.clone())),
             ("issued", Some(format!("{} of {}", self.issued, self.quota))),

@@ -20,6 +20,7 @@ mod code;
 mod identity;
 mod ids;
 mod map;
+mod numeric_id;
 mod ring;
 
 pub use campaign_state::{CampaignLifecycle, CampaignState};
@@ -36,4 +37,5 @@ pub use map::{
     GenesisError, GenesisSpec, MapFault, MetaCommand, MetaRefusal, Node, Origin, Replica,
     ReplicaRole, RestoreSpec, ShardMap, StateDigest,
 };
+pub use numeric_id::NumericId;
 pub use ring::{POINTS_PER_SHARD, Ring};

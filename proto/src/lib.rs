@@ -4,6 +4,9 @@
 
 pub mod reason;
 
+/// The encoded `FileDescriptorSet` of the public APIs, `coupon.v1` and `couponpb`.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public.bin"));
+
 /// The public API, package `coupon.v1`.
 #[allow(
     clippy::all,
@@ -14,10 +17,18 @@ pub mod reason;
 )]
 pub mod v1 {
     tonic::include_proto!("coupon.v1");
+}
 
-    /// The encoded `FileDescriptorSet` of the public API, for gRPC reflection.
-    pub const FILE_DESCRIPTOR_SET: &[u8] =
-        include_bytes!(concat!(env!("OUT_DIR"), "/coupon_v1.bin"));
+/// The older public API, package `couponpb`, for clients that were made for it.
+#[allow(
+    clippy::all,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    unreachable_pub,
+    missing_docs
+)]
+pub mod couponpb {
+    tonic::include_proto!("couponpb");
 }
 
 /// What nodes and routers say to each other and keep on disk, package `coupon.internal.v1`.

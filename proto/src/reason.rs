@@ -43,11 +43,13 @@ pub enum Reason {
     SoldOut,
     /// A stream of coupons ended before all were sent.
     StreamBroken,
+    /// The campaign has issued more coupons than an answer may list.
+    TooManyCoupons,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::CampaignExists,
         Self::CampaignNotFound,
         Self::DeadlineExceeded,
@@ -66,6 +68,7 @@ impl Reason {
         Self::ShardFull,
         Self::SoldOut,
         Self::StreamBroken,
+        Self::TooManyCoupons,
     ];
 
     /// The reason as `ErrorInfo` carries it.
@@ -89,6 +92,7 @@ impl Reason {
             Self::ShardFull => "SHARD_FULL",
             Self::SoldOut => "SOLD_OUT",
             Self::StreamBroken => "STREAM_BROKEN",
+            Self::TooManyCoupons => "TOO_MANY_COUPONS",
         }
     }
 

@@ -97,15 +97,17 @@ def modules(tmp_path_factory):
     definitions = ROOT / "proto" / "proto"
     includes = [definitions, ROOT / "proto" / "third_party",
                 Path(grpc_tools.__file__).parent / "_proto"]
-    names = ["campaign_service", "coupon_service"]
+    modules = {"campaign_service": "coupon.v1.campaign_service",
+               "coupon_service": "coupon.v1.coupon_service",
+               "older": "couponpb.coupon_service"}
     status = protoc.main([
         "protoc", *(f"-I{include}" for include in includes),
         f"--python_out={generated}", f"--grpc_python_out={generated}",
-        *(str(definitions / "coupon" / "v1" / f"{name}.proto") for name in names)])
+        *(str(definitions / f"{module.replace('.', '/')}.proto") for module in modules.values())])
     assert status == 0, "the definitions do not compile"
     sys.path.insert(0, str(generated))
-    return {f"{name}_{suffix}": importlib.import_module(f"coupon.v1.{name}_{suffix}")
-            for name in names for suffix in ("pb2", "pb2_grpc")}
+    return {f"{name}_{suffix}": importlib.import_module(f"{module}_{suffix}")
+            for name, module in modules.items() for suffix in ("pb2", "pb2_grpc")}
 
 
 @pytest.fixture(scope="session")

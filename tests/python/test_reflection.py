@@ -12,7 +12,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 SECONDS = 20
 
-PUBLIC = {"coupon.v1.CampaignService", "coupon.v1.CouponService", "grpc.health.v1.Health"}
+PUBLIC = {"coupon.v1.CampaignService", "coupon.v1.CouponService", "couponpb.CouponService",
+          "grpc.health.v1.Health"}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,8 @@ def test_a_coupon_is_issued(channel, pool):
     assert sold_out.value.code() == grpc.StatusCode.FAILED_PRECONDITION
 
 
-@pytest.mark.parametrize("service", ["", "coupon.v1.CampaignService", "coupon.v1.CouponService"])
+@pytest.mark.parametrize("service", [
+    "", "coupon.v1.CampaignService", "coupon.v1.CouponService", "couponpb.CouponService"])
 def test_health_says_serving(channel, pool, service):
     answer = call(channel, pool, "grpc.health.v1.Health", "Check", {"service": service})
     assert answer == {"status": "SERVING"}

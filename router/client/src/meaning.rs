@@ -43,7 +43,8 @@ impl Meaning {
             | Reason::RequestIdReused
             | Reason::ShardDiverged
             | Reason::ShardFull
-            | Reason::SoldOut => Self::Refused,
+            | Reason::SoldOut
+            | Reason::TooManyCoupons => Self::Refused,
             Reason::NotStarted => not_started(metadata),
             // A stream only reads.
             Reason::NoLeader | Reason::Overloaded | Reason::StreamBroken => Self::RetryUnchanged,
@@ -147,7 +148,8 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::RecipientRequired
         | Reason::ShardDiverged
         | Reason::ShardFull
-        | Reason::StreamBroken => false,
+        | Reason::StreamBroken
+        | Reason::TooManyCoupons => false,
     }
 }
 
@@ -178,6 +180,7 @@ mod tests {
             (Reason::ShardFull, Meaning::Refused),
             (Reason::SoldOut, Meaning::Refused),
             (Reason::StreamBroken, Meaning::RetryUnchanged),
+            (Reason::TooManyCoupons, Meaning::Refused),
         ];
         assert_eq!(table.map(|(reason, _)| reason), Reason::ALL);
         for (reason, meaning) in table {

@@ -1,6 +1,6 @@
 //! From the ledger's records to the messages that clients see. Pure.
 
-use coupon_cluster::{CampaignState, CodeProfile, EncodeError, KeyId};
+use coupon_cluster::{CampaignState, CodeProfile, EncodeError, KeyId, NumericId};
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{CampaignRecord, CouponIssued};
 use coupon_proto::v1::{self, Campaign, Coupon, CouponState};
@@ -21,6 +21,8 @@ pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
     let name = ids::campaign_name(&record.name);
     let campaign_id = name.map_or_else(|_| String::new(), |name| name.id().to_owned());
     let codes = scheme_from_pb(record.code_scheme.as_ref()).unwrap_or_default();
+    let shard = ids::shard_id(record.code_shard_id);
+    let numeric_id = shard.map(|shard| NumericId { shard, number: record.number }.to_i64());
     Campaign {
         campaign_id,
         display_name: record.display_name,
@@ -35,6 +37,7 @@ pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
         remaining: to_i64(record.quota.saturating_sub(counters.issued)),
         create_time: Some(timestamp(record.create_micros)),
         revision: to_i64(counters.revision),
+        numeric_id: numeric_id.unwrap_or_default(),
         code_profile: profile_to_pb(codes.format.profile()).into(),
         code_prefix: codes.prefix.as_str().to_owned(),
         code_length: i32::try_from(codes.format.symbol_count()).unwrap_or(i32::MAX),
@@ -153,12 +156,15 @@ mod tests {
             name: "default/spring".to_owned(),
             quota: 2,
             start_micros: 100,
+            number: 5,
+            code_shard_id: 3,
             counters: Some(CampaignCounters { issued: 2, ..Default::default() }),
             ..Default::default()
         };
         let shown = campaign(record.clone(), 100);
         assert_eq!(shown.state(), v1::CampaignState::Exhausted);
         assert_eq!((shown.campaign_id.as_str(), shown.issued, shown.remaining), ("spring", 2, 0));
+        assert_eq!(shown.numeric_id, (3 << 32) + 5);
         assert_eq!(campaign(record, 99).state(), v1::CampaignState::Scheduled);
     }
 

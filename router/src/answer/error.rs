@@ -52,6 +52,13 @@ pub(crate) enum Fault {
     DeadlineExceeded,
     /// A stream of coupons ended before all were sent.
     StreamBroken,
+    /// A campaign has issued more coupons than an answer may list.
+    TooManyCoupons {
+        /// How many it has issued.
+        issued: u64,
+        /// How many an answer may list.
+        listed_max: u32,
+    },
     /// A fault of ours. The text is for our logs and says nothing of the data.
     Internal(&'static str),
 }
@@ -130,6 +137,13 @@ impl Fault {
         Self::Refused(Box::new(Refused { refusal, held_codes }))
     }
 
+    /// That no campaign can have the id of a request.
+    pub(crate) fn campaign_not_found() -> Self {
+        let reason = RefusalReason::CampaignNotFound.into();
+        let refusal = Refusal { reason, ..Refusal::default() };
+        Self::Refused(Box::new(Refused { refusal, held_codes: Vec::new() }))
+    }
+
     /// As the status of a call.
     pub(crate) fn into_status(self) -> Status {
         let status = self.into_pb();
@@ -178,6 +192,14 @@ impl Fault {
                 "the stream broke before all coupons were sent: begin again",
             )
             .retry_after(NO_LEADER_RETRY),
+            Self::TooManyCoupons { issued, listed_max } => Report::new(
+                Code::FailedPrecondition,
+                Reason::TooManyCoupons,
+                format!(
+                    "the campaign has issued {issued} coupons and an answer lists at most {listed_max}: read \
+                     them with coupon.v1.CouponService/StreamCoupons"
+                ),
+            ),
             Self::Internal(what) => {
                 tracing::error!(what, "internal fault");
                 Report::new(Code::Internal, Reason::Internal, "internal fault")

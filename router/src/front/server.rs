@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coupon_env::{Clock, SystemClock};
-use coupon_proto::v1;
+use coupon_proto::FILE_DESCRIPTOR_SET;
+use coupon_proto::couponpb::coupon_service_server::CouponServiceServer as OlderServiceServer;
 use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
 use coupon_protocols::{Cors, Rules, Schema, SchemaError, Translator};
 use thiserror::Error;
@@ -22,7 +23,7 @@ use super::admission::Admission;
 use super::dispatch::Dispatch;
 use super::malformed::{self, REQUEST_BYTES_MAX, SizedByMethod, request_bytes_max};
 use crate::op::limits::Permits;
-use crate::op::{Campaigns, Coupons};
+use crate::op::{Campaigns, Coupons, OlderCoupons};
 use crate::route::retry::Timing;
 use crate::shards::directory::{Service, WrongCluster};
 use crate::shards::pool::{self, Lane};
@@ -205,6 +206,8 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let permits = Permits::new(config.requests_max);
     let coupons = SizedByMethod::new(Coupons::new(Arc::clone(&shards), permits.clone()));
+    let older = OlderServiceServer::new(OlderCoupons::new(Arc::clone(&shards)))
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::NotServing).await;
 
@@ -212,13 +215,14 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     let (end, ended) = oneshot::channel();
     let routes = Routes::new(campaigns)
         .add_service(coupons)
+        .add_service(older)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
     let admission = Admission::new(permits, config.default_deadline);
     let rules = Rules { request_bytes_max, explain: malformed::explain_refusal };
     let schema = Schema::new(&[
-        v1::FILE_DESCRIPTOR_SET,
+        FILE_DESCRIPTOR_SET,
         tonic_health::pb::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
@@ -246,7 +250,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
@@ -282,7 +286,9 @@ async fn announce(
 
 /// Sets the health of the router as a whole and of its services.
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", "coupon.v1.CampaignService", "coupon.v1.CouponService"] {
+    for service in
+        ["", "coupon.v1.CampaignService", "coupon.v1.CouponService", "couponpb.CouponService"]
+    {
         health.set_service_status(service, status).await;
     }
 }

@@ -4,6 +4,7 @@ mod batch_issue_coupons;
 mod campaigns;
 mod change_campaign;
 mod check;
+mod couponpb;
 mod coupons;
 mod create_campaign;
 mod get_campaign;
@@ -19,6 +20,7 @@ mod stream_coupons;
 mod text;
 
 pub(crate) use campaigns::Campaigns;
+pub(crate) use couponpb::OlderCoupons;
 pub(crate) use coupons::Coupons;
 pub(crate) use issue_coupon::issue_coupon;
 

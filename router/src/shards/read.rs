@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::{CampaignName, NodeId, ShardId};
+use coupon_cluster::{CampaignName, NodeId, NumericId, ShardId, TenantId};
 use coupon_env::entropy::fraction;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::{
-    GetCampaignQuery, ReadRequest, ReadResponse, Refusal, StreamCouponsRequest,
-    StreamCouponsResponse, read_request,
+    GetCampaignByNumberQuery, GetCampaignQuery, ReadRequest, ReadResponse, Refusal,
+    StreamCouponsRequest, StreamCouponsResponse, read_request,
 };
 use coupon_transport::{AddressedChannel, Mismatch};
 use coupon_wire::refusal;
@@ -59,6 +59,29 @@ impl ShardClient {
             let topology = self.topology(deadline).await?;
             let shard = topology.owner(campaign);
             if let Some(response) = self.read(shard, &topology, query.clone(), deadline).await? {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// Reads the campaign of a tenant that has a numeric id.
+    ///
+    /// # Errors
+    /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when there is no such campaign.
+    pub(crate) async fn read_campaign_of_number(
+        &self,
+        id: NumericId,
+        tenant: &TenantId,
+        deadline: Instant,
+    ) -> Result<ReadResponse, Fault> {
+        let query = GetCampaignByNumberQuery { tenant: tenant.to_string(), number: id.number };
+        let query = read_request::Query::GetCampaignByNumber(query);
+        loop {
+            let topology = self.topology(deadline).await?;
+            if !topology.ring_shards().contains(&id.shard) {
+                return Err(Fault::campaign_not_found());
+            }
+            if let Some(response) = self.read(id.shard, &topology, query.clone(), deadline).await? {
                 return Ok(response);
             }
         }

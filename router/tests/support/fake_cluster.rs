@@ -183,6 +183,11 @@ impl FakeCluster {
         });
     }
 
+    /// Issues the first `count` coupons of a campaign.
+    pub fn fill(&self, campaign_id: &str, count: u64) {
+        self.state.lock().ledger.fill(&format!("default/{campaign_id}"), count);
+    }
+
     /// How many coupons of a campaign exist.
     pub fn issued(&self, campaign_id: &str) -> usize {
         self.state

@@ -30,9 +30,14 @@ impl Http1 {
 
     /// Calls a method of `coupon.v1` in the JSON of Connect, with more lines of header.
     pub async fn call(&mut self, method: &str, headers: &str, json: &str) -> Answered {
+        self.post(&format!("coupon.v1.{method}"), headers, json).await
+    }
+
+    /// Calls a method of any package in the same way.
+    pub async fn post(&mut self, method: &str, headers: &str, json: &str) -> Answered {
         let bytes = json.len();
         let request = format!(
-            "POST /coupon.v1.{method} HTTP/1.1\r\nHost: router\r\nContent-Type: application/json\r\n\
+            "POST /{method} HTTP/1.1\r\nHost: router\r\nContent-Type: application/json\r\n\
              Content-Length: {bytes}\r\n{headers}\r\n{json}"
         );
         self.send(&request).await;

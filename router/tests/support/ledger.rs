@@ -109,6 +109,9 @@ impl Ledger {
                 ..refusal(RefusalReason::NotStarted)
             });
         }
+        if record.per_recipient_limit != 0 && issue.recipient.is_empty() {
+            return outcome::Outcome::Refusal(refusal(RefusalReason::RecipientRequired));
+        }
         let theirs = coupons.iter().filter(|c| coupon(c).recipient == issue.recipient);
         let held: Vec<_> = theirs.cloned().collect();
         let limit = record.per_recipient_limit as usize;
@@ -209,6 +212,24 @@ impl Ledger {
             }
         }
         response
+    }
+
+    /// Issues the first `count` coupons of a campaign.
+    pub fn fill(&mut self, campaign: &str, count: u64) {
+        let (shard, record, coupons) = self.campaigns.get_mut(campaign).expect("it exists");
+        record.counters.as_mut().expect("campaigns are made with counters").issued = count;
+        coupons.extend((1..=count).map(|sequence| CouponIssued {
+            coupon: Some(CouponRecord {
+                counter: sequence,
+                request_id: vec![1; 16],
+                issue_micros: NOW_MICROS,
+                ..Default::default()
+            }),
+            sequence,
+            code_shard_id: *shard,
+            code_key_id: record.code_key_id,
+            ..Default::default()
+        }));
     }
 
     pub fn export(&self, campaign: &str) -> Option<(CampaignRecord, Vec<CouponIssued>)> {
