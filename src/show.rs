@@ -25,10 +25,14 @@ pub(crate) struct Campaign {
     coupon_ttl: Option<String>,
     labels: BTreeMap<String, String>,
     create_time: Option<String>,
+    update_time: Option<String>,
+    open_time: Option<String>,
+    sold_out_time: Option<String>,
     revision: i64,
     code_profile: String,
     code_prefix: String,
     code_length: i32,
+    etag: String,
 }
 
 impl From<v1::Campaign> for Campaign {
@@ -47,10 +51,14 @@ impl From<v1::Campaign> for Campaign {
             coupon_ttl: ttl.map(|ttl| humantime::format_duration(ttl).to_string()),
             labels: campaign.labels,
             create_time: campaign.create_time.map(time),
+            update_time: campaign.update_time.map(time),
+            open_time: campaign.open_time.map(time),
+            sold_out_time: campaign.sold_out_time.map(time),
             revision: campaign.revision,
             code_profile: profile.trim_start_matches("CODE_PROFILE_").to_lowercase(),
             code_length: campaign.code_length,
             code_prefix: campaign.code_prefix,
+            etag: campaign.etag,
             display_name: campaign.display_name,
             campaign_id: campaign.campaign_id,
             numeric_id: campaign.numeric_id,
@@ -79,6 +87,10 @@ impl Campaign {
             ("codes", (self.code_length > 0).then_some(codes)),
             ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
             ("created", self.create_time.clone()),
+            ("changed", self.update_time.clone()),
+            ("first issued", self.open_time.clone()),
+            ("sold out", self.sold_out_time.clone()),
+            ("etag", Some(self.etag.clone()).filter(|etag| !etag.is_empty())),
         ])
     }
 }

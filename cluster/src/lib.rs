@@ -1,5 +1,5 @@
-//! What every member of a cluster computes identically: ids, hash ring, shard map, campaign states,
-//! coupon codes.
+//! What every member of a cluster computes identically: ids, hash ring, shard map, campaign states and
+//! entity tags, coupon codes.
 //!
 //! Routers, nodes and tools decide for themselves where a campaign lives, which replicas a node
 //! hosts and what a code means. They agree without asking each other because they run the same
@@ -15,6 +15,7 @@
 //!
 //! The types know nothing of the wire: `coupon-wire` converts them from and to protobuf.
 
+mod campaign_etag;
 mod campaign_state;
 mod code;
 mod identity;
@@ -23,6 +24,7 @@ mod map;
 mod numeric_id;
 mod ring;
 
+pub use campaign_etag::campaign_etag;
 pub use campaign_state::{CampaignLifecycle, CampaignState};
 pub use code::{
     COUNTER_LIMIT, Code, CodeCipher, CodeError, CodeFormat, CodeKey, CodeOrigin, CodePrefix,

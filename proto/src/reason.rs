@@ -7,14 +7,20 @@ pub const DOMAIN: &str = "coupon.v1";
 /// Why a router answered with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
+    /// The campaign has started, and its start cannot be changed any more.
+    AlreadyStarted,
     /// Another request created a campaign with this id.
     CampaignExists,
     /// There is no such campaign.
     CampaignNotFound,
     /// The request did not arrive as a whole in time, or its answer is late.
     DeadlineExceeded,
+    /// The end asked for is in the past.
+    EndTimeInPast,
     /// At or after the campaign's end.
     Ended,
+    /// The campaign has another entity tag: it was changed since it was read.
+    EtagMismatch,
     /// Fields are not what they must be; a `BadRequest` names them.
     FieldViolations,
     /// A fault of the router or of a node.
@@ -29,6 +35,8 @@ pub enum Reason {
     Overloaded,
     /// An administrator has paused the campaign.
     Paused,
+    /// The quota asked for is less than what is issued.
+    QuotaBelowIssued,
     /// The recipient holds as many coupons as the campaign allows.
     RecipientLimitReached,
     /// The campaign has a limit per recipient, and the request names no recipient.
@@ -49,11 +57,14 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
+        Self::AlreadyStarted,
         Self::CampaignExists,
         Self::CampaignNotFound,
         Self::DeadlineExceeded,
+        Self::EndTimeInPast,
         Self::Ended,
+        Self::EtagMismatch,
         Self::FieldViolations,
         Self::Internal,
         Self::NoLeader,
@@ -61,6 +72,7 @@ impl Reason {
         Self::OutcomeUnknown,
         Self::Overloaded,
         Self::Paused,
+        Self::QuotaBelowIssued,
         Self::RecipientLimitReached,
         Self::RecipientRequired,
         Self::RequestIdReused,
@@ -74,10 +86,13 @@ impl Reason {
     /// The reason as `ErrorInfo` carries it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AlreadyStarted => "ALREADY_STARTED",
             Self::CampaignExists => "CAMPAIGN_EXISTS",
             Self::CampaignNotFound => "CAMPAIGN_NOT_FOUND",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::EndTimeInPast => "END_TIME_IN_PAST",
             Self::Ended => "ENDED",
+            Self::EtagMismatch => "ETAG_MISMATCH",
             Self::FieldViolations => "FIELD_VIOLATIONS",
             Self::Internal => "INTERNAL",
             Self::NoLeader => "NO_LEADER",
@@ -85,6 +100,7 @@ impl Reason {
             Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::Overloaded => "OVERLOADED",
             Self::Paused => "PAUSED",
+            Self::QuotaBelowIssued => "QUOTA_BELOW_ISSUED",
             Self::RecipientLimitReached => "RECIPIENT_LIMIT_REACHED",
             Self::RecipientRequired => "RECIPIENT_REQUIRED",
             Self::RequestIdReused => "REQUEST_ID_REUSED",

@@ -26,7 +26,9 @@ fn request_ids(seen: &[Seen]) -> Vec<Vec<u8>> {
         Operation::Issue(issue) => Some(issue.request_id.clone()),
         Operation::CreateCampaign(_)
         | Operation::PauseCampaign(_)
-        | Operation::ResumeCampaign(_) => None,
+        | Operation::ResumeCampaign(_)
+        | Operation::UpdateCampaign(_)
+        | Operation::EndCampaign(_) => None,
     });
     ids.collect()
 }

@@ -5,12 +5,12 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use coupon_proto::v1::{
-    BatchIssueCouponsRequest, CodeProfile, CreateCampaignRequest, GetCampaignRequest,
-    IssueCouponRequest, ListCampaignsRequest, ListCouponsRequest, StreamCouponsRequest,
-    batch_issue_coupons_result,
+    BatchIssueCouponsRequest, Campaign, CodeProfile, CreateCampaignRequest, EndCampaignRequest,
+    GetCampaignRequest, IssueCouponRequest, ListCampaignsRequest, ListCouponsRequest,
+    StreamCouponsRequest, UpdateCampaignRequest, batch_issue_coupons_result,
 };
 use prost::Message as _;
-use prost_types::{Duration, Timestamp};
+use prost_types::{Duration, FieldMask, Timestamp};
 use support::{Fixture, REQUEST_ID, issue, reason};
 use tonic::Status;
 use tonic_types::{StatusExt as _, pb};
@@ -64,6 +64,41 @@ const CREATE: &[Spoiled<CreateCampaignRequest>] = &[
     ("request_id", |r| r.request_id = "none".to_owned()),
     ("request_id", |r| r.request_id = NIL.to_owned()),
 ];
+
+const UPDATE: &[Spoiled<UpdateCampaignRequest>] = &[
+    ("campaign.campaign_id", |r| (r.campaign, r.update_mask) = (None, mask(&["labels"]))),
+    ("campaign.campaign_id", |r| set(r).campaign_id = "Upper".to_owned()),
+    ("campaign.display_name", |r| set(r).display_name = CONTROL.to_owned()),
+    ("campaign.quota", |r| set(r).quota = 0),
+    ("campaign.quota", |r| set(r).quota = 1_000_000_001),
+    ("campaign.start_time", |r| set(r).start_time = at(0, 0)),
+    ("campaign.end_time", |r| set(r).end_time = at(0, 0)),
+    ("campaign.end_time", |r| (set(r).start_time, set(r).end_time) = (at(1, 0), at(1, 0))),
+    ("campaign.labels", |r| set(r).labels = entries(33)),
+    ("campaign.labels[0].key", |r| set(r).labels = entry("", "v")),
+    ("campaign.per_recipient_limit", |r| set(r).per_recipient_limit = -1),
+    ("campaign.coupon_ttl", |r| set(r).coupon_ttl = lasting(-1, 0)),
+    ("campaign.etag", |r| set(r).etag = "e".repeat(34)),
+    ("update_mask", |r| r.update_mask = mask(&["state"])),
+    ("update_mask", |r| r.update_mask = mask(&["quota", "*"])),
+    ("update_mask", |r| r.update_mask = mask(&["per_recipient_limit"])),
+    ("update_mask", |r| (r.update_mask, set(r).quota) = (None, 0)),
+    ("request_id", |r| r.request_id = NIL.to_owned()),
+];
+
+const END: &[Spoiled<EndCampaignRequest>] = &[
+    ("campaign_id", |r| r.campaign_id.clear()),
+    ("request_id", |r| r.request_id = "none".to_owned()),
+];
+
+/// The campaign of an update.
+fn set(request: &mut UpdateCampaignRequest) -> &mut Campaign {
+    request.campaign.get_or_insert_default()
+}
+
+fn mask(paths: &[&str]) -> Option<FieldMask> {
+    Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+}
 
 const ISSUE: &[Spoiled<IssueCouponRequest>] = &[
     ("campaign_id", |r| r.campaign_id.clear()),
@@ -160,6 +195,13 @@ async fn every_field_that_is_wrong_is_named() {
         ..Default::default()
     };
     check(create, CREATE, async |request| campaigns.create_campaign(request).await).await;
+    let campaign = Campaign { campaign_id: campaign_id(), quota: 1_000, ..Default::default() };
+    let update = UpdateCampaignRequest {
+        campaign: Some(campaign),
+        update_mask: mask(&["*"]),
+        ..Default::default()
+    };
+    check(update, UPDATE, async |request| campaigns.update_campaign(request).await).await;
     let get = GetCampaignRequest { campaign_id: campaign_id() };
     check(get, GET, async |request| campaigns.get_campaign(request).await).await;
     let list = ListCampaignsRequest::default();
@@ -177,6 +219,8 @@ async fn every_field_that_is_wrong_is_named() {
     check(list, LIST_COUPONS, async |request| coupons.list_coupons(request).await).await;
     let stream = StreamCouponsRequest { campaign_id: campaign_id() };
     check(stream, STREAM, async |request| coupons.stream_coupons(request).await).await;
+    let end = EndCampaignRequest { campaign_id: campaign_id(), ..Default::default() };
+    check(end, END, async |request| campaigns.end_campaign(request).await).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// The version of the layout of a backup.
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 
 /// The name of the manifest.
 const MANIFEST: &str = "manifest.json";
@@ -214,7 +214,7 @@ mod tests {
 
     /// A whole file. The checksum comes from `hashlib.sha256` of Python.
     const GOLDEN: &str = r#"{
-  "version": 6,
+  "version": 7,
   "program": "0.1.0",
   "began_at": "2026-11-27T00:00:00Z",
   "cluster_id": "the-cluster",
@@ -234,7 +234,7 @@ mod tests {
       "coupons": 5
     }
   ],
-  "checksum": "24ac562f1eb973b0a190b2d3f298afc04d6b2817490fcfa48e8bda3494fa2656"
+  "checksum": "7ba7d4697256023332ba23a38818991603f774209151feea99c152a1f666d926"
 }
 "#;
 
@@ -277,6 +277,6 @@ mod tests {
         assert!(none.contains("is no whole backup"), "{none}");
         Manifest { version: 1, ..manifest() }.write(dir.path()).unwrap();
         let other = Manifest::read(dir.path()).unwrap_err().to_string();
-        assert!(other.contains("has version 1; this program knows 5"), "{other}");
+        assert!(other.contains("has version 1; this program knows 7"), "{other}");
     }
 }

@@ -2,11 +2,13 @@
 
 mod change;
 mod create;
+mod end;
 mod get;
 mod list;
 mod moment;
 mod pause;
 mod resume;
+mod update;
 
 use anyhow::Context as _;
 use coupon_client::v1;
@@ -22,6 +24,8 @@ pub(crate) enum CampaignCommand {
     List(list::ListArgs),
     Pause(pause::PauseArgs),
     Resume(resume::ResumeArgs),
+    Update(update::UpdateArgs),
+    End(end::EndArgs),
 }
 
 /// Runs the command.
@@ -33,6 +37,8 @@ pub(crate) fn run(command: CampaignCommand) -> anyhow::Result<()> {
             CampaignCommand::List(args) => list::list(args).await,
             CampaignCommand::Pause(args) => pause::pause(args).await,
             CampaignCommand::Resume(args) => resume::resume(args).await,
+            CampaignCommand::Update(args) => update::update(args).await,
+            CampaignCommand::End(args) => end::end(args).await,
         }
     })
 }

@@ -28,7 +28,10 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
         },
     ),
     ("coupon-trace", Rules { ours: &[], others: Some(&["parking_lot"]) }),
-    ("coupon-ledger", Rules { ours: &["coupon-cluster"], others: Some(&["thiserror"]) }),
+    (
+        "coupon-ledger",
+        Rules { ours: &["coupon-cluster"], others: Some(&["siphasher", "thiserror"]) },
+    ),
     ("coupon-checker", Rules { ours: &[], others: Some(&["serde", "serde_json", "thiserror"]) }),
     (
         "coupon-node",

@@ -7,6 +7,7 @@
 
 mod clock;
 mod demo;
+mod etag;
 mod issued;
 mod issuing;
 mod lost_log;

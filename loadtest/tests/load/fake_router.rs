@@ -297,6 +297,20 @@ impl CampaignService for FakeRouter {
     ) -> Result<Response<v1::ResumeCampaignResponse>, Status> {
         Err(Status::unimplemented("load tests do not ask"))
     }
+
+    async fn update_campaign(
+        &self,
+        _: Request<v1::UpdateCampaignRequest>,
+    ) -> Result<Response<v1::UpdateCampaignResponse>, Status> {
+        Err(Status::unimplemented("load tests do not ask"))
+    }
+
+    async fn end_campaign(
+        &self,
+        _: Request<v1::EndCampaignRequest>,
+    ) -> Result<Response<v1::EndCampaignResponse>, Status> {
+        Err(Status::unimplemented("load tests do not ask"))
+    }
 }
 
 #[tonic::async_trait]

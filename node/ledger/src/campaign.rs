@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use coupon_cluster::{
     CampaignLifecycle, CampaignName, CampaignState, CodeScheme, KeyId, RequestId, ShardId,
+    campaign_etag,
 };
 
 use crate::LogTime;
@@ -46,10 +47,38 @@ pub struct CampaignSpec {
     pub code_shard: ShardId,
     /// When the campaign was created.
     pub created: LogTime,
+    /// When an administrator changed the campaign last, or else when it was created.
+    pub updated: LogTime,
+    /// The revision that this change made.
+    pub updated_revision: u64,
+    /// What the creation asked for, where it was changed since; `None`: it is as it was. Kept since a retry is
+    /// recognised by what was asked for.
+    pub asked: Option<Box<AskedTerms>>,
     /// Whether nothing is issued until the campaign is resumed.
     pub is_paused: bool,
     /// The latest requests to change the campaign that were not refused, the last one last.
     pub changes: Vec<Change>,
+}
+
+impl CampaignSpec {
+    /// The entity tag of the campaign.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        campaign_etag(self.updated_revision, self.updated.0)
+    }
+}
+
+/// What the creation of a campaign asked for, of all that can be changed later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedTerms {
+    /// See [`CampaignSpec`].
+    pub display_name: String,
+    /// See [`CampaignSpec`].
+    pub quota: u64,
+    /// See [`CampaignSpec`].
+    pub end: Option<LogTime>,
+    /// See [`CampaignSpec`].
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A request to change a campaign that was not refused; it may have found nothing to change.
@@ -68,6 +97,13 @@ pub enum ChangeKind {
     Pause,
     /// It resumes the campaign.
     Resume,
+    /// It ends the campaign.
+    End,
+    /// It updates fields of the campaign.
+    Update {
+        /// A hash of the fields, by which a retry is recognised.
+        fingerprint: u64,
+    },
 }
 
 /// The part of a campaign that changes with every coupon.
@@ -81,12 +117,23 @@ pub struct CampaignCounters {
     pub next_counter: u64,
     /// How many counters of the block in use are left.
     pub block_left: u32,
+    /// When the first coupon was issued.
+    pub opened: Option<LogTime>,
+    /// Since when all coupons of the quota are issued.
+    pub sold_out: Option<LogTime>,
 }
 
 impl CampaignCounters {
     /// The counters of a campaign at its creation. It takes its first block with its first coupon,
     /// so that campaigns nobody uses cost none.
-    pub(crate) const NEW: Self = Self { issued: 0, revision: 1, next_counter: 0, block_left: 0 };
+    pub(crate) const NEW: Self = Self {
+        issued: 0,
+        revision: 1,
+        next_counter: 0,
+        block_left: 0,
+        opened: None,
+        sold_out: None,
+    };
 }
 
 /// A campaign at one moment.
@@ -116,5 +163,11 @@ impl Campaign {
     #[must_use]
     pub fn remaining(&self) -> u64 {
         self.spec.quota.saturating_sub(self.counters.issued)
+    }
+
+    /// Notes whether the quota is used up, after a change of the quota or of what counts toward it.
+    pub(crate) fn note_sold_out(&mut self, now: LogTime) {
+        let since = self.counters.sold_out.unwrap_or(now);
+        self.counters.sold_out = (self.remaining() == 0).then_some(since);
     }
 }

@@ -2,7 +2,7 @@
 
 use coupon_cluster::{Epoch, ShardId};
 
-use crate::{CreateCampaign, Issue, PauseCampaign, ResumeCampaign};
+use crate::{CreateCampaign, EndCampaign, Issue, PauseCampaign, ResumeCampaign, UpdateCampaign};
 
 /// One command, as it stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub enum Action {
     PauseCampaign(PauseCampaign),
     /// Issue coupons of a paused campaign again.
     ResumeCampaign(ResumeCampaign),
+    /// Change fields of a campaign.
+    UpdateCampaign(UpdateCampaign),
+    /// End a campaign.
+    EndCampaign(EndCampaign),
     /// Adopt a newer ring. Comes from the shard's own leader, hence [`Command::epoch`] is not looked
     /// at: the shard cannot learn of a new epoch by being at it.
     AdoptRing {

@@ -39,7 +39,8 @@ impl Ledger {
     /// The outcome of a command if it were applied now, where it would change nothing: a refusal, or the
     /// answer to a request that was answered before. `None` where only an entry of the log can tell.
     ///
-    /// `now` is the time that an entry would be stamped with, no earlier than that of any entry on its way.
+    /// `now` is the time that an entry would be stamped with, no earlier than that of any entry on its way. No entry
+    /// on its way may have a command other than those that issue coupons: it could open a campaign.
     ///
     /// # Errors
     ///
@@ -56,6 +57,8 @@ impl Ledger {
             Action::CreateCampaign(_)
             | Action::PauseCampaign(_)
             | Action::ResumeCampaign(_)
+            | Action::UpdateCampaign(_)
+            | Action::EndCampaign(_)
             | Action::AdoptRing { .. }
             | Action::SkipCounters => return Ok(None),
         };
@@ -65,15 +68,9 @@ impl Ledger {
         let Some(campaign) = store.campaign(&issue.campaign)? else { return Ok(None) };
         let log_time = self.fence.state.log_time;
         let outcome = without_effect(store, &campaign, issue, log_time.max(now))?;
-        // Entries on their way may hold this very request, sent earlier, and be stamped before the end, or resume
-        // the campaign.
-        let may_change = match outcome {
-            Some(Outcome::Refused(Refusal::Ended { .. })) => {
-                campaign.state_at(log_time) != CampaignState::Ended
-            }
-            Some(Outcome::Refused(Refusal::Paused)) => true,
-            _ => false,
-        };
+        // Entries on their way may hold this very request, sent earlier, and be stamped before the end.
+        let may_change = matches!(outcome, Some(Outcome::Refused(Refusal::Ended { .. })))
+            && campaign.state_at(log_time) != CampaignState::Ended;
         Ok(outcome.filter(|_| !may_change))
     }
 
@@ -95,7 +92,8 @@ impl Ledger {
     /// Applies one log entry and returns the outcomes of its commands, in their order.
     ///
     /// All commands of the entry happen at one log time: the one stamped on the entry, or the greatest
-    /// one seen before if that is later, since log time never runs backwards.
+    /// one seen before if that is later, since log time never runs backwards. Only a command that ends a
+    /// campaign happens a microsecond later, and so does what follows it.
     ///
     /// # Errors
     ///

@@ -10,7 +10,8 @@
 //!
 //! # Invariants
 //!
-//! 1. A campaign never issues more than its quota, and is never sold out before.
+//! 1. A campaign never issues more than its quota, and is never sold out before. The quota may change, but never
+//!    to less than what is issued.
 //! 2. No counter, hence no code, is used twice, in any campaign of the shard, ever.
 //! 3. A recipient never holds more than the campaign's limit; asking again tells what they hold.
 //! 4. A request id gives the same coupon for as long as the coupon exists. Refusals are not
@@ -55,12 +56,15 @@ mod store;
 mod time;
 
 pub use block::BLOCK_SIZE;
-pub use campaign::{Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind};
+pub use campaign::{AskedTerms, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind};
 pub use command::{Action, Command};
 pub use coupon::{Coupon, IssuedCoupon, SEQUENCE_MAX};
 pub use ledger::Ledger;
 pub use memory::MemoryStore;
-pub use op::{CreateCampaign, HELD_SHOWN_MAX, Issue, PauseCampaign, ResumeCampaign};
+pub use op::{
+    CreateCampaign, EndCampaign, HELD_SHOWN_MAX, Issue, PauseCampaign, ResumeCampaign,
+    UpdateCampaign,
+};
 pub use outcome::{Outcome, Refusal};
 pub use restore::{BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, CountersExhausted};
 pub use shard::ShardState;

@@ -40,6 +40,8 @@ pub enum Mutant {
     /// A node syncs its log every now and then ([`ENTRIES_PER_SYNC`]), and acknowledges entries at
     /// once. Found as `lost`.
     AcknowledgedBeforeSync,
+    /// An update does not look at the entity tag that it names. Found by an update that undoes another one.
+    EtagIgnored,
 }
 
 /// How often [`Mutant::AcknowledgedBeforeSync`] syncs a log: twice a second at a light load.
@@ -82,7 +84,7 @@ pub fn activate(mutant: Mutant) {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RetryNotDeduplicated,
         Self::ReadWithoutQuorum,
         Self::QuotaOutsideLog,
@@ -91,6 +93,7 @@ impl Mutant {
         Self::ClockReadAtApply,
         Self::StartsEarly,
         Self::AcknowledgedBeforeSync,
+        Self::EtagIgnored,
     ];
 
     /// What `COUPON_MUTANT` calls it.
@@ -105,6 +108,7 @@ impl Mutant {
             Self::ClockReadAtApply => "clock-read-at-apply",
             Self::StartsEarly => "starts-early",
             Self::AcknowledgedBeforeSync => "acknowledged-before-sync",
+            Self::EtagIgnored => "etag-ignored",
         }
     }
 }

@@ -81,9 +81,35 @@ pub enum Refusal {
     CampaignExists,
     /// There is no campaign with this id.
     CampaignNotFound,
-    /// The campaign would end no later than it starts. A campaign without a start of its own starts with
-    /// its creation, which nobody knows before log time does.
+    /// The campaign would end no later than it starts.
     EmptyWindow,
+    /// The end asked for is not after log time.
+    EndInPast {
+        /// The end asked for.
+        end: LogTime,
+        /// Log time.
+        now: LogTime,
+    },
+    /// The start of a campaign that has started cannot be changed.
+    AlreadyStarted {
+        /// When the campaign started.
+        start: LogTime,
+        /// Log time.
+        now: LogTime,
+    },
+    /// The quota asked for is less than what already counts toward it.
+    QuotaBelowIssued {
+        /// The number of coupons that were issued.
+        issued: u64,
+        /// The least quota that the campaign can have now.
+        quota_min: u64,
+    },
+    /// The limit per recipient cannot be changed.
+    PerRecipientLimitFixed,
+    /// The lifetime of coupons cannot be changed.
+    CouponTtlFixed,
+    /// The campaign has another entity tag: somebody else has changed it.
+    EtagMismatch,
     /// The request id was used before, with other fields.
     RequestIdReused,
     /// The sender routed by another epoch than the one the shard is at.

@@ -19,12 +19,14 @@ use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::shard_ids;
-use super::{create_campaign, issue, pause_campaign, resume_campaign};
+use super::{
+    create_campaign, end_campaign, issue, pause_campaign, resume_campaign, update_campaign,
+};
 
 /// The field of a `Command` that issues a coupon.
 const ISSUE: u32 = 3;
 /// The greatest field of a `Command` that is an operation.
-const OPERATION_MAX: u32 = 5;
+const OPERATION_MAX: u32 = 7;
 /// The fields of a `CommandEntry`: what it does, and those that it shares with `LogHeader`.
 const ENTRY_FIELDS: [u32; 7] = [1, 2, 3, 4, 5, 14, 15];
 /// The fields of an `IssueCommand` that name the campaign, the recipient and the request.
@@ -132,6 +134,8 @@ impl CommandReader {
             }
             Operation::PauseCampaign(pause) => pause_campaign::from_pb(&pause)?,
             Operation::ResumeCampaign(resume) => resume_campaign::from_pb(&resume)?,
+            Operation::UpdateCampaign(update) => update_campaign::from_pb(update)?,
+            Operation::EndCampaign(end) => end_campaign::from_pb(&end)?,
         };
         Ok(Command { epoch: Epoch(command.epoch), action })
     }
@@ -187,6 +191,11 @@ fn delimited<'a>(message: &mut &'a [u8], number: u32) -> Option<&'a [u8]> {
     let (found, rest) = rest.split_at_checked(length)?;
     *message = rest;
     Some(found)
+}
+
+/// Whether a command may make a campaign issue coupons that refused them: unless it is one that issues a coupon.
+pub fn may_open_campaigns(command: &[u8]) -> bool {
+    !has_field(command, |number| number == ISSUE)
 }
 
 /// The id of the campaign that a command issues a coupon of, without reading the rest. `None` for other commands.
@@ -288,8 +297,15 @@ mod tests {
     #[test]
     fn the_numbers_are_those_of_the_messages() {
         assert_eq!(u32::from(issue("default/c")[2]), ISSUE << 3 | 2);
-        let newest = encoded(Operation::ResumeCampaign(pb::ResumeCampaignCommand::default()));
+        let newest = encoded(Operation::EndCampaign(pb::EndCampaignCommand::default()));
         assert_eq!(u32::from(newest[2]), OPERATION_MAX << 3 | 2);
+    }
+
+    #[test]
+    fn only_what_issues_coupons_opens_no_campaign() {
+        assert!(!may_open_campaigns(&issue("default/c")));
+        let end = encoded(Operation::EndCampaign(pb::EndCampaignCommand::default()));
+        assert!(may_open_campaigns(&end) && may_open_campaigns(b""));
     }
 
     #[test]

@@ -7,11 +7,13 @@
 
 pub mod command;
 mod create_campaign;
+mod end_campaign;
 mod issue;
 pub mod outcome;
 mod pause_campaign;
 mod resume_campaign;
 pub mod row;
+mod update_campaign;
 
 use coupon_cluster::ShardId;
 use coupon_ledger::LogTime;

@@ -63,6 +63,20 @@ pub fn refusal_to_pb(refusal: Refusal) -> pb::Refusal {
         Refusal::CampaignExists => refused(Reason::CampaignExists),
         Refusal::CampaignNotFound => refused(Reason::CampaignNotFound),
         Refusal::EmptyWindow => refused(Reason::EmptyWindow),
+        Refusal::EndInPast { end, now } => {
+            pb::Refusal { time_micros: end.0, log_time_micros: now.0, ..refused(Reason::EndInPast) }
+        }
+        Refusal::AlreadyStarted { start, now } => pb::Refusal {
+            time_micros: start.0,
+            log_time_micros: now.0,
+            ..refused(Reason::AlreadyStarted)
+        },
+        Refusal::QuotaBelowIssued { issued, quota_min } => {
+            pb::Refusal { issued, quota_min, ..refused(Reason::QuotaBelowIssued) }
+        }
+        Refusal::PerRecipientLimitFixed => refused(Reason::PerRecipientLimitFixed),
+        Refusal::CouponTtlFixed => refused(Reason::CouponTtlFixed),
+        Refusal::EtagMismatch => refused(Reason::EtagMismatch),
         Refusal::RequestIdReused => refused(Reason::RequestIdReused),
         Refusal::StaleEpoch { epoch } => {
             pb::Refusal { epoch: epoch.0, ..refused(Reason::StaleEpoch) }

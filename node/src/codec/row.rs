@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use coupon_cluster::{Epoch, KeyId};
 use coupon_ledger::{
-    Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Coupon, LogTime, ShardState,
+    AskedTerms, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Coupon, LogTime,
+    ShardState,
 };
 use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
@@ -34,6 +35,9 @@ pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {
         paused: spec.is_paused,
         changes: spec.changes.iter().map(change_to_pb).collect(),
         code_scheme: scheme_to_pb(spec.code_scheme),
+        update_micros: spec.updated.0,
+        update_revision: spec.updated_revision,
+        asked: spec.asked.as_deref().map(asked_to_pb),
     }
 }
 
@@ -61,21 +65,47 @@ fn spec_from_pb(record: pb::CampaignRecord) -> Result<CampaignSpec, Malformed> {
         created: LogTime(record.create_micros),
         is_paused: record.paused,
         changes: record.changes.iter().map(change_from_pb).collect::<Result<_, _>>()?,
+        updated: LogTime(record.update_micros),
+        updated_revision: record.update_revision,
+        asked: record.asked.map(|asked| Box::new(asked_from_pb(asked))),
     })
 }
 
+fn asked_to_pb(asked: &AskedTerms) -> pb::AskedTerms {
+    pb::AskedTerms {
+        display_name: asked.display_name.clone(),
+        quota: asked.quota,
+        end_micros: time_to_pb(asked.end),
+        labels: asked.labels.clone(),
+    }
+}
+
+fn asked_from_pb(asked: pb::AskedTerms) -> AskedTerms {
+    AskedTerms {
+        display_name: asked.display_name,
+        quota: asked.quota,
+        end: time_from_pb(asked.end_micros),
+        labels: asked.labels,
+    }
+}
+
 fn change_to_pb(change: &Change) -> pb::CampaignChange {
-    let kind = match change.kind {
-        ChangeKind::Pause => pb::CampaignChangeKind::Pause,
-        ChangeKind::Resume => pb::CampaignChangeKind::Resume,
+    let (kind, fingerprint) = match change.kind {
+        ChangeKind::Pause => (pb::CampaignChangeKind::Pause, 0),
+        ChangeKind::Resume => (pb::CampaignChangeKind::Resume, 0),
+        ChangeKind::End => (pb::CampaignChangeKind::End, 0),
+        ChangeKind::Update { fingerprint } => (pb::CampaignChangeKind::Update, fingerprint),
     };
-    pb::CampaignChange { request_id: change.request_id.as_bytes().to_vec(), kind: kind.into() }
+    let request_id = change.request_id.as_bytes().to_vec();
+    pb::CampaignChange { request_id, kind: kind.into(), fingerprint }
 }
 
 fn change_from_pb(change: &pb::CampaignChange) -> Result<Change, Malformed> {
     let kind = match change.kind() {
         pb::CampaignChangeKind::Pause => ChangeKind::Pause,
         pb::CampaignChangeKind::Resume => ChangeKind::Resume,
+        pb::CampaignChangeKind::End => ChangeKind::End,
+        pb::CampaignChangeKind::Update => ChangeKind::Update { fingerprint: change.fingerprint },
         pb::CampaignChangeKind::Unspecified => return Err(Malformed("kind of a change")),
     };
     Ok(Change { request_id: request_id(&change.request_id)?, kind })
@@ -88,6 +118,8 @@ pub fn counters_to_pb(counters: &CampaignCounters) -> pb::CampaignCounters {
         revision: counters.revision,
         next_counter: counters.next_counter,
         block_left: counters.block_left,
+        open_micros: time_to_pb(counters.opened),
+        sold_out_micros: time_to_pb(counters.sold_out),
     }
 }
 
@@ -98,13 +130,15 @@ fn counters_from_pb(counters: pb::CampaignCounters) -> CampaignCounters {
         revision: counters.revision,
         next_counter: counters.next_counter,
         block_left: counters.block_left,
+        opened: time_from_pb(counters.open_micros),
+        sold_out: time_from_pb(counters.sold_out_micros),
     }
 }
 
 /// A campaign with its counters, as it travels.
 pub fn campaign_to_pb(campaign: &Campaign) -> pb::CampaignRecord {
     let counters = Some(counters_to_pb(&campaign.counters));
-    pb::CampaignRecord { counters, changes: Vec::new(), ..spec_to_pb(&campaign.spec) }
+    pb::CampaignRecord { counters, changes: Vec::new(), asked: None, ..spec_to_pb(&campaign.spec) }
 }
 
 /// A campaign from its two records.

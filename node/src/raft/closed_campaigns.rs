@@ -39,9 +39,11 @@ impl ClosedCampaigns {
         for campaign in campaigns {
             let name = campaign.spec.name.as_str();
             let is_closed = match campaign.state_at(now) {
-                // A paused one may be resumed by an entry on its way; only the log can tell.
-                CampaignState::Active | CampaignState::Paused => false,
-                CampaignState::Scheduled | CampaignState::Exhausted | CampaignState::Ended => true,
+                CampaignState::Active => false,
+                CampaignState::Scheduled
+                | CampaignState::Paused
+                | CampaignState::Exhausted
+                | CampaignState::Ended => true,
             };
             if is_closed == self.contains(name) {
                 continue;

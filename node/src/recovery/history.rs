@@ -86,6 +86,8 @@ impl<'a> History<'a> {
             Action::CreateCampaign(_)
             | Action::PauseCampaign(_)
             | Action::ResumeCampaign(_)
+            | Action::UpdateCampaign(_)
+            | Action::EndCampaign(_)
             | Action::AdoptRing { .. }
             | Action::SkipCounters
             | Action::Unreadable => None,

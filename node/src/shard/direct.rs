@@ -16,6 +16,7 @@ use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{Action, Campaign, Coupon, Ledger, LogTime, ShardState, StateReader};
 use coupon_proto::internal as pb;
 
+use super::openings::Openings;
 use super::proposer::Stamps;
 use super::submission::{EncodedCommand, Submission, SubmissionQueue, not_proposed, refuse, reply};
 use crate::codec::command::{CommandReader, campaign_of_issue};
@@ -39,6 +40,7 @@ pub(super) async fn run(
     raft: RaftReplica,
     storage: Storage,
     stamps: Stamps,
+    openings: Openings,
     mut waiting: SubmissionQueue,
 ) {
     let mut reader = None;
@@ -49,6 +51,8 @@ pub(super) async fn run(
         {
             round.push(next);
         }
+        // Before the round, so that the state has all earlier ones.
+        let may_open = openings.exist();
         // A node that should lead no more must not assure its followers that it does.
         let is_fit = !storage.flusher().is_stuck() && stamps.now_micros().is_some();
         let is_leader = is_fit && raft.read_index(READ_INDEX_TIMEOUT).await.is_ok();
@@ -69,7 +73,8 @@ pub(super) async fn run(
         // Coupons may have to come from disk, and heartbeats must not wait for that.
         let answering = tokio::task::spawn_blocking(move || {
             let shard = raft.key.shard;
-            answer_all(&storage, &raft, reader, LogTime(now), current).unwrap_or_else(|fault| {
+            let now = (!may_open).then_some(LogTime(now));
+            answer_all(&storage, &raft, reader, now, current).unwrap_or_else(|fault| {
                 fatal::abort(&format!("answering from the state of shard {shard}"), &fault)
             })
         });
@@ -81,12 +86,13 @@ pub(super) async fn run(
     }
 }
 
-/// Answers submissions. Returns the ledger for the next ones.
+/// Answers submissions as of `now`; `None`: none of them may be answered without the log. Returns the ledger for the
+/// next ones.
 fn answer_all(
     storage: &Storage,
     raft: &RaftReplica,
     reader: Option<Ledger>,
-    now: LogTime,
+    now: Option<LogTime>,
     submissions: Vec<Submission>,
 ) -> Result<Ledger, StorageError> {
     let mut state = State::new(storage, raft)?;
@@ -112,11 +118,13 @@ fn answer(
     raft: &RaftReplica,
     ledger: &Ledger,
     state: &mut State<'_>,
-    now: LogTime,
+    now: Option<LogTime>,
     command: EncodedCommand,
 ) -> Result<pb::Reply, StorageError> {
     let command = state.commands.read(command.bytes);
-    if let Some(outcome) = ledger.outcome_without_effect(state, now, &command)? {
+    if let Some(now) = now
+        && let Some(outcome) = ledger.outcome_without_effect(state, now, &command)?
+    {
         return Ok(reply(outcome));
     }
     if let Action::Issue(issue) = &command.action {

@@ -20,11 +20,13 @@ use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::direct;
+use super::openings::Openings;
 use super::submission::{
     self, EncodedCommand, Submission, SubmissionQueue, SubmissionSender, not_proposed, refuse,
     reply, unknown,
 };
 use crate::clock::TrustedClock;
+use crate::codec::command::may_open_campaigns;
 use crate::raft::closed_campaigns::ClosedCampaigns;
 use crate::raft::replica::{self, RaftReplica, WriteOutcome, WriteResult};
 use crate::raft::types::{Applied, Proposal};
@@ -62,8 +64,11 @@ impl Proposer {
         let stamps = Stamps { clock, last_micros: Arc::default() };
         let ((log, for_log), (direct, for_direct)) = (submission::queue(), submission::queue());
         let disk = storage.flusher().clone();
-        tokio::spawn(direct::run(raft.clone(), storage, stamps.clone(), for_direct));
-        tokio::spawn(run(raft, stamps, disk, for_log, in_flight.clone()));
+        let openings = Openings::default();
+        let answering =
+            direct::run(raft.clone(), storage, stamps.clone(), openings.clone(), for_direct);
+        tokio::spawn(answering);
+        tokio::spawn(run(raft, stamps, disk, openings, for_log, in_flight.clone()));
         Self { log, direct, closed, in_flight }
     }
 
@@ -119,6 +124,7 @@ async fn run(
     raft: RaftReplica,
     stamps: Stamps,
     disk: Flusher,
+    openings: Openings,
     mut waiting: SubmissionQueue,
     in_flight: Arc<Semaphore>,
 ) {
@@ -153,21 +159,24 @@ async fn run(
         };
         let mut parts = Vec::new();
         let mut bytes = 0;
-        let mut next = Some(first);
-        while let Some(submission) = next {
-            if submission.leadership != leadership {
-                refuse_as_follower(submission, &raft);
-            } else if entry.commands.len() + submission.commands.len() > ENTRY_COMMANDS_MAX {
-                held_back = Some(submission);
-                break;
-            } else {
-                bytes += take(&mut entry, &mut parts, submission, now);
+        let opening = openings.track(|| {
+            let mut next = Some(first);
+            while let Some(submission) = next {
+                if submission.leadership != leadership {
+                    refuse_as_follower(submission, &raft);
+                } else if entry.commands.len() + submission.commands.len() > ENTRY_COMMANDS_MAX {
+                    held_back = Some(submission);
+                    break;
+                } else {
+                    bytes += take(&mut entry, &mut parts, submission, now);
+                }
+                if bytes >= ENTRY_BYTES_MAX {
+                    break;
+                }
+                next = waiting.try_next();
             }
-            if bytes >= ENTRY_BYTES_MAX {
-                break;
-            }
-            next = waiting.try_next();
-        }
+            entry.commands.iter().any(|command| may_open_campaigns(command))
+        });
         if entry.commands.is_empty() {
             parts.into_iter().for_each(|part| answer(part, &mut std::iter::empty()));
             continue;
@@ -184,7 +193,7 @@ async fn run(
                     let result = outcome.await.ok();
                     mark_decided(shard, result.as_ref(), &parts);
                     finish(result, parts);
-                    drop(permit);
+                    drop((permit, opening));
                 });
             }
             Err(_) => finish(None, parts),

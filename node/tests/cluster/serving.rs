@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 
 use crate::support::{
     Caller, SHARD, Session, TestCluster, command_batch, create, issue, pause, refusal, resume,
-    sequence, until,
+    sequence, set_quota, until,
 };
 
 #[tokio::test]
@@ -156,6 +156,23 @@ async fn a_paused_campaign_issues_nothing_until_it_is_resumed() {
     // A repeated pause is an old one.
     caller.call(&cluster, pause("c", 100)).await;
     assert_eq!(sequence(&caller.call(&cluster, issue("c", "b", 2)).await), Some(2));
+}
+
+#[tokio::test]
+async fn a_campaign_that_is_sold_out_goes_on_when_its_quota_grows() {
+    let cluster = TestCluster::start(RaftOptions::default()).await;
+    let mut caller = Caller::default();
+    caller.call(&cluster, create("c", 1, 0, 0)).await;
+    assert_eq!(sequence(&caller.call(&cluster, issue("c", "a", 1)).await), Some(1));
+    for quota in 2..20 {
+        // Twice, since a leader answers some refusals without the log once it has seen one.
+        for _ in 0..2 {
+            let refused = caller.call(&cluster, issue("c", "b", quota)).await;
+            assert_eq!(refusal(&refused), Some(pb::RefusalReason::SoldOut));
+        }
+        caller.call(&cluster, set_quota("c", quota, 100 + quota)).await;
+        assert_eq!(sequence(&caller.call(&cluster, issue("c", "b", quota)).await), Some(quota));
+    }
 }
 
 #[tokio::test]

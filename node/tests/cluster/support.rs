@@ -358,6 +358,18 @@ pub(crate) fn resume(campaign: &str, number: u64) -> pb::Command {
     pb::Command { epoch: 1, operation }
 }
 
+pub(crate) fn set_quota(campaign: &str, quota: u64, number: u64) -> pb::Command {
+    let (campaign, request_id) = (name(campaign), request_id(number));
+    let update = pb::UpdateCampaignCommand {
+        campaign,
+        request_id,
+        quota: Some(quota),
+        ..Default::default()
+    };
+    let operation = Some(pb::command::Operation::UpdateCampaign(update));
+    pb::Command { epoch: 1, operation }
+}
+
 pub(crate) fn outcome(reply: &Option<pb::Reply>) -> Option<&pb::outcome::Outcome> {
     match reply.as_ref()?.reply.as_ref()? {
         pb::reply::Reply::Outcome(outcome) => outcome.outcome.as_ref(),

@@ -163,6 +163,36 @@ impl Client {
         .await
     }
 
+    /// Changes fields of a campaign. An empty request id is replaced by a new one.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn update_campaign(
+        &self,
+        mut request: v1::UpdateCampaignRequest,
+    ) -> Result<v1::UpdateCampaignResponse, CallError> {
+        let state = CallState::new(Some(fill_in(&mut request.request_id)));
+        self.call(state, request, |channel, request| async move {
+            CampaignServiceClient::new(channel).update_campaign(request).await
+        })
+        .await
+    }
+
+    /// Ends a campaign. An empty request id is replaced by a new one.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn end_campaign(
+        &self,
+        mut request: v1::EndCampaignRequest,
+    ) -> Result<v1::EndCampaignResponse, CallError> {
+        let state = CallState::new(Some(fill_in(&mut request.request_id)));
+        self.call(state, request, |channel, request| async move {
+            CampaignServiceClient::new(channel).end_campaign(request).await
+        })
+        .await
+    }
+
     /// Reads a campaign with its counters.
     ///
     /// # Errors

@@ -33,11 +33,15 @@ impl Meaning {
     /// The meaning of an error with a reason.
     pub(crate) fn of_reason(reason: Reason, metadata: &HashMap<String, String>) -> Self {
         match reason {
-            Reason::CampaignExists
+            Reason::AlreadyStarted
+            | Reason::CampaignExists
             | Reason::CampaignNotFound
+            | Reason::EndTimeInPast
             | Reason::Ended
+            | Reason::EtagMismatch
             | Reason::FieldViolations
             | Reason::Paused
+            | Reason::QuotaBelowIssued
             | Reason::RecipientLimitReached
             | Reason::RecipientRequired
             | Reason::RequestIdReused
@@ -131,8 +135,11 @@ fn not_started(metadata: &HashMap<String, String>) -> Meaning {
 /// still on its way would be refused for the same reason.
 pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
     match reason {
-        Reason::CampaignExists
+        Reason::AlreadyStarted
+        | Reason::CampaignExists
+        | Reason::EndTimeInPast
         | Reason::Ended
+        | Reason::EtagMismatch
         | Reason::RecipientLimitReached
         | Reason::RequestIdReused
         | Reason::SoldOut => true,
@@ -145,6 +152,7 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::OutcomeUnknown
         | Reason::Overloaded
         | Reason::Paused
+        | Reason::QuotaBelowIssued
         | Reason::RecipientRequired
         | Reason::ShardDiverged
         | Reason::ShardFull
@@ -162,10 +170,13 @@ mod tests {
     fn every_reason_has_its_meaning() {
         let not_started = Meaning::NotStarted { start_time: None, starts_in: None };
         let table = [
+            (Reason::AlreadyStarted, Meaning::Refused),
             (Reason::CampaignExists, Meaning::Refused),
             (Reason::CampaignNotFound, Meaning::Refused),
             (Reason::DeadlineExceeded, Meaning::RetryAmbiguous),
+            (Reason::EndTimeInPast, Meaning::Refused),
             (Reason::Ended, Meaning::Refused),
+            (Reason::EtagMismatch, Meaning::Refused),
             (Reason::FieldViolations, Meaning::Refused),
             (Reason::Internal, Meaning::Unknown),
             (Reason::NoLeader, Meaning::RetryUnchanged),
@@ -173,6 +184,7 @@ mod tests {
             (Reason::OutcomeUnknown, Meaning::RetryAmbiguous),
             (Reason::Overloaded, Meaning::RetryUnchanged),
             (Reason::Paused, Meaning::Refused),
+            (Reason::QuotaBelowIssued, Meaning::Refused),
             (Reason::RecipientLimitReached, Meaning::Refused),
             (Reason::RecipientRequired, Meaning::Refused),
             (Reason::RequestIdReused, Meaning::Refused),

@@ -1,6 +1,6 @@
 //! From the ledger's records to the messages that clients see. Pure.
 
-use coupon_cluster::{CampaignState, CodeProfile, EncodeError, KeyId, NumericId};
+use coupon_cluster::{CampaignState, CodeProfile, EncodeError, KeyId, NumericId, campaign_etag};
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{CampaignRecord, CouponIssued};
 use coupon_proto::v1::{self, Campaign, Coupon, CouponState};
@@ -38,6 +38,10 @@ pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
         create_time: Some(timestamp(record.create_micros)),
         revision: to_i64(counters.revision),
         numeric_id: numeric_id.unwrap_or_default(),
+        etag: campaign_etag(record.update_revision, record.update_micros),
+        update_time: Some(timestamp(record.update_micros)),
+        open_time: (counters.open_micros != 0).then(|| timestamp(counters.open_micros)),
+        sold_out_time: (counters.sold_out_micros != 0).then(|| timestamp(counters.sold_out_micros)),
         code_profile: profile_to_pb(codes.format.profile()).into(),
         code_prefix: codes.prefix.as_str().to_owned(),
         code_length: i32::try_from(codes.format.symbol_count()).unwrap_or(i32::MAX),

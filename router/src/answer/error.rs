@@ -4,6 +4,8 @@
 //! helps the caller to do the right thing. No message holds a recipient or a key; codes appear only
 //! where their holder asks for them again.
 
+mod campaign;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -261,6 +263,12 @@ fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
         RefusalReason::EmptyWindow => {
             Fault::field("end_time", "must be after the campaign's start").report()
         }
+        RefusalReason::EndInPast => campaign::end_in_past(refusal),
+        RefusalReason::AlreadyStarted => campaign::already_started(refusal),
+        RefusalReason::QuotaBelowIssued => campaign::quota_below_issued(refusal),
+        RefusalReason::EtagMismatch => campaign::etag_mismatch(),
+        RefusalReason::PerRecipientLimitFixed => campaign::fixed("campaign.per_recipient_limit"),
+        RefusalReason::CouponTtlFixed => campaign::fixed("campaign.coupon_ttl"),
         RefusalReason::RequestIdReused => Report::new(
             InvalidArgument,
             Reason::RequestIdReused,
@@ -348,6 +356,12 @@ mod tests {
             (RefusalReason::CampaignExists, Code::AlreadyExists, "CAMPAIGN_EXISTS"),
             (RefusalReason::CampaignNotFound, Code::NotFound, "CAMPAIGN_NOT_FOUND"),
             (RefusalReason::EmptyWindow, Code::InvalidArgument, "FIELD_VIOLATIONS"),
+            (RefusalReason::EndInPast, Code::InvalidArgument, "END_TIME_IN_PAST"),
+            (RefusalReason::AlreadyStarted, Code::FailedPrecondition, "ALREADY_STARTED"),
+            (RefusalReason::QuotaBelowIssued, Code::FailedPrecondition, "QUOTA_BELOW_ISSUED"),
+            (RefusalReason::EtagMismatch, Code::Aborted, "ETAG_MISMATCH"),
+            (RefusalReason::PerRecipientLimitFixed, Code::InvalidArgument, "FIELD_VIOLATIONS"),
+            (RefusalReason::CouponTtlFixed, Code::InvalidArgument, "FIELD_VIOLATIONS"),
             (RefusalReason::RequestIdReused, Code::InvalidArgument, "REQUEST_ID_REUSED"),
             (RefusalReason::ShardFull, Code::FailedPrecondition, "SHARD_FULL"),
             (RefusalReason::StaleEpoch, Code::Unavailable, "NO_LEADER"),

@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use coupon_proto::v1::campaign_service_server::CampaignService;
 use coupon_proto::v1::{
-    CreateCampaignRequest, CreateCampaignResponse, GetCampaignRequest, GetCampaignResponse,
-    ListCampaignsRequest, ListCampaignsResponse, PauseCampaignRequest, PauseCampaignResponse,
-    ResumeCampaignRequest, ResumeCampaignResponse,
+    CreateCampaignRequest, CreateCampaignResponse, EndCampaignRequest, EndCampaignResponse,
+    GetCampaignRequest, GetCampaignResponse, ListCampaignsRequest, ListCampaignsResponse,
+    PauseCampaignRequest, PauseCampaignResponse, ResumeCampaignRequest, ResumeCampaignResponse,
+    UpdateCampaignRequest, UpdateCampaignResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::create_campaign::create_campaign;
+use super::end_campaign::end_campaign;
 use super::get_campaign::get_campaign;
 use super::list_campaigns::list_campaigns;
 use super::pause_campaign::pause_campaign;
 use super::resume_campaign::resume_campaign;
+use super::update_campaign::update_campaign;
 use super::{answered, deadline};
 use crate::shards::shard_client::ShardClient;
 
@@ -69,5 +72,21 @@ impl CampaignService for Campaigns {
     ) -> Result<Response<ResumeCampaignResponse>, Status> {
         let deadline = deadline(&request);
         answered(resume_campaign(&self.shards, request.into_inner(), deadline).await)
+    }
+
+    async fn update_campaign(
+        &self,
+        request: Request<UpdateCampaignRequest>,
+    ) -> Result<Response<UpdateCampaignResponse>, Status> {
+        let deadline = deadline(&request);
+        answered(update_campaign(&self.shards, request.into_inner(), deadline).await)
+    }
+
+    async fn end_campaign(
+        &self,
+        request: Request<EndCampaignRequest>,
+    ) -> Result<Response<EndCampaignResponse>, Status> {
+        let deadline = deadline(&request);
+        answered(end_campaign(&self.shards, request.into_inner(), deadline).await)
     }
 }

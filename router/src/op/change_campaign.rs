@@ -25,6 +25,18 @@ impl Change {
     pub(super) fn new(campaign_id: &str, request_id: &str) -> Result<Self, Fault> {
         let mut check = Check::default();
         let (campaign, identity) = (check.campaign_id(campaign_id), check.request_id(request_id));
+        Self::checked(check, campaign, identity)
+    }
+
+    /// A change, if nothing is wrong with its request.
+    ///
+    /// # Errors
+    /// [`Fault::Invalid`] with all violations.
+    pub(super) fn checked(
+        check: Check,
+        campaign: Option<CampaignName>,
+        identity: Option<RequestIdentity>,
+    ) -> Result<Self, Fault> {
         check.result()?;
         match (campaign, identity) {
             (Some(campaign), Some(identity)) => Ok(Self { campaign, identity }),
@@ -55,7 +67,9 @@ impl Change {
                 let record = changed
                     .campaign
                     .ok_or(Fault::Internal("a shard changed a nameless campaign"))?;
-                let campaign = convert::campaign(record, shards.now_micros());
+                // The clock of this router may be behind the log time of the change.
+                let now = shards.now_micros().max(record.update_micros);
+                let campaign = convert::campaign(record, now);
                 Ok((campaign, changed.replayed && !self.identity.generated))
             }
             Some(outcome::Outcome::Refusal(refusal)) => Err(Fault::refused(refusal, &topology)),

@@ -60,7 +60,7 @@ pub(crate) fn tenant() -> &'static TenantId {
 /// [`Fault::Invalid`].
 pub(crate) fn campaign_id(text: &str) -> Result<CampaignName, Fault> {
     let mut check = Check::default();
-    check.campaign_id(text).ok_or(Fault::Invalid(check.0))
+    check.campaign_id(text).ok_or(Fault::Invalid(check.violations))
 }
 
 /// Checks a page size: 0 is `default`, more than 1,000 is 1,000.
@@ -69,12 +69,16 @@ pub(crate) fn campaign_id(text: &str) -> Result<CampaignName, Fault> {
 /// [`Fault::Invalid`] when it is negative.
 pub(crate) fn page_size(size: i32, default: u32) -> Result<u32, Fault> {
     let mut check = Check::default();
-    check.page_size(size, default).ok_or(Fault::Invalid(check.0))
+    check.page_size(size, default).ok_or(Fault::Invalid(check.violations))
 }
 
 /// Collects violations.
 #[derive(Default)]
-pub(crate) struct Check(Vec<FieldViolation>);
+pub(crate) struct Check {
+    violations: Vec<FieldViolation>,
+    /// Stands before the names of fields.
+    prefix: &'static str,
+}
 
 impl Check {
     /// Nothing, or all violations found.
@@ -82,12 +86,24 @@ impl Check {
     /// # Errors
     /// [`Fault::Invalid`].
     pub(crate) fn result(self) -> Result<(), Fault> {
-        if self.0.is_empty() { Ok(()) } else { Err(Fault::Invalid(self.0)) }
+        if self.violations.is_empty() { Ok(()) } else { Err(Fault::Invalid(self.violations)) }
+    }
+
+    /// From here on, fields are those of a message in the request: `prefix` stands before their names.
+    pub(crate) fn enter(&mut self, prefix: &'static str) {
+        self.prefix = prefix;
     }
 
     /// Notes a violation.
-    pub(crate) fn fail(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push(violation(field, description));
+    pub(crate) fn fail(&mut self, field: impl AsRef<str>, description: impl Into<String>) {
+        let field = [self.prefix, field.as_ref()].concat();
+        self.violations.push(violation(field, description));
+    }
+
+    /// The descriptions of all violations.
+    #[cfg(test)]
+    pub(super) fn descriptions(self) -> Vec<String> {
+        self.violations.into_iter().map(|violation| violation.description).collect()
     }
 
     /// The name of the campaign with an id; `None` when that is invalid.

@@ -14,10 +14,6 @@ use crate::answer::convert;
 use crate::answer::error::Fault;
 use crate::shards::shard_client::ShardClient;
 
-const QUOTA_MAX: i64 = 1_000_000_000;
-const PER_RECIPIENT_LIMIT_MAX: i32 = 100;
-const LABELS_MAX: usize = 32;
-
 /// Creates a campaign.
 ///
 /// # Errors
@@ -69,27 +65,12 @@ fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault> {
         Some(_) | None => check.campaign_id(&request.campaign_id),
     };
     check.display_name(&request.display_name);
-    check.range("quota", request.quota, 1, QUOTA_MAX);
-    check.range(
-        "per_recipient_limit",
-        request.per_recipient_limit.into(),
-        0,
-        PER_RECIPIENT_LIMIT_MAX.into(),
-    );
-    let start_micros = check.time("start_time", request.start_time.as_ref());
-    if start_micros == Some(0) {
-        // At 0 it would mean "at once" further on.
-        check.fail("start_time", "must be after 1970-01-01T00:00:00Z");
-    }
-    let end_micros = check.time("end_time", request.end_time.as_ref());
-    if let Some(end) = end_micros
-        && end <= start_micros.unwrap_or(0)
-    {
-        // At 0 it would mean "no end" further on, which is not what was asked for.
-        check.fail("end_time", "must be after start_time and after 1970");
-    }
+    let quota = check.quota(request.quota);
+    let per_recipient_limit = check.per_recipient_limit(request.per_recipient_limit);
+    let start_micros = check.start_time(request.start_time.as_ref());
+    let end_micros = check.end_time(request.end_time.as_ref(), start_micros);
     let coupon_ttl_micros = check.coupon_ttl(request.coupon_ttl.as_ref());
-    check.map("labels", &request.labels, LABELS_MAX);
+    check.labels(&request.labels);
     let code_scheme = code_scheme(&mut check, &request);
     check.result()?;
     let (Some(campaign), Some(identity)) = (campaign, identity) else {
@@ -98,10 +79,10 @@ fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault> {
     let command = CreateCampaignCommand {
         name: campaign.to_string(),
         display_name: request.display_name,
-        quota: request.quota.unsigned_abs(),
-        start_micros: start_micros.unwrap_or(0),
-        end_micros: end_micros.unwrap_or(0),
-        per_recipient_limit: request.per_recipient_limit.unsigned_abs(),
+        quota,
+        start_micros,
+        end_micros,
+        per_recipient_limit,
         coupon_ttl_micros,
         labels: request.labels,
         request_id: identity.id.as_bytes().to_vec(),

@@ -1,12 +1,14 @@
 //! The operations: check the shape, ask the shard, show what it says. No decisions. Each RPC has a file.
 
 mod batch_issue_coupons;
+mod campaign_fields;
 mod campaigns;
 mod change_campaign;
 mod check;
 mod couponpb;
 mod coupons;
 mod create_campaign;
+mod end_campaign;
 mod get_campaign;
 mod issue_coupon;
 pub(crate) mod limits;
@@ -18,6 +20,8 @@ mod pause_campaign;
 mod resume_campaign;
 mod stream_coupons;
 mod text;
+mod update_campaign;
+mod update_mask;
 
 pub(crate) use campaigns::Campaigns;
 pub(crate) use couponpb::OlderCoupons;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use coupon_cluster::campaign_etag;
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{
     CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignRecord, Command,
     CouponIssued, CouponRecord, CreateCampaignCommand, IssueCommand, Outcome, ReadRequest,
-    ReadResponse, Refusal, RefusalReason, outcome, read_request,
+    ReadResponse, Refusal, RefusalReason, UpdateCampaignCommand, outcome, read_request,
 };
 
 /// The log time of everything.
@@ -34,6 +35,10 @@ impl Ledger {
                 Operation::Issue(issue) => self.issue(shard, issue),
                 Operation::PauseCampaign(pause) => self.pause(&pause.campaign, true),
                 Operation::ResumeCampaign(resume) => self.pause(&resume.campaign, false),
+                Operation::UpdateCampaign(update) => self.update(update),
+                Operation::EndCampaign(end) => {
+                    self.change(&end.campaign, |record| record.end_micros = NOW_MICROS)
+                }
             }
         } else {
             outcome::Outcome::Refusal(self.stale())
@@ -80,10 +85,39 @@ impl Ledger {
     }
 
     fn pause(&mut self, campaign: &str, paused: bool) -> outcome::Outcome {
+        self.change(campaign, |record| record.paused = paused)
+    }
+
+    fn update(&mut self, update: &UpdateCampaignCommand) -> outcome::Outcome {
+        if let Some((_, record, _)) = self.campaigns.get(&update.campaign) {
+            let etag = campaign_etag(record.update_revision, record.update_micros);
+            if !update.etag.is_empty() && update.etag != etag {
+                return outcome::Outcome::Refusal(refusal(RefusalReason::EtagMismatch));
+            }
+        }
+        self.change(&update.campaign, |record| {
+            record.quota = update.quota.unwrap_or(record.quota);
+            record.start_micros = update.start_micros.unwrap_or(record.start_micros);
+            record.end_micros = update.end_micros.unwrap_or(record.end_micros);
+            if let Some(name) = &update.display_name {
+                record.display_name.clone_from(name);
+            }
+            if let Some(labels) = &update.labels {
+                record.labels.clone_from(&labels.labels);
+            }
+        })
+    }
+
+    fn change(
+        &mut self,
+        campaign: &str,
+        change: impl FnOnce(&mut CampaignRecord),
+    ) -> outcome::Outcome {
         let Some((_, record, _)) = self.campaigns.get_mut(campaign) else {
             return outcome::Outcome::Refusal(refusal(RefusalReason::CampaignNotFound));
         };
-        record.paused = paused;
+        change(record);
+        record.update_revision += 1;
         let changed = CampaignChanged { campaign: Some(record.clone()), replayed: false };
         outcome::Outcome::CampaignChanged(changed)
     }

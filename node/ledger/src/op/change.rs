@@ -5,21 +5,21 @@ use std::sync::Arc;
 use coupon_cluster::{CampaignName, CampaignState, Epoch};
 
 use crate::entry::{Entry, Found};
-use crate::{CampaignSpec, Change, Outcome, Refusal, Store};
+use crate::{AskedTerms, Campaign, CampaignSpec, Change, LogTime, Outcome, Refusal, Store};
 
 /// How many of its latest changes a campaign remembers. A retry that comes after as many others is taken for a new
 /// request.
 const CHANGES_REMEMBERED: usize = 16;
 
 impl<S: Store> Entry<'_, S> {
-    /// Makes a change of a campaign that has not ended, once. `alter` returns whether there is anything to
-    /// change.
+    /// Makes a change of a campaign, once. `alter` is given the campaign and log time, and returns what the campaign
+    /// is to be; `None` where there is nothing to change.
     pub(super) fn change_campaign(
         &mut self,
         epoch: Epoch,
         campaign: &CampaignName,
         change: Change,
-        alter: impl FnOnce(&mut CampaignSpec) -> bool,
+        alter: impl FnOnce(&Campaign, LogTime) -> Result<Option<CampaignSpec>, Refusal>,
     ) -> Result<Outcome, S::Error> {
         let Self { fence, store, touched } = self;
         let touched = match touched.find(fence, *store, epoch, campaign)? {
@@ -37,19 +37,52 @@ impl<S: Store> Entry<'_, S> {
                 Refusal::RequestIdReused.into()
             });
         }
-        if let (CampaignState::Ended, Some(end)) = (campaign.state_at(now), campaign.spec.end) {
-            return Ok(Refusal::Ended { end, now }.into());
-        }
-        let spec = Arc::make_mut(&mut campaign.spec);
-        // A request that found nothing to change is remembered as well: repeated later, it still changes nothing.
-        spec.changes.push(change);
-        let forgotten = spec.changes.len().saturating_sub(CHANGES_REMEMBERED);
-        spec.changes.drain(..forgotten);
-        if alter(spec) {
-            campaign.counters.revision = campaign.counters.revision.saturating_add(1);
+        let altered = match alter(campaign, now) {
+            Ok(altered) => altered,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        if let Some(altered) = altered {
+            let has_other_quota = altered.quota != campaign.spec.quota;
+            let revision = campaign.counters.revision.saturating_add(1);
+            campaign.counters.revision = revision;
+            let asked = asked(&campaign.spec, &altered);
+            let spec = CampaignSpec { updated: now, updated_revision: revision, asked, ..altered };
+            campaign.spec = Arc::new(spec);
+            if has_other_quota {
+                campaign.note_sold_out(now);
+            }
             touched.changed = true;
         }
+        // A request that found nothing to change is remembered as well: repeated later, it still changes nothing.
+        let changes = &mut Arc::make_mut(&mut campaign.spec).changes;
+        changes.push(change);
+        let forgotten = changes.len().saturating_sub(CHANGES_REMEMBERED);
+        changes.drain(..forgotten);
         store.put_campaign(campaign)?;
         Ok(Outcome::CampaignChanged { campaign: campaign.clone(), replayed: false })
+    }
+}
+
+/// What the creation asked for, for a campaign that is about to be altered.
+fn asked(before: &CampaignSpec, altered: &CampaignSpec) -> Option<Box<AskedTerms>> {
+    let terms = |spec: &CampaignSpec| AskedTerms {
+        display_name: spec.display_name.clone(),
+        quota: spec.quota,
+        end: spec.end,
+        labels: spec.labels.clone(),
+    };
+    let is_first = before.asked.is_none() && terms(before) != terms(altered);
+    if is_first { Some(Box::new(terms(before))) } else { before.asked.clone() }
+}
+
+/// Refuses what must not be done to a campaign that has ended.
+///
+/// # Errors
+///
+/// [`Refusal::Ended`].
+pub(super) fn refuse_ended(campaign: &Campaign, now: LogTime) -> Result<(), Refusal> {
+    match (campaign.state_at(now), campaign.spec.end) {
+        (CampaignState::Ended, Some(end)) => Err(Refusal::Ended { end, now }),
+        _ => Ok(()),
     }
 }

@@ -51,6 +51,11 @@ impl<S: Store> Entry<'_, S> {
         }
         let created = fence.state.log_time;
         let start = command.start.unwrap_or(created);
+        if let Some(end) = command.end
+            && end <= created
+        {
+            return Ok(Refusal::EndInPast { end, now: created }.into());
+        }
         if command.end.is_some_and(|end| end <= start) {
             return Ok(Refusal::EmptyWindow.into());
         }
@@ -75,6 +80,9 @@ impl<S: Store> Entry<'_, S> {
             code_scheme: command.code_scheme,
             code_shard: fence.shard,
             created,
+            updated: created,
+            updated_revision: CampaignCounters::NEW.revision,
+            asked: None,
             is_paused: false,
             changes: Vec::new(),
         };
@@ -112,14 +120,15 @@ fn was_asked_for_by(spec: &CampaignSpec, command: &CreateCampaign) -> bool {
         // The system chooses it, and may have begun to use another one since the first attempt.
         code_key: _,
     } = command;
+    let now = (&spec.display_name, spec.quota, spec.end, &spec.labels);
+    let asked = spec.asked.as_deref();
+    let asked =
+        asked.map_or(now, |asked| (&asked.display_name, asked.quota, asked.end, &asked.labels));
     spec.name == *name
-        && spec.display_name == *display_name
-        && spec.quota == *quota
+        && asked == (display_name, *quota, *end, labels)
         && spec.requested_start == *start
-        && spec.end == *end
         && spec.per_recipient_limit == *per_recipient_limit
         && spec.coupon_ttl_micros == *coupon_ttl_micros
-        && spec.labels == *labels
         && spec.code_scheme == *code_scheme
         && spec.request_id == *request_id
 }

@@ -64,8 +64,11 @@ impl<S: Store> Entry<'_, S> {
         store.insert_coupon(spec, sequence, &coupon)?;
         counters.issued = sequence;
         counters.revision = counters.revision.saturating_add(1);
+        counters.opened.get_or_insert(now);
         touched.changed = true;
-        Ok(Outcome::CouponIssued { issued: issued(spec, sequence, coupon), replayed: false })
+        let issued = issued(spec, sequence, coupon);
+        campaign.note_sold_out(now);
+        Ok(Outcome::CouponIssued { issued, replayed: false })
     }
 }
 

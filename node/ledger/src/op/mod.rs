@@ -2,18 +2,22 @@
 
 mod change;
 mod create;
+mod end;
 mod issue;
 mod pause;
 mod resume;
+mod update;
 
 use crate::entry::Entry;
 use crate::{Action, Command, Outcome, Refusal, Store};
 
 pub use create::CreateCampaign;
+pub use end::EndCampaign;
 pub(crate) use issue::without_effect;
 pub use issue::{HELD_SHOWN_MAX, Issue};
 pub use pause::PauseCampaign;
 pub use resume::ResumeCampaign;
+pub use update::UpdateCampaign;
 
 /// Applies a command.
 pub(crate) fn apply<S: Store>(
@@ -25,6 +29,8 @@ pub(crate) fn apply<S: Store>(
         Action::Issue(issue) => entry.issue(command.epoch, issue),
         Action::PauseCampaign(pause) => entry.pause_campaign(command.epoch, &pause),
         Action::ResumeCampaign(resume) => entry.resume_campaign(command.epoch, &resume),
+        Action::UpdateCampaign(update) => entry.update_campaign(command.epoch, &update),
+        Action::EndCampaign(end) => entry.end_campaign(command.epoch, &end),
         Action::AdoptRing { epoch, ring_shards } => entry.adopt_ring(epoch, ring_shards),
         Action::SkipCounters => Ok(match entry.fence.state.clone().restored() {
             Ok(skipped) => {

@@ -2,8 +2,9 @@
 
 use coupon_cluster::{CampaignName, Epoch, RequestId};
 
+use super::change::refuse_ended;
 use crate::entry::Entry;
-use crate::{Change, ChangeKind, Outcome, Store};
+use crate::{Campaign, CampaignSpec, Change, ChangeKind, LogTime, Outcome, Refusal, Store};
 
 /// Stops issuing coupons of a campaign until it is resumed. What was issued stays issued, and retries of
 /// requests that were answered are answered.
@@ -24,8 +25,21 @@ impl<S: Store> Entry<'_, S> {
     ) -> Result<Outcome, S::Error> {
         let PauseCampaign { campaign, request_id } = command;
         let change = Change { request_id: *request_id, kind: ChangeKind::Pause };
-        self.change_campaign(epoch, campaign, change, |spec| {
-            !std::mem::replace(&mut spec.is_paused, true)
-        })
+        self.change_campaign(epoch, campaign, change, |campaign, now| switched(campaign, now, true))
     }
+}
+
+/// The campaign paused, or resumed; `None` where it is so already.
+///
+/// # Errors
+///
+/// [`Refusal::Ended`].
+pub(super) fn switched(
+    campaign: &Campaign,
+    now: LogTime,
+    is_paused: bool,
+) -> Result<Option<CampaignSpec>, Refusal> {
+    refuse_ended(campaign, now)?;
+    let spec = &*campaign.spec;
+    Ok((spec.is_paused != is_paused).then(|| CampaignSpec { is_paused, ..spec.clone() }))
 }

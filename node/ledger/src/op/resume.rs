@@ -2,6 +2,7 @@
 
 use coupon_cluster::{CampaignName, Epoch, RequestId};
 
+use super::pause::switched;
 use crate::entry::Entry;
 use crate::{Change, ChangeKind, Outcome, Store};
 
@@ -23,8 +24,8 @@ impl<S: Store> Entry<'_, S> {
     ) -> Result<Outcome, S::Error> {
         let ResumeCampaign { campaign, request_id } = command;
         let change = Change { request_id: *request_id, kind: ChangeKind::Resume };
-        self.change_campaign(epoch, campaign, change, |spec| {
-            std::mem::replace(&mut spec.is_paused, false)
+        self.change_campaign(epoch, campaign, change, |campaign, now| {
+            switched(campaign, now, false)
         })
     }
 }

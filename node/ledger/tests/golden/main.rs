@@ -8,11 +8,15 @@
 //! adopt EPOCH SHARD...               adopt a ring (the ledger is that of shard 1)
 //! create ID quota=N [start=T] [end=T] [limit=N] [ttl=MICROS] [name=TEXT] [label=TEXT] [key=N]
 //!                                    [request=rN]
+//! update ID rN [quota=N] [start=T] [end=T] [name=TEXT] [label=TEXT] [limit=N] [ttl=MICROS] [etag=TEXT]
+//!                                    start=now, end=never, label=- is none
+//! end ID rN                          end a campaign
 //! issue ID RECIPIENT rN [KEY=VALUE...]    RECIPIENT - is nobody, KEY=VALUE is metadata
 //! skip-counters                      skip the counters that an abandoned history could have used
 //! fill ID COUNT                      issue COUNT coupons; shows the last one
 //! show ID                            show a campaign (no entry)
 //! number N                           show the campaign with a number (no entry)
+//! terms ID                           show what an administrator decides about a campaign (no entry)
 //! shard                              show the state of the shard (no entry)
 //! block N                            show who uses a block of counters (no entry)
 //! reopen                             forget the ledger and open it from its store (no entry)

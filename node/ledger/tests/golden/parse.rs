@@ -7,7 +7,8 @@ use coupon_cluster::{
     ShardId, TenantId,
 };
 use coupon_ledger::{
-    Action, Command, CreateCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
+    Action, Command, CreateCampaign, EndCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
+    UpdateCampaign,
 };
 
 /// The command that `words` say; `epoch` is the one its sender routed by.
@@ -24,6 +25,13 @@ pub(crate) fn command(words: &[&str], epoch: Epoch) -> Command {
             request_id: request_id(request),
         }),
         ["resume", id, request] => Action::ResumeCampaign(ResumeCampaign {
+            campaign: campaign_name(id),
+            request_id: request_id(request),
+        }),
+        ["update", id, request, fields @ ..] => {
+            Action::UpdateCampaign(update(id, request, &pairs(fields)))
+        }
+        ["end", id, request] => Action::EndCampaign(EndCampaign {
             campaign: campaign_name(id),
             request_id: request_id(request),
         }),
@@ -84,6 +92,30 @@ fn code_scheme(length: Option<u32>, prefix: &str) -> CodeScheme {
     CodeScheme {
         format: length.map(latin).unwrap_or_default(),
         prefix: CodePrefix::new(prefix).unwrap(),
+    }
+}
+
+fn update(id: &str, request: &str, fields: &BTreeMap<String, String>) -> UpdateCampaign {
+    const FIELDS: [&str; 8] = ["quota", "start", "end", "name", "label", "limit", "ttl", "etag"];
+    let unknown = fields.keys().find(|key| !FIELDS.contains(&key.as_str()));
+    assert_eq!(unknown, None, "a field that cannot be changed");
+    let field = |key: &str| fields.get(key).map(String::as_str);
+    let unless = |none: &str, word: &str| (word != none).then(|| number(word));
+    let label = |word: &str| {
+        let label = (word != "-").then(|| ("label".to_owned(), word.to_owned()));
+        label.into_iter().collect()
+    };
+    UpdateCampaign {
+        campaign: campaign_name(id),
+        request_id: request_id(request),
+        etag: field("etag").unwrap_or_default().to_owned(),
+        display_name: field("name").map(str::to_owned),
+        quota: field("quota").map(number),
+        start: field("start").map(|start| unless("now", start).map(LogTime)),
+        end: field("end").map(|end| unless("never", end).map(LogTime)),
+        labels: field("label").map(label),
+        per_recipient_limit: field("limit").map(|limit| u32::try_from(number(limit)).unwrap()),
+        coupon_ttl_micros: field("ttl").map(|ttl| unless("never", ttl)),
     }
 }
 

@@ -41,6 +41,16 @@ fn reason(refusal: &Refusal) -> String {
         Refusal::CampaignExists => "campaign exists".to_owned(),
         Refusal::CampaignNotFound => "campaign not found".to_owned(),
         Refusal::EmptyWindow => "empty window".to_owned(),
+        Refusal::EndInPast { end, now } => format!("end in past, end={} now={}", end.0, now.0),
+        Refusal::AlreadyStarted { start, now } => {
+            format!("already started, start={} now={}", start.0, now.0)
+        }
+        Refusal::QuotaBelowIssued { issued, quota_min } => {
+            format!("quota below issued, issued={issued} quota_min={quota_min}")
+        }
+        Refusal::PerRecipientLimitFixed => "limit per recipient fixed".to_owned(),
+        Refusal::CouponTtlFixed => "lifetime of coupons fixed".to_owned(),
+        Refusal::EtagMismatch => "etag mismatch".to_owned(),
         Refusal::RequestIdReused => "request id reused".to_owned(),
         Refusal::StaleEpoch { epoch } => format!("stale epoch, in force is {epoch}"),
         Refusal::NotOwner { epoch } => format!("not owner at epoch {epoch}"),
@@ -82,6 +92,26 @@ pub(crate) fn campaign(campaign: &Campaign, now: LogTime) -> String {
         spec.quota,
         campaign.remaining(),
         campaign.counters.revision,
+    )
+}
+
+/// What an administrator decides about a campaign.
+pub(crate) fn terms(campaign: &Campaign) -> String {
+    let (spec, counters) = (&campaign.spec, &campaign.counters);
+    let time = |time: Option<LogTime>| time.map_or("never".to_owned(), |time| time.0.to_string());
+    let labels: Vec<_> = spec.labels.values().map(String::as_str).collect();
+    format!(
+        "{} name={} quota={} start={} end={} labels=[{}] etag={} updated={} opened={} sold_out={}",
+        spec.name.id(),
+        spec.display_name,
+        spec.quota,
+        spec.start.0,
+        time(spec.end),
+        labels.join(" "),
+        spec.etag(),
+        spec.updated.0,
+        time(counters.opened),
+        time(counters.sold_out),
     )
 }
 

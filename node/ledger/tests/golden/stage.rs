@@ -46,6 +46,11 @@ impl Stage {
                 let now = self.ledger.state().log_time;
                 vec![campaign.map_or("nobody".to_owned(), |found| show::campaign(&found, now))]
             }
+            ["terms", campaign] => {
+                let campaign =
+                    self.store.campaign(&parse::campaign_name(campaign)).unwrap().unwrap();
+                vec![show::terms(&campaign)]
+            }
             ["shard"] => vec![show::shard(self.ledger.state())],
             ["block", block] => vec![match self.store.block(parse::number(block)) {
                 Some((number, first)) => format!("campaign number {number} from #{first}"),

@@ -7,7 +7,8 @@ use coupon_cluster::{
     CampaignName, CodeFormat, CodePrefix, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId,
 };
 use coupon_ledger::{
-    Action, Command, CreateCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
+    Action, Command, CreateCampaign, EndCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
+    UpdateCampaign,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -98,6 +99,10 @@ fn draw() -> impl Strategy<Value = Draw> {
         2 => (campaign_name(), request_id()).prop_map(|(campaign, request_id)| {
             Draw::New(Action::ResumeCampaign(ResumeCampaign { campaign, request_id }))
         }),
+        6 => update().prop_map(|update| Draw::New(Action::UpdateCampaign(update))),
+        1 => (campaign_name(), request_id()).prop_map(|(campaign, request_id)| {
+            Draw::New(Action::EndCampaign(EndCampaign { campaign, request_id }))
+        }),
         1 => Just(Draw::New(Action::Unreadable)),
         1 => (0..4_u64, vec((1..4_u32).prop_map(shard_id), 0..4))
             .prop_map(|(step, ring_shards)| Draw::Adopt(step, ring_shards)),
@@ -176,6 +181,36 @@ fn code_scheme() -> impl Strategy<Value = CodeScheme> {
         let prefix = CodePrefix::new(prefix).unwrap();
         CodeScheme { format, prefix }
     })
+}
+
+fn update() -> impl Strategy<Value = UpdateCampaign> {
+    // The revision of the change and its time; some fit.
+    let etag = (1..3_u64, 0..20_u64).prop_map(|(revision, time)| format!("{revision:x}-{time:x}"));
+    let etag = prop_oneof![6 => Just(String::new()), 1 => etag];
+    let display_name = option::weighted(0.2, prop_oneof![Just("x"), Just("y")]);
+    let quota = option::weighted(0.6, prop_oneof![8 => 0..9_u64, 1 => Just(u64::MAX)]);
+    let start = option::weighted(0.2, option::weighted(0.8, moment(60)));
+    let end = option::weighted(0.3, option::weighted(0.8, moment(90)));
+    let labels = option::weighted(0.2, words());
+    let fixed = (option::weighted(0.1, 0..3_u32), option::weighted(0.1, option::of(0..9_u64)));
+    (campaign_name(), request_id(), etag, display_name, quota, (start, end), labels, fixed)
+        .prop_map(
+            |(campaign, request_id, etag, display_name, quota, (start, end), labels, fixed)| {
+                let (per_recipient_limit, coupon_ttl_micros) = fixed;
+                UpdateCampaign {
+                    campaign,
+                    request_id,
+                    etag,
+                    display_name: display_name.map(str::to_owned),
+                    quota,
+                    start,
+                    end,
+                    labels,
+                    per_recipient_limit,
+                    coupon_ttl_micros,
+                }
+            },
+        )
 }
 
 fn moment(before: u64) -> impl Strategy<Value = LogTime> {

@@ -13,6 +13,7 @@ pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {
         let coupons: Vec<_> = after.coupons(campaign.spec.number).collect();
         sequences_have_no_gaps(campaign, &coupons);
         quota_is_kept(campaign);
+        times_follow_from_coupons(campaign, &coupons);
         window_is_kept(campaign, &coupons);
         limit_is_kept(campaign, &coupons);
         requests_have_one_coupon(&coupons);
@@ -33,6 +34,14 @@ fn sequences_have_no_gaps(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
 
 fn quota_is_kept(campaign: &Campaign) {
     assert!(campaign.counters.issued <= campaign.spec.quota);
+}
+
+fn times_follow_from_coupons(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
+    let first = coupons.first().map(|(_, coupon)| coupon.issued_at);
+    assert_eq!(campaign.counters.opened, first);
+    let is_used_up = campaign.counters.issued == campaign.spec.quota;
+    assert!(campaign.counters.sold_out.is_none() || is_used_up);
+    assert!(campaign.counters.sold_out.is_some() || !is_used_up || coupons.is_empty());
 }
 
 fn window_is_kept(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
@@ -92,18 +101,39 @@ fn coupons_stay(before: &MemoryStore, after: &MemoryStore) {
         let same = after.campaigns().find(|other| other.spec.name == campaign.spec.name).unwrap();
         let (was, is) = (&campaign.spec, &same.spec);
         let unchanged = CampaignSpec {
+            display_name: is.display_name.clone(),
+            quota: is.quota,
+            start: is.start,
+            end: is.end,
+            labels: is.labels.clone(),
             is_paused: is.is_paused,
             changes: is.changes.clone(),
+            updated: is.updated,
+            updated_revision: is.updated_revision,
+            asked: is.asked.clone(),
             ..CampaignSpec::clone(was)
         };
         assert_eq!(unchanged, **is);
-        let changed = was.is_paused != is.is_paused;
-        assert!(!changed || campaign.counters.revision < same.counters.revision);
+        let with_changes_of_is =
+            CampaignSpec { changes: is.changes.clone(), ..was.as_ref().clone() };
+        if with_changes_of_is == **is {
+            assert_eq!(was.etag(), is.etag());
+        } else {
+            assert_ne!(was.etag(), is.etag());
+            assert!(was.updated <= is.updated && is.updated_revision <= same.counters.revision);
+            assert!(campaign.counters.revision < same.counters.revision);
+        }
+        let has_ended = was.end.is_some_and(|end| end <= time(before));
+        assert!(!has_ended || (was.start, was.end, was.quota) == (is.start, is.end, is.quota));
+        assert!(time(before) < was.start || was.start == is.start);
         assert!(campaign.counters.revision <= same.counters.revision);
     }
 }
 
 fn time_does_not_run_backwards(before: &MemoryStore, after: &MemoryStore) {
-    let time = |store: &MemoryStore| store.clone().shard_state().unwrap().log_time;
     assert!(time(before) <= time(after));
+}
+
+fn time(store: &MemoryStore) -> LogTime {
+    store.clone().shard_state().unwrap().log_time
 }

@@ -2,12 +2,14 @@
 //!
 //! It shares the types of commands and outcomes with the ledger, and none of its logic.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, Epoch, RequestId, Ring, ShardId};
 use coupon_ledger::{
-    Action, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Command, Coupon,
-    CreateCampaign, Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign, Refusal, ResumeCampaign,
+    Action, AskedTerms, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Command,
+    Coupon, CreateCampaign, EndCampaign, Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign,
+    Refusal, ResumeCampaign, UpdateCampaign,
 };
 
 use crate::history::{Entry, shard};
@@ -28,10 +30,26 @@ struct Listed {
     asked: CreateCampaign,
     created: u64,
     coupons: Vec<IssuedCoupon>,
-    /// Who paused and resumed it, in this order, and which of the two.
-    switches: Vec<(RequestId, bool)>,
-    /// How often that changed something.
-    switched: u64,
+    /// What it is by now.
+    terms: Terms,
+    /// The requests to change it, in this order.
+    changes: Vec<Action>,
+    /// The revision and the time of each change that changed something.
+    changed: Vec<(u64, u64)>,
+    /// Whether it is no longer what was asked for, its start and pauses aside.
+    is_altered: bool,
+    sold_out: Option<LogTime>,
+}
+
+/// What can be changed about a campaign.
+#[derive(Clone, PartialEq)]
+struct Terms {
+    display_name: String,
+    quota: u64,
+    start: u64,
+    end: Option<LogTime>,
+    labels: BTreeMap<String, String>,
+    is_paused: bool,
 }
 
 impl Model {
@@ -54,11 +72,11 @@ impl Model {
             Action::SkipCounters => Ok(Outcome::CountersSkipped),
             Action::CreateCampaign(create) => self.create(command.epoch, create),
             Action::Issue(issue) => self.issue(command.epoch, issue),
-            Action::PauseCampaign(PauseCampaign { campaign, request_id }) => {
-                self.pause(command.epoch, campaign, *request_id, true)
-            }
-            Action::ResumeCampaign(ResumeCampaign { campaign, request_id }) => {
-                self.pause(command.epoch, campaign, *request_id, false)
+            Action::PauseCampaign(PauseCampaign { campaign, .. })
+            | Action::ResumeCampaign(ResumeCampaign { campaign, .. })
+            | Action::UpdateCampaign(UpdateCampaign { campaign, .. })
+            | Action::EndCampaign(EndCampaign { campaign, .. }) => {
+                self.change(command.epoch, campaign, &command.action)
             }
             Action::Unreadable => Err(Refusal::Unreadable),
         };
@@ -92,6 +110,9 @@ impl Model {
             replayed = true;
         } else {
             match create.end {
+                Some(end) if end.0 <= self.now => {
+                    return Err(Refusal::EndInPast { end, now: LogTime(self.now) });
+                }
                 Some(end) if end.0 <= create.start.map_or(self.now, |start| start.0) => {
                     return Err(Refusal::EmptyWindow);
                 }
@@ -103,8 +124,11 @@ impl Model {
                 asked,
                 created: self.now,
                 coupons: Vec::new(),
-                switches: Vec::new(),
-                switched: 0,
+                terms: Terms::of(create, self.now),
+                changes: Vec::new(),
+                changed: vec![(1, self.now)],
+                is_altered: false,
+                sold_out: None,
             });
         }
         let campaign = self.campaign(place.unwrap());
@@ -112,72 +136,89 @@ impl Model {
     }
 
     fn campaign(&self, place: usize) -> Campaign {
-        let Listed { asked, created, coupons, switches, switched } = &self.campaigns[place];
+        let listed = &self.campaigns[place];
+        let Listed { asked, created, coupons, terms, changes, changed, sold_out, .. } = listed;
         let issued = coupons.len() as u64;
+        let asked_terms = AskedTerms {
+            display_name: asked.display_name.clone(),
+            quota: asked.quota,
+            end: asked.end,
+            labels: asked.labels.clone(),
+        };
+        let (updated_revision, updated) = *changed.last().unwrap();
         let spec = CampaignSpec {
             name: asked.name.clone(),
             number: u32::try_from(place).unwrap(),
-            display_name: asked.display_name.clone(),
-            quota: asked.quota,
-            start: LogTime(self.campaigns[place].start()),
+            display_name: terms.display_name.clone(),
+            quota: terms.quota,
+            start: LogTime(terms.start),
             requested_start: asked.start,
-            end: asked.end,
+            end: terms.end,
             per_recipient_limit: asked.per_recipient_limit,
             coupon_ttl_micros: asked.coupon_ttl_micros,
-            labels: asked.labels.clone(),
+            labels: terms.labels.clone(),
             request_id: asked.request_id,
             code_key: asked.code_key,
             code_scheme: asked.code_scheme,
             code_shard: shard(),
             created: LogTime(*created),
-            is_paused: self.campaigns[place].is_paused(),
-            changes: switches[switches.len().saturating_sub(16)..]
-                .iter()
-                .map(|(request_id, pause)| Change {
-                    request_id: *request_id,
-                    kind: if *pause { ChangeKind::Pause } else { ChangeKind::Resume },
-                })
-                .collect(),
+            updated: LogTime(updated),
+            updated_revision,
+            asked: listed.is_altered.then(|| Box::new(asked_terms)),
+            is_paused: terms.is_paused,
+            changes: changes[changes.len().saturating_sub(16)..].iter().map(remembered).collect(),
         };
         let counters = CampaignCounters {
             issued,
-            revision: issued + switched + 1,
+            revision: issued + changed.len() as u64,
             next_counter: coupons.last().map_or(0, |last| last.coupon.counter + 1),
             // None while there is no coupon, else what is missing to whole blocks.
             block_left: u32::try_from(issued.next_multiple_of(BLOCK) - issued).unwrap(),
+            opened: coupons.first().map(|first| first.coupon.issued_at),
+            sold_out: *sold_out,
         };
         Campaign { spec: Arc::new(spec), counters }
     }
 
-    fn pause(
+    fn change(
         &mut self,
         epoch: Epoch,
         campaign: &CampaignName,
-        request_id: RequestId,
-        wanted: bool,
+        action: &Action,
     ) -> Result<Outcome, Refusal> {
         self.fence(epoch, campaign)?;
         let place = self.campaigns.iter().position(|listed| listed.asked.name == *campaign);
         let place = place.ok_or(Refusal::CampaignNotFound)?;
-        let now = LogTime(self.now);
         let listed = &mut self.campaigns[place];
-        let mut latest = listed.switches.iter().rev().take(16);
-        let before = latest.find(|(request, _)| *request == request_id);
-        if before.is_some_and(|(_, paused)| *paused != wanted) {
-            return Err(Refusal::RequestIdReused);
-        }
-        let replayed = before.is_some();
-        if !replayed {
-            match listed.asked.end {
-                Some(end) if end <= now => return Err(Refusal::Ended { end, now }),
-                _ => {}
+        let mut latest = listed.changes.iter().rev().take(16);
+        let request = remembered(action).request_id;
+        if let Some(before) = latest.find(|before| remembered(before).request_id == request) {
+            if before != action {
+                return Err(Refusal::RequestIdReused);
             }
-            if listed.is_paused() != wanted {
-                listed.switched += 1;
-            }
-            listed.switches.push((request_id, wanted));
+            return Ok(Outcome::CampaignChanged { campaign: self.campaign(place), replayed: true });
         }
-        Ok(Outcome::CampaignChanged { campaign: self.campaign(place), replayed })
+        let is_end = matches!(action, Action::EndCampaign(_));
+        let now = if is_end { self.now + 1 } else { self.now };
+        let before = listed.terms.clone();
+        listed.terms = listed.altered(action, now)?;
+        if listed.terms != before {
+            let is_altered = Terms { start: 0, is_paused: false, ..before.clone() }
+                != Terms { start: 0, is_paused: false, ..listed.terms.clone() };
+            listed.is_altered |= is_altered;
+            let revision = listed.coupons.len() + listed.changed.len() + 1;
+            listed.changed.push((revision as u64, now));
+        }
+        if listed.terms.quota != before.quota {
+            let is_sold_out = listed.terms.quota == listed.coupons.len() as u64;
+            let since = listed.sold_out.unwrap_or(LogTime(now));
+            listed.sold_out = is_sold_out.then_some(since);
+        }
+        if listed.terms.end == Some(LogTime(now)) {
+            self.now = now;
+        }
+        listed.changes.push(action.clone());
+        Ok(Outcome::CampaignChanged { campaign: self.campaign(place), replayed: false })
     }
 
     fn issue(&mut self, epoch: Epoch, issue: &Issue) -> Result<Outcome, Refusal> {
@@ -202,19 +243,16 @@ impl Model {
                 return Err(Refusal::RecipientLimitReached { held });
             }
         }
-        match listed.asked.end {
-            Some(end) if end.0 <= now => return Err(Refusal::Ended { end, now: LogTime(now) }),
-            _ => {}
-        }
-        if listed.is_paused() {
+        listed.still_open(now)?;
+        if listed.terms.is_paused {
             return Err(Refusal::Paused);
         }
-        if now < listed.start() {
-            let start = LogTime(listed.start());
+        if now < listed.terms.start {
+            let start = LogTime(listed.terms.start);
             return Err(Refusal::NotStarted { start, now: LogTime(now) });
         }
         let issued = listed.coupons.len() as u64;
-        if issued >= listed.asked.quota {
+        if issued >= listed.terms.quota {
             return Err(Refusal::SoldOut);
         }
         let counter = if issued.is_multiple_of(BLOCK) {
@@ -236,17 +274,106 @@ impl Model {
         let (sequence, code_shard) = (issued + 1, shard());
         let issued = IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme };
         listed.coupons.push(issued.clone());
+        if listed.coupons.len() as u64 == listed.terms.quota {
+            listed.sold_out = Some(LogTime(now));
+        }
         Ok(Outcome::CouponIssued { issued, replayed: false })
     }
 }
 
+impl Terms {
+    fn of(create: &CreateCampaign, now: u64) -> Self {
+        Self {
+            display_name: create.display_name.clone(),
+            quota: create.quota,
+            start: create.start.map_or(now, |start| start.0),
+            end: create.end,
+            labels: create.labels.clone(),
+            is_paused: false,
+        }
+    }
+}
+
+/// A request to change a campaign, as the campaign remembers it.
+fn remembered(action: &Action) -> Change {
+    let (request_id, kind) = match action {
+        Action::PauseCampaign(pause) => (pause.request_id, ChangeKind::Pause),
+        Action::ResumeCampaign(resume) => (resume.request_id, ChangeKind::Resume),
+        Action::EndCampaign(end) => (end.request_id, ChangeKind::End),
+        Action::UpdateCampaign(update) => {
+            (update.request_id, ChangeKind::Update { fingerprint: 0 })
+        }
+        other => panic!("not a change: {other:?}"),
+    };
+    Change { request_id, kind }
+}
+
 impl Listed {
-    fn is_paused(&self) -> bool {
-        self.switches.last().is_some_and(|(_, paused)| *paused)
+    fn still_open(&self, now: u64) -> Result<(), Refusal> {
+        match self.terms.end {
+            Some(end) if end.0 <= now => Err(Refusal::Ended { end, now: LogTime(now) }),
+            _ => Ok(()),
+        }
     }
 
-    fn start(&self) -> u64 {
-        self.asked.start.map_or(self.created, |start| start.0)
+    /// What a change makes of it.
+    fn altered(&self, action: &Action, now: u64) -> Result<Terms, Refusal> {
+        let terms = self.terms.clone();
+        match action {
+            Action::PauseCampaign(_) => {
+                self.still_open(now)?;
+                Ok(Terms { is_paused: true, ..terms })
+            }
+            Action::ResumeCampaign(_) => {
+                self.still_open(now)?;
+                Ok(Terms { is_paused: false, ..terms })
+            }
+            Action::EndCampaign(_) if self.still_open(now).is_err() => Ok(terms),
+            Action::EndCampaign(_) => Ok(Terms { end: Some(LogTime(now)), ..terms }),
+            Action::UpdateCampaign(update) => self.updated(update, now),
+            other => panic!("not a change: {other:?}"),
+        }
+    }
+
+    fn updated(&self, update: &UpdateCampaign, now: u64) -> Result<Terms, Refusal> {
+        let (revision, time) = self.changed.last().unwrap();
+        if !update.etag.is_empty() && update.etag != format!("{revision:x}-{time:x}") {
+            return Err(Refusal::EtagMismatch);
+        }
+        let limit = self.asked.per_recipient_limit;
+        if update.per_recipient_limit.is_some() && update.per_recipient_limit != Some(limit) {
+            return Err(Refusal::PerRecipientLimitFixed);
+        }
+        let ttl = self.asked.coupon_ttl_micros;
+        if update.coupon_ttl_micros.is_some() && update.coupon_ttl_micros != Some(ttl) {
+            return Err(Refusal::CouponTtlFixed);
+        }
+        let old = &self.terms;
+        let mut new = old.clone();
+        update.display_name.iter().for_each(|name| new.display_name.clone_from(name));
+        update.labels.iter().for_each(|labels| new.labels.clone_from(labels));
+        update.quota.iter().for_each(|quota| new.quota = *quota);
+        update.start.iter().for_each(|start| new.start = start.map_or(now, |start| start.0));
+        update.end.iter().for_each(|end| new.end = *end);
+        if (new.quota, new.start, new.end) != (old.quota, old.start, old.end) {
+            self.still_open(now)?;
+        }
+        if new.start != old.start && now >= old.start {
+            let start = LogTime(old.start);
+            return Err(Refusal::AlreadyStarted { start, now: LogTime(now) });
+        }
+        if let Some(end) = new.end.filter(|end| end.0 <= now && new.end != old.end) {
+            return Err(Refusal::EndInPast { end, now: LogTime(now) });
+        }
+        let has_other_window = (new.start, new.end) != (old.start, old.end);
+        if has_other_window && new.end.is_some_and(|end| end.0 <= new.start) {
+            return Err(Refusal::EmptyWindow);
+        }
+        let issued = self.coupons.len() as u64;
+        if new.quota < issued {
+            return Err(Refusal::QuotaBelowIssued { issued, quota_min: issued });
+        }
+        Ok(new)
     }
 
     fn by_request(&self, request_id: RequestId) -> Option<&IssuedCoupon> {

@@ -1,0 +1,43 @@
+//! Ending a campaign.
+
+use coupon_cluster::{CampaignName, CampaignState, Epoch, RequestId};
+
+use crate::entry::Entry;
+use crate::{CampaignSpec, Change, ChangeKind, Outcome, Store};
+
+/// Ends a campaign now, for ever. What was issued stays issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndCampaign {
+    /// The campaign.
+    pub campaign: CampaignName,
+    /// Recognises a retry.
+    pub request_id: RequestId,
+}
+
+impl<S: Store> Entry<'_, S> {
+    /// Ends a campaign, unless it has ended.
+    ///
+    /// That takes a microsecond of log time: coupons that the same entry issued are from before the end.
+    pub(crate) fn end_campaign(
+        &mut self,
+        epoch: Epoch,
+        command: &EndCampaign,
+    ) -> Result<Outcome, S::Error> {
+        let EndCampaign { campaign, request_id } = command;
+        let change = Change { request_id: *request_id, kind: ChangeKind::End };
+        let before = self.fence.state.log_time;
+        let end = before.after_micros(1);
+        self.fence.state.log_time = end;
+        let outcome = self.change_campaign(epoch, campaign, change, |campaign, now| {
+            let has_ended = campaign.state_at(now) == CampaignState::Ended;
+            let ended = || CampaignSpec { end: Some(now), ..CampaignSpec::clone(&campaign.spec) };
+            Ok((!has_ended).then(ended))
+        })?;
+        let is_ended_now = matches!(&outcome, Outcome::CampaignChanged { campaign, .. }
+            if campaign.spec.end == Some(end));
+        if !is_ended_now {
+            self.fence.state.log_time = before;
+        }
+        Ok(outcome)
+    }
+}

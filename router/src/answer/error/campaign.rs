@@ -1,0 +1,47 @@
+//! Refusals to change a campaign.
+
+use coupon_proto::internal::Refusal;
+use coupon_proto::reason::Reason;
+use tonic::Code;
+
+use super::{Fault, Report, violation};
+use crate::answer::convert;
+
+pub(super) fn end_in_past(refusal: &Refusal) -> Report {
+    let description = "must be in the future";
+    Report::new(Code::InvalidArgument, Reason::EndTimeInPast, "end_time: must be in the future")
+        .with("end_time", convert::timestamp(refusal.time_micros))
+        .with("server_time", convert::timestamp(refusal.log_time_micros))
+        .violations(vec![violation("end_time", description)])
+}
+
+pub(super) fn already_started(refusal: &Refusal) -> Report {
+    Report::new(
+        Code::FailedPrecondition,
+        Reason::AlreadyStarted,
+        "the campaign has started, and its start cannot be changed any more",
+    )
+    .with("start_time", convert::timestamp(refusal.time_micros))
+    .with("server_time", convert::timestamp(refusal.log_time_micros))
+}
+
+pub(super) fn quota_below_issued(refusal: &Refusal) -> Report {
+    let Refusal { issued, quota_min, .. } = refusal;
+    let message = format!("{issued} coupons are issued: the quota must be {quota_min} or more");
+    Report::new(Code::FailedPrecondition, Reason::QuotaBelowIssued, message)
+        .with("issued", issued)
+        .with("quota_min", quota_min)
+}
+
+pub(super) fn etag_mismatch() -> Report {
+    Report::new(
+        Code::Aborted,
+        Reason::EtagMismatch,
+        "the campaign was changed since its etag was read: read it again, and decide anew",
+    )
+}
+
+pub(super) fn fixed(field: &str) -> Report {
+    let description = "cannot be changed: leave it as it is, or make another campaign";
+    Fault::field(field, description).report()
+}
