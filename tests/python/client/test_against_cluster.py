@@ -54,6 +54,23 @@ def test_a_campaign_lives_its_life(client, sdk):
     assert campaign_id in {campaign.campaign_id for campaign in client.list_campaigns(page_size=1)}
 
 
+def test_a_campaign_is_changed_and_ended(client, sdk):
+    campaign_id = new_campaign(client, sdk, 5)
+    read = client.get_campaign(campaign_id=campaign_id).campaign
+    changed = sdk.v1.Campaign(campaign_id=campaign_id, quota=7, etag=read.etag)
+    assert client.update_campaign(campaign=changed, update_mask=["quota"]).campaign.quota == 7
+    with pytest.raises(sdk.EtagMismatch):
+        client.update_campaign(campaign=changed, update_mask=["quota"])
+    client.issue_coupon(campaign_id=campaign_id)
+    client.issue_coupon(campaign_id=campaign_id)
+    with pytest.raises(sdk.QuotaBelowIssued):
+        client.update_campaign(campaign=sdk.v1.Campaign(campaign_id=campaign_id, quota=1), update_mask=["quota"])
+
+    client.end_campaign(campaign_id=campaign_id)
+    with pytest.raises(sdk.Ended):
+        client.issue_coupon(campaign_id=campaign_id)
+
+
 def test_before_the_start_the_exception_says_how_long_to_wait(client, sdk):
     start = datetime.now(timezone(timedelta(hours=9))).replace(microsecond=5) + timedelta(hours=1)
     campaign_id = new_campaign(client, sdk, 1, start_time=start)
