@@ -72,8 +72,9 @@ impl Campaign {
         let labels: Vec<String> =
             self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let limit = self.per_recipient_limit;
-        let codes =
-            format!("{}{} symbols, {}", self.code_prefix, self.code_length, self.code_profile);
+        let prefix = &self.code_prefix;
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix} and ") };
+        let codes = format!("{prefix}{} symbols, {}", self.code_length, self.code_profile);
         sheet(&[
             ("campaign", Some(self.campaign_id.clone())),
             ("numeric id", Some(self.numeric_id.to_string())),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coupon_cluster::{
-    GenesisSpec, MetaCommand, Node, NodeId, Origin, Replica, ReplicaId, ReplicaRole, ShardId,
-    ShardMap,
+    CodeKey, GenesisSpec, KeyId, MetaCommand, Node, NodeId, Origin, Replica, ReplicaId,
+    ReplicaRole, ShardId, ShardMap,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError};
@@ -21,6 +21,8 @@ enum Step {
     Join { pick: prop::sample::Index, all: bool },
     /// A report that may be nonsense.
     Report { shard: u32, replica: u64, removed: Vec<u64> },
+    /// A code key.
+    AddCodeKey { id: u32, secret: u8 },
     /// Genesis again.
     Genesis,
 }
@@ -35,6 +37,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(pick, all)| Step::Join { pick, all }),
         2 => (0u32..6, 0u64..40, prop::collection::vec(0u64..40, 0..3))
             .prop_map(|(shard, replica, removed)| Step::Report { shard, replica, removed }),
+        1 => (1u32..6, 0u8..2).prop_map(|(id, secret)| Step::AddCodeKey { id, secret }),
         1 => Just(Step::Genesis),
     ];
     prop::collection::vec(step, 1..40)
@@ -103,6 +106,9 @@ fn command(map: &ShardMap, step: &Step) -> Option<MetaCommand> {
             replica: ReplicaId(*replica),
             removed: removed.iter().copied().map(ReplicaId).collect(),
         }),
+        Step::AddCodeKey { id, secret } => {
+            Some(MetaCommand::AddCodeKey(CodeKey { id: KeyId(*id), secret: [*secret; 32] }))
+        }
         Step::Genesis => Some(MetaCommand::Genesis(genesis())),
     }
 }
@@ -128,6 +134,9 @@ fn check_step(
     let changed = same_version != *before;
     prop_assert!(!(refused && changed), "a refused command changed the map");
     prop_assert_eq!(after.version, before.version + u64::from(changed));
+
+    // Codes of every key are held by people.
+    prop_assert!(before.code_keys.iter().all(|(id, key)| after.code_keys.get(id) == Some(key)));
 
     let (old, new) = (homes(before), homes(after));
     for (id, home) in &new {

@@ -24,7 +24,8 @@ async fn campaign(t: &mut Fixture) -> Campaign {
         per_recipient_limit: 1,
         ..Default::default()
     };
-    t.campaigns.create_campaign(request).await.unwrap().into_inner().campaign.unwrap()
+    let created = t.campaigns.create_campaign(request).await.expect("the campaign is created");
+    created.into_inner().campaign.expect("the answer shows it")
 }
 
 fn update(campaign: Campaign, paths: &[&str]) -> UpdateCampaignRequest {

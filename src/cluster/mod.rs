@@ -1,18 +1,20 @@
-//! `coupon cluster`: forms a cluster, and removes nodes from it.
+//! `coupon cluster`: forms a cluster, removes nodes from it, adds code keys.
 
 mod init;
 mod remove;
+mod rotate_code_key;
 
 use anyhow::{Context as _, bail};
 use coupon_cluster::ShardMap;
 
 pub(crate) use self::init::form;
 use self::remove::RemoveArgs;
+use self::rotate_code_key::RotateArgs;
 use crate::failure::UsageError;
 use crate::settings::Span;
 use crate::{output, runtime};
 
-/// Initializes a cluster, or removes a node from it.
+/// Initializes a cluster, removes a node from it, or adds a code key.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ClusterCommand {
     Init(InitArgs),
@@ -33,6 +35,14 @@ Examples:
 Examples:
   coupon cluster forget 44 --node 127.0.0.1:7001")]
     Forget(RemoveArgs),
+    /// Makes new campaigns use another key for their codes, for instance because the present one has leaked.
+    ///
+    /// Campaigns that exist keep their key, and their codes stay valid. A cluster can have four keys. With each,
+    /// codes of new campaigns take routers about twice as long to compute.
+    #[command(after_help = "\
+Examples:
+  coupon cluster rotate-code-key --node 127.0.0.1:7001")]
+    RotateCodeKey(RotateArgs),
 }
 
 /// Initializes a cluster of running nodes. Repeating it on an existing cluster changes nothing; asking for
@@ -118,6 +128,7 @@ pub(crate) fn run(command: ClusterCommand) -> anyhow::Result<()> {
         ClusterCommand::Init(args) => init(args),
         ClusterCommand::RemoveNode(args) => runtime::block_on(remove::run(&args, false)),
         ClusterCommand::Forget(args) => runtime::block_on(remove::run(&args, true)),
+        ClusterCommand::RotateCodeKey(args) => runtime::block_on(rotate_code_key::run(&args)),
     }
 }
 

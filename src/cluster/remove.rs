@@ -15,7 +15,7 @@ use crate::output;
 use crate::settings::Span;
 
 /// Interval between checks of the progress.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The node to remove, and the cluster to ask.
 #[derive(Debug, clap::Args)]
@@ -80,7 +80,7 @@ fn replicas_on(map: &ShardMap, node: NodeId) -> usize {
     replicas.filter(|replica| replica.node == node).count()
 }
 
-async fn first_map(addresses: &[String]) -> anyhow::Result<ShardMap> {
+pub(super) async fn first_map(addresses: &[String]) -> anyhow::Result<ShardMap> {
     let mut last = None;
     for address in addresses {
         match map_of(address).await {
@@ -111,7 +111,7 @@ async fn decide(addresses: &[String], request: RemoveNodeRequest) -> anyhow::Res
 }
 
 /// Whether asking again may help: the node does not answer, or the meta shard has no leader.
-fn is_temporary(error: &anyhow::Error) -> bool {
+pub(super) fn is_temporary(error: &anyhow::Error) -> bool {
     let code = error.downcast_ref::<CallError>().map(CallError::code);
     code.is_none_or(is_transient)
 }

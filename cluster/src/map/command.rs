@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::{MapFault, Node, Origin, Replica, ReplicaRole, ShardMap};
-use crate::ids::{Epoch, NodeId, ReplicaId, ShardId};
+use crate::code::{CODE_KEYS_MAX, CodeKey};
+use crate::ids::{Epoch, KeyId, NodeId, ReplicaId, ShardId};
 
 /// A command for the meta shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub enum MetaCommand {
         /// The version of the next map, if it is not beyond that already.
         version: u64,
     },
+    /// New campaigns use another key for their codes. It has the id after the newest one; older keys stay.
+    AddCodeKey(CodeKey),
     /// A joining replica has become a voter of its group, and those it replaced are gone from it.
     ReplicaJoined {
         /// The shard.
@@ -136,6 +139,22 @@ pub enum MetaRefusal {
         /// The first shard that has a replica on every other node.
         shard: ShardId,
     },
+    /// There is another key with this id.
+    #[error("there is a code key {0} already: somebody else has added one")]
+    CodeKeyTaken(KeyId),
+    /// The key has not the id that comes next.
+    #[error("code key {key} cannot be added: the next one is {next}")]
+    CodeKeyNotNext {
+        /// The key.
+        key: KeyId,
+        /// The id that the next key gets.
+        next: KeyId,
+    },
+    /// There are as many keys as there can be.
+    #[error(
+        "the cluster has {CODE_KEYS_MAX} code keys, and codes have room for no more: create a new cluster"
+    )]
+    TooManyCodeKeys,
     /// There is no such shard.
     #[error("no shard {0}")]
     ShardUnknown(ShardId),
@@ -176,6 +195,7 @@ impl ShardMap {
                 self.register(id, node, &starts, &origin, &seen_start)
             }
             MetaCommand::RemoveNode { id, only_unused } => self.remove(id, only_unused),
+            MetaCommand::AddCodeKey(key) => self.add_code_key(key),
             MetaCommand::Recover { version } => {
                 self.version = self.version.max(version);
                 Ok(())
@@ -213,6 +233,10 @@ impl ShardMap {
         };
         if role == ReplicaRole::Leaving {
             return Err(MetaRefusal::ReplicaLeaving { shard, replica });
+        }
+        // One that has just joined is still there, and repeating the report must not fail.
+        if removed.contains(&replica) {
+            return Err(MetaRefusal::ReplicaNotLeaving { shard, replica });
         }
         let stays = |id: &&ReplicaId| replicas.get(*id).is_some_and(|found| !found.is_to_go());
         if let Some(&replica) = removed.iter().find(stays) {

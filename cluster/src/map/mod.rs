@@ -18,6 +18,7 @@
 //! log: a joining replica may be learner or voter already, and a leaving one is a member until the
 //! group has removed it.
 
+mod add_code_key;
 mod check;
 mod command;
 mod genesis;

@@ -28,11 +28,7 @@ pub fn map_to_pb(map: &ShardMap) -> pb::ShardMap {
             })
             .collect(),
         ring_shards: map.ring_shards.iter().map(|shard| shard.get()).collect(),
-        code_keys: map
-            .code_keys
-            .values()
-            .map(|key| pb::CodeKey { key_id: key.id.0, secret: key.secret.to_vec() })
-            .collect(),
+        code_keys: map.code_keys.values().map(code_key_to_pb).collect(),
         next_replica_id: map.next_replica_id.0,
         leaving_node_ids: map.leaving_nodes.iter().map(|node| node.get()).collect(),
         restored_shards: map
@@ -62,11 +58,7 @@ pub fn map_from_pb(map: pb::ShardMap) -> Result<ShardMap, Malformed> {
     let code_keys = map
         .code_keys
         .into_iter()
-        .map(|key| {
-            let secret = key.secret.try_into().map_err(|_| Malformed("code key"))?;
-            let id = KeyId(key.key_id);
-            Ok((id, CodeKey { id, secret }))
-        })
+        .map(|key| code_key_from_pb(key).map(|key| (key.id, key)))
         .collect::<Result<_, Malformed>>()?;
     Ok(ShardMap {
         cluster_id: map.cluster_id,
@@ -80,6 +72,17 @@ pub fn map_from_pb(map: pb::ShardMap) -> Result<ShardMap, Malformed> {
         leaving_nodes: map.leaving_node_ids.into_iter().map(node_id).collect::<Result<_, _>>()?,
         restored: map.restored_shards.iter().map(restored_from_pb).collect::<Result<_, _>>()?,
     })
+}
+
+/// A key of codes as a message.
+pub(crate) fn code_key_to_pb(key: &CodeKey) -> pb::CodeKey {
+    pb::CodeKey { key_id: key.id.0, secret: key.secret.to_vec() }
+}
+
+/// A key of codes from a message.
+pub(crate) fn code_key_from_pb(key: pb::CodeKey) -> Result<CodeKey, Malformed> {
+    let secret = key.secret.try_into().map_err(|_| Malformed("code key"))?;
+    Ok(CodeKey { id: KeyId(key.key_id), secret })
 }
 
 /// The state that a shard began with, as a message.

@@ -5,7 +5,9 @@ use coupon_proto::internal as pb;
 
 use crate::Malformed;
 use crate::ids::{node_id, shard_id};
-use crate::map::{map_from_pb, map_to_pb, node_from_pb, node_to_pb};
+use crate::map::{
+    code_key_from_pb, code_key_to_pb, map_from_pb, map_to_pb, node_from_pb, node_to_pb,
+};
 
 /// The origin of the store of a node that registers.
 pub fn origin(was_member: bool, replaces_store_id: String) -> Origin {
@@ -33,6 +35,7 @@ pub fn command_to_pb(command: &MetaCommand) -> pb::MetaCommand {
                 },
             })
         }
+        MetaCommand::AddCodeKey(key) => Kind::AddCodeKey(code_key_to_pb(key)),
         MetaCommand::Recover { version } => Kind::Recover(pb::Recover { version: *version }),
         MetaCommand::RemoveNode { id, only_unused } => {
             Kind::RemoveNode(pb::RemoveNode { node_id: id.get(), only_unused: *only_unused })
@@ -70,6 +73,7 @@ pub fn command_from_pb(command: pb::MetaCommand) -> Result<MetaCommand, Malforme
                 seen_start: register.seen_start_id,
             }
         }
+        Kind::AddCodeKey(key) => MetaCommand::AddCodeKey(code_key_from_pb(key)?),
         Kind::Recover(recover) => MetaCommand::Recover { version: recover.version },
         Kind::RemoveNode(remove) => MetaCommand::RemoveNode {
             id: node_id(remove.node_id)?,
@@ -81,4 +85,22 @@ pub fn command_from_pb(command: pb::MetaCommand) -> Result<MetaCommand, Malforme
             removed: joined.removed_replica_ids.into_iter().map(ReplicaId).collect(),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use coupon_cluster::{CodeKey, KeyId};
+
+    use super::*;
+
+    #[test]
+    fn a_code_key_comes_back() {
+        let command = MetaCommand::AddCodeKey(CodeKey { id: KeyId(2), secret: [7; 32] });
+        let written = command_to_pb(&command);
+        assert_eq!(command_from_pb(written), Ok(command));
+        let short = pb::CodeKey { key_id: 2, secret: vec![7; 31] };
+        let short = pb::meta_command::Command::AddCodeKey(short);
+        let short = pb::MetaCommand { command: Some(short), ..Default::default() };
+        assert_eq!(command_from_pb(short), Err(Malformed("code key")));
+    }
 }

@@ -191,6 +191,9 @@ fn meta_refused(refusal: &MetaRefusal, map_version: u64) -> Status {
         | MetaRefusal::GenesisUnsound(_)
         | MetaRefusal::GenesisNotFirst { .. }
         | MetaRefusal::NodeIncomplete(_)
+        | MetaRefusal::CodeKeyTaken(_)
+        | MetaRefusal::CodeKeyNotNext { .. }
+        | MetaRefusal::TooManyCodeKeys
         | MetaRefusal::ShardUnknown(_)
         | MetaRefusal::ReplicaUnknown { .. }
         | MetaRefusal::ReplicaLeaving { .. }
