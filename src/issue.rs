@@ -53,7 +53,7 @@ pub(crate) fn run(args: IssueArgs) -> anyhow::Result<()> {
         let answer = router.client().issue_coupon(request).await;
         let answer = answer.map_err(|error| CallError::of_change(error, again))?;
         let coupon = answer.coupon.context("the router sent no coupon")?;
-        let coupon = show::Coupon::new(coupon, answer.replayed);
+        let coupon = show::Coupon::new(coupon, Some(answer.replayed));
         match args.output {
             Format::Table => output::line(coupon.sheet()),
             Format::Json => output::json(&coupon),

@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod cluster;
 mod config;
+mod coupon;
 mod demo;
 mod failure;
 mod health;
@@ -64,6 +65,8 @@ enum Command {
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
     Issue(issue::IssueArgs),
+    #[command(flatten)]
+    Coupon(coupon::CouponCommand),
     Loadtest(Box<loadtest::LoadtestArgs>),
     Check(check::CheckArgs),
     Recover(recover::RecoverArgs),
@@ -85,6 +88,7 @@ impl Command {
             | Self::Restore(_)
             | Self::Campaign(_)
             | Self::Issue(_)
+            | Self::Coupon(_)
             | Self::Loadtest(_)
             | Self::Check(_)
             | Self::Recover(_)
@@ -105,6 +109,7 @@ impl Command {
             Self::Restore(args) => restore::run(args),
             Self::Campaign(command) => campaign::run(command),
             Self::Issue(args) => issue::run(args),
+            Self::Coupon(command) => coupon::run(command),
             Self::Loadtest(args) => loadtest::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Recover(args) => recover::run(&args),

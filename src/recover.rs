@@ -254,6 +254,8 @@ struct Line<'a> {
     request_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issue_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
 }
 
 impl Report {
@@ -281,6 +283,7 @@ impl Report {
             recipient: None,
             request_id: None,
             issue_time: None,
+            state: None,
         };
         let line = match lost {
             Lost::Campaign(campaign) => Line { campaign_id: campaign.spec.name.id(), ..line },
@@ -295,6 +298,7 @@ impl Report {
                     recipient: Some(&coupon.recipient),
                     request_id: Some(coupon.request_id.to_string()),
                     issue_time: Some(humantime::format_rfc3339_micros(time).to_string()),
+                    state: Some(issued.state.name()),
                     ..line
                 }
             }

@@ -18,6 +18,9 @@ pub(crate) struct Campaign {
     state: String,
     quota: i64,
     issued: i64,
+    redeemed: i64,
+    voided: i64,
+    returned: i64,
     remaining: i64,
     per_recipient_limit: i32,
     start_time: Option<String>,
@@ -44,6 +47,9 @@ impl From<v1::Campaign> for Campaign {
             state: state.trim_start_matches("CAMPAIGN_STATE_").to_owned(),
             quota: campaign.quota,
             issued: campaign.issued,
+            redeemed: campaign.redeemed,
+            voided: campaign.voided,
+            returned: campaign.returned,
             remaining: campaign.remaining,
             per_recipient_limit: campaign.per_recipient_limit,
             start_time: campaign.start_time.map(time),
@@ -77,10 +83,12 @@ impl Campaign {
         let codes = format!("{prefix}{} symbols, {}", self.code_length, self.code_profile);
         sheet(&[
             ("campaign", Some(self.campaign_id.clone())),
-            ("numeric id", Some(self.numeric_id.to_string())),
+            ("numeric id", (self.numeric_id > 0).then(|| self.numeric_id.to_string())),
             ("name", Some(self.display_name.clone()).filter(|name| !name.is_empty())),
             ("state", Some(self.state.clone())),
             ("issued", Some(format!("{} of {}", self.issued, self.quota))),
+            ("redeemed", (self.redeemed > 0).then(|| self.redeemed.to_string())),
+            ("voided", (self.voided > 0).then(|| self.voided_text())),
             ("per recipient", (limit > 0).then(|| limit.to_string())),
             ("starts", self.start_time.clone()),
             ("ends", self.end_time.clone()),
@@ -93,6 +101,15 @@ impl Campaign {
             ("sold out", self.sold_out_time.clone()),
             ("etag", Some(self.etag.clone()).filter(|etag| !etag.is_empty())),
         ])
+    }
+}
+
+impl Campaign {
+    fn voided_text(&self) -> String {
+        match self.returned {
+            0 => self.voided.to_string(),
+            returned => format!("{}, quota returned by {returned}", self.voided),
+        }
     }
 }
 
@@ -112,7 +129,7 @@ pub(crate) fn campaigns(campaigns: &[Campaign]) -> comfy_table::Table {
     table
 }
 
-/// A coupon that was issued.
+/// A coupon.
 #[derive(Debug, Serialize)]
 pub(crate) struct Coupon {
     campaign_id: String,
@@ -122,20 +139,31 @@ pub(crate) struct Coupon {
     state: String,
     issue_time: Option<String>,
     expire_time: Option<String>,
+    redeem_time: Option<String>,
+    order_ref: String,
+    void_time: Option<String>,
+    void_reason: String,
+    quota_returned: bool,
     metadata: BTreeMap<String, String>,
     request_id: String,
-    replayed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<bool>,
 }
 
 impl Coupon {
-    /// A coupon; `replayed` says that an earlier request had issued it.
-    pub(crate) fn new(coupon: v1::Coupon, replayed: bool) -> Self {
+    /// A coupon. `replayed` says whether an earlier request had done what was asked for, if anything was.
+    pub(crate) fn new(coupon: v1::Coupon, replayed: Option<bool>) -> Self {
         let state = coupon.state().as_str_name();
         Self {
             state: state.trim_start_matches("COUPON_STATE_").to_owned(),
             sequence: coupon.sequence,
             issue_time: coupon.issue_time.map(time),
             expire_time: coupon.expire_time.map(time),
+            redeem_time: coupon.redeem_time.map(time),
+            order_ref: coupon.order_ref,
+            void_time: coupon.void_time.map(time),
+            void_reason: coupon.void_reason,
+            quota_returned: coupon.quota_returned,
             campaign_id: coupon.campaign_id,
             code: coupon.code,
             recipient: coupon.recipient,
@@ -151,14 +179,25 @@ impl Coupon {
         sheet(&[
             ("code", Some(self.code.clone())),
             ("campaign", Some(self.campaign_id.clone())),
-            ("sequence", Some(self.sequence.to_string())),
-            ("recipient", Some(self.recipient.clone()).filter(|text| !text.is_empty())),
+            ("sequence", (self.sequence > 0).then(|| self.sequence.to_string())),
+            ("state", Some(self.state.clone())),
+            ("recipient", text(&self.recipient)),
             ("issued", self.issue_time.clone()),
             ("expires", self.expire_time.clone()),
-            ("request id", Some(self.request_id.clone())),
-            ("replayed", self.replayed.then(|| replayed.to_owned())),
+            ("redeemed", self.redeem_time.clone()),
+            ("order", text(&self.order_ref)),
+            ("voided", self.void_time.clone()),
+            ("reason", text(&self.void_reason)),
+            ("quota", self.quota_returned.then(|| "returned".to_owned())),
+            ("request id", text(&self.request_id)),
+            ("replayed", (self.replayed == Some(true)).then(|| replayed.to_owned())),
         ])
     }
+}
+
+/// A text that is there.
+fn text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// Names and values in two columns, without those that have no value.

@@ -11,8 +11,8 @@ pub struct CampaignLifecycle {
     pub is_paused: bool,
     /// The number of coupons that may be issued.
     pub quota: u64,
-    /// The number of coupons that were issued.
-    pub issued: u64,
+    /// The number of coupons that count against the quota.
+    pub quota_used: u64,
 }
 
 impl CampaignLifecycle {
@@ -25,7 +25,7 @@ impl CampaignLifecycle {
             CampaignState::Paused
         } else if now_micros < self.start_micros {
             CampaignState::Scheduled
-        } else if self.issued >= self.quota {
+        } else if self.quota_used >= self.quota {
             CampaignState::Exhausted
         } else {
             CampaignState::Active
@@ -60,9 +60,9 @@ mod tests {
             end_micros: Some(200),
             is_paused: false,
             quota: 2,
-            issued: 0,
+            quota_used: 0,
         };
-        let sold_out = CampaignLifecycle { issued: 2, ..fresh };
+        let sold_out = CampaignLifecycle { quota_used: 2, ..fresh };
         let paused = CampaignLifecycle { is_paused: true, ..sold_out };
         assert_eq!(fresh.state_at(99), CampaignState::Scheduled);
         assert_eq!(fresh.state_at(100), CampaignState::Active);

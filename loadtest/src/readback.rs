@@ -94,6 +94,7 @@ async fn stream(
 fn row(coupon: v1::Coupon) -> Result<Coupon, Status> {
     let state = match coupon.state() {
         v1::CouponState::Redeemed => CouponState::Redeemed,
+        v1::CouponState::Voided if coupon.quota_returned => CouponState::Returned,
         v1::CouponState::Voided => CouponState::Voided,
         v1::CouponState::Unspecified | v1::CouponState::Issued | v1::CouponState::Expired => {
             CouponState::Issued

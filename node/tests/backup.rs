@@ -8,8 +8,8 @@ use coupon_cluster::{
     CampaignName, CodeScheme, Epoch, KeyId, ReplicaId, RequestId, ShardId, StateDigest, TenantId,
 };
 use coupon_ledger::{
-    Action, BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, Command, CreateCampaign, Issue, Ledger,
-    LogTime, Outcome,
+    Action, BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, CodeNumber, Command, CouponState,
+    CreateCampaign, Issue, Ledger, LogTime, Outcome, RedeemCoupon,
 };
 use coupon_node::raft::state_machine::StateMachine;
 use coupon_node::storage::backup::inspect;
@@ -71,6 +71,21 @@ fn issue(number: u8) -> Action {
     })
 }
 
+/// Redeems the coupon with a counter, which is the number of its issue.
+fn redeem(counter: u64) -> Action {
+    Action::RedeemCoupon(RedeemCoupon {
+        code: CodeNumber {
+            tenant: TenantId::default(),
+            shard: shard(),
+            key: KeyId(1),
+            counter,
+            scheme: CodeScheme::default(),
+        },
+        request_id: RequestId::from_bytes(&[200; 16]).unwrap(),
+        order_ref: "order".into(),
+    })
+}
+
 fn adopt(epoch: u64) -> Action {
     Action::AdoptRing { epoch: Epoch(epoch), ring_shards: vec![shard()] }
 }
@@ -97,6 +112,7 @@ fn backup(dir: &Path) -> (PathBuf, StateDigest) {
     apply(&storage, 0, vec![adopt(1)]);
     apply(&storage, 0, vec![create(campaign())]);
     apply(&storage, 0, (0..COUPONS).map(issue).collect());
+    apply(&storage, 0, vec![redeem(7), redeem(8)]);
     let mut bytes = Vec::new();
     snapshot::write(&storage, replica_key(7), &mut bytes).unwrap();
     storage.close().unwrap();
@@ -155,7 +171,12 @@ fn replicas_begin_alike_with_what_is_in_the_backup() {
         ));
         let view = LedgerView::new(&node.storage, shard(), ReplicaId(replica)).unwrap();
         let found = view.campaign(&campaign()).unwrap().unwrap();
-        assert_eq!(found.counters.issued, COUPONS.into());
+        assert_eq!((found.counters.issued, found.counters.redeemed), (COUPONS.into(), 2));
+        let coupons = view.coupons_after(&found, 5).map(Result::unwrap);
+        let redeemed = coupons.filter(|one| matches!(one.state, CouponState::Redeemed { .. }));
+        assert_eq!(redeemed.map(|one| one.sequence).collect::<Vec<_>>(), [8, 9]);
+        let held = view.coupons_of(&found, "recipient-8", 0).map(|one| one.unwrap().state);
+        assert_eq!(held.collect::<Vec<_>>(), [view.coupon_of(&found, 9).unwrap().unwrap().state]);
         let shard_state = view.shard_state().unwrap();
         let next = 1 + BLOCKS_SKIPPED;
         assert_eq!((shard_state.first_block, shard_state.next_block), (next, next));
@@ -174,6 +195,7 @@ fn replicas_begin_alike_with_what_is_in_the_backup() {
             Outcome::CouponIssued { issued, replayed } => (issued.coupon.counter, *replayed),
             Outcome::CampaignCreated { .. }
             | Outcome::CampaignChanged { .. }
+            | Outcome::CouponChanged { .. }
             | Outcome::RingAdopted { .. }
             | Outcome::CountersSkipped
             | Outcome::Refused(_) => panic!("{outcome:?}"),

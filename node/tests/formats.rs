@@ -35,6 +35,8 @@ use rocksdb::{ColumnFamily, IteratorMode};
 
 #[path = "formats/campaigns.rs"]
 mod campaigns;
+#[path = "formats/coupons.rs"]
+mod coupons;
 #[path = "../src/storage/golden.rs"]
 mod golden;
 
@@ -60,7 +62,7 @@ fn keys_are_as_ever() {
     let state = StateKeys::new(KEY.shard, 3);
     let name = CampaignName::parse("default/spring").unwrap();
     let prefix = "00 00 01 02  00 00 00 03";
-    let keys: [(Vec<u8>, &str); 18] = [
+    let keys: [(Vec<u8>, &str); 19] = [
         (log.entry(0x0908).into(), "00 00 01 02  00 00 00 00 00 00 00 07  00 00 00 00 00 00 09 08"),
         (log.vote().into(), "00 00 01 02  00 00 00 00 00 00 00 07  56"),
         (log.purged().into(), "00 00 01 02  00 00 00 00 00 00 00 07  50"),
@@ -78,6 +80,10 @@ fn keys_are_as_ever() {
         (
             state.campaigns_of(&TenantId::default()),
             &format!("{prefix}  43  64 65 66 61 75 6c 74  2f"),
+        ),
+        (
+            state.coupon_history(0x0D0C, 0x0F0E),
+            &format!("{prefix}  45  00 00 0d 0c  00 00 00 00 00 00 0f 0e"),
         ),
         (
             state.coupon(0x0D0C, 0x0F0E),

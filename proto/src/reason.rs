@@ -7,12 +7,24 @@ pub const DOMAIN: &str = "coupon.v1";
 /// Why a router answered with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
+    /// The coupon is redeemed.
+    AlreadyRedeemed,
     /// The campaign has started, and its start cannot be changed any more.
     AlreadyStarted,
     /// Another request created a campaign with this id.
     CampaignExists,
     /// There is no such campaign.
     CampaignNotFound,
+    /// A symbol of the code is wrong, or two are swapped.
+    CodeCheckFailed,
+    /// The code has a symbol that is in no code, or too few or too many.
+    CodeMalformed,
+    /// At or after the coupon's expire_time.
+    CouponExpired,
+    /// There is no such coupon.
+    CouponNotFound,
+    /// An administrator has voided the coupon.
+    CouponVoided,
     /// The request did not arrive as a whole in time, or its answer is late.
     DeadlineExceeded,
     /// The end asked for is in the past.
@@ -27,6 +39,8 @@ pub enum Reason {
     Internal,
     /// The campaign's shard has no leader; nothing was changed.
     NoLeader,
+    /// The coupon is not redeemed.
+    NotRedeemed,
     /// Before the campaign's start.
     NotStarted,
     /// It is not known whether the request had an effect.
@@ -57,10 +71,16 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 30] = [
+        Self::AlreadyRedeemed,
         Self::AlreadyStarted,
         Self::CampaignExists,
         Self::CampaignNotFound,
+        Self::CodeCheckFailed,
+        Self::CodeMalformed,
+        Self::CouponExpired,
+        Self::CouponNotFound,
+        Self::CouponVoided,
         Self::DeadlineExceeded,
         Self::EndTimeInPast,
         Self::Ended,
@@ -68,6 +88,7 @@ impl Reason {
         Self::FieldViolations,
         Self::Internal,
         Self::NoLeader,
+        Self::NotRedeemed,
         Self::NotStarted,
         Self::OutcomeUnknown,
         Self::Overloaded,
@@ -86,9 +107,15 @@ impl Reason {
     /// The reason as `ErrorInfo` carries it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AlreadyRedeemed => "ALREADY_REDEEMED",
             Self::AlreadyStarted => "ALREADY_STARTED",
             Self::CampaignExists => "CAMPAIGN_EXISTS",
             Self::CampaignNotFound => "CAMPAIGN_NOT_FOUND",
+            Self::CodeCheckFailed => "CODE_CHECK_FAILED",
+            Self::CodeMalformed => "CODE_MALFORMED",
+            Self::CouponExpired => "COUPON_EXPIRED",
+            Self::CouponNotFound => "COUPON_NOT_FOUND",
+            Self::CouponVoided => "COUPON_VOIDED",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::EndTimeInPast => "END_TIME_IN_PAST",
             Self::Ended => "ENDED",
@@ -96,6 +123,7 @@ impl Reason {
             Self::FieldViolations => "FIELD_VIOLATIONS",
             Self::Internal => "INTERNAL",
             Self::NoLeader => "NO_LEADER",
+            Self::NotRedeemed => "NOT_REDEEMED",
             Self::NotStarted => "NOT_STARTED",
             Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::Overloaded => "OVERLOADED",

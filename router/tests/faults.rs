@@ -29,6 +29,9 @@ fn request_ids(seen: &[Seen]) -> Vec<Vec<u8>> {
         | Operation::ResumeCampaign(_)
         | Operation::UpdateCampaign(_)
         | Operation::EndCampaign(_) => None,
+        Operation::RedeemCoupon(_) | Operation::ReverseRedemption(_) | Operation::VoidCoupon(_) => {
+            None
+        }
     });
     ids.collect()
 }

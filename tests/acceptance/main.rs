@@ -12,6 +12,7 @@ mod other_cluster;
 mod quick_restart;
 mod quorum;
 mod recovery;
+mod redemption;
 mod registration;
 mod restart;
 mod stale_leader;

@@ -11,6 +11,7 @@ mod etag;
 mod issued;
 mod issuing;
 mod lost_log;
+mod redeeming;
 mod repeated;
 mod report;
 mod selection;

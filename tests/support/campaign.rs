@@ -83,12 +83,20 @@ async fn rows(cluster: &Cluster, campaign_id: &str) -> Result<Vec<Coupon>, Statu
 
 /// A coupon as the checker wants it.
 pub(crate) fn recorded(coupon: v1::Coupon) -> Coupon {
+    let state = match coupon.state() {
+        v1::CouponState::Redeemed => CouponState::Redeemed,
+        v1::CouponState::Voided if coupon.quota_returned => CouponState::Returned,
+        v1::CouponState::Voided => CouponState::Voided,
+        v1::CouponState::Unspecified | v1::CouponState::Issued | v1::CouponState::Expired => {
+            CouponState::Issued
+        }
+    };
     let request_id: Uuid = coupon.request_id.parse().expect("every coupon has a request id");
     Coupon {
         sequence: coupon.sequence.unsigned_abs(),
         code: coupon.code.into(),
         recipient: coupon.recipient.into(),
         request_id: request_id.as_u128(),
-        state: CouponState::Issued,
+        state,
     }
 }

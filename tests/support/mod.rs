@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod load;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod redemption;
 pub(crate) mod stale_reads;
 pub(crate) mod status;
 pub(crate) mod store;

@@ -174,6 +174,12 @@ pub struct CodeScheme {
 }
 
 impl CodeScheme {
+    /// The scheme as a code tells it: with the prefix as it is read.
+    #[must_use]
+    pub fn folded(self) -> Self {
+        Self { prefix: self.prefix.folded(), ..self }
+    }
+
     /// A code of this scheme as people get it: with the prefix as it was chosen.
     pub fn text(&self, code: &Code) -> String {
         let prefix = self.prefix.as_str();

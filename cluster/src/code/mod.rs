@@ -138,6 +138,11 @@ impl Code {
         &self.symbols[..self.format.symbol_count()]
     }
 
+    /// The [folded](CodeScheme::folded) scheme of the campaign that has such codes.
+    pub fn scheme(&self) -> CodeScheme {
+        CodeScheme { format: self.format, prefix: self.prefix }
+    }
+
     /// Profile and length.
     pub fn format(&self) -> CodeFormat {
         self.format
@@ -158,8 +163,7 @@ impl Code {
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = CodeScheme { format: self.format, prefix: self.prefix };
-        f.pad(&scheme.text(self))
+        f.pad(&self.scheme().text(self))
     }
 }
 

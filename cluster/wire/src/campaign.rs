@@ -11,9 +11,15 @@ pub fn state_at(record: &pb::CampaignRecord, now_micros: u64) -> CampaignState {
         end_micros: (record.end_micros != 0).then_some(record.end_micros),
         is_paused: record.paused,
         quota: record.quota,
-        issued: record.counters.as_ref().map_or(0, |counters| counters.issued),
+        quota_used: quota_used(record),
     };
     lifecycle.state_at(now_micros)
+}
+
+/// How many coupons count against the quota of a campaign: all that were issued, but for those that returned it.
+pub fn quota_used(record: &pb::CampaignRecord) -> u64 {
+    let counters = record.counters.as_ref();
+    counters.map_or(0, |counters| counters.issued.saturating_sub(counters.returned))
 }
 
 #[cfg(test)]
@@ -33,6 +39,9 @@ mod tests {
         assert_eq!(state_at(&record(1), 100), CampaignState::Active);
         assert_eq!(state_at(&record(2), 199), CampaignState::Exhausted);
         assert_eq!(state_at(&record(2), 200), CampaignState::Ended);
+        let mut returned = record(2);
+        returned.counters.as_mut().expect("it has counters").returned = 1;
+        assert_eq!(state_at(&returned, 199), CampaignState::Active);
         let paused = pb::CampaignRecord { paused: true, ..record(0) };
         assert_eq!(state_at(&paused, 99), CampaignState::Paused);
         let unending = pb::CampaignRecord { end_micros: 0, counters: None, ..record(0) };

@@ -19,7 +19,7 @@ pub struct History {
 pub struct Campaign {
     /// Its id.
     pub id: String,
-    /// How many coupons may be issued.
+    /// How many coupons may be issued, besides those that returned their quota.
     pub quota: u64,
     /// How many coupons a recipient may hold; 0 is no limit.
     pub per_recipient_limit: u64,
@@ -55,8 +55,10 @@ pub enum CouponState {
     Issued,
     /// Used.
     Redeemed,
-    /// Cancelled.
+    /// Cancelled; it counts as issued all the same.
     Voided,
+    /// Cancelled, and its quota returned: another coupon may be issued in its place.
+    Returned,
 }
 
 /// A call, from its first attempt to its last answer: attempts of one call share a request id.

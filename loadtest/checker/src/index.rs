@@ -57,7 +57,7 @@ impl<'a> Index<'a> {
     /// The coupons of each recipient that has any, in the order of issuance.
     pub(crate) fn holders(
         &self,
-    ) -> impl Iterator<Item = impl ExactSizeIterator<Item = &'a Coupon>> {
+    ) -> impl Iterator<Item = impl ExactSizeIterator<Item = &'a Coupon> + Clone> {
         let rows = &self.rows;
         let same = |(one, row): &(u64, u32), (other, another): &(u64, u32)| {
             one == other && rows[place(*row)].recipient == rows[place(*another)].recipient

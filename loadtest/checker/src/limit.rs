@@ -1,6 +1,7 @@
 //! A recipient never holds more than the campaign's limit.
 
 use crate::findings::Findings;
+use crate::history::CouponState;
 use crate::index::Index;
 
 /// Finds recipients that hold more than the limit.
@@ -10,8 +11,9 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
     if limit == 0 {
         return findings;
     }
-    for mut coupons in index.holders() {
-        let held = u64::try_from(coupons.len()).unwrap_or(u64::MAX);
+    for coupons in index.holders() {
+        let mut coupons = coupons.filter(|coupon| coupon.state != CouponState::Returned);
+        let held = coupons.clone().count() as u64;
         // The recipient is not named: verdicts are printed, and recipients are private.
         findings.add(index.campaign, u64::from(held > limit), || {
             let first = coupons.next().map_or(0, |first| first.sequence);
@@ -23,6 +25,7 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
 
 #[cfg(test)]
 mod tests {
+    use crate::history::CouponState;
     use crate::sample::{campaign, history, with_recipient};
     use crate::{Check, check};
 
@@ -37,5 +40,8 @@ mod tests {
             check(&history([campaign.clone()])).found(Check::Limit)
         };
         assert_eq!((judge(1), judge(2), judge(3), judge(0)), (1, 1, 0, 0));
+        campaign.rows[3].state = CouponState::Returned;
+        campaign.per_recipient_limit = 2;
+        assert_eq!(check(&history([campaign])).found(Check::Limit), 0);
     }
 }

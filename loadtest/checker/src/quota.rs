@@ -1,15 +1,19 @@
 //! Exactly the quota: never more, and not sold out before.
 
 use crate::findings::{Findings, len};
-use crate::history::Outcome;
+use crate::history::{CouponState, Outcome};
 use crate::index::Index;
 
 /// Finds coupons beyond the quota.
 pub(crate) fn find_oversold(index: &Index<'_>) -> Findings {
     let (issued, quota) = (len(&index.campaign.rows), index.campaign.quota);
+    let rows = index.campaign.rows.iter();
+    let returned = rows.filter(|row| row.state == CouponState::Returned).count() as u64;
     let mut findings = Findings::default();
-    findings.add(index.campaign, issued.saturating_sub(quota), || {
-        format!("{issued} coupons were issued, the quota is {quota}")
+    findings.add(index.campaign, issued.saturating_sub(quota.saturating_add(returned)), || {
+        format!(
+            "{issued} coupons were issued, the quota is {quota}, and {returned} returned theirs"
+        )
     });
     findings
 }
@@ -27,7 +31,7 @@ pub(crate) fn find_undersold(index: &Index<'_>) -> Findings {
 
 #[cfg(test)]
 mod tests {
-    use crate::history::Outcome;
+    use crate::history::{CouponState, Outcome};
     use crate::sample::{after, campaign, history, issue};
     use crate::{Check, check};
 
@@ -35,7 +39,10 @@ mod tests {
     fn a_coupon_too_many_is_found() {
         let mut campaign = campaign("a", 100);
         campaign.quota = 98;
-        assert_eq!(check(&history([campaign])).found(Check::Oversold), 2);
+        assert_eq!(check(&history([campaign.clone()])).found(Check::Oversold), 2);
+        campaign.rows[3].state = CouponState::Returned;
+        campaign.rows[4].state = CouponState::Voided;
+        assert_eq!(check(&history([campaign])).found(Check::Oversold), 1);
     }
 
     #[test]

@@ -78,7 +78,9 @@ fn judge(index: &Index<'_>, row: &Coupon, came_to: CameTo, findings: &mut Findin
     let (is_explained, state) = match row.state {
         CouponState::Issued => (redeemed == 0 && voided == 0, "unused"),
         CouponState::Redeemed => (voided == 0 && (may_be_redeemed || others_may_have), "used"),
-        CouponState::Voided => (redeemed == 0 && (may_be_voided || others_may_have), "cancelled"),
+        CouponState::Voided | CouponState::Returned => {
+            (redeemed == 0 && (may_be_voided || others_may_have), "cancelled")
+        }
     };
     let sequence = row.sequence;
     findings.add(index.campaign, redeemed.saturating_sub(1), || {
@@ -131,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_coupon_is_used_or_cancelled_once() {
-        use CouponState::{Issued, Redeemed, Voided};
+        use CouponState::{Issued, Redeemed, Returned, Voided};
         use Outcome::{Done, Refused, Unknown};
         for (state, calls) in [
             (Redeemed, vec![(redeem(), Done), (redeem(), Refused), (void(), Refused)]),
@@ -139,6 +141,7 @@ mod tests {
             (Redeemed, vec![(redeem(), Done), (redeem(), Unknown), (void(), Unknown)]),
             (Voided, vec![(void(), Done), (redeem(), Refused), (void(), Done)]),
             (Voided, vec![(void(), Unknown), (redeem(), Unknown)]),
+            (Returned, vec![(void(), Done), (redeem(), Refused)]),
             (Issued, vec![(void(), Unknown), (redeem(), Unknown), (redeem(), Refused)]),
         ] {
             assert_eq!(redemptions_of(after_calls(state, &calls)), 0, "{calls:?}");

@@ -51,7 +51,8 @@ fn coupon() -> impl Strategy<Value = Coupon> {
     let state = prop_oneof![
         Just(CouponState::Issued),
         Just(CouponState::Redeemed),
-        Just(CouponState::Voided)
+        Just(CouponState::Voided),
+        Just(CouponState::Returned)
     ];
     (any::<u64>(), text(), text(), any::<u128>(), state).prop_map(
         |(sequence, code, recipient, request_id, state)| Coupon {

@@ -109,9 +109,15 @@ pub enum ChangeKind {
 /// The part of a campaign that changes with every coupon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CampaignCounters {
-    /// How many coupons were issued; also the sequence number of the last one.
+    /// How many coupons were issued; also the sequence number of the last one. Never falls.
     pub issued: u64,
-    /// Grows by one with every change of the campaign, from 1 at its creation.
+    /// How many coupons are redeemed.
+    pub redeemed: u64,
+    /// How many coupons are voided.
+    pub voided: u64,
+    /// How many of the voided coupons returned their quota.
+    pub returned: u64,
+    /// Grows by one with every change of the campaign or of a coupon, from 1 at its creation.
     pub revision: u64,
     /// The next counter of the block in use; meaningless while `block_left` is 0.
     pub next_counter: u64,
@@ -128,12 +134,27 @@ impl CampaignCounters {
     /// so that campaigns nobody uses cost none.
     pub(crate) const NEW: Self = Self {
         issued: 0,
+        redeemed: 0,
+        voided: 0,
+        returned: 0,
         revision: 1,
         next_counter: 0,
         block_left: 0,
         opened: None,
         sold_out: None,
     };
+
+    /// How many coupons count against the quota.
+    #[must_use]
+    pub fn quota_used(&self) -> u64 {
+        self.issued.saturating_sub(self.returned)
+    }
+
+    /// Whether a coupon may be in another state than issued. Where none is, no coupon needs its history.
+    #[must_use]
+    pub fn has_changed_coupons(&self) -> bool {
+        self.redeemed > 0 || self.voided > 0
+    }
 }
 
 /// A campaign at one moment.
@@ -154,7 +175,7 @@ impl Campaign {
             end_micros: self.spec.end.map(|end| end.0),
             is_paused: self.spec.is_paused,
             quota: self.spec.quota,
-            issued: self.counters.issued,
+            quota_used: self.counters.quota_used(),
         };
         lifecycle.state_at(now.0)
     }
@@ -162,7 +183,7 @@ impl Campaign {
     /// How many coupons are left.
     #[must_use]
     pub fn remaining(&self) -> u64 {
-        self.spec.quota.saturating_sub(self.counters.issued)
+        self.spec.quota.saturating_sub(self.counters.quota_used())
     }
 
     /// Notes whether the quota is used up, after a change of the quota or of what counts toward it.

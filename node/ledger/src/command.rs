@@ -2,7 +2,10 @@
 
 use coupon_cluster::{Epoch, ShardId};
 
-use crate::{CreateCampaign, EndCampaign, Issue, PauseCampaign, ResumeCampaign, UpdateCampaign};
+use crate::{
+    CreateCampaign, EndCampaign, Issue, PauseCampaign, RedeemCoupon, ResumeCampaign,
+    ReverseRedemption, UpdateCampaign, VoidCoupon,
+};
 
 /// One command, as it stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,12 @@ pub enum Action {
     UpdateCampaign(UpdateCampaign),
     /// End a campaign.
     EndCampaign(EndCampaign),
+    /// Redeem a coupon.
+    RedeemCoupon(RedeemCoupon),
+    /// Reverse the redemption of a coupon.
+    ReverseRedemption(ReverseRedemption),
+    /// Void a coupon.
+    VoidCoupon(VoidCoupon),
     /// Adopt a newer ring. Comes from the shard's own leader, hence [`Command::epoch`] is not looked
     /// at: the shard cannot learn of a new epoch by being at it.
     AdoptRing {

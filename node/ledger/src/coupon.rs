@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CodeScheme, KeyId, RequestId, ShardId};
+use coupon_cluster::{CodeScheme, KeyId, RequestId, ShardId, TenantId};
 
 use crate::LogTime;
 
@@ -42,4 +42,57 @@ pub struct IssuedCoupon {
     pub code_key: KeyId,
     /// Profile, length and prefix of the code.
     pub code_scheme: CodeScheme,
+    /// What it is by now.
+    pub state: CouponState,
+}
+
+/// What a code stands for. It names a coupon, if there is one, to the tenant whose coupon it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeNumber {
+    /// The tenant that asks.
+    pub tenant: TenantId,
+    /// The shard that issued the coupon.
+    pub shard: ShardId,
+    /// The key that the code is made with.
+    pub key: KeyId,
+    /// The counter in that shard.
+    pub counter: u64,
+    /// Profile, length and prefix of the code as they were read.
+    pub scheme: CodeScheme,
+}
+
+/// What a coupon is by now. Whether it is past its end follows from the time, and is never written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CouponState {
+    /// Issued, not used yet.
+    #[default]
+    Issued,
+    /// Used.
+    Redeemed {
+        /// When.
+        at: LogTime,
+        /// For which order, in the words of the caller.
+        order_ref: String,
+    },
+    /// Cancelled for ever.
+    Voided {
+        /// When.
+        at: LogTime,
+        /// Why, in the words of the caller.
+        reason: String,
+        /// Whether another coupon may be issued in its place.
+        quota_returned: bool,
+    },
+}
+
+impl CouponState {
+    /// Its name in the API.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Issued => "ISSUED",
+            Self::Redeemed { .. } => "REDEEMED",
+            Self::Voided { .. } => "VOIDED",
+        }
+    }
 }

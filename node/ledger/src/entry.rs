@@ -47,7 +47,11 @@ impl<'a, S: Store> Entry<'a, S> {
 /// When a campaign opens, a whole entry is about that one campaign. Thus the ring is asked and the
 /// campaign read once for all its commands, and its counters are written once.
 #[derive(Debug, Default)]
-pub(crate) struct TouchedCampaigns(BTreeMap<CampaignName, Touched>);
+pub(crate) struct TouchedCampaigns {
+    by_name: BTreeMap<CampaignName, Touched>,
+    /// The names of those that were asked for by number.
+    names: BTreeMap<u32, CampaignName>,
+}
 
 /// A campaign that an entry has touched.
 #[derive(Debug)]
@@ -77,9 +81,9 @@ impl TouchedCampaigns {
         epoch: Epoch,
         id: &CampaignName,
     ) -> Result<Found<'_>, S::Error> {
-        if self.0.contains_key(id) {
+        if self.by_name.contains_key(id) {
             // The epoch is the command's own and has to be looked at even though the owner has not.
-            return Ok(match self.0.get_mut(id) {
+            return Ok(match self.by_name.get_mut(id) {
                 Some(touched) if epoch == fence.state.epoch => Found::Campaign(touched),
                 Some(_) | None => Found::Fenced(Refusal::StaleEpoch { epoch: fence.state.epoch }),
             });
@@ -90,15 +94,31 @@ impl TouchedCampaigns {
         Ok(match store.campaign(id)? {
             Some(campaign) => {
                 let touched = Touched { campaign, changed: false };
-                Found::Campaign(self.0.entry(id.clone()).or_insert(touched))
+                Found::Campaign(self.by_name.entry(id.clone()).or_insert(touched))
             }
             None => Found::Nothing,
         })
     }
 
+    /// The name of the campaign with a number in the shard, if there is one.
+    pub(crate) fn name_of<S: Store>(
+        &mut self,
+        store: &mut S,
+        number: u32,
+    ) -> Result<Option<CampaignName>, S::Error> {
+        if let Some(name) = self.names.get(&number) {
+            return Ok(Some(name.clone()));
+        }
+        let Some(campaign) = store.campaign_of_number(number)? else { return Ok(None) };
+        let name = campaign.spec.name.clone();
+        self.names.insert(number, name.clone());
+        Ok(Some(name))
+    }
+
     /// Writes the counters of the campaigns that have changed, and forgets all campaigns.
     fn flush<S: Store>(&mut self, store: &mut S) -> Result<(), S::Error> {
-        for touched in std::mem::take(&mut self.0).into_values() {
+        let Self { by_name, names: _ } = std::mem::take(self);
+        for touched in by_name.into_values() {
             if touched.changed {
                 store.put_counters(&touched.campaign.spec, touched.campaign.counters)?;
             }

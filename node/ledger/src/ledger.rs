@@ -40,7 +40,7 @@ impl Ledger {
     /// answer to a request that was answered before. `None` where only an entry of the log can tell.
     ///
     /// `now` is the time that an entry would be stamped with, no earlier than that of any entry on its way. No entry
-    /// on its way may have a command other than those that issue coupons: it could open a campaign.
+    /// on its way may open a campaign: this very request, sent earlier, could follow it.
     ///
     /// # Errors
     ///
@@ -59,6 +59,9 @@ impl Ledger {
             | Action::ResumeCampaign(_)
             | Action::UpdateCampaign(_)
             | Action::EndCampaign(_)
+            | Action::RedeemCoupon(_)
+            | Action::ReverseRedemption(_)
+            | Action::VoidCoupon(_)
             | Action::AdoptRing { .. }
             | Action::SkipCounters => return Ok(None),
         };

@@ -10,8 +10,8 @@
 //!
 //! # Invariants
 //!
-//! 1. A campaign never issues more than its quota, and is never sold out before. The quota may change, but never
-//!    to less than what is issued.
+//! 1. A campaign never issues more than its quota, voided coupons apart that returned theirs, and is never sold out
+//!    before. The quota may change, but never to less than what counts against it.
 //! 2. No counter, hence no code, is used twice, in any campaign of the shard, ever.
 //! 3. A recipient never holds more than the campaign's limit; asking again tells what they hold.
 //! 4. A request id gives the same coupon for as long as the coupon exists. Refusals are not
@@ -21,7 +21,8 @@
 //!    never runs backwards.
 //! 7. The same entries give the same state, down to the last bit, and so do the same commands at the
 //!    same log times in other entries.
-//! 8. A command has an effect only if its sender routed by the epoch in force and this shard owns the
+//! 8. A coupon is redeemed at most once until that is reversed, and never once it is voided.
+//! 9. A command has an effect only if its sender routed by the epoch in force and this shard owns the
 //!    campaign in it.
 //!
 //! # Refusals and faults
@@ -41,10 +42,12 @@
 
 mod block;
 mod campaign;
+mod code;
 mod command;
 mod coupon;
 mod entry;
 mod fence;
+mod history;
 mod ledger;
 mod memory;
 pub mod mutants;
@@ -57,13 +60,15 @@ mod time;
 
 pub use block::BLOCK_SIZE;
 pub use campaign::{AskedTerms, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind};
+pub use code::find_coupon;
 pub use command::{Action, Command};
-pub use coupon::{Coupon, IssuedCoupon, SEQUENCE_MAX};
+pub use coupon::{CodeNumber, Coupon, CouponState, IssuedCoupon, SEQUENCE_MAX};
+pub use history::{CouponChange, CouponChangeKind, CouponHistory};
 pub use ledger::Ledger;
 pub use memory::MemoryStore;
 pub use op::{
-    CreateCampaign, EndCampaign, HELD_SHOWN_MAX, Issue, PauseCampaign, ResumeCampaign,
-    UpdateCampaign,
+    CreateCampaign, EndCampaign, HELD_SHOWN_MAX, Issue, PauseCampaign, RedeemCoupon,
+    ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon, redemption_refusal,
 };
 pub use outcome::{Outcome, Refusal};
 pub use restore::{BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, CountersExhausted};

@@ -5,7 +5,9 @@ use std::convert::Infallible;
 
 use coupon_cluster::{CampaignName, RequestId};
 
-use crate::{Campaign, CampaignCounters, CampaignSpec, Coupon, ShardState, StateReader, Store};
+use crate::{
+    Campaign, CampaignCounters, CampaignSpec, Coupon, CouponHistory, ShardState, StateReader, Store,
+};
 
 /// A [`Store`] that keeps everything in ordered maps and loses it when it is dropped.
 ///
@@ -29,6 +31,7 @@ struct CouponTables {
     by_sequence: BTreeMap<u64, Coupon>,
     by_request: BTreeMap<RequestId, u64>,
     by_recipient: BTreeMap<String, Vec<u64>>,
+    histories: BTreeMap<u64, CouponHistory>,
 }
 
 impl MemoryStore {
@@ -46,11 +49,10 @@ impl MemoryStore {
             .map(|(sequence, coupon)| (*sequence, coupon))
     }
 
-    /// The number of the campaign that uses a block of code counters, and the sequence number of the
-    /// coupon that has the block's first counter.
-    #[must_use]
-    pub fn block(&self, block: u64) -> Option<(u32, u64)> {
-        self.blocks.get(&block).copied()
+    /// What was done with the coupons of a campaign, by sequence number.
+    pub fn histories(&self, campaign_number: u32) -> impl Iterator<Item = (u64, &CouponHistory)> {
+        let tables = self.coupons.get(&campaign_number).into_iter();
+        tables.flat_map(|tables| &tables.histories).map(|(sequence, history)| (*sequence, history))
     }
 }
 
@@ -76,6 +78,19 @@ impl StateReader for MemoryStore {
         Ok(coupon.expect("the indexes lead to coupons that were inserted with them").clone())
     }
 
+    fn coupon_history(
+        &mut self,
+        campaign_number: u32,
+        sequence: u64,
+    ) -> Result<Option<CouponHistory>, Infallible> {
+        let tables = self.coupons.get(&campaign_number);
+        Ok(tables.and_then(|tables| tables.histories.get(&sequence)).cloned())
+    }
+
+    fn block(&mut self, block: u64) -> Result<Option<(u32, u64)>, Infallible> {
+        Ok(self.blocks.get(&block).copied())
+    }
+
     fn sequence_of_request(
         &mut self,
         campaign_number: u32,
@@ -93,7 +108,20 @@ impl StateReader for MemoryStore {
     ) -> Result<Option<Vec<u64>>, Infallible> {
         let tables = self.coupons.get(&campaign_number);
         let sequences = tables.and_then(|tables| tables.by_recipient.get(recipient));
-        Ok(sequences.filter(|sequences| sequences.len() >= limit).cloned())
+        let latest = sequences.filter(|sequences| sequences.len() >= limit);
+        Ok(latest.map(|sequences| sequences[sequences.len() - limit..].to_vec()))
+    }
+
+    fn latest_sequences(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+        max: usize,
+    ) -> Result<Vec<u64>, Infallible> {
+        let tables = self.coupons.get(&campaign_number);
+        let sequences = tables.and_then(|tables| tables.by_recipient.get(recipient));
+        let sequences = sequences.map_or(&[][..], Vec::as_slice);
+        Ok(sequences[sequences.len().saturating_sub(max)..].to_vec())
     }
 }
 
@@ -129,6 +157,17 @@ impl Store for MemoryStore {
         tables.by_sequence.insert(sequence, coupon.clone());
         tables.by_request.insert(coupon.request_id, sequence);
         tables.by_recipient.entry(coupon.recipient.clone()).or_default().push(sequence);
+        Ok(())
+    }
+
+    fn put_coupon_history(
+        &mut self,
+        campaign: &CampaignSpec,
+        sequence: u64,
+        history: &CouponHistory,
+    ) -> Result<(), Infallible> {
+        let tables = self.coupons.entry(campaign.number).or_default();
+        tables.histories.insert(sequence, history.clone());
         Ok(())
     }
 

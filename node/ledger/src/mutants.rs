@@ -42,6 +42,10 @@ pub enum Mutant {
     AcknowledgedBeforeSync,
     /// An update does not look at the entity tag that it names. Found by an update that undoes another one.
     EtagIgnored,
+    /// A coupon is redeemed although it is redeemed. Found as `redemptions`.
+    RedeemedTwice,
+    /// A voided coupon returns its quota twice. Found as `oversold`.
+    QuotaReturnedTwice,
 }
 
 /// How often [`Mutant::AcknowledgedBeforeSync`] syncs a log: twice a second at a light load.
@@ -84,7 +88,7 @@ pub fn activate(mutant: Mutant) {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::RetryNotDeduplicated,
         Self::ReadWithoutQuorum,
         Self::QuotaOutsideLog,
@@ -94,6 +98,8 @@ impl Mutant {
         Self::StartsEarly,
         Self::AcknowledgedBeforeSync,
         Self::EtagIgnored,
+        Self::RedeemedTwice,
+        Self::QuotaReturnedTwice,
     ];
 
     /// What `COUPON_MUTANT` calls it.
@@ -109,6 +115,8 @@ impl Mutant {
             Self::StartsEarly => "starts-early",
             Self::AcknowledgedBeforeSync => "acknowledged-before-sync",
             Self::EtagIgnored => "etag-ignored",
+            Self::RedeemedTwice => "redeemed-twice",
+            Self::QuotaReturnedTwice => "quota-returned-twice",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Outcomes: what came of a command.
 
-use coupon_cluster::Epoch;
+use coupon_cluster::{CampaignName, Epoch};
 
 use crate::{Campaign, IssuedCoupon, LogTime};
 
@@ -27,6 +27,17 @@ pub enum Outcome {
         /// The coupon, the same in every replay.
         issued: IssuedCoupon,
         /// Whether an earlier command with the same request id issued it.
+        replayed: bool,
+    },
+    /// A coupon is as the command asked for it.
+    CouponChanged {
+        /// Its campaign.
+        campaign: CampaignName,
+        /// The coupon as the change left it, the same in every replay.
+        coupon: IssuedCoupon,
+        /// When it was changed.
+        at: LogTime,
+        /// Whether an earlier command with the same request id changed it.
         replayed: bool,
     },
     /// The shard is at this epoch, or was already at a greater one.
@@ -68,7 +79,7 @@ pub enum Refusal {
     },
     /// The campaign is paused.
     Paused,
-    /// All coupons of the quota are issued.
+    /// All coupons of the quota are issued. It may be returned later.
     SoldOut,
     /// The recipient holds as many coupons as the campaign allows.
     RecipientLimitReached {
@@ -86,6 +97,25 @@ pub enum Refusal {
     /// The end asked for is not after log time.
     EndInPast {
         /// The end asked for.
+        end: LogTime,
+        /// Log time.
+        now: LogTime,
+    },
+    /// There is no such coupon.
+    CouponNotFound,
+    /// The coupon is redeemed.
+    AlreadyRedeemed {
+        /// When it was.
+        at: LogTime,
+    },
+    /// The coupon is voided.
+    CouponVoided {
+        /// When it was.
+        at: LogTime,
+    },
+    /// Log time is at or after the end of the coupon.
+    CouponExpired {
+        /// From when on it could not be used.
         end: LogTime,
         /// Log time.
         now: LogTime,
@@ -110,6 +140,8 @@ pub enum Refusal {
     CouponTtlFixed,
     /// The campaign has another entity tag: somebody else has changed it.
     EtagMismatch,
+    /// The coupon is not redeemed.
+    NotRedeemed,
     /// The request id was used before, with other fields.
     RequestIdReused,
     /// The sender routed by another epoch than the one the shard is at.

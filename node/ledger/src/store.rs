@@ -2,7 +2,7 @@
 
 use coupon_cluster::{CampaignName, RequestId};
 
-use crate::{Campaign, CampaignCounters, CampaignSpec, Command, Coupon, ShardState};
+use crate::{Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, ShardState};
 
 /// What a ledger reads of its state.
 ///
@@ -29,6 +29,17 @@ pub trait StateReader {
     /// only where one of the two indexes below led it, so a missing one is a fault.
     fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, Self::Error>;
 
+    /// What was done with a coupon since it was issued; `None`: nothing.
+    fn coupon_history(
+        &mut self,
+        campaign_number: u32,
+        sequence: u64,
+    ) -> Result<Option<CouponHistory>, Self::Error>;
+
+    /// The number of the campaign that uses a block of code counters, and the sequence number of the coupon
+    /// that has the block's first counter; `None`: no campaign uses it.
+    fn block(&mut self, block: u64) -> Result<Option<(u32, u64)>, Self::Error>;
+
     /// The sequence number of the coupon that a request issued in a campaign.
     fn sequence_of_request(
         &mut self,
@@ -36,15 +47,23 @@ pub trait StateReader {
         request_id: RequestId,
     ) -> Result<Option<u64>, Self::Error>;
 
-    /// The sequence numbers, ascending, of the coupons that a recipient holds in a campaign if they are
-    /// `limit` or more; `None` if they are fewer. Called only for campaigns with a limit per recipient,
-    /// which also bounds the answer.
+    /// The sequence numbers, ascending, of the latest `limit` coupons of a campaign that a recipient was issued;
+    /// `None` if they were fewer. Called only for campaigns with a limit per recipient.
     fn sequences_at_limit(
         &mut self,
         campaign_number: u32,
         recipient: &str,
         limit: usize,
     ) -> Result<Option<Vec<u64>>, Self::Error>;
+
+    /// The sequence numbers, ascending, of the latest coupons of a campaign that a recipient was issued, at most
+    /// `max` of them. Called only where some of them returned their quota.
+    fn latest_sequences(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+        max: usize,
+    ) -> Result<Vec<u64>, Self::Error>;
 }
 
 /// Where a ledger keeps its state.
@@ -83,6 +102,14 @@ pub trait Store: StateReader {
         campaign: &CampaignSpec,
         sequence: u64,
         coupon: &Coupon,
+    ) -> Result<(), Self::Error>;
+
+    /// Replaces what was done with a coupon since it was issued.
+    fn put_coupon_history(
+        &mut self,
+        campaign: &CampaignSpec,
+        sequence: u64,
+        history: &CouponHistory,
     ) -> Result<(), Self::Error>;
 
     /// Records which campaign uses a block of code counters, and the sequence number of the coupon

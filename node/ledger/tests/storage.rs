@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId};
 use coupon_ledger::{
-    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CreateCampaign, Issue,
-    Ledger, LogTime, MemoryStore, Outcome, Refusal, ShardState, StateReader, Store,
+    Action, Campaign, CampaignCounters, CampaignSpec, CodeNumber, Command, Coupon, CouponHistory,
+    CreateCampaign, Issue, Ledger, LogTime, MemoryStore, Outcome, Refusal, ShardState, StateReader,
+    Store, VoidCoupon,
 };
 
 /// A store that remembers what it was asked for, and fails from one call on.
@@ -57,6 +58,18 @@ impl StateReader for WatchedStore {
         sound(self.call("coupon")?.coupon(campaign_number, sequence))
     }
 
+    fn coupon_history(
+        &mut self,
+        campaign_number: u32,
+        sequence: u64,
+    ) -> Result<Option<CouponHistory>, Fault> {
+        sound(self.call("coupon_history")?.coupon_history(campaign_number, sequence))
+    }
+
+    fn block(&mut self, block: u64) -> Result<Option<(u32, u64)>, Fault> {
+        sound(self.call("block")?.block(block))
+    }
+
     fn sequence_of_request(
         &mut self,
         campaign_number: u32,
@@ -73,6 +86,15 @@ impl StateReader for WatchedStore {
     ) -> Result<Option<Vec<u64>>, Fault> {
         let store = self.call("sequences_at_limit")?;
         sound(store.sequences_at_limit(campaign_number, recipient, limit))
+    }
+
+    fn latest_sequences(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+        max: usize,
+    ) -> Result<Vec<u64>, Fault> {
+        sound(self.call("latest_sequences")?.latest_sequences(campaign_number, recipient, max))
     }
 }
 
@@ -100,6 +122,16 @@ impl Store for WatchedStore {
         coupon: &Coupon,
     ) -> Result<(), Fault> {
         sound(self.call("insert_coupon")?.insert_coupon(campaign, sequence, coupon))
+    }
+
+    fn put_coupon_history(
+        &mut self,
+        campaign: &CampaignSpec,
+        sequence: u64,
+        history: &CouponHistory,
+    ) -> Result<(), Fault> {
+        let store = self.call("put_coupon_history")?;
+        sound(store.put_coupon_history(campaign, sequence, history))
     }
 
     fn put_block(
@@ -150,6 +182,22 @@ fn issue(id: &str, recipient: &str, request_number: u8) -> Command {
         recipient: recipient.to_owned(),
         request_id: request(request_number),
         metadata: BTreeMap::new(),
+    }))
+}
+
+/// Voids the coupon with a counter.
+fn void(counter: u64, request_number: u8, return_quota: bool) -> Command {
+    command(Action::VoidCoupon(VoidCoupon {
+        code: CodeNumber {
+            tenant: TenantId::default(),
+            shard: shard(),
+            key: KeyId(1),
+            counter,
+            scheme: CodeScheme::default(),
+        },
+        request_id: request(request_number),
+        reason: String::new(),
+        return_quota,
     }))
 }
 
@@ -213,6 +261,81 @@ fn what_changes_nothing_writes_nothing_but_the_time() {
     assert_eq!(calls(vec![stale]), ["put_shard_state"]);
 }
 
+#[test]
+fn a_change_of_a_coupon_looks_its_place_up_and_writes_its_history() {
+    let expected = [
+        "block",
+        "campaign_of_number",
+        "campaign",
+        "coupon",
+        "coupon_history",
+        "put_coupon_history",
+        // Voided already.
+        "block",
+        "coupon",
+        "coupon_history",
+        "put_counters",
+        "put_shard_state",
+    ];
+    assert_eq!(calls(vec![void(0, 1, false), void(0, 2, false)]), expected);
+    assert_eq!(calls(vec![void(u64::MAX, 1, false)]), ["block", "put_shard_state"]);
+}
+
+/// What was done with other coupons costs an issue nothing. Only a recipient who is at the limit is looked at more
+/// closely, where quota was returned.
+#[test]
+fn issuing_costs_no_look_up_of_what_was_done_with_coupons() {
+    let before = vec![
+        adopt(),
+        create("fair", 1),
+        issue("fair", "ann", 1),
+        issue("fair", "bob", 2),
+        void(0, 1, true),
+    ];
+    let (mut store, mut ledger) = after(before);
+    let commands = vec![issue("fair", "eve", 3), issue("fair", "ann", 4)];
+    ledger.apply(&mut store, LogTime(2), commands).unwrap();
+    let expected = [
+        "campaign",
+        "sequence_of_request",
+        "sequences_at_limit",
+        "insert_coupon",
+        "sequence_of_request",
+        "sequences_at_limit",
+        "latest_sequences",
+        "coupon_history",
+        "insert_coupon",
+        "put_counters",
+        "put_shard_state",
+    ];
+    assert_eq!(store.calls, expected);
+}
+
+/// Looking past coupons that returned their quota has a bound.
+#[test]
+fn a_recipient_of_a_hundred_returned_coupons_is_at_the_limit() {
+    let (mut store, mut ledger) = after(vec![adopt(), create("fair", 1)]);
+    for number in 1..=101_u8 {
+        let counter = u64::from(number) - 1;
+        let commands = vec![issue("fair", "ann", number), void(counter, 1, true)];
+        let outcomes = ledger.apply(&mut store, LogTime(2), commands).unwrap();
+        assert!(
+            matches!(
+                outcomes[..],
+                [Outcome::CouponIssued { .. }, Outcome::CouponChanged { replayed: false, .. }]
+            ),
+            "{number}: {outcomes:?}"
+        );
+    }
+    let commands = vec![issue("fair", "ann", 200), issue("fair", "bob", 201)];
+    let outcomes = ledger.apply(&mut store, LogTime(3), commands).unwrap();
+    let [Outcome::Refused(Refusal::RecipientLimitReached { held }), bob] = &outcomes[..] else {
+        panic!("{outcomes:?}");
+    };
+    assert!(held.is_empty());
+    assert!(matches!(bob, Outcome::CouponIssued { .. }));
+}
+
 /// Whichever call fails, no outcome comes of the entry.
 #[test]
 fn a_fault_never_becomes_an_outcome() {
@@ -223,6 +346,8 @@ fn a_fault_never_becomes_an_outcome() {
             issue("new", "ann", 1),
             issue("new", "ann", 2),
             issue("new", "ann", 3),
+            void(0, 4, true),
+            issue("new", "ann", 5),
         ]
     };
     let (mut store, mut ledger) = after(vec![adopt()]);

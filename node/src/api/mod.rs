@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod cluster;
 pub(crate) mod health;
+mod one_coupon;
 #[cfg(feature = "mutants")]
 mod outside_log;
 pub mod raft;

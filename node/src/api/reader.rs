@@ -90,22 +90,24 @@ impl<'a> Reader<'a> {
             Query::GetCampaignByNumber(query) => self.get_campaign_by_number(epoch, &query),
             Query::ListCampaigns(query) => self.list_campaigns(epoch, &query),
             Query::ListCoupons(query) => self.list_coupons(epoch, &query),
+            Query::GetCoupon(query) => self.get_coupon(epoch, &query),
+            Query::FindCoupon(code) => self.find_coupon(epoch, &code),
         }
     }
 
-    fn view(&self) -> Result<LedgerView<'a>, StorageError> {
+    pub(super) fn view(&self) -> Result<LedgerView<'a>, StorageError> {
         let key = self.replica.raft.key;
         LedgerView::new(self.storage, key.shard, key.replica)
     }
 
     /// The time that campaign states are shown at. Log time stands still while nothing is written;
     /// the leader's clock is what the next entry would be stamped with.
-    fn time(&self, state: &ShardState) -> u64 {
+    pub(super) fn time(&self, state: &ShardState) -> u64 {
         state.log_time.max(self.now).0
     }
 
     /// The fence: a question about a campaign must come by the shard's own ring.
-    fn refusal(state: &ShardState, epoch: u64) -> Option<pb::Refusal> {
+    pub(super) fn refusal(state: &ShardState, epoch: u64) -> Option<pb::Refusal> {
         let refusal = Refusal::StaleEpoch { epoch: state.epoch };
         (state.epoch.0 != epoch).then(|| outcome::refusal_to_pb(refusal))
     }

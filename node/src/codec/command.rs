@@ -20,13 +20,16 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 use super::shard_ids;
 use super::{
-    create_campaign, end_campaign, issue, pause_campaign, resume_campaign, update_campaign,
+    create_campaign, end_campaign, issue, pause_campaign, redeem_coupon, resume_campaign,
+    reverse_redemption, update_campaign, void_coupon,
 };
 
 /// The field of a `Command` that issues a coupon.
 const ISSUE: u32 = 3;
 /// The greatest field of a `Command` that is an operation.
-const OPERATION_MAX: u32 = 7;
+const OPERATION_MAX: u32 = 12;
+/// The operations that never give a campaign coupons to issue again: to issue, to redeem, to reverse that.
+const NOT_OPENING: [u32; 3] = [ISSUE, 10, 11];
 /// The fields of a `CommandEntry`: what it does, and those that it shares with `LogHeader`.
 const ENTRY_FIELDS: [u32; 7] = [1, 2, 3, 4, 5, 14, 15];
 /// The fields of an `IssueCommand` that name the campaign, the recipient and the request.
@@ -136,6 +139,9 @@ impl CommandReader {
             Operation::ResumeCampaign(resume) => resume_campaign::from_pb(&resume)?,
             Operation::UpdateCampaign(update) => update_campaign::from_pb(update)?,
             Operation::EndCampaign(end) => end_campaign::from_pb(&end)?,
+            Operation::RedeemCoupon(redeem) => redeem_coupon::from_pb(redeem)?,
+            Operation::ReverseRedemption(reverse) => reverse_redemption::from_pb(&reverse)?,
+            Operation::VoidCoupon(void) => void_coupon::from_pb(void)?,
         };
         Ok(Command { epoch: Epoch(command.epoch), action })
     }
@@ -195,7 +201,7 @@ fn delimited<'a>(message: &mut &'a [u8], number: u32) -> Option<&'a [u8]> {
 
 /// Whether a command may make a campaign issue coupons that refused them: unless it is one that issues a coupon.
 pub fn may_open_campaigns(command: &[u8]) -> bool {
-    !has_field(command, |number| number == ISSUE)
+    !has_field(command, |number| NOT_OPENING.contains(&number))
 }
 
 /// The id of the campaign that a command issues a coupon of, without reading the rest. `None` for other commands.
@@ -297,7 +303,7 @@ mod tests {
     #[test]
     fn the_numbers_are_those_of_the_messages() {
         assert_eq!(u32::from(issue("default/c")[2]), ISSUE << 3 | 2);
-        let newest = encoded(Operation::EndCampaign(pb::EndCampaignCommand::default()));
+        let newest = encoded(Operation::VoidCoupon(pb::VoidCouponCommand::default()));
         assert_eq!(u32::from(newest[2]), OPERATION_MAX << 3 | 2);
     }
 
@@ -306,6 +312,11 @@ mod tests {
         assert!(!may_open_campaigns(&issue("default/c")));
         let end = encoded(Operation::EndCampaign(pb::EndCampaignCommand::default()));
         assert!(may_open_campaigns(&end) && may_open_campaigns(b""));
+        let redeem = Operation::RedeemCoupon(pb::RedeemCouponCommand::default());
+        let reverse = Operation::ReverseRedemption(pb::ReverseRedemptionCommand::default());
+        assert!(![redeem, reverse].into_iter().any(|one| may_open_campaigns(&encoded(one))));
+        let void = Operation::VoidCoupon(pb::VoidCouponCommand::default());
+        assert!(may_open_campaigns(&encoded(void)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use coupon_wire::Malformed;
 use coupon_wire::code::scheme_to_pb;
 use coupon_wire::ids::request_id;
 
-use super::time_to_pb;
+use super::{coupon_history, time_to_pb};
 
 /// The command; its campaign id has been read.
 pub(super) fn from_pb(
@@ -23,7 +23,7 @@ pub(super) fn from_pb(
 }
 
 /// The answer, without what the router has: it is that of its command.
-pub(super) fn answer_to_pb(issued: &IssuedCoupon, replayed: bool) -> pb::CouponIssued {
+pub(super) fn answer_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIssued {
     let coupon = pb::CouponRecord {
         counter: issued.coupon.counter,
         issue_micros: issued.coupon.issued_at.0,
@@ -37,5 +37,6 @@ pub(super) fn answer_to_pb(issued: &IssuedCoupon, replayed: bool) -> pb::CouponI
         code_shard_id: issued.code_shard.get(),
         code_key_id: issued.code_key.0,
         code_scheme: scheme_to_pb(issued.code_scheme),
+        last_change: coupon_history::state_to_pb(issued.state),
     }
 }

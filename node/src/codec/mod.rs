@@ -3,17 +3,22 @@
 //!
 //! - [`command`]: what routers ask for, read from the log. Each operation has a file.
 //! - [`outcome`]: what came of it.
-//! - [`row`]: what is kept on disk.
+//! - [`row`], [`coupon_history`]: what is kept on disk.
 
+pub mod code_number;
 pub mod command;
+pub mod coupon_history;
 mod create_campaign;
 mod end_campaign;
 mod issue;
 pub mod outcome;
 mod pause_campaign;
+mod redeem_coupon;
 mod resume_campaign;
+mod reverse_redemption;
 pub mod row;
 mod update_campaign;
+mod void_coupon;
 
 use coupon_cluster::ShardId;
 use coupon_ledger::LogTime;

@@ -4,7 +4,7 @@ use coupon_ledger::{IssuedCoupon, Outcome, Refusal};
 use coupon_proto::internal as pb;
 use coupon_wire::code::scheme_to_pb;
 
-use super::{issue, row};
+use super::{coupon_history, issue, row};
 
 /// An issued coupon as it travels.
 pub fn issued_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIssued {
@@ -15,6 +15,7 @@ pub fn issued_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIssued {
         code_shard_id: issued.code_shard.get(),
         code_key_id: issued.code_key.0,
         code_scheme: scheme_to_pb(issued.code_scheme),
+        last_change: coupon_history::state_to_pb(issued.state),
     }
 }
 
@@ -31,7 +32,14 @@ pub fn outcome_to_pb(outcome: Outcome) -> Option<pb::Outcome> {
             Kind::CampaignChanged(pb::CampaignChanged { campaign, replayed })
         }
         Outcome::CouponIssued { issued, replayed } => {
-            Kind::CouponIssued(issue::answer_to_pb(&issued, replayed))
+            Kind::CouponIssued(issue::answer_to_pb(issued, replayed))
+        }
+        Outcome::CouponChanged { campaign, coupon, at, replayed } => {
+            let coupon = Some(pb::CampaignCoupon {
+                campaign_id: campaign.id().to_owned(),
+                coupon: Some(issued_to_pb(coupon, false)),
+            });
+            Kind::CouponChanged(pb::CouponChanged { coupon, time_micros: at.0, replayed })
         }
         Outcome::Refused(refusal) => Kind::Refusal(refusal_to_pb(refusal)),
         Outcome::RingAdopted { .. } | Outcome::CountersSkipped => return None,
@@ -77,6 +85,19 @@ pub fn refusal_to_pb(refusal: Refusal) -> pb::Refusal {
         Refusal::PerRecipientLimitFixed => refused(Reason::PerRecipientLimitFixed),
         Refusal::CouponTtlFixed => refused(Reason::CouponTtlFixed),
         Refusal::EtagMismatch => refused(Reason::EtagMismatch),
+        Refusal::CouponNotFound => refused(Reason::CouponNotFound),
+        Refusal::AlreadyRedeemed { at } => {
+            pb::Refusal { time_micros: at.0, ..refused(Reason::AlreadyRedeemed) }
+        }
+        Refusal::CouponVoided { at } => {
+            pb::Refusal { time_micros: at.0, ..refused(Reason::CouponVoided) }
+        }
+        Refusal::CouponExpired { end, now } => pb::Refusal {
+            time_micros: end.0,
+            log_time_micros: now.0,
+            ..refused(Reason::CouponExpired)
+        },
+        Refusal::NotRedeemed => refused(Reason::NotRedeemed),
         Refusal::RequestIdReused => refused(Reason::RequestIdReused),
         Refusal::StaleEpoch { epoch } => {
             pb::Refusal { epoch: epoch.0, ..refused(Reason::StaleEpoch) }

@@ -120,6 +120,9 @@ pub fn counters_to_pb(counters: &CampaignCounters) -> pb::CampaignCounters {
         block_left: counters.block_left,
         open_micros: time_to_pb(counters.opened),
         sold_out_micros: time_to_pb(counters.sold_out),
+        redeemed: counters.redeemed,
+        voided: counters.voided,
+        returned: counters.returned,
     }
 }
 
@@ -132,6 +135,9 @@ fn counters_from_pb(counters: pb::CampaignCounters) -> CampaignCounters {
         block_left: counters.block_left,
         opened: time_from_pb(counters.open_micros),
         sold_out: time_from_pb(counters.sold_out_micros),
+        redeemed: counters.redeemed,
+        voided: counters.voided,
+        returned: counters.returned,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The losses of keeping one history instead of another.
 
 use coupon_cluster::CampaignName;
-use coupon_ledger::{Campaign, IssuedCoupon};
+use coupon_ledger::{Campaign, CouponState, IssuedCoupon};
 
 use super::History;
 use crate::storage::StorageError;
@@ -11,7 +11,7 @@ use crate::storage::StorageError;
 pub enum Lost<'a> {
     /// A campaign, with all of its coupons, which follow.
     Campaign(&'a Campaign),
-    /// A coupon. The other history has none under its sequence number, or another one.
+    /// A coupon. The other history has none under its sequence number, or another one, or did something else with it.
     Coupon(&'a CampaignName, &'a IssuedCoupon),
 }
 
@@ -35,10 +35,16 @@ pub fn differences<E: From<StorageError>>(
         let mut others = same.map(|same| kept.coupons(same)).into_iter().flatten();
         for coupon in given_up.coupons(campaign) {
             let (coupon, other) = (coupon?, others.next().transpose()?);
-            if other.as_ref() != Some(&coupon) {
+            if !other.is_some_and(|other| has_all(&other, &coupon)) {
                 lost(Lost::Coupon(id, &coupon))?;
             }
         }
     }
     Ok(())
+}
+
+/// Whether a coupon that is kept is the same as one that is given up, and nothing that was done with that is lost.
+fn has_all(kept: &IssuedCoupon, given_up: &IssuedCoupon) -> bool {
+    let is_same = IssuedCoupon { state: kept.state.clone(), ..given_up.clone() } == *kept;
+    is_same && (given_up.state == CouponState::Issued || kept.state == given_up.state)
 }

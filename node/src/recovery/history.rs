@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignName, ShardId};
-use coupon_ledger::{Action, Campaign, Command, IssuedCoupon, Ledger, LogTime, Outcome};
+use coupon_ledger::{
+    Action, Campaign, Command, CouponState, IssuedCoupon, Ledger, LogTime, Outcome,
+};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::log_entry::Payload;
 use coupon_wire::Malformed;
@@ -23,6 +25,8 @@ pub struct History<'a> {
     view: LedgerView<'a>,
     campaigns: BTreeMap<CampaignName, Campaign>,
     unapplied: BTreeMap<CampaignName, Vec<IssuedCoupon>>,
+    /// What became of coupons since, by sequence number.
+    changed: BTreeMap<CampaignName, BTreeMap<u64, CouponState>>,
 }
 
 impl<'a> History<'a> {
@@ -39,7 +43,8 @@ impl<'a> History<'a> {
             let campaign = campaign?;
             campaigns.insert(campaign.spec.name.clone(), campaign);
         }
-        let mut history = Self { shard, view, campaigns, unapplied: BTreeMap::new() };
+        let (unapplied, changed) = (BTreeMap::new(), BTreeMap::new());
+        let mut history = Self { shard, view, campaigns, unapplied, changed };
         let replica_keys = LogKeys::new(shard, found.replica);
         let keys = StateKeys::new(shard, snapshot::generation(storage, &replica_keys)?);
         let applied_digest = running_digest(storage, &keys)?;
@@ -88,6 +93,9 @@ impl<'a> History<'a> {
             | Action::ResumeCampaign(_)
             | Action::UpdateCampaign(_)
             | Action::EndCampaign(_)
+            | Action::RedeemCoupon(_)
+            | Action::ReverseRedemption(_)
+            | Action::VoidCoupon(_)
             | Action::AdoptRing { .. }
             | Action::SkipCounters
             | Action::Unreadable => None,
@@ -105,9 +113,14 @@ impl<'a> History<'a> {
                 (Outcome::CouponIssued { issued, replayed: false }, Some(id)) => {
                     self.unapplied.entry(id).or_default().push(issued);
                 }
+                (Outcome::CouponChanged { campaign, coupon, replayed: false, .. }, _) => {
+                    let changed = self.changed.entry(campaign).or_default();
+                    changed.insert(coupon.sequence, coupon.state);
+                }
                 (
                     Outcome::CampaignCreated { .. }
                     | Outcome::CouponIssued { .. }
+                    | Outcome::CouponChanged { .. }
                     | Outcome::RingAdopted { .. }
                     | Outcome::CountersSkipped
                     | Outcome::Refused(_),
@@ -134,6 +147,14 @@ impl<'a> History<'a> {
         campaign: &'a Campaign,
     ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + 'a {
         let unapplied = self.unapplied.get(&campaign.spec.name).into_iter().flatten();
-        self.view.coupons_after(campaign, 0).chain(unapplied.cloned().map(Ok))
+        let all = self.view.coupons_after(campaign, 0).chain(unapplied.cloned().map(Ok));
+        let changed = self.changed.get(&campaign.spec.name);
+        all.map(move |coupon| {
+            let mut coupon = coupon?;
+            if let Some(state) = changed.and_then(|changed| changed.get(&coupon.sequence)) {
+                coupon.state.clone_from(state);
+            }
+            Ok(coupon)
+        })
     }
 }

@@ -13,7 +13,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use coupon_cluster::{CampaignName, RequestId};
-use coupon_ledger::{Action, Campaign, Coupon, Ledger, LogTime, ShardState, StateReader};
+use coupon_ledger::{
+    Action, Campaign, Coupon, CouponHistory, Ledger, LogTime, ShardState, StateReader,
+};
 use coupon_proto::internal as pb;
 
 use super::openings::Openings;
@@ -168,7 +170,19 @@ impl StateReader for State<'_> {
     }
 
     fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, StorageError> {
-        self.view.coupon_at(campaign_number, sequence)
+        self.view.coupon(campaign_number, sequence)
+    }
+
+    fn coupon_history(
+        &mut self,
+        campaign_number: u32,
+        sequence: u64,
+    ) -> Result<Option<CouponHistory>, StorageError> {
+        self.view.coupon_history(campaign_number, sequence)
+    }
+
+    fn block(&mut self, block: u64) -> Result<Option<(u32, u64)>, StorageError> {
+        self.view.block(block)
     }
 
     fn sequence_of_request(
@@ -186,5 +200,14 @@ impl StateReader for State<'_> {
         limit: usize,
     ) -> Result<Option<Vec<u64>>, StorageError> {
         self.view.sequences_at_limit(campaign_number, recipient, limit)
+    }
+
+    fn latest_sequences(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+        max: usize,
+    ) -> Result<Vec<u64>, StorageError> {
+        self.view.latest_sequences(campaign_number, recipient, max)
     }
 }

@@ -12,6 +12,7 @@
 //! | `state` | *prefix* `A` | `AppliedRecord` |
 //! | `state` | *prefix* `B` block `u64` | `BlockRecord` |
 //! | `state` | *prefix* `C` name of the campaign, tenant/id | `CampaignRecord` without counters |
+//! | `state` | *prefix* `E` number `u32`, sequence `u64` | `CouponHistory` (of coupons that were changed) |
 //! | `coupons` | *prefix* `I` number `u32`, sequence of the first `u64` | `CouponRow` (issued coupons) |
 //! | `state` | *prefix* `K` number `u32` | `CampaignNumberRecord` |
 //! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
@@ -43,6 +44,7 @@ const DIVERGED: u8 = b'D';
 pub(super) const APPLIED: u8 = b'A';
 const BLOCK: u8 = b'B';
 const CAMPAIGN: u8 = b'C';
+const COUPON_HISTORY: u8 = b'E';
 const COUPON: u8 = b'I';
 const CAMPAIGN_NUMBER: u8 = b'K';
 const SHARD_MAP: u8 = b'M';
@@ -245,6 +247,20 @@ impl StateKeys {
         key
     }
 
+    /// The prefix of the histories of all coupons of a campaign.
+    pub fn coupon_histories(&self, number: u32) -> Vec<u8> {
+        let mut key = self.table(COUPON_HISTORY, 12);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    /// The key of what was done with a coupon.
+    pub fn coupon_history(&self, number: u32, sequence: u64) -> Vec<u8> {
+        let mut key = self.coupon_histories(number);
+        key.extend_from_slice(&sequence.to_be_bytes());
+        key
+    }
+
     /// The prefix of all coupons.
     pub fn all_coupons(&self) -> Vec<u8> {
         self.table(COUPON, 0)
@@ -300,6 +316,7 @@ mod tests {
             for key in [
                 keys.applied(), keys.shard(), keys.shard_map(), keys.terms(), keys.block(sequence),
                 keys.campaign_number(number), keys.counters(number), keys.coupon(number, sequence),
+                keys.coupon_history(number, sequence),
                 keys.all_counters(),
             ] {
                 prop_assert!(key.starts_with(keys.prefix()));

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
-    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, ShardState, StateReader,
-    Store,
+    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, ShardState,
+    StateReader, Store,
 };
 use coupon_proto::internal as pb;
 use coupon_wire::ids;
@@ -22,7 +22,7 @@ use super::digest::{Digest, RunningDigest};
 use super::index::{Coupons, Index, Layers};
 use super::keys::{PREFIX_LEN, StateKeys};
 use super::{Storage, StorageError};
-use crate::codec::row;
+use crate::codec::{coupon_history, row};
 
 /// Writes that belong together, and the reads of whoever makes them.
 pub struct LedgerBatch<'a> {
@@ -33,6 +33,10 @@ pub struct LedgerBatch<'a> {
     campaigns: Campaigns,
     /// What was issued, by the number of the campaign.
     fresh: HashMap<u32, CouponRun, RandomState>,
+    /// What was done with coupons, by the number of the campaign and the sequence number.
+    histories: HashMap<(u32, u64), CouponHistory, RandomState>,
+    /// The blocks that were taken: the number of the campaign, and the first sequence number.
+    blocks: HashMap<u64, (u32, u64), RandomState>,
     shard: Option<ShardState>,
     digest: RunningDigest,
     index: Arc<Index>,
@@ -100,6 +104,8 @@ impl<'a> LedgerBatch<'a> {
             batch: WriteBatch::default(),
             campaigns: Campaigns::default(),
             fresh: HashMap::default(),
+            histories: HashMap::default(),
+            blocks: HashMap::default(),
             shard: None,
             digest: RunningDigest::resume(digest),
         }
@@ -229,6 +235,28 @@ impl StateReader for LedgerBatch<'_> {
         row::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
     }
 
+    fn coupon_history(
+        &mut self,
+        campaign_number: u32,
+        sequence: u64,
+    ) -> Result<Option<CouponHistory>, StorageError> {
+        if let Some(history) = self.histories.get(&(campaign_number, sequence)) {
+            return Ok(Some(history.clone()));
+        }
+        let key = self.keys.coupon_history(campaign_number, sequence);
+        let found = self.storage.db().get_pinned_cf(self.storage.state(), key)?;
+        found.map(|bytes| history_from(&bytes)).transpose()
+    }
+
+    fn block(&mut self, block: u64) -> Result<Option<(u32, u64)>, StorageError> {
+        if let Some(taken) = self.blocks.get(&block) {
+            return Ok(Some(*taken));
+        }
+        let found =
+            self.storage.db().get_pinned_cf(self.storage.state(), self.keys.block(block))?;
+        found.map(|bytes| block_from(&bytes)).transpose()
+    }
+
     fn sequence_of_request(
         &mut self,
         campaign_number: u32,
@@ -244,6 +272,15 @@ impl StateReader for LedgerBatch<'_> {
         limit: usize,
     ) -> Result<Option<Vec<u64>>, StorageError> {
         self.index.held_at_limit(&self.layers, self, campaign_number, recipient, limit)
+    }
+
+    fn latest_sequences(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+        max: usize,
+    ) -> Result<Vec<u64>, StorageError> {
+        self.index.latest_held(&self.layers, self, campaign_number, recipient, max)
     }
 }
 
@@ -320,6 +357,19 @@ impl Store for LedgerBatch<'_> {
         Ok(())
     }
 
+    fn put_coupon_history(
+        &mut self,
+        campaign: &CampaignSpec,
+        sequence: u64,
+        history: &CouponHistory,
+    ) -> Result<(), StorageError> {
+        let number = campaign.number;
+        let value = coupon_history::to_pb(history).encode_to_vec();
+        self.put(&self.keys.coupon_history(number, sequence), &value);
+        self.histories.insert((number, sequence), history.clone());
+        Ok(())
+    }
+
     fn put_block(
         &mut self,
         block: u64,
@@ -328,6 +378,7 @@ impl Store for LedgerBatch<'_> {
     ) -> Result<(), StorageError> {
         let record = pb::BlockRecord { campaign_number, first_sequence };
         self.put(&self.keys.block(block), &record.encode_to_vec());
+        self.blocks.insert(block, (campaign_number, first_sequence));
         Ok(())
     }
 }
@@ -359,6 +410,26 @@ pub(super) fn name_of_number(bytes: &[u8]) -> Result<CampaignName, StorageError>
         .map_err(|error| StorageError::corrupt("campaign number", error))
 }
 
+/// What was done with a coupon, from its row.
+///
+/// # Errors
+///
+/// When the row is not what was written there.
+pub(super) fn history_from(bytes: &[u8]) -> Result<CouponHistory, StorageError> {
+    coupon_history::from_pb(decode("coupon history", bytes)?)
+        .map_err(|error| StorageError::corrupt("coupon history", error))
+}
+
+/// Who uses a block of code counters, from its row: the number of the campaign, and the first sequence number.
+///
+/// # Errors
+///
+/// When the row is not what was written there.
+pub(super) fn block_from(bytes: &[u8]) -> Result<(u32, u64), StorageError> {
+    let record: pb::BlockRecord = decode("block", bytes)?;
+    Ok((record.campaign_number, record.first_sequence))
+}
+
 /// Decodes a row.
 ///
 /// # Errors
@@ -372,54 +443,4 @@ pub(crate) fn decode<M: prost::Message + Default>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use coupon_cluster::{CodeScheme, KeyId, ShardId, TenantId};
-    use coupon_ledger::LogTime;
-
-    use super::*;
-
-    fn campaign(id: &str, number: u32) -> Campaign {
-        let spec = CampaignSpec {
-            name: CampaignName::new(&TenantId::default(), id).unwrap(),
-            number,
-            display_name: String::new(),
-            quota: 1,
-            start: LogTime(1),
-            requested_start: None,
-            end: None,
-            per_recipient_limit: 0,
-            coupon_ttl_micros: None,
-            labels: Default::default(),
-            request_id: RequestId::from_bytes(&[1; 16]).unwrap(),
-            code_key: KeyId(1),
-            code_scheme: CodeScheme::default(),
-            code_shard: ShardId::new(1).unwrap(),
-            created: LogTime(1),
-            is_paused: false,
-            changes: Vec::new(),
-        };
-        let counters = CampaignCounters { issued: 0, revision: 1, next_counter: 0, block_left: 0 };
-        Campaign { spec: Arc::new(spec), counters }
-    }
-
-    #[test]
-    fn a_number_leads_to_its_campaign_in_the_batch_that_creates_it_and_later() {
-        let dir = tempfile::tempdir().unwrap();
-        let storage = Storage::open(dir.path()).unwrap();
-        let keys = StateKeys::new(ShardId::new(1).unwrap(), 0);
-        let begin = || LedgerBatch::new(&storage, keys, Digest::default()).unwrap();
-        let (first, second) = (campaign("b", 0), campaign("a", 1));
-        let mut batch = begin();
-        for campaign in [&first, &second] {
-            batch.put_campaign(campaign).unwrap();
-        }
-        assert_eq!(batch.campaign_of_number(1).unwrap().as_ref(), Some(&second));
-        storage.write(batch.finish().0).unwrap();
-        let mut batch = begin();
-        assert_eq!(batch.campaign_of_number(0).unwrap(), Some(first));
-        assert_eq!(batch.campaign_of_number(1).unwrap(), Some(second));
-        assert_eq!(batch.campaign_of_number(2).unwrap(), None);
-    }
-}
+mod tests;

@@ -1,17 +1,21 @@
 //! A consistent view of a ledger's state, for reads that do not go through the log.
 
+mod state_reader;
+mod states;
+
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignName, ReplicaId, RequestId, ShardId, TenantId};
-use coupon_ledger::{Campaign, CampaignSpec, Coupon, IssuedCoupon, ShardState};
+use coupon_cluster::{CampaignName, ReplicaId, ShardId, TenantId};
+use coupon_ledger::{Campaign, CampaignSpec, CouponState, IssuedCoupon, ShardState};
 use coupon_proto::internal as pb;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
 use super::index::{Coupons, Index, Layers};
 use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
-use super::ledger::{decode, name_of_number};
+use super::ledger::{decode, history_from, name_of_number};
 use super::{Storage, StorageError, coupon_rows, snapshot};
 use crate::codec::row;
+use states::States;
 
 type Row = (Box<[u8]>, Box<[u8]>);
 
@@ -133,15 +137,19 @@ impl<'a> LedgerView<'a> {
         // The run that holds the first of them may begin before it.
         let first = self.keys.coupon(number, coupon_rows::earliest_first(after.saturating_add(1)));
         let end = after_prefix(&self.keys.coupons(number));
-        self.rows(self.storage.coupons(), &first, end).flat_map(move |row| {
+        let found = self.rows(self.storage.coupons(), &first, end).flat_map(move |row| {
             let run = row.and_then(|(key, value)| coupon_rows::run(&key, &value));
             let (first, coupons, fault) = match run {
                 Ok((first, coupons)) => (first, coupons, None),
                 Err(fault) => (0, Vec::new(), Some(fault)),
             };
             let wanted = (first..).zip(coupons).filter(move |(sequence, _)| *sequence > after);
-            let coupons = wanted.map(|(sequence, coupon)| issued(campaign, sequence, coupon));
-            fault.map(Err).into_iter().chain(coupons)
+            fault.map(Err).into_iter().chain(wanted.map(Ok))
+        });
+        let mut states = self.states_after(campaign, after);
+        found.map(move |found| {
+            let (sequence, coupon) = found?;
+            issued(campaign, sequence, coupon, states.of(sequence)?)
         })
     }
 
@@ -159,50 +167,52 @@ impl<'a> LedgerView<'a> {
         let found = claimed.map(move |sequence| {
             let sequence = sequence?;
             let coupon = self.coupon(number, sequence)?;
-            let coupon = coupon.filter(|coupon| coupon.recipient == recipient);
-            coupon.map(|coupon| issued(campaign, sequence, coupon)).transpose()
+            let Some(coupon) = coupon.filter(|coupon| coupon.recipient == recipient) else {
+                return Ok(None);
+            };
+            let state = self.state_of(campaign, sequence)?;
+            issued(campaign, sequence, coupon, state).map(Some)
         });
         found.filter_map(Result::transpose)
     }
 
-    /// A coupon that an index leads to.
-    ///
-    /// # Errors
-    ///
-    /// When the disk fails, or there is no such coupon.
-    pub fn coupon_at(&self, number: u32, sequence: u64) -> Result<Coupon, StorageError> {
-        let record = self.coupon(number, sequence)?;
-        let record =
-            record.ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?;
-        row::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
-    }
-
-    /// The sequence number of the coupon that a request issued in a campaign.
+    /// A coupon by its campaign and sequence number, if there is one.
     ///
     /// # Errors
     ///
     /// When the disk fails.
-    pub fn sequence_of_request(
+    pub fn coupon_of(
         &self,
-        number: u32,
-        request: RequestId,
-    ) -> Result<Option<u64>, StorageError> {
-        self.index.sequence_of_request(&self.layers, self, number, &request)
+        campaign: &Campaign,
+        sequence: u64,
+    ) -> Result<Option<IssuedCoupon>, StorageError> {
+        let Some(coupon) = self.coupon(campaign.spec.number, sequence)? else { return Ok(None) };
+        let state = self.state_of(campaign, sequence)?;
+        issued(campaign, sequence, coupon, state).map(Some)
     }
 
-    /// The sequence numbers, ascending, of the coupons that a recipient holds of a campaign, if they are at
-    /// least `limit`.
-    ///
-    /// # Errors
-    ///
-    /// When the disk fails.
-    pub fn sequences_at_limit(
-        &self,
-        number: u32,
-        recipient: &str,
-        limit: usize,
-    ) -> Result<Option<Vec<u64>>, StorageError> {
-        self.index.held_at_limit(&self.layers, self, number, recipient, limit)
+    /// What a coupon is. Costs nothing in a campaign where every coupon is as it was issued.
+    fn state_of(&self, campaign: &Campaign, sequence: u64) -> Result<CouponState, StorageError> {
+        if !campaign.counters.has_changed_coupons() {
+            return Ok(CouponState::Issued);
+        }
+        let row = self.get(&self.keys.coupon_history(campaign.spec.number, sequence))?;
+        row.map_or(Ok(CouponState::Issued), |row| Ok(history_from(&row)?.state()))
+    }
+
+    /// What the coupons of a campaign are that come after `after`.
+    fn states_after<'s>(
+        &'s self,
+        campaign: &Campaign,
+        after: u64,
+    ) -> States<impl Iterator<Item = Result<Row, StorageError>> + use<'s, 'a>> {
+        let number = campaign.spec.number;
+        let rows = campaign.counters.has_changed_coupons().then(|| {
+            let first = self.keys.coupon_history(number, after.saturating_add(1));
+            let end = after_prefix(&self.keys.coupon_histories(number));
+            self.rows(self.storage.state(), &first, end)
+        });
+        States::new(rows)
     }
 
     fn with_counters(&self, spec: &[u8]) -> Result<Campaign, StorageError> {
@@ -239,11 +249,12 @@ fn issued(
     campaign: &Campaign,
     sequence: u64,
     coupon: pb::CouponRecord,
+    state: CouponState,
 ) -> Result<IssuedCoupon, StorageError> {
     let coupon =
         row::coupon_from_pb(coupon).map_err(|error| StorageError::corrupt("coupon", error))?;
     let CampaignSpec { code_shard, code_key, code_scheme, .. } = *campaign.spec;
-    Ok(IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme })
+    Ok(IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme, state })
 }
 
 /// The generation in its row.

@@ -382,6 +382,7 @@ pub(crate) fn refusal(reply: &Option<pb::Reply>) -> Option<pb::RefusalReason> {
         pb::outcome::Outcome::Refusal(refusal) => Some(refusal.reason()),
         pb::outcome::Outcome::CampaignCreated(_)
         | pb::outcome::Outcome::CampaignChanged(_)
+        | pb::outcome::Outcome::CouponChanged(_)
         | pb::outcome::Outcome::CouponIssued(_) => None,
     }
 }
@@ -391,6 +392,7 @@ pub(crate) fn sequence(reply: &Option<pb::Reply>) -> Option<u64> {
         pb::outcome::Outcome::CouponIssued(issued) => Some(issued.sequence),
         pb::outcome::Outcome::CampaignCreated(_)
         | pb::outcome::Outcome::CampaignChanged(_)
+        | pb::outcome::Outcome::CouponChanged(_)
         | pb::outcome::Outcome::Refusal(_) => None,
     }
 }

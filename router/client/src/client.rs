@@ -252,7 +252,7 @@ impl Client {
         self.repeat(state, |channel, _| read(CouponServiceClient::new(channel))).await
     }
 
-    async fn call<Q: Clone, A, F>(
+    pub(crate) async fn call<Q: Clone, A, F>(
         &self,
         state: CallState,
         message: Q,

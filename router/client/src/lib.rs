@@ -46,6 +46,7 @@ mod call_error;
 mod call_state;
 mod channels;
 mod client;
+mod coupons;
 mod endpoint;
 mod meaning;
 mod retry;

@@ -33,13 +33,20 @@ impl Meaning {
     /// The meaning of an error with a reason.
     pub(crate) fn of_reason(reason: Reason, metadata: &HashMap<String, String>) -> Self {
         match reason {
-            Reason::AlreadyStarted
+            Reason::AlreadyRedeemed
+            | Reason::AlreadyStarted
             | Reason::CampaignExists
             | Reason::CampaignNotFound
+            | Reason::CodeCheckFailed
+            | Reason::CodeMalformed
+            | Reason::CouponExpired
+            | Reason::CouponNotFound
+            | Reason::CouponVoided
             | Reason::EndTimeInPast
             | Reason::Ended
             | Reason::EtagMismatch
             | Reason::FieldViolations
+            | Reason::NotRedeemed
             | Reason::Paused
             | Reason::QuotaBelowIssued
             | Reason::RecipientLimitReached
@@ -132,18 +139,26 @@ fn not_started(metadata: &HashMap<String, String>) -> Meaning {
 
 /// Whether a refusal with this reason says that no earlier attempt of the same call had or will have an
 /// effect. The ledger looks for the request id before it gives one of these reasons, and an attempt that is
-/// still on its way would be refused for the same reason.
+/// still on its way would be refused for the same reason, unless somebody frees the quota or the coupon before it
+/// arrives.
 pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
     match reason {
-        Reason::AlreadyStarted
+        Reason::AlreadyRedeemed
+        | Reason::AlreadyStarted
         | Reason::CampaignExists
+        | Reason::CouponExpired
+        | Reason::CouponVoided
         | Reason::EndTimeInPast
         | Reason::Ended
         | Reason::EtagMismatch
+        | Reason::NotRedeemed
         | Reason::RecipientLimitReached
         | Reason::RequestIdReused
         | Reason::SoldOut => true,
         Reason::CampaignNotFound
+        | Reason::CodeCheckFailed
+        | Reason::CodeMalformed
+        | Reason::CouponNotFound
         | Reason::DeadlineExceeded
         | Reason::FieldViolations
         | Reason::Internal
@@ -170,9 +185,15 @@ mod tests {
     fn every_reason_has_its_meaning() {
         let not_started = Meaning::NotStarted { start_time: None, starts_in: None };
         let table = [
+            (Reason::AlreadyRedeemed, Meaning::Refused),
             (Reason::AlreadyStarted, Meaning::Refused),
             (Reason::CampaignExists, Meaning::Refused),
             (Reason::CampaignNotFound, Meaning::Refused),
+            (Reason::CodeCheckFailed, Meaning::Refused),
+            (Reason::CodeMalformed, Meaning::Refused),
+            (Reason::CouponExpired, Meaning::Refused),
+            (Reason::CouponNotFound, Meaning::Refused),
+            (Reason::CouponVoided, Meaning::Refused),
             (Reason::DeadlineExceeded, Meaning::RetryAmbiguous),
             (Reason::EndTimeInPast, Meaning::Refused),
             (Reason::Ended, Meaning::Refused),
@@ -180,6 +201,7 @@ mod tests {
             (Reason::FieldViolations, Meaning::Refused),
             (Reason::Internal, Meaning::Unknown),
             (Reason::NoLeader, Meaning::RetryUnchanged),
+            (Reason::NotRedeemed, Meaning::Refused),
             (Reason::NotStarted, not_started),
             (Reason::OutcomeUnknown, Meaning::RetryAmbiguous),
             (Reason::Overloaded, Meaning::RetryUnchanged),

@@ -107,6 +107,48 @@ impl CouponService for FakeRouter {
         Ok(Response::new(v1::BatchIssueCouponsResponse { results }))
     }
 
+    async fn redeem_coupon(
+        &self,
+        _: Request<v1::RedeemCouponRequest>,
+    ) -> Result<Response<v1::RedeemCouponResponse>, Status> {
+        Err(Status::unimplemented("these tests do not ask"))
+    }
+
+    async fn reverse_redemption(
+        &self,
+        _: Request<v1::ReverseRedemptionRequest>,
+    ) -> Result<Response<v1::ReverseRedemptionResponse>, Status> {
+        Err(Status::unimplemented("these tests do not ask"))
+    }
+
+    async fn void_coupon(
+        &self,
+        _: Request<v1::VoidCouponRequest>,
+    ) -> Result<Response<v1::VoidCouponResponse>, Status> {
+        Err(Status::unimplemented("these tests do not ask"))
+    }
+
+    async fn validate_coupon(
+        &self,
+        _: Request<v1::ValidateCouponRequest>,
+    ) -> Result<Response<v1::ValidateCouponResponse>, Status> {
+        Err(Status::unimplemented("these tests do not ask"))
+    }
+
+    async fn get_coupon(
+        &self,
+        _: Request<v1::GetCouponRequest>,
+    ) -> Result<Response<v1::GetCouponResponse>, Status> {
+        Err(Status::unimplemented("these tests do not ask"))
+    }
+
+    async fn lookup_coupon(
+        &self,
+        _: Request<v1::LookupCouponRequest>,
+    ) -> Result<Response<v1::LookupCouponResponse>, Status> {
+        Err(Status::unimplemented("these tests do not ask"))
+    }
+
     async fn list_coupons(
         &self,
         _: Request<v1::ListCouponsRequest>,

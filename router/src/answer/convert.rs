@@ -2,9 +2,10 @@
 
 use coupon_cluster::{CampaignState, CodeProfile, EncodeError, KeyId, NumericId, campaign_etag};
 use coupon_proto::internal::command::Operation;
+use coupon_proto::internal::coupon_change::Change;
 use coupon_proto::internal::{CampaignRecord, CouponIssued};
 use coupon_proto::v1::{self, Campaign, Coupon, CouponState};
-use coupon_wire::campaign::state_at;
+use coupon_wire::campaign::{quota_used, state_at};
 use coupon_wire::code::scheme_from_pb;
 use coupon_wire::ids;
 use prost_types::{Duration, Timestamp};
@@ -17,6 +18,7 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 /// A campaign as it stands at log time `now_micros`.
 pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
     let state = state_to_pb(state_at(&record, now_micros));
+    let quota_used = quota_used(&record);
     let counters = record.counters.unwrap_or_default();
     let name = ids::campaign_name(&record.name);
     let campaign_id = name.map_or_else(|_| String::new(), |name| name.id().to_owned());
@@ -34,7 +36,7 @@ pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
         labels: record.labels,
         state: state.into(),
         issued: to_i64(counters.issued),
-        remaining: to_i64(record.quota.saturating_sub(counters.issued)),
+        remaining: to_i64(record.quota.saturating_sub(quota_used)),
         create_time: Some(timestamp(record.create_micros)),
         revision: to_i64(counters.revision),
         numeric_id: numeric_id.unwrap_or_default(),
@@ -42,6 +44,9 @@ pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
         update_time: Some(timestamp(record.update_micros)),
         open_time: (counters.open_micros != 0).then(|| timestamp(counters.open_micros)),
         sold_out_time: (counters.sold_out_micros != 0).then(|| timestamp(counters.sold_out_micros)),
+        redeemed: to_i64(counters.redeemed),
+        voided: to_i64(counters.voided),
+        returned: to_i64(counters.returned),
         code_profile: profile_to_pb(codes.format.profile()).into(),
         code_prefix: codes.prefix.as_str().to_owned(),
         code_length: i32::try_from(codes.format.symbol_count()).unwrap_or(i32::MAX),
@@ -76,12 +81,11 @@ pub(crate) fn coupon(
     now_micros: u64,
 ) -> Result<Coupon, Fault> {
     let code = code(&issued, topology)?;
+    let state = coupon_state(&issued, now_micros);
     let record = issued.coupon.unwrap_or_default();
-    let expired = record.expire_micros != 0 && now_micros >= record.expire_micros;
-    let state = if expired { CouponState::Expired } else { CouponState::Issued };
     let request_id = ids::request_id(&record.request_id)
         .map_err(|_| Fault::Internal("a coupon has a malformed request id"))?;
-    Ok(Coupon {
+    let mut shown = Coupon {
         campaign_id,
         code,
         sequence: to_i64(issued.sequence),
@@ -91,7 +95,34 @@ pub(crate) fn coupon(
         expire_time: (record.expire_micros != 0).then(|| timestamp(record.expire_micros)),
         metadata: record.metadata,
         request_id: request_id.to_string(),
-    })
+        ..Default::default()
+    };
+    let changed = issued.last_change.unwrap_or_default();
+    let at = Some(timestamp(changed.time_micros));
+    match changed.change {
+        Some(Change::Redemption(redemption)) => {
+            (shown.redeem_time, shown.order_ref) = (at, redemption.order_ref);
+        }
+        Some(Change::Voiding(voiding)) => {
+            (shown.void_time, shown.void_reason) = (at, voiding.reason);
+            shown.quota_returned = voiding.quota_returned;
+        }
+        Some(Change::Reversal(_)) | None => {}
+    }
+    Ok(shown)
+}
+
+/// What a coupon is at log time `now_micros`.
+pub(crate) fn coupon_state(issued: &CouponIssued, now_micros: u64) -> CouponState {
+    match issued.last_change.as_ref().and_then(|changed| changed.change.as_ref()) {
+        Some(Change::Redemption(_)) => CouponState::Redeemed,
+        Some(Change::Voiding(_)) => CouponState::Voided,
+        Some(Change::Reversal(_)) | None => {
+            let end = issued.coupon.as_ref().map_or(0, |coupon| coupon.expire_micros);
+            let is_expired = end != 0 && now_micros >= end;
+            if is_expired { CouponState::Expired } else { CouponState::Issued }
+        }
+    }
 }
 
 /// Adds to a coupon what the node left out since the command has it.
@@ -150,7 +181,9 @@ fn to_i64(value: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use coupon_proto::internal::CampaignCounters;
+    use coupon_proto::internal::{
+        CampaignCounters, CouponChange, CouponRecord, Redemption, Voiding,
+    };
 
     use super::*;
 
@@ -170,6 +203,22 @@ mod tests {
         assert_eq!((shown.campaign_id.as_str(), shown.issued, shown.remaining), ("spring", 2, 0));
         assert_eq!(shown.numeric_id, (3 << 32) + 5);
         assert_eq!(campaign(record, 99).state(), v1::CampaignState::Scheduled);
+    }
+
+    #[test]
+    fn what_was_done_with_a_coupon_hides_its_end() {
+        let issued = |change: Option<Change>| CouponIssued {
+            coupon: Some(CouponRecord { expire_micros: 100, ..Default::default() }),
+            last_change: change
+                .map(|change| CouponChange { change: Some(change), ..Default::default() }),
+            ..Default::default()
+        };
+        assert_eq!(coupon_state(&issued(None), 99), CouponState::Issued);
+        assert_eq!(coupon_state(&issued(None), 100), CouponState::Expired);
+        let redeemed = issued(Some(Change::Redemption(Redemption::default())));
+        assert_eq!(coupon_state(&redeemed, 100), CouponState::Redeemed);
+        let voided = issued(Some(Change::Voiding(Voiding::default())));
+        assert_eq!(coupon_state(&voided, 100), CouponState::Voided);
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! where their holder asks for them again.
 
 mod campaign;
+mod coupon;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
+use coupon_cluster::CodeError;
 use coupon_proto::internal::{Refusal, RefusalReason};
 use coupon_proto::reason::{DOMAIN, Reason};
 use prost::Message;
@@ -41,6 +43,10 @@ const UNKNOWN_RETRY: Duration = Duration::from_millis(100);
 pub(crate) enum Fault {
     /// Fields are not what they must be.
     Invalid(Vec<FieldViolation>),
+    /// The code of a coupon is none.
+    Code(CodeError),
+    /// There is no such coupon.
+    CouponNotFound,
     /// The ledger refused; see [`Fault::refused`].
     Refused(Box<Refused>),
     /// No shard answered in time.
@@ -70,6 +76,7 @@ pub(crate) enum Fault {
 pub(crate) struct Refused {
     refusal: Refusal,
     held_codes: Vec<String>,
+    held_states: Vec<&'static str>,
 }
 
 /// What is said about a fault.
@@ -132,18 +139,34 @@ impl Fault {
         Self::Invalid(vec![violation(field, description)])
     }
 
-    /// A refusal of the ledger, with the codes of the coupons it says are held.
+    /// A refusal of the ledger that speaks of no coupons.
     pub(crate) fn refused(refusal: Refusal, topology: &Topology) -> Self {
-        let shown = refusal.held.iter().take(HELD_CODES_MAX);
-        let held_codes = shown.filter_map(|held| convert::code(held, topology).ok()).collect();
-        Self::Refused(Box::new(Refused { refusal, held_codes }))
+        Self::refused_at(refusal, topology, 0)
+    }
+
+    /// A refusal of the ledger, with the codes of the coupons it says are held, and what they are at log time
+    /// `now_micros`.
+    pub(crate) fn refused_at(refusal: Refusal, topology: &Topology, now_micros: u64) -> Self {
+        let (mut held_codes, mut held_states) = (Vec::new(), Vec::new());
+        for held in refusal.held.iter().take(HELD_CODES_MAX) {
+            if let Ok(code) = convert::code(held, topology) {
+                let state = convert::coupon_state(held, now_micros).as_str_name();
+                held_states.push(state.trim_start_matches("COUPON_STATE_"));
+                held_codes.push(code);
+            }
+        }
+        Self::Refused(Box::new(Refused { refusal, held_codes, held_states }))
     }
 
     /// That no campaign can have the id of a request.
     pub(crate) fn campaign_not_found() -> Self {
         let reason = RefusalReason::CampaignNotFound.into();
         let refusal = Refusal { reason, ..Refusal::default() };
-        Self::Refused(Box::new(Refused { refusal, held_codes: Vec::new() }))
+        Self::Refused(Box::new(Refused {
+            refusal,
+            held_codes: Vec::new(),
+            held_states: Vec::new(),
+        }))
     }
 
     /// As the status of a call.
@@ -168,6 +191,8 @@ impl Fault {
                 Report::new(Code::InvalidArgument, Reason::FieldViolations, message)
                     .violations(violations)
             }
+            Self::Code(error) => coupon::bad_code(&error),
+            Self::CouponNotFound => coupon::not_found(),
             Self::Refused(refused) => report_refused(&refused),
             Self::Unanswered(unanswered) => match unanswered {
                 Unanswered::NoLeader => no_leader(),
@@ -222,7 +247,7 @@ pub(crate) fn violation(
     }
 }
 
-fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
+fn report_refused(Refused { refusal, held_codes, held_states }: &Refused) -> Report {
     use Code::{AlreadyExists, FailedPrecondition, InvalidArgument, NotFound};
     match refusal.reason() {
         RefusalReason::NotStarted => {
@@ -244,7 +269,7 @@ fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
         RefusalReason::SoldOut => {
             Report::new(FailedPrecondition, Reason::SoldOut, "no more coupons available")
         }
-        RefusalReason::RecipientLimitReached => recipient_limit_reached(held_codes),
+        RefusalReason::RecipientLimitReached => recipient_limit_reached(held_codes, held_states),
         RefusalReason::RecipientRequired => Report::new(
             InvalidArgument,
             Reason::RecipientRequired,
@@ -269,6 +294,11 @@ fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
         RefusalReason::EtagMismatch => campaign::etag_mismatch(),
         RefusalReason::PerRecipientLimitFixed => campaign::fixed("campaign.per_recipient_limit"),
         RefusalReason::CouponTtlFixed => campaign::fixed("campaign.coupon_ttl"),
+        RefusalReason::CouponNotFound => coupon::not_found(),
+        RefusalReason::AlreadyRedeemed => coupon::already_redeemed(refusal),
+        RefusalReason::CouponVoided => coupon::voided(refusal),
+        RefusalReason::CouponExpired => coupon::expired(refusal),
+        RefusalReason::NotRedeemed => coupon::not_redeemed(),
         RefusalReason::RequestIdReused => Report::new(
             InvalidArgument,
             Reason::RequestIdReused,
@@ -285,13 +315,14 @@ fn report_refused(Refused { refusal, held_codes }: &Refused) -> Report {
     }
 }
 
-fn recipient_limit_reached(held_codes: &[String]) -> Report {
+fn recipient_limit_reached(held_codes: &[String], held_states: &[&str]) -> Report {
     Report::new(
         Code::AlreadyExists,
         Reason::RecipientLimitReached,
         "the recipient holds as many coupons as the campaign allows",
     )
     .with("codes", held_codes.join(","))
+    .with("states", held_states.join(","))
 }
 
 fn no_leader() -> Report {
@@ -341,7 +372,8 @@ mod tests {
 
     fn refusal(reason: RefusalReason) -> Fault {
         let refusal = Refusal { reason: reason.into(), ..Default::default() };
-        Fault::Refused(Box::new(Refused { refusal, held_codes: Vec::new() }))
+        let (held_codes, held_states) = (Vec::new(), Vec::new());
+        Fault::Refused(Box::new(Refused { refusal, held_codes, held_states }))
     }
 
     /// The reasons of the public contract with their codes, each once.
@@ -362,6 +394,11 @@ mod tests {
             (RefusalReason::EtagMismatch, Code::Aborted, "ETAG_MISMATCH"),
             (RefusalReason::PerRecipientLimitFixed, Code::InvalidArgument, "FIELD_VIOLATIONS"),
             (RefusalReason::CouponTtlFixed, Code::InvalidArgument, "FIELD_VIOLATIONS"),
+            (RefusalReason::CouponNotFound, Code::NotFound, "COUPON_NOT_FOUND"),
+            (RefusalReason::AlreadyRedeemed, Code::FailedPrecondition, "ALREADY_REDEEMED"),
+            (RefusalReason::CouponVoided, Code::FailedPrecondition, "COUPON_VOIDED"),
+            (RefusalReason::CouponExpired, Code::FailedPrecondition, "COUPON_EXPIRED"),
+            (RefusalReason::NotRedeemed, Code::FailedPrecondition, "NOT_REDEEMED"),
             (RefusalReason::RequestIdReused, Code::InvalidArgument, "REQUEST_ID_REUSED"),
             (RefusalReason::ShardFull, Code::FailedPrecondition, "SHARD_FULL"),
             (RefusalReason::StaleEpoch, Code::Unavailable, "NO_LEADER"),
@@ -384,7 +421,8 @@ mod tests {
             log_time_micros: 1_699_999_999_500_000,
             ..Default::default()
         };
-        let refused = Refused { refusal, held_codes: Vec::new() };
+        let (held_codes, held_states) = (Vec::new(), Vec::new());
+        let refused = Refused { refusal, held_codes, held_states };
         let status = Fault::Refused(Box::new(refused)).into_status();
         assert_eq!(status.message(), "coupon issuance not started yet");
         let info = status.get_details_error_info().expect("every error has an ErrorInfo");

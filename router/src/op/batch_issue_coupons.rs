@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::issue_coupon::Issue;
 use super::limits::Permits;
 use crate::answer::error::Fault;
+use crate::route::topology::Destination;
 use crate::shards::propose::Rerouted;
 use crate::shards::shard_client::ShardClient;
 
@@ -35,7 +36,8 @@ pub(super) async fn batch_issue_coupons(
         sent.push(match Issue::new(request) {
             Ok(mut issue) => {
                 let Issue { campaign, operation, .. } = &mut issue;
-                let sending = shards.send(campaign, operation, Arc::clone(&topology), deadline);
+                let to = Destination::Owner(campaign);
+                let sending = shards.send(to, operation, Arc::clone(&topology), deadline);
                 sending.await.map(|proposed| (issue, proposed))
             }
             Err(fault) => Err(fault),
@@ -77,7 +79,8 @@ async fn follow(
     deadline: Instant,
 ) -> Result<IssueCouponResponse, Fault> {
     let Issue { campaign, operation, .. } = &mut issue;
-    let proposal = shards.follow(campaign, operation, rerouted, deadline).await;
+    let to = Destination::Owner(campaign);
+    let proposal = shards.follow(to, operation, rerouted, deadline).await;
     issue.response(shards, proposal, deadline).await
 }
 

@@ -73,7 +73,11 @@ impl Change {
                 Ok((campaign, changed.replayed && !self.identity.generated))
             }
             Some(outcome::Outcome::Refusal(refusal)) => Err(Fault::refused(refusal, &topology)),
-            Some(outcome::Outcome::CampaignCreated(_) | outcome::Outcome::CouponIssued(_))
+            Some(
+                outcome::Outcome::CampaignCreated(_)
+                | outcome::Outcome::CouponIssued(_)
+                | outcome::Outcome::CouponChanged(_),
+            )
             | None => Err(Fault::another_question()),
         }
     }

@@ -19,7 +19,8 @@ use crate::route::retry::Unanswered;
 const DISPLAY_NAME_CHARS_MAX: usize = 200;
 const MAP_KEY_CHARS_MAX: usize = 63;
 const MAP_VALUE_CHARS_MAX: usize = 255;
-const RECIPIENT_BYTES_MAX: usize = 128;
+const REFERENCE_BYTES_MAX: usize = 128;
+const EXPLANATION_CHARS_MAX: usize = 255;
 const PAGE_MAX: u32 = 1_000;
 
 /// Ten years with every leap day they may have.
@@ -126,15 +127,31 @@ impl Check {
 
     /// Checks a recipient.
     pub(crate) fn recipient(&mut self, text: &str) {
-        if text.len() > RECIPIENT_BYTES_MAX {
+        self.reference("recipient", text);
+    }
+
+    /// Checks a text that refers to something of the caller, and is compared with others.
+    pub(crate) fn reference(&mut self, field: &str, text: &str) {
+        if text.len() > REFERENCE_BYTES_MAX {
             let length = text.len();
             let description =
-                format!("must have at most {RECIPIENT_BYTES_MAX} bytes, has {length}");
+                format!("must have at most {REFERENCE_BYTES_MAX} bytes, has {length}");
             // What follows would walk over as much text as somebody cares to send.
-            return self.fail("recipient", description);
+            return self.fail(field, description);
         }
         for flaw in flaws(text, Use::Comparison) {
-            self.fail("recipient", flaw);
+            self.fail(field, flaw);
+        }
+    }
+
+    /// Checks a text for people.
+    pub(crate) fn explanation(&mut self, field: &str, text: &str) {
+        if text.chars().nth(EXPLANATION_CHARS_MAX).is_some() {
+            let description = format!("must have at most {EXPLANATION_CHARS_MAX} characters");
+            return self.fail(field, description);
+        }
+        for flaw in flaws(text, Use::Display) {
+            self.fail(field, flaw);
         }
     }
 

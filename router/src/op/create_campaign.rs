@@ -39,9 +39,12 @@ pub(super) async fn create_campaign(
             })
         }
         Some(outcome::Outcome::Refusal(refusal)) => Err(Fault::refused(refusal, &topology)),
-        Some(outcome::Outcome::CampaignChanged(_) | outcome::Outcome::CouponIssued(_)) | None => {
-            Err(Fault::another_question())
-        }
+        Some(
+            outcome::Outcome::CampaignChanged(_)
+            | outcome::Outcome::CouponIssued(_)
+            | outcome::Outcome::CouponChanged(_),
+        )
+        | None => Err(Fault::another_question()),
     }
 }
 

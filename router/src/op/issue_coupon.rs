@@ -94,9 +94,13 @@ impl Issue {
             Some(outcome::Outcome::Refusal(refusal)) => {
                 let held = refusal.held.iter();
                 let keyed = shards.with_keys(Arc::clone(&topology), held, deadline).await;
-                Err(Fault::refused(refusal, &keyed.unwrap_or(topology)))
+                Err(Fault::refused_at(refusal, &keyed.unwrap_or(topology), shards.now_micros()))
             }
-            Some(outcome::Outcome::CampaignCreated(_) | outcome::Outcome::CampaignChanged(_))
+            Some(
+                outcome::Outcome::CampaignCreated(_)
+                | outcome::Outcome::CampaignChanged(_)
+                | outcome::Outcome::CouponChanged(_),
+            )
             | None => Err(Fault::another_question()),
         }
     }

@@ -30,6 +30,15 @@ pub(crate) struct Topology {
     codes: CodeCipher,
 }
 
+/// Which shard a command or question goes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Destination<'a> {
+    /// The one that owns a campaign.
+    Owner(&'a CampaignName),
+    /// This one, which issued a coupon.
+    Shard(ShardId),
+}
+
 /// A node as the map names it.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -86,6 +95,14 @@ impl Topology {
     /// The shard that owns a campaign.
     pub(crate) fn owner(&self, campaign: &CampaignName) -> ShardId {
         self.ring.owner(campaign)
+    }
+
+    /// The shard that a command or question goes to.
+    pub(crate) fn shard_of(&self, to: Destination<'_>) -> ShardId {
+        match to {
+            Destination::Owner(campaign) => self.owner(campaign),
+            Destination::Shard(shard) => shard,
+        }
     }
 
     /// The shards that own campaigns, ascending.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::answer::error::Fault;
 use crate::route::retry::{self, Attempts, Unanswered};
-use crate::route::topology::Topology;
+use crate::route::topology::{Destination, Topology};
 use crate::shards::shard_client::ShardClient;
 use crate::shards::submission::{Answer, Submission, Waiter};
 
@@ -74,34 +74,47 @@ impl ShardClient {
         operation: &mut Operation,
         deadline: Instant,
     ) -> Proposal {
+        self.propose_to(Destination::Owner(campaign), operation, deadline).await
+    }
+
+    /// Gets an operation applied by a shard.
+    ///
+    /// # Errors
+    /// As [`ShardClient::propose`].
+    pub(crate) async fn propose_to(
+        &self,
+        to: Destination<'_>,
+        operation: &mut Operation,
+        deadline: Instant,
+    ) -> Proposal {
         let topology = self.topology(deadline).await?;
-        match self.send(campaign, operation, topology, deadline).await?.settled().await {
+        match self.send(to, operation, topology, deadline).await?.settled().await {
             Ok(proposal) => proposal,
-            Err(rerouted) => self.follow(campaign, operation, rerouted, deadline).await,
+            Err(rerouted) => self.follow(to, operation, rerouted, deadline).await,
         }
     }
 
-    /// Hands an operation to the stream of its campaign's owner by this map. The answer comes by itself.
+    /// Hands an operation to the stream of a shard by this map. The answer comes by itself.
     ///
     /// # Errors
     /// [`Fault::Internal`], when the map has no code key for a new campaign.
     pub(crate) async fn send(
         &self,
-        campaign: &CampaignName,
+        to: Destination<'_>,
         operation: &mut Operation,
         topology: Arc<Topology>,
         deadline: Instant,
     ) -> Result<Proposed, Fault> {
-        self.send_again(campaign, operation, topology, Attempts::default(), deadline).await
+        self.send_again(to, operation, topology, Attempts::default(), deadline).await
     }
 
-    /// Sends an operation after its campaign, to the owner by a newer map, as often as it takes.
+    /// Sends an operation where it belongs by a newer map, as often as it takes.
     ///
     /// # Errors
     /// As [`ShardClient::propose`].
     pub(crate) async fn follow(
         &self,
-        campaign: &CampaignName,
+        to: Destination<'_>,
         operation: &mut Operation,
         mut rerouted: Rerouted,
         deadline: Instant,
@@ -118,7 +131,7 @@ impl ShardClient {
                 return Err(Fault::Unanswered(attempts.unanswered()));
             }
             let topology = self.topology(deadline).await?;
-            let sent = self.send_again(campaign, operation, topology, attempts, deadline).await?;
+            let sent = self.send_again(to, operation, topology, attempts, deadline).await?;
             rerouted = match sent.settled().await {
                 Ok(proposal) => return proposal,
                 Err(rerouted) => rerouted,
@@ -129,7 +142,7 @@ impl ShardClient {
 
     async fn send_again(
         &self,
-        campaign: &CampaignName,
+        to: Destination<'_>,
         operation: &mut Operation,
         topology: Arc<Topology>,
         attempts: Attempts,
@@ -137,7 +150,7 @@ impl ShardClient {
     ) -> Result<Proposed, Fault> {
         set_code_key(operation, &topology)?;
         let command = encode(topology.epoch(), operation);
-        let shard = self.shard(topology.owner(campaign));
+        let shard = self.shard(topology.shard_of(to));
         let (answer, answered) = oneshot::channel();
         let waiter = Waiter { deadline, attempts, answer };
         let deadline_micros = self.wall_deadline(deadline);

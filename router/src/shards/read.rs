@@ -25,7 +25,7 @@ use tonic::{Request, Status, Streaming};
 use crate::answer::error::Fault;
 use crate::route::leader::{LeaderGuess, Route};
 use crate::route::retry::{self, Unanswered};
-use crate::route::topology::Topology;
+use crate::route::topology::{Destination, Topology};
 use crate::shards::pool::Lane;
 use crate::shards::shard_client::ShardClient;
 
@@ -55,9 +55,22 @@ impl ShardClient {
     ) -> Result<ReadResponse, Fault> {
         let query = GetCampaignQuery { campaign: campaign.to_string() };
         let query = read_request::Query::GetCampaign(query);
+        self.read_from(Destination::Owner(campaign), query, deadline).await
+    }
+
+    /// Asks a shard, by newer maps as often as it takes.
+    ///
+    /// # Errors
+    /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when the shard refuses.
+    pub(crate) async fn read_from(
+        &self,
+        to: Destination<'_>,
+        query: read_request::Query,
+        deadline: Instant,
+    ) -> Result<ReadResponse, Fault> {
         loop {
             let topology = self.topology(deadline).await?;
-            let shard = topology.owner(campaign);
+            let shard = topology.shard_of(to);
             if let Some(response) = self.read(shard, &topology, query.clone(), deadline).await? {
                 return Ok(response);
             }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use coupon_cluster::campaign_etag;
 use coupon_proto::internal::command::Operation;
+use coupon_proto::internal::coupon_change::Change;
 use coupon_proto::internal::{
-    CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignRecord, Command,
-    CouponIssued, CouponRecord, CreateCampaignCommand, IssueCommand, Outcome, ReadRequest,
-    ReadResponse, Refusal, RefusalReason, UpdateCampaignCommand, outcome, read_request,
+    CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignRecord, CodeNumber,
+    Command, CouponChange, CouponChanged, CouponIssued, CouponRecord, CreateCampaignCommand,
+    IssueCommand, Outcome, ReadRequest, ReadResponse, Redemption, Refusal, RefusalReason, Reversal,
+    UpdateCampaignCommand, Voiding, outcome, read_request,
 };
 
 /// The log time of everything.
@@ -21,11 +23,13 @@ pub struct Ledger {
     /// The epoch the shards are at.
     pub epoch: u64,
     campaigns: BTreeMap<String, (u32, CampaignRecord, Vec<CouponIssued>)>,
+    /// What was done with coupons, by request id.
+    changes: Vec<(Vec<u8>, CouponChanged)>,
 }
 
 impl Ledger {
     pub fn at_epoch(epoch: u64) -> Self {
-        Self { epoch, campaigns: BTreeMap::new() }
+        Self { epoch, campaigns: BTreeMap::new(), changes: Vec::new() }
     }
 
     pub fn apply(&mut self, shard: u32, command: &Command) -> Outcome {
@@ -38,6 +42,21 @@ impl Ledger {
                 Operation::UpdateCampaign(update) => self.update(update),
                 Operation::EndCampaign(end) => {
                     self.change(&end.campaign, |record| record.end_micros = NOW_MICROS)
+                }
+                Operation::RedeemCoupon(redeem) => {
+                    let redemption = Redemption { order_ref: redeem.order_ref.clone() };
+                    let change = Change::Redemption(redemption);
+                    self.change_coupon(shard, redeem.code.as_ref(), &redeem.request_id, change)
+                }
+                Operation::ReverseRedemption(reverse) => {
+                    let change = Change::Reversal(Reversal {});
+                    self.change_coupon(shard, reverse.code.as_ref(), &reverse.request_id, change)
+                }
+                Operation::VoidCoupon(void) => {
+                    let voiding =
+                        Voiding { reason: void.reason.clone(), quota_returned: void.return_quota };
+                    let change = Change::Voiding(voiding);
+                    self.change_coupon(shard, void.code.as_ref(), &void.request_id, change)
                 }
             }
         } else {
@@ -175,9 +194,68 @@ impl Ledger {
             code_shard_id: shard,
             code_key_id: record.code_key_id,
             code_scheme: record.code_scheme.clone(),
+            last_change: None,
         };
         coupons.push(issued.clone());
         outcome::Outcome::CouponIssued(issued)
+    }
+
+    /// The coupon of a code, with its campaign.
+    fn find(&self, shard: u32, code: &CodeNumber) -> Option<CampaignCoupon> {
+        self.campaigns.values().find_map(|(_, record, coupons)| {
+            let is_it = |issued: &&CouponIssued| {
+                let counter = issued.coupon.as_ref().map(|coupon| coupon.counter);
+                let of = (issued.code_shard_id, issued.code_key_id, counter);
+                of == (code.shard_id, code.key_id, Some(code.counter)) && shard == code.shard_id
+            };
+            let coupon = Some(coupons.iter().find(is_it)?.clone());
+            Some(CampaignCoupon { campaign_id: id_of(record).to_owned(), coupon })
+        })
+    }
+
+    fn change_coupon(
+        &mut self,
+        shard: u32,
+        code: Option<&CodeNumber>,
+        request_id: &[u8],
+        change: Change,
+    ) -> outcome::Outcome {
+        let Some(mut found) = self.find(shard, code.expect("commands have codes")) else {
+            return outcome::Outcome::Refusal(refusal(RefusalReason::CouponNotFound));
+        };
+        if let Some((_, changed)) = self.changes.iter().find(|(made, _)| made == request_id) {
+            return outcome::Outcome::CouponChanged(CouponChanged {
+                replayed: true,
+                ..changed.clone()
+            });
+        }
+        let issued = found.coupon.as_mut().expect("it was found");
+        let is = issued.last_change.clone().and_then(|change| change.change);
+        let refused = match (&change, is) {
+            (Change::Reversal(_), Some(Change::Redemption(_)))
+            | (Change::Redemption(_) | Change::Voiding(_), None) => None,
+            (Change::Reversal(_), _) => Some(RefusalReason::NotRedeemed),
+            (_, Some(Change::Voiding(_))) => Some(RefusalReason::CouponVoided),
+            (_, Some(_)) => Some(RefusalReason::AlreadyRedeemed),
+        };
+        if let Some(reason) = refused {
+            let refused = Refusal { time_micros: NOW_MICROS, ..refusal(reason) };
+            return outcome::Outcome::Refusal(refused);
+        }
+        let last = !matches!(change, Change::Reversal(_));
+        issued.last_change = last.then(|| CouponChange {
+            time_micros: NOW_MICROS,
+            change: Some(change),
+            ..Default::default()
+        });
+        let (changed, name) = (issued.clone(), format!("default/{}", found.campaign_id));
+        let (_, _, coupons) = self.campaigns.get_mut(&name).expect("it was found");
+        let place = coupons.iter_mut().find(|one| one.sequence == changed.sequence);
+        *place.expect("it was found") = changed;
+        let changed =
+            CouponChanged { coupon: Some(found), time_micros: NOW_MICROS, replayed: false };
+        self.changes.push((request_id.to_owned(), changed.clone()));
+        outcome::Outcome::CouponChanged(changed)
     }
 
     pub fn read(&self, request: &ReadRequest) -> ReadResponse {
@@ -198,6 +276,26 @@ impl Ledger {
                     Some(campaign) => response.campaigns.push(campaign.clone()),
                     None => response.refusal = Some(refusal(RefusalReason::CampaignNotFound)),
                 }
+            }
+            read_request::Query::GetCoupon(query) => {
+                let campaign = self.export(&query.campaign);
+                let coupons =
+                    campaign.map(|(record, coupons)| (id_of(&record).to_owned(), coupons));
+                let found = coupons.and_then(|(campaign_id, coupons)| {
+                    let coupon = coupons.into_iter().find(|one| one.sequence == query.sequence)?;
+                    Some(CampaignCoupon { campaign_id, coupon: Some(coupon) })
+                });
+                show(&mut response, found);
+            }
+            read_request::Query::FindCoupon(code) => {
+                let found = self.find(request.shard_id, code);
+                let issued = found.as_ref().and_then(|found| found.coupon.as_ref());
+                let last = issued.and_then(|issued| issued.last_change.as_ref());
+                response.redemption_refusal = last.map(|change| Refusal {
+                    time_micros: change.time_micros,
+                    ..refusal(RefusalReason::AlreadyRedeemed)
+                });
+                show(&mut response, found);
             }
             read_request::Query::ListCampaigns(query) => {
                 let after = here.filter(|(_, record, _)| *id_of(record) > *query.after);
@@ -274,6 +372,13 @@ impl Ledger {
 
 pub fn refusal(reason: RefusalReason) -> Refusal {
     Refusal { reason: reason.into(), ..Default::default() }
+}
+
+fn show(response: &mut ReadResponse, found: Option<CampaignCoupon>) {
+    if found.is_none() {
+        response.refusal = Some(refusal(RefusalReason::CouponNotFound));
+    }
+    response.coupons.extend(found);
 }
 
 /// The id in the name of a campaign.

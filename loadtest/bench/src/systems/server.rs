@@ -76,6 +76,48 @@ impl<I: Issue> CouponService for Peer<I> {
         Err(not_served())
     }
 
+    async fn redeem_coupon(
+        &self,
+        _request: Request<v1::RedeemCouponRequest>,
+    ) -> Result<Response<v1::RedeemCouponResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn reverse_redemption(
+        &self,
+        _request: Request<v1::ReverseRedemptionRequest>,
+    ) -> Result<Response<v1::ReverseRedemptionResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn void_coupon(
+        &self,
+        _request: Request<v1::VoidCouponRequest>,
+    ) -> Result<Response<v1::VoidCouponResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn validate_coupon(
+        &self,
+        _request: Request<v1::ValidateCouponRequest>,
+    ) -> Result<Response<v1::ValidateCouponResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn get_coupon(
+        &self,
+        _request: Request<v1::GetCouponRequest>,
+    ) -> Result<Response<v1::GetCouponResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn lookup_coupon(
+        &self,
+        _request: Request<v1::LookupCouponRequest>,
+    ) -> Result<Response<v1::LookupCouponResponse>, Status> {
+        Err(not_served())
+    }
+
     async fn list_coupons(
         &self,
         _request: Request<v1::ListCouponsRequest>,

@@ -104,6 +104,7 @@ enum StateLine {
     Issued,
     Redeemed,
     Voided,
+    Returned,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -226,6 +227,7 @@ impl<'a> RowLine<'a> {
                 CouponState::Issued => StateLine::Issued,
                 CouponState::Redeemed => StateLine::Redeemed,
                 CouponState::Voided => StateLine::Voided,
+                CouponState::Returned => StateLine::Returned,
             },
         }
     }
@@ -240,6 +242,7 @@ impl<'a> RowLine<'a> {
                 StateLine::Issued => CouponState::Issued,
                 StateLine::Redeemed => CouponState::Redeemed,
                 StateLine::Voided => CouponState::Voided,
+                StateLine::Returned => CouponState::Returned,
             },
         }
     }

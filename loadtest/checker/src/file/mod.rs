@@ -21,7 +21,7 @@
 //! | `outcome` | `{"issued":{"seq":…,"code":…,"replayed":…}}`, `{"limit_reached":[CODE,…]}`, `{"counted":…}`, or one of `"sold_out"`, `"not_started"`, `"ended"`, `"done"`, `"refused"`, `"unknown"` |
 //! | `request` | a UUID, as 36 characters in lower or upper case |
 //! | `end` | how many lines of each kind there are before it; `rows` is `null` if the coupons could not be read back, and then there is nothing to judge |
-//! | `state` | `"issued"`, `"redeemed"` or `"voided"` |
+//! | `state` | `"issued"`, `"redeemed"`, `"voided"` or `"returned"` |
 //!
 //! The line `history` is the first one, that of a campaign comes before its calls and rows, and the line
 //! `end` after all of them: a file that was cut off is no history, nor is one without a campaign. Apart

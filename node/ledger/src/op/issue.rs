@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use coupon_cluster::{CampaignName, CampaignState, Epoch, RequestId};
 
 use crate::block::take_counter;
+use crate::code::{issued, state_of};
 use crate::entry::{Entry, Found};
 use crate::mutants::{self, Mutant};
 use crate::{
-    Campaign, CampaignSpec, Coupon, IssuedCoupon, LogTime, Outcome, Refusal, SEQUENCE_MAX,
-    StateReader, Store,
+    Campaign, Coupon, CouponState, LogTime, Outcome, Refusal, SEQUENCE_MAX, StateReader, Store,
 };
 
 /// Issues a coupon.
@@ -28,6 +28,10 @@ pub struct Issue {
 /// How many of the coupons held a refusal names, so that an entry full of refusals stays cheap to
 /// apply and to answer.
 pub const HELD_SHOWN_MAX: usize = 10;
+
+/// How many coupons of one recipient may have returned their quota, so that looking past them has a bound: a
+/// recipient whose latest coupons are as many returned ones counts as being at the limit.
+const RETURNED_PASSED_MAX: usize = 100;
 
 impl<S: Store> Entry<'_, S> {
     /// Issues a coupon, if everything speaks for it.
@@ -66,7 +70,7 @@ impl<S: Store> Entry<'_, S> {
         counters.revision = counters.revision.saturating_add(1);
         counters.opened.get_or_insert(now);
         touched.changed = true;
-        let issued = issued(spec, sequence, coupon);
+        let issued = issued(spec, sequence, coupon, CouponState::Issued);
         campaign.note_sold_out(now);
         Ok(Outcome::CouponIssued { issued, replayed: false })
     }
@@ -88,9 +92,9 @@ pub(crate) fn without_effect<S: StateReader>(
     if let Some(sequence) = store.sequence_of_request(spec.number, command.request_id)?
         && !mutants::is(Mutant::RetryNotDeduplicated)
     {
-        return replay(store, spec, sequence, command).map(Some);
+        return replay(store, campaign, sequence, command).map(Some);
     }
-    if let Some(refusal) = recipient_refusal(store, spec, &command.recipient)?
+    if let Some(refusal) = recipient_refusal(store, campaign, &command.recipient)?
         && !mutants::is(Mutant::LimitOutsideLog)
     {
         return Ok(Some(refusal.into()));
@@ -114,24 +118,26 @@ pub(crate) fn without_effect<S: StateReader>(
 /// The outcome of a command whose request id was used before in its campaign.
 fn replay<S: StateReader>(
     store: &mut S,
-    spec: &CampaignSpec,
+    campaign: &Campaign,
     sequence: u64,
     command: &Issue,
 ) -> Result<Outcome, S::Error> {
-    let coupon = store.coupon(spec.number, sequence)?;
-    Ok(if coupon.recipient == command.recipient && coupon.metadata == command.metadata {
-        Outcome::CouponIssued { issued: issued(spec, sequence, coupon), replayed: true }
-    } else {
-        Refusal::RequestIdReused.into()
-    })
+    let coupon = store.coupon(campaign.spec.number, sequence)?;
+    if coupon.recipient != command.recipient || coupon.metadata != command.metadata {
+        return Ok(Refusal::RequestIdReused.into());
+    }
+    let state = state_of(store, campaign, sequence)?;
+    let issued = issued(&campaign.spec, sequence, coupon, state);
+    Ok(Outcome::CouponIssued { issued, replayed: true })
 }
 
 /// Why the recipient of a new request cannot have a coupon, whatever the campaign's window and quota.
 fn recipient_refusal<S: StateReader>(
     store: &mut S,
-    spec: &CampaignSpec,
+    campaign: &Campaign,
     recipient: &str,
 ) -> Result<Option<Refusal>, S::Error> {
+    let spec = &*campaign.spec;
     if spec.per_recipient_limit == 0 {
         return Ok(None);
     }
@@ -143,17 +149,43 @@ fn recipient_refusal<S: StateReader>(
     let Some(sequences) = store.sequences_at_limit(spec.number, recipient, limit)? else {
         return Ok(None);
     };
+    let Some(sequences) = without_returned(store, campaign, recipient, limit, sequences)? else {
+        return Ok(None);
+    };
     let mut held = Vec::new();
     for sequence in sequences.into_iter().take(HELD_SHOWN_MAX) {
         let coupon = store.coupon(spec.number, sequence)?;
-        // Whoever asks in vain is told the code, not what else was kept with it.
+        let state = state_of(store, campaign, sequence)?;
+        // Whoever asks in vain is told the code and its state, not what else was kept with it.
         let coupon = Coupon { metadata: BTreeMap::new(), ..coupon };
-        held.push(issued(spec, sequence, coupon));
+        held.push(issued(spec, sequence, coupon, state));
     }
     Ok(Some(Refusal::RecipientLimitReached { held }))
 }
 
-fn issued(spec: &CampaignSpec, sequence: u64, coupon: Coupon) -> IssuedCoupon {
-    let CampaignSpec { code_shard, code_key, code_scheme, .. } = *spec;
-    IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme }
+/// The coupons that count against the limit of a recipient who was issued `latest`, as many as the limit is; `None`
+/// if they are fewer, since some returned their quota.
+fn without_returned<S: StateReader>(
+    store: &mut S,
+    campaign: &Campaign,
+    recipient: &str,
+    limit: usize,
+    latest: Vec<u64>,
+) -> Result<Option<Vec<u64>>, S::Error> {
+    if campaign.counters.returned == 0 {
+        return Ok(Some(latest));
+    }
+    let max = limit.saturating_add(RETURNED_PASSED_MAX);
+    let latest = store.latest_sequences(campaign.spec.number, recipient, max)?;
+    let is_cut = latest.len() >= max;
+    let mut held = Vec::new();
+    for sequence in latest {
+        let state = state_of(store, campaign, sequence)?;
+        if !matches!(state, CouponState::Voided { quota_returned: true, .. }) {
+            held.push(sequence);
+        }
+    }
+    let fewer = held.len() < limit && !is_cut;
+    held.drain(..held.len().saturating_sub(limit));
+    Ok((!fewer).then_some(held))
 }

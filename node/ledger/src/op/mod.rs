@@ -1,12 +1,16 @@
 //! The operations: of each its command, and what it does to the ledger.
 
 mod change;
+mod change_coupon;
 mod create;
 mod end;
 mod issue;
 mod pause;
+mod redeem;
 mod resume;
+mod reverse;
 mod update;
+mod void;
 
 use crate::entry::Entry;
 use crate::{Action, Command, Outcome, Refusal, Store};
@@ -16,8 +20,11 @@ pub use end::EndCampaign;
 pub(crate) use issue::without_effect;
 pub use issue::{HELD_SHOWN_MAX, Issue};
 pub use pause::PauseCampaign;
+pub use redeem::{RedeemCoupon, redemption_refusal};
 pub use resume::ResumeCampaign;
+pub use reverse::ReverseRedemption;
 pub use update::UpdateCampaign;
+pub use void::VoidCoupon;
 
 /// Applies a command.
 pub(crate) fn apply<S: Store>(
@@ -31,6 +38,9 @@ pub(crate) fn apply<S: Store>(
         Action::ResumeCampaign(resume) => entry.resume_campaign(command.epoch, &resume),
         Action::UpdateCampaign(update) => entry.update_campaign(command.epoch, &update),
         Action::EndCampaign(end) => entry.end_campaign(command.epoch, &end),
+        Action::RedeemCoupon(redeem) => entry.redeem_coupon(command.epoch, redeem),
+        Action::ReverseRedemption(reverse) => entry.reverse_redemption(command.epoch, &reverse),
+        Action::VoidCoupon(void) => entry.void_coupon(command.epoch, void),
         Action::AdoptRing { epoch, ring_shards } => entry.adopt_ring(epoch, ring_shards),
         Action::SkipCounters => Ok(match entry.fence.state.clone().restored() {
             Ok(skipped) => {

@@ -12,6 +12,10 @@
 //!                                    start=now, end=never, label=- is none
 //! end ID rN                          end a campaign
 //! issue ID RECIPIENT rN [KEY=VALUE...]    RECIPIENT - is nobody, KEY=VALUE is metadata
+//! redeem SHARD/COUNTER[/KEY] rN [order=TEXT]
+//! reverse SHARD/COUNTER[/KEY] rN
+//! void SHARD/COUNTER[/KEY] rN [reason=TEXT]
+//! void-and-return SHARD/COUNTER[/KEY] rN [reason=TEXT]
 //! skip-counters                      skip the counters that an abandoned history could have used
 //! fill ID COUNT                      issue COUNT coupons; shows the last one
 //! show ID                            show a campaign (no entry)

@@ -7,8 +7,8 @@ use coupon_cluster::{
     ShardId, TenantId,
 };
 use coupon_ledger::{
-    Action, Command, CreateCampaign, EndCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
-    UpdateCampaign,
+    Action, CodeNumber, Command, CreateCampaign, EndCampaign, Issue, LogTime, PauseCampaign,
+    RedeemCoupon, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
 };
 
 /// The command that `words` say; `epoch` is the one its sender routed by.
@@ -35,6 +35,21 @@ pub(crate) fn command(words: &[&str], epoch: Epoch) -> Command {
             campaign: campaign_name(id),
             request_id: request_id(request),
         }),
+        ["redeem", code, request, fields @ ..] => {
+            let order_ref = pairs(fields).remove("order").unwrap_or_default();
+            let (code, request_id) = (code_number(code), request_id(request));
+            Action::RedeemCoupon(RedeemCoupon { code, request_id, order_ref })
+        }
+        ["reverse", code, request] => {
+            let (code, request_id) = (code_number(code), request_id(request));
+            Action::ReverseRedemption(ReverseRedemption { code, request_id })
+        }
+        [verb @ ("void" | "void-and-return"), code, request, fields @ ..] => {
+            let reason = pairs(fields).remove("reason").unwrap_or_default();
+            let (code, request_id) = (code_number(code), request_id(request));
+            let return_quota = *verb == "void-and-return";
+            Action::VoidCoupon(VoidCoupon { code, request_id, reason, return_quota })
+        }
         ["nonsense"] => Action::Unreadable,
         ["issue", id, recipient, request, metadata @ ..] => {
             issue(id, recipient, request_id(request), pairs(metadata))
@@ -141,6 +156,19 @@ pub(crate) fn campaign_name(word: &str) -> CampaignName {
 
 pub(crate) fn shard_id(number: u64) -> ShardId {
     ShardId::new(u32::try_from(number).unwrap()).unwrap()
+}
+
+/// What a code stands for: shard, counter, and key unless it is 1.
+fn code_number(word: &str) -> CodeNumber {
+    let numbers: Vec<u64> = word.split('/').map(number).collect();
+    let (shard, counter, key) = match numbers[..] {
+        [shard, counter] => (shard, counter, 1),
+        [shard, counter, key] => (shard, counter, key),
+        _ => panic!("not a code: {word}"),
+    };
+    let (tenant, key) = (TenantId::default(), KeyId(u32::try_from(key).unwrap()));
+    let scheme = CodeScheme::default();
+    CodeNumber { tenant, shard: shard_id(shard), key, counter, scheme }
 }
 
 fn request_id(word: &str) -> RequestId {

@@ -1,7 +1,7 @@
 //! Outcomes and state, in the words of a script.
 
 use coupon_cluster::{CodeScheme, RequestId};
-use coupon_ledger::{Campaign, IssuedCoupon, LogTime, Outcome, Refusal, ShardState};
+use coupon_ledger::{Campaign, CouponState, IssuedCoupon, LogTime, Outcome, Refusal, ShardState};
 
 /// What came of a command; `now` is the log time of its entry.
 pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
@@ -17,6 +17,10 @@ pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
         Outcome::CouponIssued { issued, replayed } => {
             let verb = if *replayed { "replayed" } else { "issued" };
             format!("{verb} {}", coupon(issued))
+        }
+        Outcome::CouponChanged { campaign, coupon: changed, at, replayed } => {
+            let verb = if *replayed { "replayed" } else { "changed" };
+            format!("{verb} {} at {}: {}", campaign.id(), at.0, coupon(changed))
         }
         Outcome::RingAdopted { epoch } => format!("at epoch {epoch}"),
         Outcome::CountersSkipped => "counters left out".to_owned(),
@@ -51,6 +55,13 @@ fn reason(refusal: &Refusal) -> String {
         Refusal::PerRecipientLimitFixed => "limit per recipient fixed".to_owned(),
         Refusal::CouponTtlFixed => "lifetime of coupons fixed".to_owned(),
         Refusal::EtagMismatch => "etag mismatch".to_owned(),
+        Refusal::CouponNotFound => "coupon not found".to_owned(),
+        Refusal::AlreadyRedeemed { at } => format!("already redeemed, at={}", at.0),
+        Refusal::CouponVoided { at } => format!("coupon voided, at={}", at.0),
+        Refusal::CouponExpired { end, now } => {
+            format!("coupon expired, end={} now={}", end.0, now.0)
+        }
+        Refusal::NotRedeemed => "not redeemed".to_owned(),
         Refusal::RequestIdReused => "request id reused".to_owned(),
         Refusal::StaleEpoch { epoch } => format!("stale epoch, in force is {epoch}"),
         Refusal::NotOwner { epoch } => format!("not owner at epoch {epoch}"),
@@ -59,7 +70,7 @@ fn reason(refusal: &Refusal) -> String {
 }
 
 fn coupon(issued: &IssuedCoupon) -> String {
-    let IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme } = issued;
+    let IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme, state } = issued;
     let recipient = if coupon.recipient.is_empty() { "-" } else { coupon.recipient.as_str() };
     let mut text = format!(
         "#{sequence} {recipient} {} at={} counter={code_shard}/{} key={code_key}",
@@ -76,23 +87,43 @@ fn coupon(issued: &IssuedCoupon) -> String {
     for (key, value) in &coupon.metadata {
         text += &format!(" {key}={value}");
     }
+    match state {
+        CouponState::Issued => {}
+        CouponState::Redeemed { at, order_ref } => {
+            text += &format!(" REDEEMED at={} order={order_ref}", at.0);
+        }
+        CouponState::Voided { at, reason, quota_returned } => {
+            text += &format!(" VOIDED at={} reason={reason}", at.0);
+            text += if *quota_returned { " returned" } else { "" };
+        }
+    }
     text
 }
 
 /// A campaign; `now` is log time.
 pub(crate) fn campaign(campaign: &Campaign, now: LogTime) -> String {
     let spec = &campaign.spec;
-    format!(
+    let counters = &campaign.counters;
+    let mut text = format!(
         "{} number={} {:?} start={} issued={}/{} remaining={} revision={}",
         spec.name.id(),
         spec.number,
         campaign.state_at(now),
         spec.start.0,
-        campaign.counters.issued,
+        counters.issued,
         spec.quota,
         campaign.remaining(),
-        campaign.counters.revision,
-    )
+        counters.revision,
+    );
+    let of_coupons = [
+        ("redeemed", counters.redeemed),
+        ("voided", counters.voided),
+        ("returned", counters.returned),
+    ];
+    for (name, count) in of_coupons.into_iter().filter(|(_, count)| *count > 0) {
+        text += &format!(" {name}={count}");
+    }
+    text
 }
 
 /// What an administrator decides about a campaign.

@@ -52,7 +52,7 @@ impl Stage {
                 vec![show::terms(&campaign)]
             }
             ["shard"] => vec![show::shard(self.ledger.state())],
-            ["block", block] => vec![match self.store.block(parse::number(block)) {
+            ["block", block] => vec![match self.store.block(parse::number(block)).unwrap() {
                 Some((number, first)) => format!("campaign number {number} from #{first}"),
                 None => "nobody".to_owned(),
             }],

@@ -7,8 +7,8 @@ use coupon_cluster::{
     CampaignName, CodeFormat, CodePrefix, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId,
 };
 use coupon_ledger::{
-    Action, Command, CreateCampaign, EndCampaign, Issue, LogTime, PauseCampaign, ResumeCampaign,
-    UpdateCampaign,
+    Action, BLOCK_SIZE, CodeNumber, Command, CreateCampaign, EndCampaign, Issue, LogTime,
+    PauseCampaign, RedeemCoupon, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -103,6 +103,7 @@ fn draw() -> impl Strategy<Value = Draw> {
         1 => (campaign_name(), request_id()).prop_map(|(campaign, request_id)| {
             Draw::New(Action::EndCampaign(EndCampaign { campaign, request_id }))
         }),
+        20 => change_of_coupon().prop_map(Draw::New),
         1 => Just(Draw::New(Action::Unreadable)),
         1 => (0..4_u64, vec((1..4_u32).prop_map(shard_id), 0..4))
             .prop_map(|(step, ring_shards)| Draw::Adopt(step, ring_shards)),
@@ -142,6 +143,30 @@ fn issue() -> impl Strategy<Value = Issue> {
             metadata,
         },
     )
+}
+
+/// What is done with a coupon: mostly with one of the first in the first blocks, since those were issued.
+fn change_of_coupon() -> impl Strategy<Value = Action> {
+    let shard = prop_oneof![20 => Just(1), 1 => Just(2)];
+    let key = prop_oneof![6 => Just(1), 6 => Just(2), 1 => Just(3)];
+    let offset = prop_oneof![30 => 0..2_u64, 1 => Just(u64::from(u32::MAX))];
+    let tenant = prop_oneof![20 => Just("default"), 1 => Just("other")];
+    let scheme = prop_oneof![6 => Just(CodeScheme::default()), 1 => code_scheme()];
+    let code = (tenant, shard, key, 0..3_u64, offset, scheme);
+    let code = code.prop_map(|(tenant, shard, key, block, offset, scheme)| CodeNumber {
+        tenant: TenantId::parse(tenant).unwrap(),
+        shard: shard_id(shard),
+        key: KeyId(key),
+        counter: block * u64::from(BLOCK_SIZE) + offset,
+        scheme: scheme.folded(),
+    });
+    let text = prop_oneof![3 => Just(""), 1 => Just("x")].prop_map(str::to_owned);
+    (code, request_id(), text, 0..4_u8).prop_map(|(code, request_id, text, what)| match what {
+        0 => Action::RedeemCoupon(RedeemCoupon { code, request_id, order_ref: text }),
+        1 => Action::ReverseRedemption(ReverseRedemption { code, request_id }),
+        2 => Action::VoidCoupon(VoidCoupon { code, request_id, reason: text, return_quota: true }),
+        _ => Action::VoidCoupon(VoidCoupon { code, request_id, reason: text, return_quota: false }),
+    })
 }
 
 fn create() -> impl Strategy<Value = CreateCampaign> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coupon_ledger::{
-    BLOCK_SIZE, Campaign, CampaignSpec, Coupon, LogTime, MemoryStore, StateReader,
+    BLOCK_SIZE, Campaign, CampaignSpec, Coupon, CouponState, LogTime, MemoryStore, StateReader,
 };
 
 /// Checks `after`, the state that an entry made of `before`.
@@ -12,10 +12,11 @@ pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {
     for campaign in after.campaigns() {
         let coupons: Vec<_> = after.coupons(campaign.spec.number).collect();
         sequences_have_no_gaps(campaign, &coupons);
-        quota_is_kept(campaign);
         times_follow_from_coupons(campaign, &coupons);
+        let voided_and_returned = coupons_are_counted(after, campaign);
+        quota_is_kept(campaign, &voided_and_returned);
         window_is_kept(campaign, &coupons);
-        limit_is_kept(campaign, &coupons);
+        limit_is_kept(campaign, &coupons, &voided_and_returned);
         requests_have_one_coupon(&coupons);
         blocks_lead_to_coupons(after, campaign, &coupons);
         for (_, coupon) in &coupons {
@@ -32,14 +33,36 @@ fn sequences_have_no_gaps(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
     assert!(sequences.eq(1..=campaign.counters.issued));
 }
 
-fn quota_is_kept(campaign: &Campaign) {
-    assert!(campaign.counters.issued <= campaign.spec.quota);
+/// The sequence numbers of the coupons that returned their quota.
+fn coupons_are_counted(store: &MemoryStore, campaign: &Campaign) -> BTreeSet<u64> {
+    let (mut redeemed, mut voided, mut returned) = (0, 0, BTreeSet::new());
+    for (sequence, history) in store.histories(campaign.spec.number) {
+        assert!((1..=campaign.counters.issued).contains(&sequence));
+        match history.state() {
+            CouponState::Issued => {}
+            CouponState::Redeemed { .. } => redeemed += 1,
+            CouponState::Voided { quota_returned, .. } => {
+                voided += 1;
+                if quota_returned {
+                    returned.insert(sequence);
+                }
+            }
+        }
+    }
+    let counters = campaign.counters;
+    assert_eq!((counters.redeemed, counters.voided), (redeemed, voided));
+    assert_eq!(counters.returned, returned.len() as u64);
+    returned
+}
+
+fn quota_is_kept(campaign: &Campaign, returned: &BTreeSet<u64>) {
+    assert!(campaign.counters.issued - returned.len() as u64 <= campaign.spec.quota);
 }
 
 fn times_follow_from_coupons(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
     let first = coupons.first().map(|(_, coupon)| coupon.issued_at);
     assert_eq!(campaign.counters.opened, first);
-    let is_used_up = campaign.counters.issued == campaign.spec.quota;
+    let is_used_up = campaign.counters.quota_used() == campaign.spec.quota;
     assert!(campaign.counters.sold_out.is_none() || is_used_up);
     assert!(campaign.counters.sold_out.is_some() || !is_used_up || coupons.is_empty());
 }
@@ -54,14 +77,17 @@ fn window_is_kept(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
     }
 }
 
-fn limit_is_kept(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
+fn limit_is_kept(campaign: &Campaign, coupons: &[(u64, &Coupon)], returned: &BTreeSet<u64>) {
     let limit = campaign.spec.per_recipient_limit;
     if limit == 0 {
         return;
     }
     let mut held = BTreeMap::new();
-    for (_, coupon) in coupons {
+    for (sequence, coupon) in coupons {
         assert!(!coupon.recipient.is_empty());
+        if returned.contains(sequence) {
+            continue;
+        }
         let held = held.entry(&coupon.recipient).or_insert(0);
         *held += 1;
         assert!(*held <= limit);
@@ -74,9 +100,11 @@ fn requests_have_one_coupon(coupons: &[(u64, &Coupon)]) {
 }
 
 fn blocks_lead_to_coupons(store: &MemoryStore, campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
+    let mut store = store.clone();
     for (sequence, coupon) in coupons {
         let size = u64::from(BLOCK_SIZE);
-        let (number, first) = store.block(coupon.counter / size).expect("the block is recorded");
+        let (number, first) =
+            store.block(coupon.counter / size).unwrap().expect("the block is recorded");
         assert_eq!(number, campaign.spec.number);
         assert_eq!(*sequence, first + coupon.counter % size);
     }
@@ -92,10 +120,15 @@ fn numbers_lead_to_campaigns(store: &MemoryStore) {
     assert_eq!(store.campaign_of_number(next).unwrap(), None);
 }
 
-/// Nothing that was given is ever changed or taken back.
+/// Nothing that was given is ever changed or taken back, and a voided coupon stays voided.
 fn coupons_stay(before: &MemoryStore, after: &MemoryStore) {
     for campaign in before.campaigns() {
         let number = campaign.spec.number;
+        let histories: BTreeMap<_, _> = after.histories(number).collect();
+        for (sequence, history) in before.histories(number) {
+            let (was, is) = (history.state(), histories[&sequence].state());
+            assert!(!matches!(was, CouponState::Voided { .. }) || was == is);
+        }
         let still = after.coupons(number).take(before.coupons(number).count());
         assert!(before.coupons(number).eq(still));
         let same = after.campaigns().find(|other| other.spec.name == campaign.spec.name).unwrap();

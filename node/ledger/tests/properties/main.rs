@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coupon_ledger::{
-    ChangeKind, Command, Ledger, LogTime, MemoryStore, Outcome, Refusal, StateReader, Store,
+    ChangeKind, Command, CouponState, Ledger, LogTime, MemoryStore, Outcome, Refusal, StateReader,
+    Store,
 };
 use history::{Entry, history, shard};
 use model::Model;
@@ -136,14 +137,24 @@ proptest! {
         let answered: Vec<_> = commands.zip(run.outcomes.clone()).collect();
         let before = run.store.clone();
         for (command, outcome) in answered {
-            let Outcome::CouponIssued { issued, .. } = outcome else { continue };
+            let is_answer =
+                matches!(outcome, Outcome::CouponIssued { .. } | Outcome::CouponChanged { .. });
+            if !is_answer {
+                continue;
+            }
             let epoch = run.ledger.state().epoch;
             let retry = Command { epoch, ..command.clone() };
             let retry = Entry { stamped: LogTime(0), commands: vec![retry] };
             let fenced = Outcome::Refused(Refusal::NotOwner { epoch });
             let answer = &run.apply(&retry)[0];
             if *answer != fenced {
-                prop_assert_eq!(answer, &Outcome::CouponIssued { issued, replayed: true });
+                prop_assert_eq!(as_replayed(answer), as_replayed(&outcome));
+                let is_replay = matches!(
+                    answer,
+                    Outcome::CouponIssued { replayed: true, .. }
+                        | Outcome::CouponChanged { replayed: true, .. }
+                );
+                prop_assert!(is_replay);
             }
         }
         prop_assert_eq!(before, run.store);
@@ -175,6 +186,8 @@ proptest! {
                         "issued" | "created" | "created again" | "ring" | "exists" | "empty window"
                             | "not found" | "reused" | "stale" | "not owner" | "ended" | "changed" | "changed again"
                             | "end in past" | "already started" | "below issued" | "fixed" | "etag"
+                            | "paused" | "coupon changed" | "coupon changed again" | "no coupon" | "redeemed"
+                            | "voided" | "expired" | "not redeemed"
                     ), "{outcome:?}"),
                 }
             }
@@ -240,6 +253,24 @@ proptest! {
     }
 }
 
+/// An answer as its retry has it. That of a coupon's issue shows what the coupon is by now.
+fn as_replayed(outcome: &Outcome) -> Outcome {
+    let mut outcome = outcome.clone();
+    match &mut outcome {
+        Outcome::CouponIssued { issued, replayed } => {
+            issued.state = CouponState::Issued;
+            *replayed = true;
+        }
+        Outcome::CouponChanged { replayed, .. } => *replayed = true,
+        Outcome::CampaignCreated { .. }
+        | Outcome::CampaignChanged { .. }
+        | Outcome::RingAdopted { .. }
+        | Outcome::CountersSkipped
+        | Outcome::Refused(_) => {}
+    }
+    outcome
+}
+
 /// Random histories prove nothing if nothing happens in them.
 #[test]
 fn histories_reach_every_outcome() {
@@ -248,7 +279,7 @@ fn histories_reach_every_outcome() {
 
     let mut runner = TestRunner::new(config());
     let mut seen = BTreeSet::new();
-    for _ in 0..256 {
+    for _ in 0..768 {
         let entries = history().new_tree(&mut runner).unwrap().current();
         seen.extend(Run::of(&entries).outcomes.iter().map(kind));
     }
@@ -263,6 +294,13 @@ fn histories_reach_every_outcome() {
         "changed",
         "changed again",
         "paused",
+        "coupon changed",
+        "coupon changed again",
+        "no coupon",
+        "redeemed",
+        "voided",
+        "expired",
+        "not redeemed",
         "unreadable",
         "sold out",
         "limit",
@@ -290,6 +328,8 @@ fn kind(outcome: &Outcome) -> &'static str {
         Outcome::CouponIssued { replayed: true, .. } => "issued again",
         Outcome::CampaignChanged { replayed: false, .. } => "changed",
         Outcome::CampaignChanged { replayed: true, .. } => "changed again",
+        Outcome::CouponChanged { replayed: false, .. } => "coupon changed",
+        Outcome::CouponChanged { replayed: true, .. } => "coupon changed again",
         Outcome::RingAdopted { .. } => "ring",
         Outcome::CountersSkipped => "skipped",
         Outcome::Refused(refusal) => match refusal {
@@ -308,6 +348,11 @@ fn kind(outcome: &Outcome) -> &'static str {
             Refusal::QuotaBelowIssued { .. } => "below issued",
             Refusal::PerRecipientLimitFixed | Refusal::CouponTtlFixed => "fixed",
             Refusal::EtagMismatch => "etag",
+            Refusal::CouponNotFound => "no coupon",
+            Refusal::AlreadyRedeemed { .. } => "redeemed",
+            Refusal::CouponVoided { .. } => "voided",
+            Refusal::CouponExpired { .. } => "expired",
+            Refusal::NotRedeemed => "not redeemed",
             Refusal::RequestIdReused => "reused",
             Refusal::StaleEpoch { .. } => "stale",
             Refusal::NotOwner { .. } => "not owner",

@@ -5,14 +5,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coupon_cluster::{CampaignName, Epoch, RequestId, Ring, ShardId};
+use coupon_cluster::{CampaignName, Epoch, RequestId, Ring, ShardId, TenantId};
 use coupon_ledger::{
-    Action, AskedTerms, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Command,
-    Coupon, CreateCampaign, EndCampaign, Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign,
-    Refusal, ResumeCampaign, UpdateCampaign,
+    Action, AskedTerms, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, CodeNumber,
+    Command, Coupon, CouponState, CreateCampaign, EndCampaign, Issue, IssuedCoupon, LogTime,
+    Outcome, PauseCampaign, RedeemCoupon, Refusal, ResumeCampaign, ReverseRedemption,
+    UpdateCampaign, VoidCoupon,
 };
 
 use crate::history::{Entry, shard};
+
+mod coupons;
 
 const BLOCK: u64 = 65_536;
 
@@ -39,6 +42,8 @@ struct Listed {
     /// Whether it is no longer what was asked for, its start and pauses aside.
     is_altered: bool,
     sold_out: Option<LogTime>,
+    /// Who changed which coupon, and what it was then.
+    coupon_changes: Vec<CouponChanged>,
 }
 
 /// What can be changed about a campaign.
@@ -50,6 +55,23 @@ struct Terms {
     end: Option<LogTime>,
     labels: BTreeMap<String, String>,
     is_paused: bool,
+}
+
+/// A change of a coupon.
+struct CouponChanged {
+    place: usize,
+    request_id: RequestId,
+    asked: Asked,
+    at: LogTime,
+    made: CouponState,
+}
+
+/// What was asked to be done with a coupon.
+#[derive(Clone, PartialEq)]
+enum Asked {
+    Redeem(String),
+    Reverse,
+    Void(String, bool),
 }
 
 impl Model {
@@ -77,6 +99,17 @@ impl Model {
             | Action::UpdateCampaign(UpdateCampaign { campaign, .. })
             | Action::EndCampaign(EndCampaign { campaign, .. }) => {
                 self.change(command.epoch, campaign, &command.action)
+            }
+            Action::RedeemCoupon(RedeemCoupon { code, request_id, order_ref }) => {
+                let asked = Asked::Redeem(order_ref.clone());
+                self.change_coupon(command.epoch, code, *request_id, asked)
+            }
+            Action::ReverseRedemption(ReverseRedemption { code, request_id }) => {
+                self.change_coupon(command.epoch, code, *request_id, Asked::Reverse)
+            }
+            Action::VoidCoupon(VoidCoupon { code, request_id, reason, return_quota }) => {
+                let asked = Asked::Void(reason.clone(), *return_quota);
+                self.change_coupon(command.epoch, code, *request_id, asked)
             }
             Action::Unreadable => Err(Refusal::Unreadable),
         };
@@ -129,6 +162,7 @@ impl Model {
                 changed: vec![(1, self.now)],
                 is_altered: false,
                 sold_out: None,
+                coupon_changes: Vec::new(),
             });
         }
         let campaign = self.campaign(place.unwrap());
@@ -138,6 +172,9 @@ impl Model {
     fn campaign(&self, place: usize) -> Campaign {
         let listed = &self.campaigns[place];
         let Listed { asked, created, coupons, terms, changes, changed, sold_out, .. } = listed;
+        let count = |is_counted: fn(&CouponState) -> bool| {
+            coupons.iter().filter(|issued| is_counted(&issued.state)).count() as u64
+        };
         let issued = coupons.len() as u64;
         let asked_terms = AskedTerms {
             display_name: asked.display_name.clone(),
@@ -170,7 +207,10 @@ impl Model {
         };
         let counters = CampaignCounters {
             issued,
-            revision: issued + changed.len() as u64,
+            revision: issued + (changed.len() + listed.coupon_changes.len()) as u64,
+            redeemed: count(|state| matches!(state, CouponState::Redeemed { .. })),
+            voided: count(|state| matches!(state, CouponState::Voided { .. })),
+            returned: count(is_returned),
             next_counter: coupons.last().map_or(0, |last| last.coupon.counter + 1),
             // None while there is no coupon, else what is missing to whole blocks.
             block_left: u32::try_from(issued.next_multiple_of(BLOCK) - issued).unwrap(),
@@ -206,13 +246,12 @@ impl Model {
             let is_altered = Terms { start: 0, is_paused: false, ..before.clone() }
                 != Terms { start: 0, is_paused: false, ..listed.terms.clone() };
             listed.is_altered |= is_altered;
-            let revision = listed.coupons.len() + listed.changed.len() + 1;
+            let revision =
+                listed.coupons.len() + listed.changed.len() + listed.coupon_changes.len() + 1;
             listed.changed.push((revision as u64, now));
         }
         if listed.terms.quota != before.quota {
-            let is_sold_out = listed.terms.quota == listed.coupons.len() as u64;
-            let since = listed.sold_out.unwrap_or(LogTime(now));
-            listed.sold_out = is_sold_out.then_some(since);
+            listed.note_sold_out(now);
         }
         if listed.terms.end == Some(LogTime(now)) {
             self.now = now;
@@ -252,7 +291,7 @@ impl Model {
             return Err(Refusal::NotStarted { start, now: LogTime(now) });
         }
         let issued = listed.coupons.len() as u64;
-        if issued >= listed.terms.quota {
+        if listed.used() >= listed.terms.quota {
             return Err(Refusal::SoldOut);
         }
         let counter = if issued.is_multiple_of(BLOCK) {
@@ -271,14 +310,16 @@ impl Model {
             metadata: issue.metadata.clone(),
         };
         let CreateCampaign { code_key, code_scheme, .. } = listed.asked;
-        let (sequence, code_shard) = (issued + 1, shard());
-        let issued = IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme };
+        let (sequence, code_shard, state) = (issued + 1, shard(), CouponState::Issued);
+        let issued = IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme, state };
         listed.coupons.push(issued.clone());
-        if listed.coupons.len() as u64 == listed.terms.quota {
-            listed.sold_out = Some(LogTime(now));
-        }
+        listed.note_sold_out(now);
         Ok(Outcome::CouponIssued { issued, replayed: false })
     }
+}
+
+fn is_returned(state: &CouponState) -> bool {
+    matches!(state, CouponState::Voided { quota_returned: true, .. })
 }
 
 impl Terms {
@@ -303,12 +344,29 @@ fn remembered(action: &Action) -> Change {
         Action::UpdateCampaign(update) => {
             (update.request_id, ChangeKind::Update { fingerprint: 0 })
         }
-        other => panic!("not a change: {other:?}"),
+        other @ (Action::CreateCampaign(_)
+        | Action::Issue(_)
+        | Action::RedeemCoupon(_)
+        | Action::ReverseRedemption(_)
+        | Action::VoidCoupon(_)
+        | Action::AdoptRing { .. }
+        | Action::SkipCounters
+        | Action::Unreadable) => panic!("not a change: {other:?}"),
     };
     Change { request_id, kind }
 }
 
 impl Listed {
+    /// How many coupons count against the quota.
+    fn used(&self) -> u64 {
+        self.coupons.iter().filter(|issued| !is_returned(&issued.state)).count() as u64
+    }
+
+    fn note_sold_out(&mut self, now: u64) {
+        let since = self.sold_out.unwrap_or(LogTime(now));
+        self.sold_out = (self.used() >= self.terms.quota).then_some(since);
+    }
+
     fn still_open(&self, now: u64) -> Result<(), Refusal> {
         match self.terms.end {
             Some(end) if end.0 <= now => Err(Refusal::Ended { end, now: LogTime(now) }),
@@ -331,7 +389,14 @@ impl Listed {
             Action::EndCampaign(_) if self.still_open(now).is_err() => Ok(terms),
             Action::EndCampaign(_) => Ok(Terms { end: Some(LogTime(now)), ..terms }),
             Action::UpdateCampaign(update) => self.updated(update, now),
-            other => panic!("not a change: {other:?}"),
+            other @ (Action::CreateCampaign(_)
+            | Action::Issue(_)
+            | Action::RedeemCoupon(_)
+            | Action::ReverseRedemption(_)
+            | Action::VoidCoupon(_)
+            | Action::AdoptRing { .. }
+            | Action::SkipCounters
+            | Action::Unreadable) => panic!("not a change: {other:?}"),
         }
     }
 
@@ -369,9 +434,9 @@ impl Listed {
         if has_other_window && new.end.is_some_and(|end| end.0 <= new.start) {
             return Err(Refusal::EmptyWindow);
         }
-        let issued = self.coupons.len() as u64;
-        if new.quota < issued {
-            return Err(Refusal::QuotaBelowIssued { issued, quota_min: issued });
+        let (issued, quota_min) = (self.coupons.len() as u64, self.used());
+        if new.quota < quota_min {
+            return Err(Refusal::QuotaBelowIssued { issued, quota_min });
         }
         Ok(new)
     }
@@ -382,7 +447,7 @@ impl Listed {
 
     fn held_by(&self, recipient: &str) -> Vec<IssuedCoupon> {
         let mut held = self.coupons.clone();
-        held.retain(|issued| issued.coupon.recipient == recipient);
+        held.retain(|issued| issued.coupon.recipient == recipient && !is_returned(&issued.state));
         held.truncate(coupon_ledger::HELD_SHOWN_MAX);
         held.iter_mut().for_each(|issued| issued.coupon.metadata.clear());
         held

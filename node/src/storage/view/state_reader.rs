@@ -1,0 +1,73 @@
+//! The view as a ledger reads it.
+
+use coupon_cluster::{CampaignName, RequestId};
+use coupon_ledger::{Campaign, Coupon, CouponHistory, ShardState, StateReader};
+
+use super::LedgerView;
+use crate::codec::row;
+use crate::storage::StorageError;
+use crate::storage::index::Coupons;
+use crate::storage::ledger::{block_from, history_from};
+
+impl StateReader for LedgerView<'_> {
+    type Error = StorageError;
+
+    fn shard_state(&mut self) -> Result<ShardState, StorageError> {
+        LedgerView::shard_state(self)
+    }
+
+    fn campaign(&mut self, id: &CampaignName) -> Result<Option<Campaign>, StorageError> {
+        LedgerView::campaign(self, id)
+    }
+
+    fn campaign_of_number(&mut self, number: u32) -> Result<Option<Campaign>, StorageError> {
+        LedgerView::campaign_of_number(self, number)
+    }
+
+    fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, StorageError> {
+        let record = Coupons::coupon(self, campaign_number, sequence)?;
+        let record =
+            record.ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?;
+        row::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
+    }
+
+    fn coupon_history(
+        &mut self,
+        campaign_number: u32,
+        sequence: u64,
+    ) -> Result<Option<CouponHistory>, StorageError> {
+        let found = self.get(&self.keys.coupon_history(campaign_number, sequence))?;
+        found.map(|bytes| history_from(&bytes)).transpose()
+    }
+
+    fn block(&mut self, block: u64) -> Result<Option<(u32, u64)>, StorageError> {
+        let found = self.get(&self.keys.block(block))?;
+        found.map(|bytes| block_from(&bytes)).transpose()
+    }
+
+    fn sequence_of_request(
+        &mut self,
+        campaign_number: u32,
+        request_id: RequestId,
+    ) -> Result<Option<u64>, StorageError> {
+        self.index.sequence_of_request(&self.layers, self, campaign_number, &request_id)
+    }
+
+    fn sequences_at_limit(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+        limit: usize,
+    ) -> Result<Option<Vec<u64>>, StorageError> {
+        self.index.held_at_limit(&self.layers, self, campaign_number, recipient, limit)
+    }
+
+    fn latest_sequences(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+        max: usize,
+    ) -> Result<Vec<u64>, StorageError> {
+        self.index.latest_held(&self.layers, self, campaign_number, recipient, max)
+    }
+}

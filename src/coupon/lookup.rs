@@ -1,0 +1,29 @@
+//! `coupon lookup`.
+
+use coupon_client::v1;
+
+use super::print;
+use crate::client::RouterArg;
+use crate::failure::CallError;
+use crate::output::Format;
+
+/// Shows what anybody may know who has a code: the coupon's campaign, state and times.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  coupon lookup CODE")]
+pub(crate) struct LookupArgs {
+    /// The code
+    code: String,
+    #[command(flatten)]
+    router: RouterArg,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Runs the command.
+pub(super) async fn lookup(args: LookupArgs) -> anyhow::Result<()> {
+    let router = args.router.connect().await?;
+    let request = v1::LookupCouponRequest { code: args.code };
+    let answer = router.client().lookup_coupon(request).await.map_err(CallError::from)?;
+    print(answer.coupon, None, args.output)
+}
