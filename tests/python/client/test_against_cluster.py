@@ -71,6 +71,38 @@ def test_a_campaign_is_changed_and_ended(client, sdk):
         client.issue_coupon(campaign_id=campaign_id)
 
 
+def test_a_coupon_is_redeemed_once(client, sdk):
+    campaign_id = new_campaign(client, sdk, 1)
+    coupon = client.issue_coupon(campaign_id=campaign_id, recipient="ann").coupon
+    assert client.validate_coupon(code=coupon.code).redeemable
+    request_id = sdk.new_request_id()
+    redeemed = client.redeem_coupon(code=coupon.code, order_ref="order-7", request_id=request_id)
+    assert redeemed.coupon.order_ref == "order-7"
+    again = client.redeem_coupon(code=coupon.code, order_ref="order-7", request_id=request_id)
+    assert again.replayed and again.coupon == redeemed.coupon
+    with pytest.raises(sdk.AlreadyRedeemed) as caught:
+        client.redeem_coupon(code=coupon.code)
+    assert caught.value.redeem_time == redeemed.coupon.redeem_time.ToDatetime(timezone.utc)
+    refused = sdk.error_from_status(client.validate_coupon(code=coupon.code).error)
+    assert isinstance(refused, sdk.AlreadyRedeemed)
+
+    client.reverse_redemption(code=coupon.code)
+    with pytest.raises(sdk.NotRedeemed):
+        client.reverse_redemption(code=coupon.code)
+    voided = client.void_coupon(code=coupon.code, reason="a test", return_quota=True).coupon
+    with pytest.raises(sdk.CouponVoided) as void:
+        client.redeem_coupon(code=coupon.code)
+    assert void.value.void_time == voided.void_time.ToDatetime(timezone.utc)
+    found = client.lookup_coupon(code=coupon.code).coupon
+    assert (found.state, found.recipient) == (sdk.v1.COUPON_STATE_VOIDED, "")
+    assert client.get_coupon(campaign_id=campaign_id, sequence=1).coupon == voided
+    with pytest.raises(sdk.CouponNotFound):
+        client.get_coupon(campaign_id=campaign_id, sequence=2)
+    with pytest.raises(sdk.CodeMalformed) as malformed:
+        client.lookup_coupon(code="nonsense")
+    assert "nonsense" not in f"{malformed.value}"
+
+
 def test_before_the_start_the_exception_says_how_long_to_wait(client, sdk):
     start = datetime.now(timezone(timedelta(hours=9))).replace(microsecond=5) + timedelta(hours=1)
     campaign_id = new_campaign(client, sdk, 1, start_time=start)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Union
 
 from . import v1
-from ._decode import from_status, missing_result
+from ._decode import error_from_status, missing_result
 from ._request_id import fill_in
 from ._retry import CallState
 from .errors import CouponError
@@ -50,7 +50,7 @@ class Batch:
             if answer == "response":
                 item.result = result.response
             else:
-                self._failed(item, from_status(result.error) if answer else missing_result())
+                self._failed(item, error_from_status(result.error) if answer else missing_result())
         self._keep_open()
 
     def failed(self, error: CouponError) -> None:

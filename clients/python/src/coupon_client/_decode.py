@@ -32,8 +32,8 @@ def from_rpc_error(error: Any) -> CouponError:
     return _exception(error.code(), error.details() or "", status)
 
 
-def from_status(status: status_pb2.Status) -> CouponError:
-    """The exception for the error of one request of a batch."""
+def error_from_status(status: status_pb2.Status) -> CouponError:
+    """The exception for an error that stands in an answer, as in that of `validate_coupon`."""
     return _exception(_CODES.get(status.code, grpc.StatusCode.UNKNOWN), status.message, status)
 
 
