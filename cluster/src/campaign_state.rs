@@ -9,6 +9,8 @@ pub struct CampaignLifecycle {
     pub end_micros: Option<u64>,
     /// Whether an administrator has paused it.
     pub is_paused: bool,
+    /// Whether an administrator has archived it.
+    pub is_archived: bool,
     /// The number of coupons that may be issued.
     pub quota: u64,
     /// The number of coupons that count against the quota.
@@ -19,7 +21,9 @@ impl CampaignLifecycle {
     /// The state at a moment. Issuing asks this and nothing else, so a campaign does what it shows.
     #[must_use]
     pub fn state_at(&self, now_micros: u64) -> CampaignState {
-        if self.end_micros.is_some_and(|end| now_micros >= end) {
+        if self.is_archived {
+            CampaignState::Archived
+        } else if self.end_micros.is_some_and(|end| now_micros >= end) {
             CampaignState::Ended
         } else if self.is_paused {
             CampaignState::Paused
@@ -33,8 +37,8 @@ impl CampaignLifecycle {
     }
 }
 
-/// Where in its life a campaign stands. What comes first hides the rest: its end, a pause, its start, its
-/// quota.
+/// Where in its life a campaign stands. What comes first hides the rest: its archiving, its end, a pause, its start,
+/// its quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CampaignState {
     /// Before its start.
@@ -47,6 +51,8 @@ pub enum CampaignState {
     Exhausted,
     /// At or after its end.
     Ended,
+    /// After its end, and kept for reading only.
+    Archived,
 }
 
 #[cfg(test)]
@@ -59,6 +65,7 @@ mod tests {
             start_micros: 100,
             end_micros: Some(200),
             is_paused: false,
+            is_archived: false,
             quota: 2,
             quota_used: 0,
         };
@@ -71,6 +78,8 @@ mod tests {
         assert_eq!(sold_out.state_at(200), CampaignState::Ended);
         assert_eq!(paused.state_at(99), CampaignState::Paused);
         assert_eq!(paused.state_at(200), CampaignState::Ended);
+        let archived = CampaignLifecycle { is_archived: true, ..paused };
+        assert_eq!(archived.state_at(200), CampaignState::Archived);
         let unending = CampaignLifecycle { end_micros: None, ..fresh };
         assert_eq!(unending.state_at(u64::MAX), CampaignState::Active);
     }

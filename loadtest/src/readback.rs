@@ -46,7 +46,8 @@ pub(crate) async fn list(client: &Client) -> Result<Vec<v1::Campaign>, LoadError
     let mut campaigns = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = v1::ListCampaignsRequest { page_size: PAGE, page_token };
+        let request =
+            v1::ListCampaignsRequest { page_size: PAGE, page_token, ..Default::default() };
         let page = client.list_campaigns(request).await;
         let page = page.map_err(LoadError::call("list the campaigns"))?;
         campaigns.extend(page.campaigns);

@@ -196,6 +196,7 @@ fn replicas_begin_alike_with_what_is_in_the_backup() {
             Outcome::CampaignCreated { .. }
             | Outcome::CampaignChanged { .. }
             | Outcome::CouponChanged { .. }
+            | Outcome::CampaignDeleted { .. }
             | Outcome::RingAdopted { .. }
             | Outcome::CountersSkipped
             | Outcome::Refused(_) => panic!("{outcome:?}"),

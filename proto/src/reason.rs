@@ -11,6 +11,10 @@ pub enum Reason {
     AlreadyRedeemed,
     /// The campaign has started, and its start cannot be changed any more.
     AlreadyStarted,
+    /// The campaign is archived, and kept for reading only.
+    Archived,
+    /// There was a campaign with this id, and ids are not used again.
+    CampaignDeleted,
     /// Another request created a campaign with this id.
     CampaignExists,
     /// There is no such campaign.
@@ -39,6 +43,10 @@ pub enum Reason {
     Internal,
     /// The campaign's shard has no leader; nothing was changed.
     NoLeader,
+    /// The campaign is not archived.
+    NotArchived,
+    /// The campaign has not ended.
+    NotEnded,
     /// The coupon is not redeemed.
     NotRedeemed,
     /// Before the campaign's start.
@@ -71,9 +79,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 34] = [
         Self::AlreadyRedeemed,
         Self::AlreadyStarted,
+        Self::Archived,
+        Self::CampaignDeleted,
         Self::CampaignExists,
         Self::CampaignNotFound,
         Self::CodeCheckFailed,
@@ -88,6 +98,8 @@ impl Reason {
         Self::FieldViolations,
         Self::Internal,
         Self::NoLeader,
+        Self::NotArchived,
+        Self::NotEnded,
         Self::NotRedeemed,
         Self::NotStarted,
         Self::OutcomeUnknown,
@@ -109,6 +121,8 @@ impl Reason {
         match self {
             Self::AlreadyRedeemed => "ALREADY_REDEEMED",
             Self::AlreadyStarted => "ALREADY_STARTED",
+            Self::Archived => "ARCHIVED",
+            Self::CampaignDeleted => "CAMPAIGN_DELETED",
             Self::CampaignExists => "CAMPAIGN_EXISTS",
             Self::CampaignNotFound => "CAMPAIGN_NOT_FOUND",
             Self::CodeCheckFailed => "CODE_CHECK_FAILED",
@@ -123,6 +137,8 @@ impl Reason {
             Self::FieldViolations => "FIELD_VIOLATIONS",
             Self::Internal => "INTERNAL",
             Self::NoLeader => "NO_LEADER",
+            Self::NotArchived => "NOT_ARCHIVED",
+            Self::NotEnded => "NOT_ENDED",
             Self::NotRedeemed => "NOT_REDEEMED",
             Self::NotStarted => "NOT_STARTED",
             Self::OutcomeUnknown => "OUTCOME_UNKNOWN",

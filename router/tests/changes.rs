@@ -5,7 +5,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use coupon_proto::v1::{
-    Campaign, CampaignState, CreateCampaignRequest, EndCampaignRequest, UpdateCampaignRequest,
+    ArchiveCampaignRequest, Campaign, CampaignState, CreateCampaignRequest, DeleteCampaignRequest,
+    EndCampaignRequest, GetCampaignRequest, ListCampaignsRequest, UpdateCampaignRequest,
 };
 use prost_types::{FieldMask, Timestamp};
 use support::{Fixture, reason};
@@ -78,4 +79,71 @@ async fn a_campaign_that_was_ended_shows_it() {
     let none = EndCampaignRequest { campaign_id: "none".to_owned(), ..Default::default() };
     let refused = t.campaigns.end_campaign(none).await.unwrap_err();
     assert_eq!(reason(&refused), "CAMPAIGN_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_campaign_is_archived_and_deleted() {
+    let mut t = Fixture::start().await;
+    campaign(&mut t).await;
+    let campaign_id = || "spring".to_owned();
+    let archive = ArchiveCampaignRequest { campaign_id: campaign_id(), ..Default::default() };
+    let archived = t.campaigns.archive_campaign(archive).await.unwrap().into_inner();
+    assert_eq!(archived.campaign.unwrap().state(), CampaignState::Archived);
+    let delete = DeleteCampaignRequest { campaign_id: campaign_id(), ..Default::default() };
+    t.campaigns.delete_campaign(delete).await.unwrap();
+    let get = GetCampaignRequest { campaign_id: campaign_id() };
+    let gone = t.campaigns.get_campaign(get).await.unwrap_err();
+    assert_eq!(reason(&gone), "CAMPAIGN_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_creation_that_is_only_checked_creates_nothing() {
+    let mut t = Fixture::start().await;
+    let request = CreateCampaignRequest {
+        campaign_id: "spring".to_owned(),
+        quota: 5,
+        validate_only: true,
+        ..Default::default()
+    };
+    let checked = t.campaigns.create_campaign(request.clone()).await.unwrap().into_inner();
+    assert_eq!(checked.campaign.unwrap().quota, 5);
+    assert!(t.cluster.seen().is_empty(), "nothing was proposed");
+    campaign(&mut t).await;
+    let refused = t.campaigns.create_campaign(request.clone()).await.unwrap_err();
+    assert_eq!(reason(&refused), "CAMPAIGN_EXISTS");
+    let invalid = CreateCampaignRequest { quota: 0, ..request };
+    let refused = t.campaigns.create_campaign(invalid).await.unwrap_err();
+    assert_eq!(reason(&refused), "FIELD_VIOLATIONS");
+}
+
+#[tokio::test]
+async fn a_list_shows_the_campaigns_that_meet_its_filter() {
+    let mut t = Fixture::start().await;
+    campaign(&mut t).await;
+    for number in 0..9 {
+        t.create(&format!("other-{number}"), 1).await;
+    }
+    let mut list = async |filter: &str, page_size| {
+        let (mut found, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let filter = filter.to_owned();
+            let request = ListCampaignsRequest { page_size, page_token, filter };
+            let page = t.campaigns.list_campaigns(request).await.unwrap().into_inner();
+            found.extend(page.campaigns.into_iter().map(|campaign| campaign.campaign_id));
+            if page.next_page_token.is_empty() {
+                return found;
+            }
+            page_token = page.next_page_token;
+        }
+    };
+    assert_eq!(list("labels.team = growth", 1).await, ["spring"]);
+    assert_eq!(list("labels.team != growth", 2).await.len(), 9);
+    assert_eq!(list("", 3).await.len(), 10);
+    // A token goes with the filter that it was made for.
+    let request = ListCampaignsRequest { page_size: 1, ..Default::default() };
+    let page = t.campaigns.list_campaigns(request.clone()).await.unwrap().into_inner();
+    let filter = "labels:team".to_owned();
+    let other = ListCampaignsRequest { page_token: page.next_page_token, filter, ..request };
+    let refused = t.campaigns.list_campaigns(other).await.unwrap_err();
+    assert!(refused.message().starts_with("page_token"), "{refused}");
 }

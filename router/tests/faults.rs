@@ -28,7 +28,9 @@ fn request_ids(seen: &[Seen]) -> Vec<Vec<u8>> {
         | Operation::PauseCampaign(_)
         | Operation::ResumeCampaign(_)
         | Operation::UpdateCampaign(_)
-        | Operation::EndCampaign(_) => None,
+        | Operation::EndCampaign(_)
+        | Operation::ArchiveCampaign(_)
+        | Operation::DeleteCampaign(_) => None,
         Operation::RedeemCoupon(_) | Operation::ReverseRedemption(_) | Operation::VoidCoupon(_) => {
             None
         }

@@ -133,8 +133,11 @@ const STREAM: &[Spoiled<StreamCouponsRequest>] = &[
     ("campaign_id", |r| r.campaign_id = "Upper".to_owned()),
 ];
 
-const LIST_CAMPAIGNS: &[Spoiled<ListCampaignsRequest>] =
-    &[("page_size", |r| r.page_size = -1), ("page_token", |r| r.page_token = "token".to_owned())];
+const LIST_CAMPAIGNS: &[Spoiled<ListCampaignsRequest>] = &[
+    ("page_size", |r| r.page_size = -1),
+    ("page_token", |r| r.page_token = "token".to_owned()),
+    ("filter", |r| r.filter = "state = SOON".to_owned()),
+];
 
 const LIST_COUPONS: &[Spoiled<ListCouponsRequest>] = &[
     ("campaign_id", |r| (r.campaign_id, r.recipient) = Default::default()),

@@ -149,7 +149,8 @@ async fn campaigns_are_listed_page_by_page_over_all_shards() {
     }
     let (mut seen, mut token, mut pages) = (BTreeSet::new(), String::new(), 0);
     loop {
-        let request = ListCampaignsRequest { page_size: 4, page_token: token };
+        let request =
+            ListCampaignsRequest { page_size: 4, page_token: token, ..Default::default() };
         let page = t.campaigns.list_campaigns(request).await.unwrap().into_inner();
         pages += 1;
         for campaign in page.campaigns {
@@ -163,7 +164,8 @@ async fn campaigns_are_listed_page_by_page_over_all_shards() {
     assert_eq!(seen.len(), 25);
     assert!((7..=8).contains(&pages), "{pages}");
 
-    let garbage = ListCampaignsRequest { page_size: 1, page_token: "00".to_owned() };
+    let garbage =
+        ListCampaignsRequest { page_size: 1, page_token: "00".to_owned(), ..Default::default() };
     let refused = t.campaigns.list_campaigns(garbage).await.unwrap_err();
     let violations = refused.get_details_bad_request().unwrap().field_violations;
     assert_eq!(violations[0].field, "page_token");

@@ -88,6 +88,7 @@ fn create() -> impl Strategy<Value = CreateCampaignRequest> {
                 code_profile,
                 code_prefix,
                 code_length,
+                validate_only: false,
             }
         },
     )
@@ -98,8 +99,8 @@ fn any_request() -> impl Strategy<Value = AnyRequest> {
     prop_oneof![
         create().prop_map(AnyRequest::Create),
         text().prop_map(|campaign_id| AnyRequest::Get(GetCampaignRequest { campaign_id })),
-        (small(), text()).prop_map(|(page_size, page_token)| {
-            AnyRequest::ListCampaigns(ListCampaignsRequest { page_size, page_token })
+        (small(), text(), text()).prop_map(|(page_size, page_token, filter)| {
+            AnyRequest::ListCampaigns(ListCampaignsRequest { page_size, page_token, filter })
         }),
         issue().prop_map(AnyRequest::Issue),
         batch.prop_map(|requests| AnyRequest::Batch(BatchIssueCouponsRequest { requests })),

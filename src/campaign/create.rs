@@ -19,6 +19,7 @@ Examples:
   coupon campaign create spring --quota 1000
   coupon campaign create launch --quota 100000 --start 2030-03-01T09:00:00Z --per-recipient-limit 1
   coupon campaign create flash --quota 500 --start +10m --end +20m -o json
+  coupon campaign create flash --quota 500 --end +20m --validate-only
   coupon campaign create summer --quota 1000 --code-profile latin --code-prefix SUMMER-")]
 pub(crate) struct CreateArgs {
     /// Its id: a to z, 0 to 9 and hyphens [default: derived from the request id]
@@ -62,6 +63,9 @@ pub(crate) struct CreateArgs {
     /// repeated, and gives REQUEST_ID_REUSED [default: a new UUID]
     #[arg(long, value_name = "UUID")]
     request_id: Option<String>,
+    /// Only check whether the campaign could be created now
+    #[arg(long)]
+    validate_only: bool,
     #[command(flatten)]
     router: RouterArg,
     /// Output format
@@ -107,6 +111,7 @@ pub(super) async fn create(args: CreateArgs) -> anyhow::Result<()> {
         code_profile: v1::CodeProfile::from(args.code_profile).into(),
         code_prefix: args.code_prefix,
         code_length: args.code_length,
+        validate_only: args.validate_only,
     };
     let router = args.router.connect().await?;
     let answer = router.client().create_campaign(request).await;

@@ -10,10 +10,17 @@ use crate::{output, show};
 /// Number of campaigns in a page.
 const PAGE: i32 = 1_000;
 
-/// Lists all campaigns of all shards.
+/// Lists the campaigns of all shards.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  coupon campaign list -o json")]
+#[command(after_help = "\
+Examples:
+  coupon campaign list -o json
+  coupon campaign list --filter 'state = ACTIVE AND labels.team = growth'
+  coupon campaign list --filter 'state != ARCHIVED AND labels:team'")]
 pub(crate) struct ListArgs {
+    /// Conditions joined by AND: state = ACTIVE, state != ENDED, labels.KEY = VALUE, labels.KEY != VALUE, labels:KEY
+    #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
+    filter: String,
     #[command(flatten)]
     router: RouterArg,
     /// Output format
@@ -27,7 +34,8 @@ pub(super) async fn list(args: ListArgs) -> anyhow::Result<()> {
     let mut campaigns = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = v1::ListCampaignsRequest { page_size: PAGE, page_token };
+        let filter = args.filter.clone();
+        let request = v1::ListCampaignsRequest { page_size: PAGE, page_token, filter };
         let page = router.client().list_campaigns(request).await.map_err(CallError::from)?;
         campaigns.extend(page.campaigns.into_iter().map(show::Campaign::from));
         if page.next_page_token.is_empty() {

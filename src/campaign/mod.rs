@@ -1,7 +1,9 @@
 //! `coupon campaign`: campaigns are created, changed and shown through a router. Each command has a file.
 
+mod archive;
 mod change;
 mod create;
+mod delete;
 mod end;
 mod get;
 mod list;
@@ -26,6 +28,8 @@ pub(crate) enum CampaignCommand {
     Resume(resume::ResumeArgs),
     Update(update::UpdateArgs),
     End(end::EndArgs),
+    Archive(archive::ArchiveArgs),
+    Delete(delete::DeleteArgs),
 }
 
 /// Runs the command.
@@ -39,6 +43,8 @@ pub(crate) fn run(command: CampaignCommand) -> anyhow::Result<()> {
             CampaignCommand::Resume(args) => resume::resume(args).await,
             CampaignCommand::Update(args) => update::update(args).await,
             CampaignCommand::End(args) => end::end(args).await,
+            CampaignCommand::Archive(args) => archive::archive(args).await,
+            CampaignCommand::Delete(args) => delete::delete(args).await,
         }
     })
 }

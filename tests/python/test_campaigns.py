@@ -72,3 +72,76 @@ def test_an_update_names_what_cannot_be_changed(api):
         api.campaigns.UpdateCampaign(update, timeout=SECONDS)
     with refused(grpc.StatusCode.INVALID_ARGUMENT, "END_TIME_IN_PAST"):
         new_campaign(api, 1, end_time=past)
+
+
+def test_a_campaign_is_archived_and_deleted_after_its_end(api):
+    campaign_id = new_campaign(api, 9, labels={"run": str(uuid.uuid4())})
+    code = issue(api, campaign_id, "ann").coupon.code
+    archive = api.campaign_pb.ArchiveCampaignRequest(campaign_id=campaign_id)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_ENDED"):
+        api.campaigns.ArchiveCampaign(archive, timeout=SECONDS)
+    delete = api.campaign_pb.DeleteCampaignRequest(
+        campaign_id=campaign_id, request_id=str(uuid.uuid4()))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_ARCHIVED"):
+        api.campaigns.DeleteCampaign(delete, timeout=SECONDS)
+    end = api.campaign_pb.EndCampaignRequest(campaign_id=campaign_id)
+    api.campaigns.EndCampaign(end, timeout=SECONDS)
+    archived = api.campaigns.ArchiveCampaign(archive, timeout=SECONDS).campaign
+    assert archived.state == api.campaign_pb.CAMPAIGN_STATE_ARCHIVED
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "ARCHIVED"):
+        api.campaigns.PauseCampaign(
+            api.campaign_pb.PauseCampaignRequest(campaign_id=campaign_id), timeout=SECONDS)
+    listed = api.coupon_pb.ListCouponsRequest(campaign_id=campaign_id)
+    assert [c.code for c in api.coupons.ListCoupons(listed, timeout=SECONDS).coupons] == [code]
+
+    assert not api.campaigns.DeleteCampaign(delete, timeout=SECONDS).replayed
+    assert api.campaigns.DeleteCampaign(delete, timeout=SECONDS).replayed
+    for call in [lambda: campaign(api, campaign_id), lambda: issue(api, campaign_id, "bob"),
+                 lambda: api.coupons.ListCoupons(listed, timeout=SECONDS)]:
+        with refused(grpc.StatusCode.NOT_FOUND, "CAMPAIGN_NOT_FOUND"):
+            call()
+    with refused(grpc.StatusCode.ALREADY_EXISTS, "CAMPAIGN_DELETED"):
+        new_campaign(api, 9, campaign_id=campaign_id)
+
+
+def test_a_creation_that_is_only_checked_creates_nothing(api):
+    campaign_id = f"py-{uuid.uuid4()}"
+    create = api.campaign_pb.CreateCampaignRequest(
+        campaign_id=campaign_id, quota=3, validate_only=True)
+    checked = api.campaigns.CreateCampaign(create, timeout=SECONDS).campaign
+    assert (checked.campaign_id, checked.quota) == (campaign_id, 3)
+    with refused(grpc.StatusCode.NOT_FOUND, "CAMPAIGN_NOT_FOUND"):
+        campaign(api, campaign_id)
+    new_campaign(api, 3, campaign_id=campaign_id)
+    with refused(grpc.StatusCode.ALREADY_EXISTS, "CAMPAIGN_EXISTS"):
+        api.campaigns.CreateCampaign(create, timeout=SECONDS)
+    create.end_time.CopyFrom(timestamp(datetime.now(timezone.utc) - timedelta(seconds=5)))
+    create.campaign_id += "-2"
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "END_TIME_IN_PAST"):
+        api.campaigns.CreateCampaign(create, timeout=SECONDS)
+
+
+def test_a_list_shows_the_campaigns_that_meet_its_filter(api):
+    run = str(uuid.uuid4())
+    ids = [new_campaign(api, 3, labels={"run": run, "place": str(place)}) for place in range(6)]
+    for campaign_id in ids[:2]:
+        pause = api.campaign_pb.PauseCampaignRequest(campaign_id=campaign_id)
+        api.campaigns.PauseCampaign(pause, timeout=SECONDS)
+
+    def listed(filter):
+        found, token = [], ""
+        while True:
+            request = api.campaign_pb.ListCampaignsRequest(
+                page_size=2, page_token=token, filter=filter)
+            page = api.campaigns.ListCampaigns(request, timeout=SECONDS)
+            found += [c.campaign_id for c in page.campaigns]
+            token = page.next_page_token
+            if not token:
+                return sorted(found)
+
+    assert listed(f'labels.run = "{run}"') == sorted(ids)
+    assert listed(f'labels.run = "{run}" AND state = PAUSED') == sorted(ids[:2])
+    assert listed(f'labels.run = "{run}" AND state != PAUSED AND labels.place != 5') == sorted(ids[2:5])
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_VIOLATIONS") as refusal:
+        listed("state = ACTIVE OR state = PAUSED")
+    assert refusal().violations()["filter"].startswith("at character 16: ")

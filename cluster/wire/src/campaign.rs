@@ -10,6 +10,7 @@ pub fn state_at(record: &pb::CampaignRecord, now_micros: u64) -> CampaignState {
         start_micros: record.start_micros,
         end_micros: (record.end_micros != 0).then_some(record.end_micros),
         is_paused: record.paused,
+        is_archived: record.stage() != pb::CampaignStage::Unspecified,
         quota: record.quota,
         quota_used: quota_used(record),
     };
@@ -20,6 +21,18 @@ pub fn state_at(record: &pb::CampaignRecord, now_micros: u64) -> CampaignState {
 pub fn quota_used(record: &pb::CampaignRecord) -> u64 {
     let counters = record.counters.as_ref();
     counters.map_or(0, |counters| counters.issued.saturating_sub(counters.returned))
+}
+
+/// A state as it travels.
+pub fn state_to_pb(state: CampaignState) -> pb::CampaignState {
+    match state {
+        CampaignState::Scheduled => pb::CampaignState::Scheduled,
+        CampaignState::Active => pb::CampaignState::Active,
+        CampaignState::Paused => pb::CampaignState::Paused,
+        CampaignState::Exhausted => pb::CampaignState::Exhausted,
+        CampaignState::Ended => pb::CampaignState::Ended,
+        CampaignState::Archived => pb::CampaignState::Archived,
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +57,9 @@ mod tests {
         assert_eq!(state_at(&returned, 199), CampaignState::Active);
         let paused = pb::CampaignRecord { paused: true, ..record(0) };
         assert_eq!(state_at(&paused, 99), CampaignState::Paused);
+        let archived =
+            pb::CampaignRecord { stage: pb::CampaignStage::Archived.into(), ..record(0) };
+        assert_eq!(state_at(&archived, 200), CampaignState::Archived);
         let unending = pb::CampaignRecord { end_micros: 0, counters: None, ..record(0) };
         assert_eq!(state_at(&unending, u64::MAX), CampaignState::Active);
     }

@@ -311,6 +311,20 @@ impl CampaignService for FakeRouter {
     ) -> Result<Response<v1::EndCampaignResponse>, Status> {
         Err(Status::unimplemented("load tests do not ask"))
     }
+
+    async fn archive_campaign(
+        &self,
+        _: Request<v1::ArchiveCampaignRequest>,
+    ) -> Result<Response<v1::ArchiveCampaignResponse>, Status> {
+        Err(Status::unimplemented("load tests do not ask"))
+    }
+
+    async fn delete_campaign(
+        &self,
+        _: Request<v1::DeleteCampaignRequest>,
+    ) -> Result<Response<v1::DeleteCampaignResponse>, Status> {
+        Err(Status::unimplemented("load tests do not ask"))
+    }
 }
 
 #[tonic::async_trait]

@@ -56,11 +56,32 @@ pub struct CampaignSpec {
     pub asked: Option<Box<AskedTerms>>,
     /// Whether nothing is issued until the campaign is resumed.
     pub is_paused: bool,
+    /// Whether it is archived or deleted.
+    pub stage: CampaignStage,
     /// The latest requests to change the campaign that were not refused, the last one last.
     pub changes: Vec<Change>,
 }
 
+/// What an administrator has done with a campaign after its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CampaignStage {
+    /// Nothing.
+    #[default]
+    InUse,
+    /// It is kept for reading only.
+    Archived,
+    /// Its coupons are gone. What is left of it keeps its id and its number from being used again, and answers
+    /// retries.
+    Deleted,
+}
+
 impl CampaignSpec {
+    /// Whether nothing but a tombstone is left of the campaign.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.stage == CampaignStage::Deleted
+    }
+
     /// The entity tag of the campaign.
     #[must_use]
     pub fn etag(&self) -> String {
@@ -99,6 +120,10 @@ pub enum ChangeKind {
     Resume,
     /// It ends the campaign.
     End,
+    /// It archives the campaign.
+    Archive,
+    /// It deletes the campaign.
+    Delete,
     /// It updates fields of the campaign.
     Update {
         /// A hash of the fields, by which a retry is recognised.
@@ -174,6 +199,7 @@ impl Campaign {
             start_micros: self.spec.start.0,
             end_micros: self.spec.end.map(|end| end.0),
             is_paused: self.spec.is_paused,
+            is_archived: self.spec.stage != CampaignStage::InUse,
             quota: self.spec.quota,
             quota_used: self.counters.quota_used(),
         };

@@ -3,8 +3,8 @@
 use coupon_cluster::{Epoch, ShardId};
 
 use crate::{
-    CreateCampaign, EndCampaign, Issue, PauseCampaign, RedeemCoupon, ResumeCampaign,
-    ReverseRedemption, UpdateCampaign, VoidCoupon,
+    ArchiveCampaign, CreateCampaign, DeleteCampaign, EndCampaign, Issue, PauseCampaign,
+    RedeemCoupon, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
 };
 
 /// One command, as it stands in the log.
@@ -31,6 +31,10 @@ pub enum Action {
     UpdateCampaign(UpdateCampaign),
     /// End a campaign.
     EndCampaign(EndCampaign),
+    /// Archive a campaign.
+    ArchiveCampaign(ArchiveCampaign),
+    /// Delete a campaign.
+    DeleteCampaign(DeleteCampaign),
     /// Redeem a coupon.
     RedeemCoupon(RedeemCoupon),
     /// Reverse the redemption of a coupon.

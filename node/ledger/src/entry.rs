@@ -73,8 +73,23 @@ pub(crate) enum Found<'a> {
 }
 
 impl TouchedCampaigns {
-    /// Finds the campaign that a command of `epoch` names, if the command passes the fence.
+    /// Finds the campaign that a command of `epoch` names, if the command passes the fence. A deleted campaign is not
+    /// found.
     pub(crate) fn find<S: Store>(
+        &mut self,
+        fence: &Fence,
+        store: &mut S,
+        epoch: Epoch,
+        id: &CampaignName,
+    ) -> Result<Found<'_>, S::Error> {
+        Ok(match self.find_with_deleted(fence, store, epoch, id)? {
+            Found::Campaign(touched) if touched.campaign.spec.is_deleted() => Found::Nothing,
+            found => found,
+        })
+    }
+
+    /// Finds the campaign that a command of `epoch` names, or what is left of it, if the command passes the fence.
+    pub(crate) fn find_with_deleted<S: Store>(
         &mut self,
         fence: &Fence,
         store: &mut S,

@@ -1,11 +1,14 @@
 //! The ledger of a shard.
 
-use coupon_cluster::{CampaignName, CampaignState, Epoch, ShardId};
+use coupon_cluster::{CampaignName, Epoch, ShardId};
 
 use crate::entry::Entry;
 use crate::fence::Fence;
-use crate::op::{self, without_effect};
-use crate::{Action, Command, LogTime, Outcome, Refusal, ShardState, StateReader, Store};
+use crate::op::{self, created, without_effect};
+use crate::{
+    Action, Campaign, Command, CreateCampaign, LogTime, Outcome, Refusal, ShardState, StateReader,
+    Store,
+};
 
 /// The ledger of a shard: applies log entries to a [`Store`].
 ///
@@ -59,6 +62,8 @@ impl Ledger {
             | Action::ResumeCampaign(_)
             | Action::UpdateCampaign(_)
             | Action::EndCampaign(_)
+            | Action::ArchiveCampaign(_)
+            | Action::DeleteCampaign(_)
             | Action::RedeemCoupon(_)
             | Action::ReverseRedemption(_)
             | Action::VoidCoupon(_)
@@ -68,13 +73,34 @@ impl Ledger {
         if self.fence.check(command.epoch, &issue.campaign).is_err() {
             return Ok(None);
         }
-        let Some(campaign) = store.campaign(&issue.campaign)? else { return Ok(None) };
+        let found = store.campaign(&issue.campaign)?;
+        let Some(campaign) = found.filter(|campaign| !campaign.spec.is_deleted()) else {
+            return Ok(None);
+        };
         let log_time = self.fence.state.log_time;
         let outcome = without_effect(store, &campaign, issue, log_time.max(now))?;
         // Entries on their way may hold this very request, sent earlier, and be stamped before the end.
         let may_change = matches!(outcome, Some(Outcome::Refused(Refusal::Ended { .. })))
-            && campaign.state_at(log_time) != CampaignState::Ended;
+            && campaign.spec.end.is_none_or(|end| log_time < end);
         Ok(outcome.filter(|_| !may_change))
+    }
+
+    /// The outcome of a command that creates a campaign if a shard in this state applied it at `now`; `existing` is the
+    /// campaign with its id, or what is left of it. Nothing is created.
+    #[must_use]
+    pub fn outcome_of_creation(
+        shard: ShardId,
+        state: ShardState,
+        existing: Option<&Campaign>,
+        now: LogTime,
+        epoch: Epoch,
+        command: CreateCampaign,
+    ) -> Outcome {
+        let fence = Fence::new(shard, state);
+        match fence.check(epoch, &command.name) {
+            Ok(()) => created(&fence, fence.state.log_time.max(now), existing, command),
+            Err(refusal) => refusal.into(),
+        }
     }
 
     /// What the ledger knows about its shard, as of the last entry.

@@ -14,7 +14,7 @@
 //!    before. The quota may change, but never to less than what counts against it.
 //! 2. No counter, hence no code, is used twice, in any campaign of the shard, ever.
 //! 3. A recipient never holds more than the campaign's limit; asking again tells what they hold.
-//! 4. A request id gives the same coupon for as long as the coupon exists. Refusals are not
+//! 4. A request id gives the same coupon for as long as the coupon exists: until its campaign is deleted. Refusals are not
 //!    remembered: the same request may succeed later.
 //! 5. Sequence numbers of a campaign are 1, 2, 3, …, in the order of the log.
 //! 6. Nothing is issued before a campaign's start, nor at or after its end, by log time; and log time
@@ -59,7 +59,9 @@ mod store;
 mod time;
 
 pub use block::BLOCK_SIZE;
-pub use campaign::{AskedTerms, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind};
+pub use campaign::{
+    AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage, Change, ChangeKind,
+};
 pub use code::find_coupon;
 pub use command::{Action, Command};
 pub use coupon::{CodeNumber, Coupon, CouponState, IssuedCoupon, SEQUENCE_MAX};
@@ -67,8 +69,9 @@ pub use history::{CouponChange, CouponChangeKind, CouponHistory};
 pub use ledger::Ledger;
 pub use memory::MemoryStore;
 pub use op::{
-    CreateCampaign, EndCampaign, HELD_SHOWN_MAX, Issue, PauseCampaign, RedeemCoupon,
-    ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon, redemption_refusal,
+    ArchiveCampaign, CreateCampaign, DeleteCampaign, EndCampaign, HELD_SHOWN_MAX, Issue,
+    PauseCampaign, RedeemCoupon, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
+    redemption_refusal,
 };
 pub use outcome::{Outcome, Refusal};
 pub use restore::{BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, CountersExhausted};

@@ -171,6 +171,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Infallible> {
+        self.coupons.remove(&campaign.number);
+        Ok(())
+    }
+
     fn put_block(
         &mut self,
         block: u64,

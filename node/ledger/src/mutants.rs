@@ -136,6 +136,7 @@ pub(crate) fn distorted(state: CampaignState, campaign: &Campaign, now: LogTime)
         | CampaignState::Active
         | CampaignState::Paused
         | CampaignState::Exhausted
-        | CampaignState::Ended => state,
+        | CampaignState::Ended
+        | CampaignState::Archived => state,
     }
 }

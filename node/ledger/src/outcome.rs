@@ -22,6 +22,11 @@ pub enum Outcome {
         /// Whether an earlier command with the same request id changed it.
         replayed: bool,
     },
+    /// The campaign is deleted.
+    CampaignDeleted {
+        /// Whether an earlier command with the same request id deleted it.
+        replayed: bool,
+    },
     /// There is a coupon as the command asked for it.
     CouponIssued {
         /// The coupon, the same in every replay.
@@ -90,8 +95,16 @@ pub enum Refusal {
     RecipientRequired,
     /// There is a campaign with this id, created by another request.
     CampaignExists,
+    /// There was a campaign with this id, and ids are not used again.
+    CampaignDeleted,
     /// There is no campaign with this id.
     CampaignNotFound,
+    /// The campaign is archived, and kept for reading only.
+    Archived,
+    /// The campaign has not ended.
+    NotEnded,
+    /// The campaign is not archived.
+    NotArchived,
     /// The campaign would end no later than it starts.
     EmptyWindow,
     /// The end asked for is not after log time.

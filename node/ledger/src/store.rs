@@ -18,7 +18,8 @@ pub trait StateReader {
     /// The state of the shard; the default of a store that was never written to.
     fn shard_state(&mut self) -> Result<ShardState, Self::Error>;
 
-    /// The campaign with this id, with its counters as they were last put. The ledger remembers the
+    /// The campaign with this id, or what is left of a deleted one, with its counters as they were last put. A store
+    /// that only answers questions may leave deleted ones out. The ledger remembers the
     /// answer until the end of the entry, unless it is `None`.
     fn campaign(&mut self, id: &CampaignName) -> Result<Option<Campaign>, Self::Error>;
 
@@ -111,6 +112,10 @@ pub trait Store: StateReader {
         sequence: u64,
         history: &CouponHistory,
     ) -> Result<(), Self::Error>;
+
+    /// Removes all coupons of a campaign that is deleted, and their entries in the indexes. The ledger asks for none
+    /// of them again.
+    fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Self::Error>;
 
     /// Records which campaign uses a block of code counters, and the sequence number of the coupon
     /// that has the block's first counter. It leads from a code back to its coupon, since the counters

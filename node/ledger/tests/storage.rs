@@ -134,6 +134,10 @@ impl Store for WatchedStore {
         sound(store.put_coupon_history(campaign, sequence, history))
     }
 
+    fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Fault> {
+        sound(self.call("free_coupons")?.free_coupons(campaign))
+    }
+
     fn put_block(
         &mut self,
         block: u64,

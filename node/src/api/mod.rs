@@ -2,6 +2,7 @@
 //! administrators ([`cluster`]); and to administrators alone ([`backup`]).
 
 pub mod backup;
+mod campaign_list;
 pub mod cluster;
 pub(crate) mod health;
 mod one_coupon;

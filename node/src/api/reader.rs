@@ -16,8 +16,8 @@ use crate::storage::{Storage, StorageError, fatal};
 
 /// How many rows one answer holds at most.
 const PAGE_MAX: usize = 1_000;
-/// How many campaigns one answer looks at for the coupons of a recipient.
-const SEARCHED_MAX: usize = 1_000;
+/// How many campaigns one answer looks at for those that meet a filter, or for the coupons of a recipient.
+pub(super) const SEARCHED_MAX: usize = 1_000;
 /// How many coupons a message of a stream of coupons holds.
 const STREAM_PAGE: usize = 500;
 /// Size at which a message takes no more rows: gRPC clients accept 4 MiB by default, and a row has at most some
@@ -64,7 +64,7 @@ fn campaign_in(tenant: &TenantId, id: &str) -> Result<CampaignName, ReadError> {
     CampaignName::new(tenant, id).map_err(|_| ReadError::Malformed(Malformed("campaign id")))
 }
 
-fn tenant_id(text: &str) -> Result<TenantId, ReadError> {
+pub(super) fn tenant_id(text: &str) -> Result<TenantId, ReadError> {
     TenantId::parse(text).map_err(|_| ReadError::Malformed(Malformed("tenant")))
 }
 
@@ -92,6 +92,7 @@ impl<'a> Reader<'a> {
             Query::ListCoupons(query) => self.list_coupons(epoch, &query),
             Query::GetCoupon(query) => self.get_coupon(epoch, &query),
             Query::FindCoupon(code) => self.find_coupon(epoch, &code),
+            Query::CheckCreation(command) => self.check_creation(epoch, command),
         }
     }
 
@@ -151,33 +152,6 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(answer)
-    }
-
-    fn list_campaigns(
-        &self,
-        epoch: u64,
-        query: &pb::ListCampaignsQuery,
-    ) -> Result<pb::ReadResponse, ReadError> {
-        let tenant = tenant_id(&query.tenant)?;
-        let view = self.view()?;
-        let state = view.shard_state()?;
-        let log_time_micros = self.time(&state);
-        let refusal = Self::refusal(&state, epoch);
-        if refusal.is_some() {
-            return Ok(pb::ReadResponse { refusal, log_time_micros, ..Default::default() });
-        }
-        let mut page = Page::new(query.limit);
-        for campaign in view.campaigns_of(&tenant, &query.after) {
-            if !page.push(row::campaign_to_pb(&campaign?)) {
-                break;
-            }
-        }
-        Ok(pb::ReadResponse {
-            campaigns: page.items,
-            more: page.more,
-            log_time_micros,
-            ..Default::default()
-        })
     }
 
     fn list_coupons(
@@ -293,22 +267,22 @@ impl<'a> Reader<'a> {
 }
 
 /// The rows of one answer, bounded in number and in bytes.
-struct Page<T> {
+pub(super) struct Page<T> {
     rows_max: usize,
     bytes: usize,
-    items: Vec<T>,
+    pub(super) items: Vec<T>,
     /// Whether there was a row too many.
-    more: bool,
+    pub(super) more: bool,
 }
 
 impl<T: prost::Message> Page<T> {
-    fn new(limit: u32) -> Self {
+    pub(super) fn new(limit: u32) -> Self {
         let rows_max = usize::try_from(limit).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
         Self { rows_max, bytes: 0, items: Vec::new(), more: false }
     }
 
     /// Takes a row. Returns whether it had room for it.
-    fn push(&mut self, item: T) -> bool {
+    pub(super) fn push(&mut self, item: T) -> bool {
         if self.items.len() >= self.rows_max || self.bytes >= PAGE_BYTES {
             self.more = true;
             return false;

@@ -20,8 +20,8 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 use super::shard_ids;
 use super::{
-    create_campaign, end_campaign, issue, pause_campaign, redeem_coupon, resume_campaign,
-    reverse_redemption, update_campaign, void_coupon,
+    archive_campaign, create_campaign, delete_campaign, end_campaign, issue, pause_campaign,
+    redeem_coupon, resume_campaign, reverse_redemption, update_campaign, void_coupon,
 };
 
 /// The field of a `Command` that issues a coupon.
@@ -130,7 +130,7 @@ impl CommandReader {
     fn try_read_any(&mut self, command: Bytes) -> Result<Command, Malformed> {
         let command = pb::Command::decode(command).map_err(|_| Malformed("command"))?;
         let action = match command.operation.ok_or(Malformed("operation"))? {
-            Operation::CreateCampaign(create) => create_campaign::from_pb(create)?,
+            Operation::CreateCampaign(create) => create_campaign::action_from_pb(create)?,
             Operation::Issue(issue) => {
                 let campaign = self.campaign_name(&issue.campaign)?;
                 issue::from_pb(issue, campaign)?
@@ -139,6 +139,8 @@ impl CommandReader {
             Operation::ResumeCampaign(resume) => resume_campaign::from_pb(&resume)?,
             Operation::UpdateCampaign(update) => update_campaign::from_pb(update)?,
             Operation::EndCampaign(end) => end_campaign::from_pb(&end)?,
+            Operation::ArchiveCampaign(archive) => archive_campaign::from_pb(&archive)?,
+            Operation::DeleteCampaign(delete) => delete_campaign::from_pb(&delete)?,
             Operation::RedeemCoupon(redeem) => redeem_coupon::from_pb(redeem)?,
             Operation::ReverseRedemption(reverse) => reverse_redemption::from_pb(&reverse)?,
             Operation::VoidCoupon(void) => void_coupon::from_pb(void)?,

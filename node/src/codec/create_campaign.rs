@@ -9,8 +9,17 @@ use coupon_wire::ids::{campaign_name, request_id};
 
 use super::{nonzero, time_from_pb};
 
-pub(super) fn from_pb(create: pb::CreateCampaignCommand) -> Result<Action, Malformed> {
-    Ok(Action::CreateCampaign(CreateCampaign {
+pub(super) fn action_from_pb(create: pb::CreateCampaignCommand) -> Result<Action, Malformed> {
+    from_pb(create).map(Action::CreateCampaign)
+}
+
+/// The command.
+///
+/// # Errors
+///
+/// When an id is malformed.
+pub fn from_pb(create: pb::CreateCampaignCommand) -> Result<CreateCampaign, Malformed> {
+    Ok(CreateCampaign {
         name: campaign_name(&create.name)?,
         display_name: create.display_name,
         quota: create.quota,
@@ -22,5 +31,5 @@ pub(super) fn from_pb(create: pb::CreateCampaignCommand) -> Result<Action, Malfo
         request_id: request_id(&create.request_id)?,
         code_key: KeyId(create.code_key_id),
         code_scheme: scheme_from_pb(create.code_scheme.as_ref())?,
-    }))
+    })
 }

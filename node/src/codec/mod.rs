@@ -5,10 +5,12 @@
 //! - [`outcome`]: what came of it.
 //! - [`row`], [`coupon_history`]: what is kept on disk.
 
+mod archive_campaign;
 pub mod code_number;
 pub mod command;
 pub mod coupon_history;
-mod create_campaign;
+pub mod create_campaign;
+mod delete_campaign;
 mod end_campaign;
 mod issue;
 pub mod outcome;

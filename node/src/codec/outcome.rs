@@ -31,6 +31,9 @@ pub fn outcome_to_pb(outcome: Outcome) -> Option<pb::Outcome> {
             let campaign = Some(row::campaign_to_pb(&campaign));
             Kind::CampaignChanged(pb::CampaignChanged { campaign, replayed })
         }
+        Outcome::CampaignDeleted { replayed } => {
+            Kind::CampaignDeleted(pb::CampaignDeleted { replayed })
+        }
         Outcome::CouponIssued { issued, replayed } => {
             Kind::CouponIssued(issue::answer_to_pb(issued, replayed))
         }
@@ -98,6 +101,10 @@ pub fn refusal_to_pb(refusal: Refusal) -> pb::Refusal {
             ..refused(Reason::CouponExpired)
         },
         Refusal::NotRedeemed => refused(Reason::NotRedeemed),
+        Refusal::Archived => refused(Reason::Archived),
+        Refusal::NotEnded => refused(Reason::NotEnded),
+        Refusal::NotArchived => refused(Reason::NotArchived),
+        Refusal::CampaignDeleted => refused(Reason::CampaignDeleted),
         Refusal::RequestIdReused => refused(Reason::RequestIdReused),
         Refusal::StaleEpoch { epoch } => {
             pb::Refusal { epoch: epoch.0, ..refused(Reason::StaleEpoch) }

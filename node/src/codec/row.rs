@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use coupon_cluster::{Epoch, KeyId};
 use coupon_ledger::{
-    AskedTerms, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, Coupon, LogTime,
-    ShardState,
+    AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage, Change, ChangeKind,
+    Coupon, LogTime, ShardState,
 };
 use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
@@ -38,6 +38,7 @@ pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {
         update_micros: spec.updated.0,
         update_revision: spec.updated_revision,
         asked: spec.asked.as_deref().map(asked_to_pb),
+        stage: stage_to_pb(spec.stage).into(),
     }
 }
 
@@ -67,7 +68,25 @@ fn spec_from_pb(record: pb::CampaignRecord) -> Result<CampaignSpec, Malformed> {
         changes: record.changes.iter().map(change_from_pb).collect::<Result<_, _>>()?,
         updated: LogTime(record.update_micros),
         updated_revision: record.update_revision,
+        stage: stage_from_pb(record.stage)?,
         asked: record.asked.map(|asked| Box::new(asked_from_pb(asked))),
+    })
+}
+
+fn stage_to_pb(stage: CampaignStage) -> pb::CampaignStage {
+    match stage {
+        CampaignStage::InUse => pb::CampaignStage::Unspecified,
+        CampaignStage::Archived => pb::CampaignStage::Archived,
+        CampaignStage::Deleted => pb::CampaignStage::Deleted,
+    }
+}
+
+fn stage_from_pb(stage: i32) -> Result<CampaignStage, Malformed> {
+    let stage = pb::CampaignStage::try_from(stage).map_err(|_| Malformed("stage of a campaign"))?;
+    Ok(match stage {
+        pb::CampaignStage::Unspecified => CampaignStage::InUse,
+        pb::CampaignStage::Archived => CampaignStage::Archived,
+        pb::CampaignStage::Deleted => CampaignStage::Deleted,
     })
 }
 
@@ -94,6 +113,8 @@ fn change_to_pb(change: &Change) -> pb::CampaignChange {
         ChangeKind::Pause => (pb::CampaignChangeKind::Pause, 0),
         ChangeKind::Resume => (pb::CampaignChangeKind::Resume, 0),
         ChangeKind::End => (pb::CampaignChangeKind::End, 0),
+        ChangeKind::Archive => (pb::CampaignChangeKind::Archive, 0),
+        ChangeKind::Delete => (pb::CampaignChangeKind::Delete, 0),
         ChangeKind::Update { fingerprint } => (pb::CampaignChangeKind::Update, fingerprint),
     };
     let request_id = change.request_id.as_bytes().to_vec();
@@ -105,15 +126,18 @@ fn change_from_pb(change: &pb::CampaignChange) -> Result<Change, Malformed> {
         pb::CampaignChangeKind::Pause => ChangeKind::Pause,
         pb::CampaignChangeKind::Resume => ChangeKind::Resume,
         pb::CampaignChangeKind::End => ChangeKind::End,
+        pb::CampaignChangeKind::Archive => ChangeKind::Archive,
+        pb::CampaignChangeKind::Delete => ChangeKind::Delete,
         pb::CampaignChangeKind::Update => ChangeKind::Update { fingerprint: change.fingerprint },
         pb::CampaignChangeKind::Unspecified => return Err(Malformed("kind of a change")),
     };
     Ok(Change { request_id: request_id(&change.request_id)?, kind })
 }
 
-/// A campaign's counters as a message.
-pub fn counters_to_pb(counters: &CampaignCounters) -> pb::CampaignCounters {
+/// A campaign's counters as they are kept on disk.
+pub fn counters_to_pb(spec: &CampaignSpec, counters: &CampaignCounters) -> pb::CampaignCounters {
     pb::CampaignCounters {
+        freed: spec.is_deleted(),
         issued: counters.issued,
         revision: counters.revision,
         next_counter: counters.next_counter,
@@ -143,7 +167,7 @@ fn counters_from_pb(counters: pb::CampaignCounters) -> CampaignCounters {
 
 /// A campaign with its counters, as it travels.
 pub fn campaign_to_pb(campaign: &Campaign) -> pb::CampaignRecord {
-    let counters = Some(counters_to_pb(&campaign.counters));
+    let counters = Some(counters_to_pb(&campaign.spec, &campaign.counters));
     pb::CampaignRecord { counters, changes: Vec::new(), asked: None, ..spec_to_pb(&campaign.spec) }
 }
 

@@ -38,13 +38,15 @@ impl ClosedCampaigns {
     pub(super) fn note<'a>(&self, campaigns: impl Iterator<Item = &'a Campaign>, now: LogTime) {
         for campaign in campaigns {
             let name = campaign.spec.name.as_str();
-            let is_closed = match campaign.state_at(now) {
-                CampaignState::Active => false,
-                CampaignState::Scheduled
-                | CampaignState::Paused
-                | CampaignState::Exhausted
-                | CampaignState::Ended => true,
-            };
+            let is_closed = !campaign.spec.is_deleted()
+                && match campaign.state_at(now) {
+                    CampaignState::Active => false,
+                    CampaignState::Scheduled
+                    | CampaignState::Paused
+                    | CampaignState::Exhausted
+                    | CampaignState::Ended
+                    | CampaignState::Archived => true,
+                };
             if is_closed == self.contains(name) {
                 continue;
             }

@@ -41,6 +41,9 @@ impl<'a> History<'a> {
         let mut campaigns = BTreeMap::new();
         for campaign in view.campaigns() {
             let campaign = campaign?;
+            if campaign.spec.is_deleted() {
+                continue;
+            }
             campaigns.insert(campaign.spec.name.clone(), campaign);
         }
         let (unapplied, changed) = (BTreeMap::new(), BTreeMap::new());
@@ -86,8 +89,9 @@ impl<'a> History<'a> {
         let unreadable = |why: String| RecoveryError::Unreadable { shard, why };
         let log_time = LogTime(entry.log_time_micros);
         let commands = command::read_entry(entry).map_err(|error| unreadable(error.to_string()))?;
-        let issued_from = |command: &Command| match &command.action {
+        let named = |command: &Command| match &command.action {
             Action::Issue(issue) => Some(issue.campaign.clone()),
+            Action::DeleteCampaign(delete) => Some(delete.campaign.clone()),
             Action::CreateCampaign(_)
             | Action::PauseCampaign(_)
             | Action::ResumeCampaign(_)
@@ -96,11 +100,12 @@ impl<'a> History<'a> {
             | Action::RedeemCoupon(_)
             | Action::ReverseRedemption(_)
             | Action::VoidCoupon(_)
+            | Action::ArchiveCampaign(_)
             | Action::AdoptRing { .. }
             | Action::SkipCounters
             | Action::Unreadable => None,
         };
-        let ids: Vec<Option<CampaignName>> = commands.iter().map(issued_from).collect();
+        let ids: Vec<Option<CampaignName>> = commands.iter().map(named).collect();
         let outcomes = ledger.apply(rows, log_time, commands)?;
         for (id, outcome) in ids.into_iter().zip(outcomes) {
             match (outcome, id) {
@@ -109,6 +114,9 @@ impl<'a> History<'a> {
                 }
                 (Outcome::CampaignChanged { campaign, .. }, _) => {
                     self.campaigns.insert(campaign.spec.name.clone(), campaign);
+                }
+                (Outcome::CampaignDeleted { .. }, Some(id)) => {
+                    self.campaigns.remove(&id);
                 }
                 (Outcome::CouponIssued { issued, replayed: false }, Some(id)) => {
                     self.unapplied.entry(id).or_default().push(issued);
@@ -119,6 +127,7 @@ impl<'a> History<'a> {
                 }
                 (
                     Outcome::CampaignCreated { .. }
+                    | Outcome::CampaignDeleted { .. }
                     | Outcome::CouponIssued { .. }
                     | Outcome::CouponChanged { .. }
                     | Outcome::RingAdopted { .. }

@@ -59,8 +59,10 @@ pub fn inspect(path: &Path, shard: ShardId) -> Result<Inspection, StorageError> 
         match key {
             [COUNTERS, ..] => {
                 let counters: pb::CampaignCounters = decode("campaign counters", value)?;
-                campaigns += 1;
-                coupons = coupons.saturating_add(counters.issued);
+                if !counters.freed {
+                    campaigns += 1;
+                    coupons = coupons.saturating_add(counters.issued);
+                }
             }
             [SHARD] => {
                 state = row::shard_from_pb(decode("shard record", value)?)

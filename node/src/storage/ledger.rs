@@ -20,7 +20,7 @@ use rocksdb::WriteBatch;
 use super::coupon_rows::{CouponRun, Issued};
 use super::digest::{Digest, RunningDigest};
 use super::index::{Coupons, Index, Layers};
-use super::keys::{PREFIX_LEN, StateKeys};
+use super::keys::{PREFIX_LEN, StateKeys, after_prefix};
 use super::{Storage, StorageError};
 use crate::codec::{coupon_history, row};
 
@@ -37,6 +37,8 @@ pub struct LedgerBatch<'a> {
     histories: HashMap<(u32, u64), CouponHistory, RandomState>,
     /// The blocks that were taken: the number of the campaign, and the first sequence number.
     blocks: HashMap<u64, (u32, u64), RandomState>,
+    /// The numbers of the campaigns whose coupons are removed.
+    freed: Vec<u32>,
     shard: Option<ShardState>,
     digest: RunningDigest,
     index: Arc<Index>,
@@ -106,6 +108,7 @@ impl<'a> LedgerBatch<'a> {
             fresh: HashMap::default(),
             histories: HashMap::default(),
             blocks: HashMap::default(),
+            freed: Vec::new(),
             shard: None,
             digest: RunningDigest::resume(digest),
         }
@@ -141,14 +144,16 @@ impl<'a> LedgerBatch<'a> {
         for cached in self.campaigns.0.values_mut() {
             cached.is_touched = false;
             if std::mem::take(&mut cached.counters_changed) {
-                let key = self.keys.counters(cached.campaign.spec.number);
-                let value = row::counters_to_pb(&cached.campaign.counters).encode_to_vec();
+                let Campaign { spec, counters } = &cached.campaign;
+                let key = self.keys.counters(spec.number);
+                let value = row::counters_to_pb(spec, counters).encode_to_vec();
                 self.batch.put_cf(family, key, value);
             }
         }
         if self.campaigns.0.len() > CAMPAIGNS_KEPT_MAX {
             self.campaigns.0.clear();
         }
+        self.freed.iter().for_each(|number| self.index.note_freed(*number));
         (self.batch, self.campaigns)
     }
 
@@ -331,7 +336,7 @@ impl Store for LedgerBatch<'_> {
         })?;
         cached.campaign.counters = counters;
         cached.counters_changed = true;
-        let value = row::counters_to_pb(&counters).encode_to_vec();
+        let value = row::counters_to_pb(campaign, &counters).encode_to_vec();
         self.add_to_digest(&self.keys.counters(campaign.number), &value);
         // This is called once an entry, after the coupons it issued: the place where runs end.
         if let Some(fresh) = self.fresh.get_mut(&campaign.number) {
@@ -367,6 +372,25 @@ impl Store for LedgerBatch<'_> {
         let value = coupon_history::to_pb(history).encode_to_vec();
         self.put(&self.keys.coupon_history(number, sequence), &value);
         self.histories.insert((number, sequence), history.clone());
+        Ok(())
+    }
+
+    /// In one write, however many there are. RocksDB gives their space back as it compacts its tables, and the index
+    /// drops their claims as it compacts its own.
+    fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), StorageError> {
+        let number = campaign.number;
+        for (family, first) in [
+            (self.storage.coupons(), self.keys.coupons(number)),
+            (self.storage.state(), self.keys.coupon_histories(number)),
+        ] {
+            let end = after_prefix(&first).unwrap_or_else(|| self.keys.end().to_vec());
+            self.add_to_digest(&first, &[]);
+            self.batch.delete_range_cf(family, first, end);
+        }
+        // Those of this entry are not written at all.
+        self.fresh.remove(&number);
+        self.histories.retain(|(of, _), _| *of != number);
+        self.freed.push(campaign.number);
         Ok(())
     }
 

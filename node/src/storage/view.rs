@@ -88,6 +88,19 @@ impl<'a> LedgerView<'a> {
     ///
     /// When the disk fails.
     pub fn campaign(&self, id: &CampaignName) -> Result<Option<Campaign>, StorageError> {
+        let found = self.campaign_or_tombstone(id)?;
+        Ok(found.filter(|campaign| !campaign.spec.is_deleted()))
+    }
+
+    /// A campaign, or what is left of a deleted one, with its counters.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn campaign_or_tombstone(
+        &self,
+        id: &CampaignName,
+    ) -> Result<Option<Campaign>, StorageError> {
         let Some(spec) = self.get(&self.keys.campaign(id))? else { return Ok(None) };
         self.with_counters(&spec).map(Some)
     }
@@ -102,7 +115,7 @@ impl<'a> LedgerView<'a> {
         self.campaign(&name_of_number(&name)?)
     }
 
-    /// All campaigns, by name.
+    /// All campaigns, by name, what is left of deleted ones included.
     pub fn campaigns(&self) -> impl Iterator<Item = Result<Campaign, StorageError>> + '_ {
         let first = self.keys.campaigns();
         let end = after_prefix(&first);
@@ -110,7 +123,7 @@ impl<'a> LedgerView<'a> {
             .map(|row| row.and_then(|(_, spec)| self.with_counters(&spec)))
     }
 
-    /// The campaigns of a tenant whose ids are greater than `after`, by id.
+    /// The campaigns of a tenant whose ids are greater than `after`, by id, what is left of deleted ones included.
     pub fn campaigns_of(
         &self,
         tenant: &TenantId,

@@ -383,6 +383,7 @@ pub(crate) fn refusal(reply: &Option<pb::Reply>) -> Option<pb::RefusalReason> {
         pb::outcome::Outcome::CampaignCreated(_)
         | pb::outcome::Outcome::CampaignChanged(_)
         | pb::outcome::Outcome::CouponChanged(_)
+        | pb::outcome::Outcome::CampaignDeleted(_)
         | pb::outcome::Outcome::CouponIssued(_) => None,
     }
 }
@@ -393,6 +394,7 @@ pub(crate) fn sequence(reply: &Option<pb::Reply>) -> Option<u64> {
         pb::outcome::Outcome::CampaignCreated(_)
         | pb::outcome::Outcome::CampaignChanged(_)
         | pb::outcome::Outcome::CouponChanged(_)
+        | pb::outcome::Outcome::CampaignDeleted(_)
         | pb::outcome::Outcome::Refusal(_) => None,
     }
 }

@@ -6,7 +6,7 @@ use prost::Message as _;
 
 use crate::{LAYOUT, golden};
 
-const COMMANDS: [&str; 4] = [
+const COMMANDS: [&str; 6] = [
     "
     08 01                            | epoch 1
     22 15  0a 01 63                  | pause_campaign: campaign c
@@ -34,6 +34,18 @@ const COMMANDS: [&str; 4] = [
     "
     08 01                            | epoch 1
     3a 15                            | end_campaign
+       0a 01 63                      |    campaign c
+       12 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | request_id
+    ",
+    "
+    08 01                            | epoch 1
+    42 15                            | archive_campaign
+       0a 01 63                      |    campaign c
+       12 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | request_id
+    ",
+    "
+    08 01                            | epoch 1
+    4a 15                            | delete_campaign
        0a 01 63                      |    campaign c
        12 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | request_id
     ",
@@ -66,6 +78,14 @@ fn commands_that_change_campaigns_are_as_ever() {
         }),
         Operation::UpdateCampaign(update),
         Operation::EndCampaign(pb::EndCampaignCommand {
+            campaign: campaign(),
+            request_id: request_id(),
+        }),
+        Operation::ArchiveCampaign(pb::ArchiveCampaignCommand {
+            campaign: campaign(),
+            request_id: request_id(),
+        }),
+        Operation::DeleteCampaign(pb::DeleteCampaignCommand {
             campaign: campaign(),
             request_id: request_id(),
         }),

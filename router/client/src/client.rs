@@ -193,6 +193,36 @@ impl Client {
         .await
     }
 
+    /// Archives a campaign that has ended. An empty request id is replaced by a new one.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn archive_campaign(
+        &self,
+        mut request: v1::ArchiveCampaignRequest,
+    ) -> Result<v1::ArchiveCampaignResponse, CallError> {
+        let state = CallState::new(Some(fill_in(&mut request.request_id)));
+        self.call(state, request, |channel, request| async move {
+            CampaignServiceClient::new(channel).archive_campaign(request).await
+        })
+        .await
+    }
+
+    /// Deletes an archived campaign. An empty request id is replaced by a new one.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn delete_campaign(
+        &self,
+        mut request: v1::DeleteCampaignRequest,
+    ) -> Result<v1::DeleteCampaignResponse, CallError> {
+        let state = CallState::new(Some(fill_in(&mut request.request_id)));
+        self.call(state, request, |channel, request| async move {
+            CampaignServiceClient::new(channel).delete_campaign(request).await
+        })
+        .await
+    }
+
     /// Reads a campaign with its counters.
     ///
     /// # Errors

@@ -35,6 +35,8 @@ impl Meaning {
         match reason {
             Reason::AlreadyRedeemed
             | Reason::AlreadyStarted
+            | Reason::Archived
+            | Reason::CampaignDeleted
             | Reason::CampaignExists
             | Reason::CampaignNotFound
             | Reason::CodeCheckFailed
@@ -46,6 +48,8 @@ impl Meaning {
             | Reason::Ended
             | Reason::EtagMismatch
             | Reason::FieldViolations
+            | Reason::NotArchived
+            | Reason::NotEnded
             | Reason::NotRedeemed
             | Reason::Paused
             | Reason::QuotaBelowIssued
@@ -145,6 +149,8 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
     match reason {
         Reason::AlreadyRedeemed
         | Reason::AlreadyStarted
+        | Reason::Archived
+        | Reason::CampaignDeleted
         | Reason::CampaignExists
         | Reason::CouponExpired
         | Reason::CouponVoided
@@ -163,6 +169,8 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::FieldViolations
         | Reason::Internal
         | Reason::NoLeader
+        | Reason::NotArchived
+        | Reason::NotEnded
         | Reason::NotStarted
         | Reason::OutcomeUnknown
         | Reason::Overloaded
@@ -187,6 +195,8 @@ mod tests {
         let table = [
             (Reason::AlreadyRedeemed, Meaning::Refused),
             (Reason::AlreadyStarted, Meaning::Refused),
+            (Reason::Archived, Meaning::Refused),
+            (Reason::CampaignDeleted, Meaning::Refused),
             (Reason::CampaignExists, Meaning::Refused),
             (Reason::CampaignNotFound, Meaning::Refused),
             (Reason::CodeCheckFailed, Meaning::Refused),
@@ -201,6 +211,8 @@ mod tests {
             (Reason::FieldViolations, Meaning::Refused),
             (Reason::Internal, Meaning::Unknown),
             (Reason::NoLeader, Meaning::RetryUnchanged),
+            (Reason::NotArchived, Meaning::Refused),
+            (Reason::NotEnded, Meaning::Refused),
             (Reason::NotRedeemed, Meaning::Refused),
             (Reason::NotStarted, not_started),
             (Reason::OutcomeUnknown, Meaning::RetryAmbiguous),

@@ -67,6 +67,7 @@ fn state_to_pb(state: CampaignState) -> v1::CampaignState {
         CampaignState::Paused => v1::CampaignState::Paused,
         CampaignState::Exhausted => v1::CampaignState::Exhausted,
         CampaignState::Ended => v1::CampaignState::Ended,
+        CampaignState::Archived => v1::CampaignState::Archived,
     }
 }
 

@@ -288,6 +288,10 @@ fn report_refused(Refused { refusal, held_codes, held_states }: &Refused) -> Rep
         RefusalReason::EmptyWindow => {
             Fault::field("end_time", "must be after the campaign's start").report()
         }
+        RefusalReason::CampaignDeleted => campaign::deleted(),
+        RefusalReason::Archived => campaign::archived(),
+        RefusalReason::NotEnded => campaign::not_ended(),
+        RefusalReason::NotArchived => campaign::not_archived(),
         RefusalReason::EndInPast => campaign::end_in_past(refusal),
         RefusalReason::AlreadyStarted => campaign::already_started(refusal),
         RefusalReason::QuotaBelowIssued => campaign::quota_below_issued(refusal),
@@ -388,6 +392,10 @@ mod tests {
             (RefusalReason::CampaignExists, Code::AlreadyExists, "CAMPAIGN_EXISTS"),
             (RefusalReason::CampaignNotFound, Code::NotFound, "CAMPAIGN_NOT_FOUND"),
             (RefusalReason::EmptyWindow, Code::InvalidArgument, "FIELD_VIOLATIONS"),
+            (RefusalReason::CampaignDeleted, Code::AlreadyExists, "CAMPAIGN_DELETED"),
+            (RefusalReason::Archived, Code::FailedPrecondition, "ARCHIVED"),
+            (RefusalReason::NotEnded, Code::FailedPrecondition, "NOT_ENDED"),
+            (RefusalReason::NotArchived, Code::FailedPrecondition, "NOT_ARCHIVED"),
             (RefusalReason::EndInPast, Code::InvalidArgument, "END_TIME_IN_PAST"),
             (RefusalReason::AlreadyStarted, Code::FailedPrecondition, "ALREADY_STARTED"),
             (RefusalReason::QuotaBelowIssued, Code::FailedPrecondition, "QUOTA_BELOW_ISSUED"),

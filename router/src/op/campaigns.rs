@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use coupon_proto::v1::campaign_service_server::CampaignService;
 use coupon_proto::v1::{
-    CreateCampaignRequest, CreateCampaignResponse, EndCampaignRequest, EndCampaignResponse,
+    ArchiveCampaignRequest, ArchiveCampaignResponse, CreateCampaignRequest, CreateCampaignResponse,
+    DeleteCampaignRequest, DeleteCampaignResponse, EndCampaignRequest, EndCampaignResponse,
     GetCampaignRequest, GetCampaignResponse, ListCampaignsRequest, ListCampaignsResponse,
     PauseCampaignRequest, PauseCampaignResponse, ResumeCampaignRequest, ResumeCampaignResponse,
     UpdateCampaignRequest, UpdateCampaignResponse,
 };
 use tonic::{Request, Response, Status};
 
+use super::archive_campaign::archive_campaign;
 use super::create_campaign::create_campaign;
+use super::delete_campaign::delete_campaign;
 use super::end_campaign::end_campaign;
 use super::get_campaign::get_campaign;
 use super::list_campaigns::list_campaigns;
@@ -88,5 +91,21 @@ impl CampaignService for Campaigns {
     ) -> Result<Response<EndCampaignResponse>, Status> {
         let deadline = deadline(&request);
         answered(end_campaign(&self.shards, request.into_inner(), deadline).await)
+    }
+
+    async fn archive_campaign(
+        &self,
+        request: Request<ArchiveCampaignRequest>,
+    ) -> Result<Response<ArchiveCampaignResponse>, Status> {
+        let deadline = deadline(&request);
+        answered(archive_campaign(&self.shards, request.into_inner(), deadline).await)
+    }
+
+    async fn delete_campaign(
+        &self,
+        request: Request<DeleteCampaignRequest>,
+    ) -> Result<Response<DeleteCampaignResponse>, Status> {
+        let deadline = deadline(&request);
+        answered(delete_campaign(&self.shards, request.into_inner(), deadline).await)
     }
 }

@@ -75,6 +75,7 @@ impl Change {
             Some(outcome::Outcome::Refusal(refusal)) => Err(Fault::refused(refusal, &topology)),
             Some(
                 outcome::Outcome::CampaignCreated(_)
+                | outcome::Outcome::CampaignDeleted(_)
                 | outcome::Outcome::CouponIssued(_)
                 | outcome::Outcome::CouponChanged(_),
             )

@@ -57,6 +57,7 @@ impl Change {
             Some(
                 outcome::Outcome::CampaignCreated(_)
                 | outcome::Outcome::CampaignChanged(_)
+                | outcome::Outcome::CampaignDeleted(_)
                 | outcome::Outcome::CouponIssued(_),
             )
             | None => Err(Fault::another_question()),

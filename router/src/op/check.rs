@@ -64,15 +64,6 @@ pub(crate) fn campaign_id(text: &str) -> Result<CampaignName, Fault> {
     check.campaign_id(text).ok_or(Fault::Invalid(check.violations))
 }
 
-/// Checks a page size: 0 is `default`, more than 1,000 is 1,000.
-///
-/// # Errors
-/// [`Fault::Invalid`] when it is negative.
-pub(crate) fn page_size(size: i32, default: u32) -> Result<u32, Fault> {
-    let mut check = Check::default();
-    check.page_size(size, default).ok_or(Fault::Invalid(check.violations))
-}
-
 /// Collects violations.
 #[derive(Default)]
 pub(crate) struct Check {

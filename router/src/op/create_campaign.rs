@@ -10,6 +10,7 @@ use coupon_wire::code::scheme_to_pb;
 use tokio::time::Instant;
 
 use super::check::{self, Check, RequestIdentity};
+use super::check_creation::check_creation;
 use crate::answer::convert;
 use crate::answer::error::Fault;
 use crate::shards::shard_client::ShardClient;
@@ -23,7 +24,11 @@ pub(super) async fn create_campaign(
     request: CreateCampaignRequest,
     deadline: Instant,
 ) -> Result<CreateCampaignResponse, Fault> {
+    let validate_only = request.validate_only;
     let Creation { campaign, identity, command } = creation(request)?;
+    if validate_only {
+        return check_creation(shards, &campaign, command, deadline).await;
+    }
     let mut operation = Operation::CreateCampaign(command);
     let answered = shards.propose(&campaign, &mut operation, deadline).await;
     let (outcome, topology) = answered.map_err(|fault| identity.judge(fault))?;
@@ -41,6 +46,7 @@ pub(super) async fn create_campaign(
         Some(outcome::Outcome::Refusal(refusal)) => Err(Fault::refused(refusal, &topology)),
         Some(
             outcome::Outcome::CampaignChanged(_)
+            | outcome::Outcome::CampaignDeleted(_)
             | outcome::Outcome::CouponIssued(_)
             | outcome::Outcome::CouponChanged(_),
         )

@@ -99,6 +99,7 @@ impl Issue {
             Some(
                 outcome::Outcome::CampaignCreated(_)
                 | outcome::Outcome::CampaignChanged(_)
+                | outcome::Outcome::CampaignDeleted(_)
                 | outcome::Outcome::CouponChanged(_),
             )
             | None => Err(Fault::another_question()),

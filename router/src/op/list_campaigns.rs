@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use coupon_cluster::ShardId;
-use coupon_proto::internal::{ListCampaignsQuery, ReadResponse, read_request};
+use coupon_proto::internal::{CampaignCondition, ListCampaignsQuery, ReadResponse, read_request};
 use coupon_proto::v1::{Campaign, ListCampaignsRequest, ListCampaignsResponse};
 use tokio::time::Instant;
 
-use super::check;
+use super::campaign_filter;
+use super::check::{self, Check};
 use super::listing::{self, Listing};
 use super::page::Cursor;
 use crate::answer::convert;
@@ -26,21 +27,29 @@ pub(super) async fn list_campaigns(
     request: &ListCampaignsRequest,
     deadline: Instant,
 ) -> Result<ListCampaignsResponse, Fault> {
-    let limit = check::page_size(request.page_size, PAGE_DEFAULT)?;
-    let token = &request.page_token;
+    let mut check = Check::default();
+    let limit = check.page_size(request.page_size, PAGE_DEFAULT);
+    let conditions = campaign_filter::conditions(&request.filter);
+    let conditions = conditions.map_err(|why| check.fail("filter", why)).unwrap_or_default();
+    check.result()?;
+    let limit = limit.unwrap_or(PAGE_DEFAULT);
+    let (listing, token) = (Filtered { filter: &request.filter, conditions }, &request.page_token);
     let (campaigns, next_page_token) =
-        listing::page(&AllCampaigns, shards, token, limit, deadline).await?;
+        listing::page(&listing, shards, token, limit, deadline).await?;
     Ok(ListCampaignsResponse { campaigns, next_page_token })
 }
 
-/// All campaigns, by shard and id.
-struct AllCampaigns;
+/// The campaigns that meet all conditions, by shard and id.
+struct Filtered<'a> {
+    filter: &'a str,
+    conditions: Vec<CampaignCondition>,
+}
 
-impl Listing for AllCampaigns {
+impl Listing for Filtered<'_> {
     type Item = Campaign;
 
     fn question(&self) -> Vec<&str> {
-        vec!["campaigns", check::tenant().as_str()]
+        vec!["campaigns", check::tenant().as_str(), self.filter]
     }
 
     fn shards(&self, topology: &Topology) -> BTreeSet<ShardId> {
@@ -49,7 +58,8 @@ impl Listing for AllCampaigns {
 
     fn query(&self, cursor: &Cursor, limit: u32) -> read_request::Query {
         let (tenant, after) = (check::tenant().to_string(), cursor.after_campaign_id.clone());
-        read_request::Query::ListCampaigns(ListCampaignsQuery { tenant, after, limit })
+        let conditions = self.conditions.clone();
+        read_request::Query::ListCampaigns(ListCampaignsQuery { tenant, after, limit, conditions })
     }
 
     fn take(
@@ -61,7 +71,9 @@ impl Listing for AllCampaigns {
         let now = response.log_time_micros;
         let campaigns = response.campaigns.into_iter();
         let campaigns: Vec<_> = campaigns.map(|record| convert::campaign(record, now)).collect();
-        if let Some(last) = campaigns.last() {
+        if !response.searched_campaign_id.is_empty() {
+            cursor.after_campaign_id = response.searched_campaign_id;
+        } else if let Some(last) = campaigns.last() {
             cursor.after_campaign_id.clone_from(&last.campaign_id);
         }
         Ok(campaigns)

@@ -1,15 +1,19 @@
 //! The operations: check the shape, ask the shard, show what it says. No decisions. Each RPC has a file.
 
+mod archive_campaign;
 mod batch_issue_coupons;
 mod campaign_fields;
+mod campaign_filter;
 mod campaigns;
 mod change_campaign;
 mod change_coupon;
 mod check;
+mod check_creation;
 mod code;
 mod couponpb;
 mod coupons;
 mod create_campaign;
+mod delete_campaign;
 mod end_campaign;
 mod get_campaign;
 mod get_coupon;

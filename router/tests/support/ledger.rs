@@ -6,10 +6,11 @@ use coupon_cluster::campaign_etag;
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::coupon_change::Change;
 use coupon_proto::internal::{
-    CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignRecord, CodeNumber,
-    Command, CouponChange, CouponChanged, CouponIssued, CouponRecord, CreateCampaignCommand,
-    IssueCommand, Outcome, ReadRequest, ReadResponse, Redemption, Refusal, RefusalReason, Reversal,
-    UpdateCampaignCommand, Voiding, outcome, read_request,
+    CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignDeleted,
+    CampaignRecord, CampaignStage, CodeNumber, Command, CouponChange, CouponChanged, CouponIssued,
+    CouponRecord, CreateCampaignCommand, IssueCommand, Outcome, ReadRequest, ReadResponse,
+    Redemption, Refusal, RefusalReason, Reversal, UpdateCampaignCommand, Voiding,
+    campaign_condition, outcome, read_request,
 };
 
 /// The log time of everything.
@@ -40,6 +41,15 @@ impl Ledger {
                 Operation::PauseCampaign(pause) => self.pause(&pause.campaign, true),
                 Operation::ResumeCampaign(resume) => self.pause(&resume.campaign, false),
                 Operation::UpdateCampaign(update) => self.update(update),
+                Operation::ArchiveCampaign(archive) => self.change(&archive.campaign, |record| {
+                    record.stage = CampaignStage::Archived.into();
+                }),
+                Operation::DeleteCampaign(delete) => {
+                    match self.campaigns.remove(&delete.campaign) {
+                        Some(_) => outcome::Outcome::CampaignDeleted(CampaignDeleted::default()),
+                        None => outcome::Outcome::Refusal(refusal(RefusalReason::CampaignNotFound)),
+                    }
+                }
                 Operation::EndCampaign(end) => {
                     self.change(&end.campaign, |record| record.end_micros = NOW_MICROS)
                 }
@@ -79,24 +89,8 @@ impl Ledger {
                 outcome::Outcome::Refusal(refusal(RefusalReason::CampaignExists))
             };
         }
-        let record = CampaignRecord {
-            name: create.name.clone(),
-            display_name: create.display_name.clone(),
-            quota: create.quota,
-            start_micros: if create.start_micros == 0 { NOW_MICROS } else { create.start_micros },
-            end_micros: create.end_micros,
-            per_recipient_limit: create.per_recipient_limit,
-            coupon_ttl_micros: create.coupon_ttl_micros,
-            labels: create.labels.clone(),
-            request_id: create.request_id.clone(),
-            code_key_id: create.code_key_id,
-            code_scheme: create.code_scheme.clone(),
-            number: u32::try_from(self.campaigns.len()).expect("a test makes few campaigns"),
-            create_micros: NOW_MICROS,
-            code_shard_id: shard,
-            counters: Some(CampaignCounters { revision: 1, ..Default::default() }),
-            ..Default::default()
-        };
+        let number = u32::try_from(self.campaigns.len()).expect("a test makes few campaigns");
+        let record = record(shard, number, create);
         let entry = (shard, record.clone(), Vec::new());
         self.campaigns.insert(create.name.clone(), entry);
         let created = CampaignCreated { campaign: Some(record), replayed: false };
@@ -299,11 +293,25 @@ impl Ledger {
             }
             read_request::Query::ListCampaigns(query) => {
                 let after = here.filter(|(_, record, _)| *id_of(record) > *query.after);
-                let mut found: Vec<_> = after.map(|(_, record, _)| record.clone()).collect();
+                // Only labels are looked at.
+                let wanted = after.filter(|(_, record, _)| {
+                    query.conditions.iter().all(|condition| match &condition.condition {
+                        Some(campaign_condition::Condition::Label(label)) => {
+                            (record.labels.get(&label.key) == label.value.as_ref())
+                                != condition.negated
+                        }
+                        Some(campaign_condition::Condition::State(_)) | None => true,
+                    })
+                });
+                let mut found: Vec<_> = wanted.map(|(_, record, _)| record.clone()).collect();
                 response.more = found.len() > query.limit as usize;
                 found.truncate(query.limit as usize);
                 response.campaigns = found;
             }
+            read_request::Query::CheckCreation(create) => match self.export(&create.name) {
+                Some(_) => response.refusal = Some(refusal(RefusalReason::CampaignExists)),
+                None => response.campaigns.push(record(request.shard_id, 0, create)),
+            },
             read_request::Query::ListCoupons(query) => {
                 if !query.campaign_id.is_empty()
                     && self.export(&format!("{}/{}", query.tenant, query.campaign_id)).is_none()
@@ -384,4 +392,26 @@ fn show(response: &mut ReadResponse, found: Option<CampaignCoupon>) {
 /// The id in the name of a campaign.
 fn id_of(campaign: &CampaignRecord) -> &str {
     campaign.name.split_once('/').map_or("", |(_, id)| id)
+}
+
+/// A campaign that was just created.
+fn record(shard: u32, number: u32, create: &CreateCampaignCommand) -> CampaignRecord {
+    CampaignRecord {
+        name: create.name.clone(),
+        display_name: create.display_name.clone(),
+        quota: create.quota,
+        start_micros: if create.start_micros == 0 { NOW_MICROS } else { create.start_micros },
+        end_micros: create.end_micros,
+        per_recipient_limit: create.per_recipient_limit,
+        coupon_ttl_micros: create.coupon_ttl_micros,
+        labels: create.labels.clone(),
+        request_id: create.request_id.clone(),
+        code_key_id: create.code_key_id,
+        code_scheme: create.code_scheme.clone(),
+        number,
+        create_micros: NOW_MICROS,
+        code_shard_id: shard,
+        counters: Some(CampaignCounters { revision: 1, ..Default::default() }),
+        ..Default::default()
+    }
 }

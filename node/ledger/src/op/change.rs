@@ -5,7 +5,9 @@ use std::sync::Arc;
 use coupon_cluster::{CampaignName, CampaignState, Epoch};
 
 use crate::entry::{Entry, Found};
-use crate::{AskedTerms, Campaign, CampaignSpec, Change, LogTime, Outcome, Refusal, Store};
+use crate::{
+    AskedTerms, Campaign, CampaignSpec, CampaignStage, Change, LogTime, Outcome, Refusal, Store,
+};
 
 /// How many of its latest changes a campaign remembers. A retry that comes after as many others is taken for a new
 /// request.
@@ -79,10 +81,23 @@ fn asked(before: &CampaignSpec, altered: &CampaignSpec) -> Option<Box<AskedTerms
 ///
 /// # Errors
 ///
-/// [`Refusal::Ended`].
+/// [`Refusal::Ended`], [`Refusal::Archived`].
 pub(super) fn refuse_ended(campaign: &Campaign, now: LogTime) -> Result<(), Refusal> {
+    refuse_archived(campaign)?;
     match (campaign.state_at(now), campaign.spec.end) {
         (CampaignState::Ended, Some(end)) => Err(Refusal::Ended { end, now }),
         _ => Ok(()),
+    }
+}
+
+/// Refuses what must not be done to a campaign that is archived.
+///
+/// # Errors
+///
+/// [`Refusal::Archived`].
+pub(super) fn refuse_archived(campaign: &Campaign) -> Result<(), Refusal> {
+    match campaign.spec.stage {
+        CampaignStage::InUse => Ok(()),
+        CampaignStage::Archived | CampaignStage::Deleted => Err(Refusal::Archived),
     }
 }

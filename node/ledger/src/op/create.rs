@@ -6,7 +6,10 @@ use std::sync::Arc;
 use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId};
 
 use crate::entry::{Entry, Found};
-use crate::{Campaign, CampaignCounters, CampaignSpec, LogTime, Outcome, Refusal, Store};
+use crate::fence::Fence;
+use crate::{
+    Campaign, CampaignCounters, CampaignSpec, CampaignStage, LogTime, Outcome, Refusal, Store,
+};
 
 /// Creates a campaign. The fields are those of [`CampaignSpec`](crate::CampaignSpec).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,57 +47,75 @@ impl<S: Store> Entry<'_, S> {
         command: CreateCampaign,
     ) -> Result<Outcome, S::Error> {
         let Self { fence, store, touched } = self;
-        match touched.find(fence, *store, epoch, &command.name)? {
-            Found::Campaign(existing) => return Ok(answer_with(&existing.campaign, &command)),
+        let existing = match touched.find_with_deleted(fence, *store, epoch, &command.name)? {
+            Found::Campaign(existing) => Some(&existing.campaign),
             Found::Fenced(refusal) => return Ok(refusal.into()),
-            Found::Nothing => {}
-        }
-        let created = fence.state.log_time;
-        let start = command.start.unwrap_or(created);
-        if let Some(end) = command.end
-            && end <= created
-        {
-            return Ok(Refusal::EndInPast { end, now: created }.into());
-        }
-        if command.end.is_some_and(|end| end <= start) {
-            return Ok(Refusal::EmptyWindow.into());
-        }
-        let number = fence.state.next_campaign_number;
-        let Some(next_number) = number.checked_add(1) else {
-            return Ok(Refusal::ShardFull.into());
+            Found::Nothing => None,
         };
-        fence.state.next_campaign_number = next_number;
-        let spec = CampaignSpec {
-            name: command.name,
-            number,
-            display_name: command.display_name,
-            quota: command.quota,
-            start,
-            requested_start: command.start,
-            end: command.end,
-            per_recipient_limit: command.per_recipient_limit,
-            coupon_ttl_micros: command.coupon_ttl_micros,
-            labels: command.labels,
-            request_id: command.request_id,
-            code_key: command.code_key,
-            code_scheme: command.code_scheme,
-            code_shard: fence.shard,
-            created,
-            updated: created,
-            updated_revision: CampaignCounters::NEW.revision,
-            asked: None,
-            is_paused: false,
-            changes: Vec::new(),
-        };
-        let campaign = Campaign { spec: Arc::new(spec), counters: CampaignCounters::NEW };
-        store.put_campaign(&campaign)?;
-        Ok(Outcome::CampaignCreated { campaign, replayed: false })
+        let outcome = created(fence, fence.state.log_time, existing, command);
+        if let Outcome::CampaignCreated { campaign, replayed: false } = &outcome {
+            fence.state.next_campaign_number = campaign.spec.number.saturating_add(1);
+            store.put_campaign(campaign)?;
+        }
+        Ok(outcome)
     }
+}
+
+/// The outcome of a command at `now`, where there is already the campaign `existing` with its id.
+pub(crate) fn created(
+    fence: &Fence,
+    now: LogTime,
+    existing: Option<&Campaign>,
+    command: CreateCampaign,
+) -> Outcome {
+    if let Some(existing) = existing {
+        return answer_with(existing, &command);
+    }
+    let start = command.start.unwrap_or(now);
+    if let Some(end) = command.end {
+        if end <= now {
+            return Refusal::EndInPast { end, now }.into();
+        }
+        if end <= start {
+            return Refusal::EmptyWindow.into();
+        }
+    }
+    let number = fence.state.next_campaign_number;
+    if number == u32::MAX {
+        return Refusal::ShardFull.into();
+    }
+    let spec = CampaignSpec {
+        name: command.name,
+        number,
+        display_name: command.display_name,
+        quota: command.quota,
+        start,
+        requested_start: command.start,
+        end: command.end,
+        per_recipient_limit: command.per_recipient_limit,
+        coupon_ttl_micros: command.coupon_ttl_micros,
+        labels: command.labels,
+        request_id: command.request_id,
+        code_key: command.code_key,
+        code_scheme: command.code_scheme,
+        code_shard: fence.shard,
+        created: now,
+        updated: now,
+        updated_revision: CampaignCounters::NEW.revision,
+        asked: None,
+        is_paused: false,
+        stage: CampaignStage::InUse,
+        changes: Vec::new(),
+    };
+    let campaign = Campaign { spec: Arc::new(spec), counters: CampaignCounters::NEW };
+    Outcome::CampaignCreated { campaign, replayed: false }
 }
 
 /// The outcome of a command whose id is taken.
 fn answer_with(existing: &Campaign, command: &CreateCampaign) -> Outcome {
-    if existing.spec.request_id != command.request_id {
+    if existing.spec.is_deleted() {
+        Refusal::CampaignDeleted.into()
+    } else if existing.spec.request_id != command.request_id {
         Refusal::CampaignExists.into()
     } else if was_asked_for_by(&existing.spec, command) {
         Outcome::CampaignCreated { campaign: existing.clone(), replayed: true }

@@ -29,7 +29,13 @@ impl<S: Store> Entry<'_, S> {
         let end = before.after_micros(1);
         self.fence.state.log_time = end;
         let outcome = self.change_campaign(epoch, campaign, change, |campaign, now| {
-            let has_ended = campaign.state_at(now) == CampaignState::Ended;
+            let has_ended = match campaign.state_at(now) {
+                CampaignState::Ended | CampaignState::Archived => true,
+                CampaignState::Scheduled
+                | CampaignState::Active
+                | CampaignState::Paused
+                | CampaignState::Exhausted => false,
+            };
             let ended = || CampaignSpec { end: Some(now), ..CampaignSpec::clone(&campaign.spec) };
             Ok((!has_ended).then(ended))
         })?;

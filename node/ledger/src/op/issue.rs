@@ -104,7 +104,7 @@ pub(crate) fn without_effect<S: StateReader>(
     let state = mutants::distorted(state, campaign, now);
     let refusal = match (state, spec.end) {
         (CampaignState::Scheduled, _) => Refusal::NotStarted { start: spec.start, now },
-        (CampaignState::Ended, end) => {
+        (CampaignState::Ended | CampaignState::Archived, end) => {
             let end = end.expect("only a campaign with an end can have ended");
             Refusal::Ended { end, now }
         }

@@ -1,8 +1,10 @@
 //! The operations: of each its command, and what it does to the ledger.
 
+mod archive;
 mod change;
 mod change_coupon;
 mod create;
+mod delete;
 mod end;
 mod issue;
 mod pause;
@@ -15,7 +17,10 @@ mod void;
 use crate::entry::Entry;
 use crate::{Action, Command, Outcome, Refusal, Store};
 
+pub use archive::ArchiveCampaign;
 pub use create::CreateCampaign;
+pub(crate) use create::created;
+pub use delete::DeleteCampaign;
 pub use end::EndCampaign;
 pub(crate) use issue::without_effect;
 pub use issue::{HELD_SHOWN_MAX, Issue};
@@ -38,6 +43,8 @@ pub(crate) fn apply<S: Store>(
         Action::ResumeCampaign(resume) => entry.resume_campaign(command.epoch, &resume),
         Action::UpdateCampaign(update) => entry.update_campaign(command.epoch, &update),
         Action::EndCampaign(end) => entry.end_campaign(command.epoch, &end),
+        Action::ArchiveCampaign(archive) => entry.archive_campaign(command.epoch, &archive),
+        Action::DeleteCampaign(delete) => entry.delete_campaign(command.epoch, &delete),
         Action::RedeemCoupon(redeem) => entry.redeem_coupon(command.epoch, redeem),
         Action::ReverseRedemption(reverse) => entry.reverse_redemption(command.epoch, &reverse),
         Action::VoidCoupon(void) => entry.void_coupon(command.epoch, void),

@@ -6,7 +6,7 @@ use std::hash::Hasher as _;
 use coupon_cluster::{CampaignName, Epoch, RequestId};
 use siphasher::sip::SipHasher24;
 
-use super::change::refuse_ended;
+use super::change::{refuse_archived, refuse_ended};
 use crate::entry::Entry;
 use crate::mutants::{self, Mutant};
 use crate::{Campaign, CampaignSpec, Change, ChangeKind, LogTime, Outcome, Refusal, Store};
@@ -66,6 +66,9 @@ impl UpdateCampaign {
             return Err(Refusal::CouponTtlFixed);
         }
         let after = self.fields_over(before, now);
+        if after != *before {
+            refuse_archived(campaign)?;
+        }
         let window = |spec: &CampaignSpec| (spec.start, spec.end);
         if (window(&after), after.quota) != (window(before), before.quota) {
             refuse_ended(campaign, now)?;

@@ -11,6 +11,9 @@
 //! update ID rN [quota=N] [start=T] [end=T] [name=TEXT] [label=TEXT] [limit=N] [ttl=MICROS] [etag=TEXT]
 //!                                    start=now, end=never, label=- is none
 //! end ID rN                          end a campaign
+//! archive ID rN                      archive a campaign
+//! delete ID rN                       delete a campaign
+//! check create ID ...                what that would come to (no entry)
 //! issue ID RECIPIENT rN [KEY=VALUE...]    RECIPIENT - is nobody, KEY=VALUE is metadata
 //! redeem SHARD/COUNTER[/KEY] rN [order=TEXT]
 //! reverse SHARD/COUNTER[/KEY] rN

@@ -7,8 +7,9 @@ use coupon_cluster::{
     ShardId, TenantId,
 };
 use coupon_ledger::{
-    Action, CodeNumber, Command, CreateCampaign, EndCampaign, Issue, LogTime, PauseCampaign,
-    RedeemCoupon, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
+    Action, ArchiveCampaign, CodeNumber, Command, CreateCampaign, DeleteCampaign, EndCampaign,
+    Issue, LogTime, PauseCampaign, RedeemCoupon, ResumeCampaign, ReverseRedemption, UpdateCampaign,
+    VoidCoupon,
 };
 
 /// The command that `words` say; `epoch` is the one its sender routed by.
@@ -50,6 +51,14 @@ pub(crate) fn command(words: &[&str], epoch: Epoch) -> Command {
             let return_quota = *verb == "void-and-return";
             Action::VoidCoupon(VoidCoupon { code, request_id, reason, return_quota })
         }
+        ["archive", id, request] => Action::ArchiveCampaign(ArchiveCampaign {
+            campaign: campaign_name(id),
+            request_id: request_id(request),
+        }),
+        ["delete", id, request] => Action::DeleteCampaign(DeleteCampaign {
+            campaign: campaign_name(id),
+            request_id: request_id(request),
+        }),
         ["nonsense"] => Action::Unreadable,
         ["issue", id, recipient, request, metadata @ ..] => {
             issue(id, recipient, request_id(request), pairs(metadata))

@@ -14,6 +14,9 @@ pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
             let verb = if *replayed { "replayed" } else { "is now" };
             format!("{verb} {}", campaign(changed, now))
         }
+        Outcome::CampaignDeleted { replayed } => {
+            if *replayed { "replayed: deleted" } else { "deleted" }.to_owned()
+        }
         Outcome::CouponIssued { issued, replayed } => {
             let verb = if *replayed { "replayed" } else { "issued" };
             format!("{verb} {}", coupon(issued))
@@ -62,6 +65,10 @@ fn reason(refusal: &Refusal) -> String {
             format!("coupon expired, end={} now={}", end.0, now.0)
         }
         Refusal::NotRedeemed => "not redeemed".to_owned(),
+        Refusal::Archived => "archived".to_owned(),
+        Refusal::NotEnded => "not ended".to_owned(),
+        Refusal::NotArchived => "not archived".to_owned(),
+        Refusal::CampaignDeleted => "campaign deleted".to_owned(),
         Refusal::RequestIdReused => "request id reused".to_owned(),
         Refusal::StaleEpoch { epoch } => format!("stale epoch, in force is {epoch}"),
         Refusal::NotOwner { epoch } => format!("not owner at epoch {epoch}"),

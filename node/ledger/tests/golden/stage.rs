@@ -51,6 +51,7 @@ impl Stage {
                     self.store.campaign(&parse::campaign_name(campaign)).unwrap().unwrap();
                 vec![show::terms(&campaign)]
             }
+            ["check", ref words @ ..] => vec![self.check(words)],
             ["shard"] => vec![show::shard(self.ledger.state())],
             ["block", block] => vec![match self.store.block(parse::number(block)).unwrap() {
                 Some((number, first)) => format!("campaign number {number} from #{first}"),
@@ -78,6 +79,17 @@ impl Stage {
             self.epoch = self.epoch.max(epoch);
         }
         command
+    }
+
+    fn check(&mut self, words: &[&str]) -> String {
+        let Command { epoch, action: Action::CreateCampaign(create) } = self.command(words) else {
+            panic!("only creations are checked: {words:?}");
+        };
+        let existing = self.store.campaign(&create.name).unwrap();
+        let (state, now) = (self.ledger.state().clone(), self.time);
+        let checked =
+            Ledger::outcome_of_creation(shard(), state, existing.as_ref(), now, epoch, create);
+        show::outcome(&checked, self.ledger.state().log_time.max(self.time))
     }
 
     fn fill(&mut self, campaign: &str, count: u64) -> String {

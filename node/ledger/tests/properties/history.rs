@@ -7,8 +7,9 @@ use coupon_cluster::{
     CampaignName, CodeFormat, CodePrefix, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId,
 };
 use coupon_ledger::{
-    Action, BLOCK_SIZE, CodeNumber, Command, CreateCampaign, EndCampaign, Issue, LogTime,
-    PauseCampaign, RedeemCoupon, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
+    Action, ArchiveCampaign, BLOCK_SIZE, CodeNumber, Command, CreateCampaign, DeleteCampaign,
+    EndCampaign, Issue, LogTime, PauseCampaign, RedeemCoupon, ResumeCampaign, ReverseRedemption,
+    UpdateCampaign, VoidCoupon,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -104,6 +105,12 @@ fn draw() -> impl Strategy<Value = Draw> {
             Draw::New(Action::EndCampaign(EndCampaign { campaign, request_id }))
         }),
         20 => change_of_coupon().prop_map(Draw::New),
+        3 => (campaign_name(), request_id()).prop_map(|(campaign, request_id)| {
+            Draw::New(Action::ArchiveCampaign(ArchiveCampaign { campaign, request_id }))
+        }),
+        5 => (campaign_name(), deletion_id()).prop_map(|(campaign, request_id)| {
+            Draw::New(Action::DeleteCampaign(DeleteCampaign { campaign, request_id }))
+        }),
         1 => Just(Draw::New(Action::Unreadable)),
         1 => (0..4_u64, vec((1..4_u32).prop_map(shard_id), 0..4))
             .prop_map(|(step, ring_shards)| Draw::Adopt(step, ring_shards)),
@@ -252,6 +259,11 @@ fn campaign_name() -> impl Strategy<Value = CampaignName> {
 
 fn request_id() -> impl Strategy<Value = RequestId> {
     (1..13_u8).prop_map(|byte| RequestId::from_bytes(&[byte; 16]).unwrap())
+}
+
+/// Mostly the same one, since few campaigns live long enough to be deleted, and fewer to be so again.
+fn deletion_id() -> impl Strategy<Value = RequestId> {
+    prop_oneof![3 => Just(RequestId::from_bytes(&[99; 16]).unwrap()), 1 => request_id()]
 }
 
 fn shard_id(number: u32) -> ShardId {

@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coupon_ledger::{
-    BLOCK_SIZE, Campaign, CampaignSpec, Coupon, CouponState, LogTime, MemoryStore, StateReader,
+    BLOCK_SIZE, Campaign, CampaignSpec, CampaignStage, Coupon, CouponState, LogTime, MemoryStore,
+    StateReader,
 };
 
 /// Checks `after`, the state that an entry made of `before`.
 pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {
     let mut counters = BTreeSet::new();
     for campaign in after.campaigns() {
+        if campaign.spec.is_deleted() {
+            assert_eq!(after.coupons(campaign.spec.number).count(), 0);
+            continue;
+        }
         let coupons: Vec<_> = after.coupons(campaign.spec.number).collect();
         sequences_have_no_gaps(campaign, &coupons);
         times_follow_from_coupons(campaign, &coupons);
@@ -120,9 +125,18 @@ fn numbers_lead_to_campaigns(store: &MemoryStore) {
     assert_eq!(store.campaign_of_number(next).unwrap(), None);
 }
 
-/// Nothing that was given is ever changed or taken back, and a voided coupon stays voided.
+/// Nothing that was given is ever changed or taken back, and a voided coupon stays voided, unless its campaign is
+/// deleted.
 fn coupons_stay(before: &MemoryStore, after: &MemoryStore) {
     for campaign in before.campaigns() {
+        let same = after.campaigns().find(|other| other.spec.name == campaign.spec.name).unwrap();
+        let (was, is) = (&campaign.spec, &same.spec);
+        assert_eq!((was.number, was.created), (is.number, is.created));
+        if is.is_deleted() {
+            assert!(campaign.counters.issued <= same.counters.issued);
+            assert_eq!(was == is, was.is_deleted());
+            continue;
+        }
         let number = campaign.spec.number;
         let histories: BTreeMap<_, _> = after.histories(number).collect();
         for (sequence, history) in before.histories(number) {
@@ -131,8 +145,6 @@ fn coupons_stay(before: &MemoryStore, after: &MemoryStore) {
         }
         let still = after.coupons(number).take(before.coupons(number).count());
         assert!(before.coupons(number).eq(still));
-        let same = after.campaigns().find(|other| other.spec.name == campaign.spec.name).unwrap();
-        let (was, is) = (&campaign.spec, &same.spec);
         let unchanged = CampaignSpec {
             display_name: is.display_name.clone(),
             quota: is.quota,
@@ -140,6 +152,7 @@ fn coupons_stay(before: &MemoryStore, after: &MemoryStore) {
             end: is.end,
             labels: is.labels.clone(),
             is_paused: is.is_paused,
+            stage: is.stage,
             changes: is.changes.clone(),
             updated: is.updated,
             updated_revision: is.updated_revision,
@@ -159,6 +172,8 @@ fn coupons_stay(before: &MemoryStore, after: &MemoryStore) {
         let has_ended = was.end.is_some_and(|end| end <= time(before));
         assert!(!has_ended || (was.start, was.end, was.quota) == (is.start, is.end, is.quota));
         assert!(time(before) < was.start || was.start == is.start);
+        assert!(is.stage == CampaignStage::InUse || is.end.is_some_and(|end| end <= time(after)));
+        assert!(was.stage == CampaignStage::InUse || with_changes_of_is == **is);
         assert!(campaign.counters.revision <= same.counters.revision);
     }
 }

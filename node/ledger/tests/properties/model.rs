@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, Epoch, RequestId, Ring, ShardId, TenantId};
 use coupon_ledger::{
-    Action, AskedTerms, Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, CodeNumber,
-    Command, Coupon, CouponState, CreateCampaign, EndCampaign, Issue, IssuedCoupon, LogTime,
-    Outcome, PauseCampaign, RedeemCoupon, Refusal, ResumeCampaign, ReverseRedemption,
-    UpdateCampaign, VoidCoupon,
+    Action, ArchiveCampaign, AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage,
+    Change, ChangeKind, CodeNumber, Command, Coupon, CouponState, CreateCampaign, EndCampaign,
+    Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign, RedeemCoupon, Refusal, ResumeCampaign,
+    ReverseRedemption, UpdateCampaign, VoidCoupon,
 };
 
 use crate::history::{Entry, shard};
 
 mod coupons;
+mod deletion;
 
 const BLOCK: u64 = 65_536;
 
@@ -44,6 +45,8 @@ struct Listed {
     sold_out: Option<LogTime>,
     /// Who changed which coupon, and what it was then.
     coupon_changes: Vec<CouponChanged>,
+    /// The request that deleted it.
+    deleted_by: Option<RequestId>,
 }
 
 /// What can be changed about a campaign.
@@ -55,6 +58,7 @@ struct Terms {
     end: Option<LogTime>,
     labels: BTreeMap<String, String>,
     is_paused: bool,
+    is_archived: bool,
 }
 
 /// A change of a coupon.
@@ -97,7 +101,8 @@ impl Model {
             Action::PauseCampaign(PauseCampaign { campaign, .. })
             | Action::ResumeCampaign(ResumeCampaign { campaign, .. })
             | Action::UpdateCampaign(UpdateCampaign { campaign, .. })
-            | Action::EndCampaign(EndCampaign { campaign, .. }) => {
+            | Action::EndCampaign(EndCampaign { campaign, .. })
+            | Action::ArchiveCampaign(ArchiveCampaign { campaign, .. }) => {
                 self.change(command.epoch, campaign, &command.action)
             }
             Action::RedeemCoupon(RedeemCoupon { code, request_id, order_ref }) => {
@@ -111,6 +116,7 @@ impl Model {
                 let asked = Asked::Void(reason.clone(), *return_quota);
                 self.change_coupon(command.epoch, code, *request_id, asked)
             }
+            Action::DeleteCampaign(delete) => self.delete(command.epoch, delete),
             Action::Unreadable => Err(Refusal::Unreadable),
         };
         result.unwrap_or_else(Outcome::Refused)
@@ -132,6 +138,9 @@ impl Model {
         let mut replayed = false;
         let mut place = self.campaigns.iter().position(|listed| listed.asked.name == create.name);
         if let Some(place) = place {
+            if self.campaigns[place].deleted_by.is_some() {
+                return Err(Refusal::CampaignDeleted);
+            }
             let asked = &self.campaigns[place].asked;
             if asked.request_id != create.request_id {
                 return Err(Refusal::CampaignExists);
@@ -163,6 +172,7 @@ impl Model {
                 is_altered: false,
                 sold_out: None,
                 coupon_changes: Vec::new(),
+                deleted_by: None,
             });
         }
         let campaign = self.campaign(place.unwrap());
@@ -203,6 +213,10 @@ impl Model {
             updated_revision,
             asked: listed.is_altered.then(|| Box::new(asked_terms)),
             is_paused: terms.is_paused,
+            stage: match terms.is_archived {
+                true => CampaignStage::Archived,
+                false => CampaignStage::InUse,
+            },
             changes: changes[changes.len().saturating_sub(16)..].iter().map(remembered).collect(),
         };
         let counters = CampaignCounters {
@@ -227,8 +241,8 @@ impl Model {
         action: &Action,
     ) -> Result<Outcome, Refusal> {
         self.fence(epoch, campaign)?;
-        let place = self.campaigns.iter().position(|listed| listed.asked.name == *campaign);
-        let place = place.ok_or(Refusal::CampaignNotFound)?;
+        let is_it = |listed: &Listed| listed.asked.name == *campaign && listed.deleted_by.is_none();
+        let place = self.campaigns.iter().position(is_it).ok_or(Refusal::CampaignNotFound)?;
         let listed = &mut self.campaigns[place];
         let mut latest = listed.changes.iter().rev().take(16);
         let request = remembered(action).request_id;
@@ -243,8 +257,13 @@ impl Model {
         let before = listed.terms.clone();
         listed.terms = listed.altered(action, now)?;
         if listed.terms != before {
-            let is_altered = Terms { start: 0, is_paused: false, ..before.clone() }
-                != Terms { start: 0, is_paused: false, ..listed.terms.clone() };
+            let asked_for = |terms: &Terms| Terms {
+                start: 0,
+                is_paused: false,
+                is_archived: false,
+                ..terms.clone()
+            };
+            let is_altered = asked_for(&before) != asked_for(&listed.terms);
             listed.is_altered |= is_altered;
             let revision =
                 listed.coupons.len() + listed.changed.len() + listed.coupon_changes.len() + 1;
@@ -263,7 +282,10 @@ impl Model {
     fn issue(&mut self, epoch: Epoch, issue: &Issue) -> Result<Outcome, Refusal> {
         self.fence(epoch, &issue.campaign)?;
         let now = self.now;
-        let listed = self.campaigns.iter_mut().find(|listed| listed.asked.name == issue.campaign);
+        let is_it = |listed: &&mut Listed| {
+            listed.asked.name == issue.campaign && listed.deleted_by.is_none()
+        };
+        let listed = self.campaigns.iter_mut().find(is_it);
         let listed = listed.ok_or(Refusal::CampaignNotFound)?;
         if let Some(before) = listed.by_request(issue.request_id) {
             let Coupon { recipient, metadata, .. } = &before.coupon;
@@ -331,6 +353,7 @@ impl Terms {
             end: create.end,
             labels: create.labels.clone(),
             is_paused: false,
+            is_archived: false,
         }
     }
 }
@@ -341,6 +364,7 @@ fn remembered(action: &Action) -> Change {
         Action::PauseCampaign(pause) => (pause.request_id, ChangeKind::Pause),
         Action::ResumeCampaign(resume) => (resume.request_id, ChangeKind::Resume),
         Action::EndCampaign(end) => (end.request_id, ChangeKind::End),
+        Action::ArchiveCampaign(archive) => (archive.request_id, ChangeKind::Archive),
         Action::UpdateCampaign(update) => {
             (update.request_id, ChangeKind::Update { fingerprint: 0 })
         }
@@ -351,6 +375,7 @@ fn remembered(action: &Action) -> Change {
         | Action::VoidCoupon(_)
         | Action::AdoptRing { .. }
         | Action::SkipCounters
+        | Action::DeleteCampaign(_)
         | Action::Unreadable) => panic!("not a change: {other:?}"),
     };
     Change { request_id, kind }
@@ -378,6 +403,11 @@ impl Listed {
     fn altered(&self, action: &Action, now: u64) -> Result<Terms, Refusal> {
         let terms = self.terms.clone();
         match action {
+            Action::PauseCampaign(_) | Action::ResumeCampaign(_) if terms.is_archived => {
+                Err(Refusal::Archived)
+            }
+            Action::ArchiveCampaign(_) if self.still_open(now).is_ok() => Err(Refusal::NotEnded),
+            Action::ArchiveCampaign(_) => Ok(Terms { is_archived: true, ..terms }),
             Action::PauseCampaign(_) => {
                 self.still_open(now)?;
                 Ok(Terms { is_paused: true, ..terms })
@@ -396,6 +426,7 @@ impl Listed {
             | Action::VoidCoupon(_)
             | Action::AdoptRing { .. }
             | Action::SkipCounters
+            | Action::DeleteCampaign(_)
             | Action::Unreadable) => panic!("not a change: {other:?}"),
         }
     }
@@ -420,6 +451,9 @@ impl Listed {
         update.quota.iter().for_each(|quota| new.quota = *quota);
         update.start.iter().for_each(|start| new.start = start.map_or(now, |start| start.0));
         update.end.iter().for_each(|end| new.end = *end);
+        if new != *old && old.is_archived {
+            return Err(Refusal::Archived);
+        }
         if (new.quota, new.start, new.end) != (old.quota, old.start, old.end) {
             self.still_open(now)?;
         }

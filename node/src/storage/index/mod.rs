@@ -7,6 +7,8 @@
 //!   (`memtable_limit`), a thread of the index flushes it to a sorted file (`table`) and compacts files (`tables`).
 //! - A Bloom filter over all keys (`filter`) answers look-ups for absent ones.
 //!
+//! Claims of a campaign that is deleted lead to no coupon. They are dropped when their tables are compacted.
+//!
 //! The index is derived from the coupons. It is not part of a snapshot, a backup or a digest. Tables record how far
 //! they go; what they lack is rebuilt from the coupons when the index is opened (`rebuild`). Tables that do not match
 //! the coupons are removed, and everything is rebuilt.
@@ -22,6 +24,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -57,6 +60,8 @@ pub(super) struct Index {
     /// Notified when a full memtable is on disk.
     has_room: Condvar,
     filter: Filter,
+    /// The numbers of campaigns whose coupons are removed. Their claims lead nowhere, and compactions drop them.
+    freed: Mutex<BTreeSet<u32>>,
     tasks: Mutex<Tasks>,
     is_closing: AtomicBool,
 }
@@ -217,6 +222,11 @@ impl Index {
         active.note_through(number, sequence);
     }
 
+    /// Notes that the coupons of a campaign are removed.
+    pub(super) fn note_freed(&self, number: u32) {
+        self.freed.lock().insert(number);
+    }
+
     /// Starts to flush the active memtable if it is full. All coupons in it must be in the state. Blocks while another
     /// one waits for the disk and the memtables of the node hold too much.
     pub(super) fn start_flush_if_full(self: &Arc<Self>, storage: &Storage) {
@@ -294,7 +304,8 @@ impl Index {
             let Some(places) = pick_compaction(&tables) else { return Ok(()) };
             let merged = &tables[places.clone()];
             let goes_on = || self.keep_up(flusher);
-            let table = match self.dir.merge(merged, goes_on)? {
+            let freed = self.freed.lock().clone();
+            let table = match self.dir.merge(merged, &freed, goes_on)? {
                 Merge::Done(table) => table,
                 Merge::Ended => return Ok(()),
                 Merge::NoRoom(fault) => {

@@ -1,6 +1,6 @@
 //! Opening an index: what it lacks is made from the coupons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coupon_cluster::RequestId;
@@ -24,6 +24,15 @@ const CHECKED_MAX: usize = 64;
 /// Campaign numbers with a last sequence number.
 type LastSequences = BTreeMap<u32, u64>;
 
+/// What was issued.
+#[derive(Default)]
+struct IssuedCoupons {
+    /// The last sequence number of each campaign.
+    last: LastSequences,
+    /// The campaigns whose coupons are removed.
+    freed: BTreeSet<u32>,
+}
+
 impl Index {
     /// Opens the index of a state.
     ///
@@ -37,13 +46,13 @@ impl Index {
         let path = storage.index_dir().join(dir_name(keys));
         let issued = issued(storage, &keys)?;
         let (dir, tables) = TableDir::open(path)?;
-        let mut index = Self::over(dir, tables, storage);
+        let mut index = Self::over(dir, tables, storage, issued.freed.clone());
         let mut indexed = index.through();
         if !index.matches(storage, keys, &indexed, &issued)? {
             let path = index.dir.path().to_owned();
             tracing::warn!(index = %path.display(), "the index does not match the coupons: rebuilding it");
             let (dir, tables) = TableDir::renew(path)?;
-            index = Self::over(dir, tables, storage);
+            index = Self::over(dir, tables, storage, issued.freed.clone());
             indexed.clear();
         }
         let index = Arc::new(index);
@@ -52,7 +61,12 @@ impl Index {
         Ok(index)
     }
 
-    fn over(dir: TableDir, tables: Vec<Arc<Table>>, storage: &Storage) -> Self {
+    fn over(
+        dir: TableDir,
+        tables: Vec<Arc<Table>>,
+        storage: &Storage,
+        freed: BTreeSet<u32>,
+    ) -> Self {
         let claims = tables.iter().map(|table| table.len()).sum();
         let layers = Layers { tables: tables.into(), ..Layers::default() };
         let share = MemtableShare::new(storage.memtable_limit().clone());
@@ -63,6 +77,7 @@ impl Index {
             contents: Mutex::new(contents),
             has_room: Condvar::new(),
             filter: Filter::new(claims),
+            freed: Mutex::new(freed),
             tasks: Mutex::new(Tasks::default()),
             is_closing: storage.is_closing().into(),
         }
@@ -82,16 +97,17 @@ impl Index {
         storage: &Storage,
         keys: StateKeys,
         indexed: &LastSequences,
-        issued: &LastSequences,
+        issued: &IssuedCoupons,
     ) -> Result<bool, StorageError> {
         let is_ahead = |(number, indexed): (&u32, &u64)| {
-            issued.get(number).is_none_or(|issued| issued < indexed)
+            issued.last.get(number).is_none_or(|issued| issued < indexed)
         };
         if indexed.iter().any(is_ahead) {
             return Ok(false);
         }
         let (layers, coupons) = (self.layers(), Issued { storage, keys });
         let newest = layers.tables.last().into_iter().flat_map(|table| table.through());
+        let newest = newest.filter(|(number, _)| !issued.freed.contains(number));
         for (number, sequence) in newest.take(CHECKED_MAX) {
             let coupon = super::Coupons::coupon(&coupons, number, sequence)?;
             let request = coupon.map(|coupon| request_id(&coupon)).transpose()?;
@@ -110,12 +126,12 @@ impl Index {
         storage: &Storage,
         keys: StateKeys,
         indexed: &LastSequences,
-        issued: &LastSequences,
+        issued: &IssuedCoupons,
     ) -> Result<(), StorageError> {
-        for (&number, &issued) in issued {
+        for (&number, &last) in &issued.last {
             let indexed = indexed.get(&number).copied().unwrap_or(0);
-            if indexed < issued {
-                self.fill_gap(storage, keys, number, indexed, issued)?;
+            if indexed < last && !issued.freed.contains(&number) {
+                self.fill_gap(storage, keys, number, indexed, last)?;
             }
         }
         Ok(())
@@ -180,19 +196,24 @@ fn missing(number: u32, sequence: u64) -> StorageError {
     StorageError::corrupt("coupons", format!("coupon {sequence} of campaign {number} is missing"))
 }
 
-/// The last sequence number of each campaign.
-fn issued(storage: &Storage, keys: &StateKeys) -> Result<LastSequences, StorageError> {
+/// What was issued, by the counters of all campaigns.
+fn issued(storage: &Storage, keys: &StateKeys) -> Result<IssuedCoupons, StorageError> {
     let prefix = keys.all_counters();
     let mut options = ReadOptions::default();
     after_prefix(&prefix).into_iter().for_each(|end| options.set_iterate_upper_bound(end));
     let mode = IteratorMode::From(&prefix, Direction::Forward);
     let rows = storage.db().iterator_cf_opt(storage.state(), options, mode);
-    let issued = rows.map(|row| {
+    let mut issued = IssuedCoupons::default();
+    for row in rows {
         let (key, value) = row?;
         let counters: pb::CampaignCounters = decode("campaign counters", &value)?;
-        Ok((trailing_u32(&key)?, counters.issued))
-    });
-    issued.collect()
+        let number = trailing_u32(&key)?;
+        issued.last.insert(number, counters.issued);
+        if counters.freed {
+            issued.freed.insert(number);
+        }
+    }
+    Ok(issued)
 }
 
 fn request_id(coupon: &pb::CouponRecord) -> Result<RequestId, StorageError> {

@@ -6,7 +6,7 @@
 //! A table whose parts are all in another one was left by a crash, and is removed.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::ops::{Range, RangeInclusive};
@@ -105,7 +105,8 @@ impl TableDir {
         writer.finish(through)
     }
 
-    /// Merges tables that are next to each other into one. The caller removes them. Ends early if `goes_on`, which is
+    /// Merges tables that are next to each other into one, without the claims of the campaigns in `freed`. The caller
+    /// removes them. Ends early if `goes_on`, which is
     /// asked now and then, says no.
     ///
     /// # Errors
@@ -114,6 +115,7 @@ impl TableDir {
     pub(super) fn merge(
         &self,
         tables: &[Arc<Table>],
+        freed: &BTreeSet<u32>,
         mut goes_on: impl FnMut() -> Result<bool, StorageError>,
     ) -> Result<Merge, StorageError> {
         let (Some(first), Some(last)) = (tables.first(), tables.last()) else {
@@ -135,7 +137,9 @@ impl TableDir {
         }
         while let Some(mut head) = heads.peek_mut() {
             let Reverse((claim, place)) = *head;
-            if let Err(fault) = writer.push(claim) {
+            if !freed.contains(&claim.key.number)
+                && let Err(fault) = writer.push(claim)
+            {
                 return no_room(fault);
             }
             match sources[place].next() {

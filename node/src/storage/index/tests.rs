@@ -1,13 +1,18 @@
 //! The index through a ledger that issues coupons: while tables are written, after a crash, and where it differs
 //! from the coupons.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use coupon_cluster::{
     CampaignName, CodeScheme, Epoch, KeyId, ReplicaId, RequestId, ShardId, TenantId,
 };
-use coupon_ledger::{Action, Command, CreateCampaign, Issue, Ledger, LogTime, Outcome, Refusal};
-use rocksdb::WriteBatch;
+use coupon_ledger::{
+    Action, ArchiveCampaign, Command, CreateCampaign, DeleteCampaign, EndCampaign, Issue, Ledger,
+    LogTime, Outcome, Refusal,
+};
+use rocksdb::{Direction, IteratorMode, WriteBatch};
 
 use super::super::keys::StateKeys;
 use super::super::ledger::{LedgerBatch, running_digest};
@@ -206,6 +211,68 @@ fn an_index_that_is_lost_or_damaged_is_made_again() {
 }
 
 #[test]
+fn a_deleted_campaign_leaves_no_coupons_and_in_time_no_claims() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(dir.path());
+    // Three tables.
+    let few = 3 * TABLE_CLAIMS as u64 / 2;
+    issue_all(&storage, LIMITED, 0..few);
+    let campaign = CampaignName::new(&TenantId::default(), LIMITED).unwrap();
+    let request_id = |number: u64| request(2_000_000 + number);
+    let actions = [
+        Action::EndCampaign(EndCampaign { campaign: campaign.clone(), request_id: request_id(1) }),
+        Action::ArchiveCampaign(ArchiveCampaign {
+            campaign: campaign.clone(),
+            request_id: request_id(2),
+        }),
+        Action::DeleteCampaign(DeleteCampaign { campaign, request_id: request_id(3) }),
+    ];
+    let outcomes = apply(&storage, actions);
+    assert!(matches!(outcomes[2], Outcome::CampaignDeleted { replayed: false }), "{outcomes:?}");
+    let rows = |storage: &Storage, number| {
+        let prefix = keys().coupons(number);
+        let mode = IteratorMode::From(&prefix, Direction::Forward);
+        let rows = storage.db().iterator_cf(storage.coupons(), mode);
+        rows.take_while(|row| row.as_ref().unwrap().0.starts_with(&prefix)).count()
+    };
+    assert_eq!(rows(&storage, 0), 0);
+
+    // More tables, until the first ones are merged.
+    issue_all(&storage, UNLIMITED, 0..COUPONS);
+    let secret = *storage.index_of(keys()).unwrap().dir.secret();
+    let claims = |storage: &Storage, number| {
+        let tables = storage.index_of(keys()).unwrap().layers().tables;
+        let claims = tables.iter().flat_map(|table| table.claims_from(Claim::FIRST));
+        claims.filter(|claim| claim.as_ref().unwrap().key.number == number).count()
+    };
+    let began = Instant::now();
+    while claims(&storage, 0) > 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "its claims are still there");
+        std::thread::yield_now();
+    }
+    assert!(claims(&storage, 1) > 0);
+    claims_on_disk(&storage);
+
+    // The index lacks nothing, so that it is not made again.
+    let storage = reopened(storage, dir.path());
+    assert_eq!(*storage.index_of(keys()).unwrap().dir.secret(), secret);
+    for number in 0..COUPONS {
+        let again = apply(&storage, [issue(UNLIMITED, number)]);
+        assert!(matches!(again[..], [Outcome::CouponIssued { replayed: true, .. }]), "{number}");
+    }
+    let gone = apply(&storage, [issue(LIMITED, 0)]);
+    assert_eq!(gone, [Outcome::Refused(Refusal::CampaignNotFound)]);
+
+    // Nor does one that is made anew look for the coupons.
+    storage.sync().unwrap();
+    drop(storage);
+    std::fs::remove_dir_all(path(dir.path())).unwrap();
+    let storage = Storage::open(dir.path()).unwrap();
+    let again = apply(&storage, [issue(UNLIMITED, 7)]);
+    assert!(matches!(again[..], [Outcome::CouponIssued { replayed: true, .. }]));
+}
+
+#[test]
 fn a_block_with_a_flipped_bit_is_never_read() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(dir.path());
@@ -251,8 +318,8 @@ fn what_a_crash_left_of_a_merge_is_removed() {
     }
     all.sort_unstable();
     assert_eq!(pick_compaction(&tables), Some(0..8));
-    assert!(matches!(index.merge(&tables, || Ok(false)).unwrap(), Merge::Ended));
-    let Merge::Done(merged) = index.merge(&tables, || Ok(true)).unwrap() else {
+    assert!(matches!(index.merge(&tables, &BTreeSet::new(), || Ok(false)).unwrap(), Merge::Ended));
+    let Merge::Done(merged) = index.merge(&tables, &BTreeSet::new(), || Ok(true)).unwrap() else {
         panic!("there is room");
     };
     let through: Vec<_> = merged.through().collect();

@@ -28,6 +28,7 @@ fn campaign(id: &str, number: u32) -> Campaign {
         updated_revision: 1,
         asked: None,
         is_paused: false,
+        stage: coupon_ledger::CampaignStage::InUse,
         changes: Vec::new(),
     };
     let counters = CampaignCounters {

@@ -45,3 +45,29 @@ pub(super) fn fixed(field: &str) -> Report {
     let description = "cannot be changed: leave it as it is, or make another campaign";
     Fault::field(field, description).report()
 }
+
+pub(super) fn deleted() -> Report {
+    Report::new(
+        Code::AlreadyExists,
+        Reason::CampaignDeleted,
+        "a campaign with this id was deleted, and ids are not used again: choose another one",
+    )
+}
+
+pub(super) fn archived() -> Report {
+    Report::new(
+        Code::FailedPrecondition,
+        Reason::Archived,
+        "the campaign is archived, and kept for reading only",
+    )
+}
+
+pub(super) fn not_ended() -> Report {
+    let message = "the campaign has not ended: end it first";
+    Report::new(Code::FailedPrecondition, Reason::NotEnded, message)
+}
+
+pub(super) fn not_archived() -> Report {
+    let message = "the campaign is not archived: archive it first";
+    Report::new(Code::FailedPrecondition, Reason::NotArchived, message)
+}

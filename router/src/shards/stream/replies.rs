@@ -73,6 +73,7 @@ fn answer(waiter: Waiter, outcome: Outcome) {
         Some(
             outcome::Outcome::CampaignCreated(_)
             | outcome::Outcome::CampaignChanged(_)
+            | outcome::Outcome::CampaignDeleted(_)
             | outcome::Outcome::CouponChanged(_)
             | outcome::Outcome::CouponIssued(_),
         )

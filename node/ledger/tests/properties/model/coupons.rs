@@ -19,7 +19,7 @@ impl Model {
                 && code.tenant == TenantId::default()
                 && code.scheme == issued.code_scheme.folded()
         };
-        let mut campaigns = self.campaigns.iter();
+        let mut campaigns = self.campaigns.iter().filter(|listed| listed.deleted_by.is_none());
         let found = campaigns.find_map(|listed| {
             Some((listed.asked.name.clone(), listed.coupons.iter().position(is_it)?))
         });
