@@ -54,21 +54,31 @@ def test_a_campaign_lives_its_life(client, sdk):
     assert campaign_id in {campaign.campaign_id for campaign in client.list_campaigns(page_size=1)}
 
 
-def test_a_campaign_is_changed_and_ended(client, sdk):
-    campaign_id = new_campaign(client, sdk, 5)
+def test_a_campaign_is_changed_and_put_away(client, sdk):
+    campaign_id = new_campaign(client, sdk, 5, labels={"run": sdk.new_request_id()})
     read = client.get_campaign(campaign_id=campaign_id).campaign
     changed = sdk.v1.Campaign(campaign_id=campaign_id, quota=7, etag=read.etag)
     assert client.update_campaign(campaign=changed, update_mask=["quota"]).campaign.quota == 7
     with pytest.raises(sdk.EtagMismatch):
         client.update_campaign(campaign=changed, update_mask=["quota"])
+    listed = client.list_campaigns(filter=f'labels.run = "{read.labels["run"]}"')
+    assert [campaign.campaign_id for campaign in listed] == [campaign_id]
     client.issue_coupon(campaign_id=campaign_id)
     client.issue_coupon(campaign_id=campaign_id)
     with pytest.raises(sdk.QuotaBelowIssued):
         client.update_campaign(campaign=sdk.v1.Campaign(campaign_id=campaign_id, quota=1), update_mask=["quota"])
 
+    with pytest.raises(sdk.NotEnded):
+        client.archive_campaign(campaign_id=campaign_id)
     client.end_campaign(campaign_id=campaign_id)
     with pytest.raises(sdk.Ended):
         client.issue_coupon(campaign_id=campaign_id)
+    with pytest.raises(sdk.NotArchived):
+        client.delete_campaign(campaign_id=campaign_id)
+    client.archive_campaign(campaign_id=campaign_id)
+    client.delete_campaign(campaign_id=campaign_id)
+    with pytest.raises(sdk.CampaignNotFound):
+        client.get_campaign(campaign_id=campaign_id)
 
 
 def test_a_coupon_is_redeemed_once(client, sdk):
