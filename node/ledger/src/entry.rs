@@ -84,7 +84,7 @@ impl TouchedCampaigns {
     ) -> Result<Found<'_>, S::Error> {
         Ok(match self.find_with_deleted(fence, store, epoch, id)? {
             Found::Campaign(touched) if touched.campaign.spec.is_deleted() => Found::Nothing,
-            found => found,
+            found @ (Found::Campaign(_) | Found::Nothing | Found::Fenced(_)) => found,
         })
     }
 

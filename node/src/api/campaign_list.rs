@@ -139,10 +139,12 @@ mod tests {
         };
         let shard = ShardId::new(1).unwrap();
         let state = ShardState { epoch: Epoch(1), ring_shards: vec![shard], ..Default::default() };
-        match Ledger::outcome_of_creation(shard, state, None, LogTime(1), Epoch(1), command) {
-            Outcome::CampaignCreated { campaign, replayed: false } => campaign,
-            other => panic!("{other:?}"),
-        }
+        let outcome =
+            Ledger::outcome_of_creation(shard, state, None, LogTime(1), Epoch(1), command);
+        let Outcome::CampaignCreated { campaign, replayed: false } = outcome else {
+            panic!("{outcome:?}");
+        };
+        campaign
     }
 
     #[test]
