@@ -108,7 +108,7 @@ impl Campaign {
     fn voided_text(&self) -> String {
         match self.returned {
             0 => self.voided.to_string(),
-            returned => format!("{}, quota returned by {returned}", self.voided),
+            returned => format!("{}, of which {returned} returned their quota", self.voided),
         }
     }
 }

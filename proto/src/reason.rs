@@ -9,11 +9,11 @@ pub const DOMAIN: &str = "coupon.v1";
 pub enum Reason {
     /// The coupon is redeemed.
     AlreadyRedeemed,
-    /// The campaign has started, and its start cannot be changed any more.
+    /// The campaign has started, and its start can no longer be changed.
     AlreadyStarted,
-    /// The campaign is archived, and kept for reading only.
+    /// The campaign is archived: it can be read, but not changed.
     Archived,
-    /// There was a campaign with this id, and ids are not used again.
+    /// A campaign with this id was deleted, and ids are never reused.
     CampaignDeleted,
     /// Another request created a campaign with this id.
     CampaignExists,

@@ -4,7 +4,7 @@ use coupon_client::v1;
 
 use super::change::{Change, ChangeArgs, change};
 
-/// Keeps a campaign that has ended for reading only, for ever.
+/// Archives a campaign that has ended: it stays readable and cannot be changed any more.
 ///
 /// If there is no answer, repeat the command with the same --request-id.
 #[derive(Debug, clap::Args)]

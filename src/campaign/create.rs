@@ -46,13 +46,13 @@ pub(crate) struct CreateArgs {
     /// How long a coupon may be used, such as 30days [default: for ever]
     #[arg(long, value_name = "DURATION")]
     coupon_ttl: Option<Span>,
-    /// What codes are made of
+    /// The symbols that codes are made of
     #[arg(long, value_name = "PROFILE", value_enum, default_value_t)]
     code_profile: CodeProfile,
     /// What codes begin with, such as SUMMER-: capital letters, digits and hyphens
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     code_prefix: String,
-    /// How many symbols codes have, without the prefix: 10 for kr; 14, 16, 18 or 20 for latin [default: the least]
+    /// Number of symbols in a code, without the prefix: 10 for kr; 14, 16, 18 or 20 for latin [default: the fewest]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     code_length: i32,

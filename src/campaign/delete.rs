@@ -7,9 +7,9 @@ use crate::client::RouterArg;
 use crate::failure::CallError;
 use crate::output;
 
-/// Deletes an archived campaign with all of its coupons, for ever.
+/// Deletes an archived campaign and all of its coupons. This cannot be undone.
 ///
-/// Neither its id nor its codes are used again. If there is no answer, repeat the command with the same --request-id.
+/// Neither its id nor its codes are ever reused. If there is no answer, repeat the command with the same --request-id.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -4,7 +4,7 @@ use coupon_client::v1;
 
 use super::change::{Change, ChangeArgs, change};
 
-/// Ends a campaign now, for ever. What was issued stays issued.
+/// Ends a campaign now. This cannot be undone; coupons that were issued stay valid.
 ///
 /// If there is no answer, repeat the command with the same --request-id. To stop issuing for a while, use
 /// `coupon campaign pause`.

@@ -12,7 +12,7 @@ use crate::failure::UsageError;
 
 /// Changes a campaign: its name, quota, times and labels. What is not named stays as it is.
 ///
-/// The quota cannot be less than the coupons that are issued. A campaign that is sold out issues coupons again when
+/// The quota cannot be less than the coupons that count against it. A sold-out campaign issues coupons again when
 /// its quota grows. The start can be changed until the campaign starts, and the end until it ends.
 ///
 /// If there is no answer, repeat the command with the same --request-id and the same times: a delay such as +10m is a
@@ -103,7 +103,7 @@ pub(super) async fn update(args: UpdateArgs) -> anyhow::Result<()> {
     let paths = paths.into_iter().filter(|(_, is_set)| *is_set);
     let paths: Vec<_> = paths.map(|(path, _)| path.to_owned()).collect();
     if paths.is_empty() {
-        let why = "name what to change: --quota, --name, --start, --end, --label or --no-labels";
+        let why = "nothing to change: use --quota, --name, --start, --end, --label or --no-labels";
         return Err(UsageError(why.to_owned()).into());
     }
     let campaign = v1::Campaign {

@@ -35,7 +35,7 @@ Examples:
 Examples:
   coupon cluster forget 44 --node 127.0.0.1:7001")]
     Forget(RemoveArgs),
-    /// Makes new campaigns use another key for their codes, for instance because the present one has leaked.
+    /// Adds a code key, which new campaigns use; for instance because the current key has leaked.
     ///
     /// Campaigns that exist keep their key, and their codes stay valid. A cluster can have four keys. With each,
     /// codes of new campaigns take routers about twice as long to compute.

@@ -7,7 +7,7 @@ use crate::client::RouterArg;
 use crate::failure::CallError;
 use crate::output::Format;
 
-/// Shows what anybody may know who has a code: the coupon's campaign, state and times.
+/// Shows what anyone with the code may see: the coupon's campaign, state and times.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  coupon lookup CODE")]
 pub(crate) struct LookupArgs {

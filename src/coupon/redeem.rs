@@ -4,7 +4,7 @@ use coupon_client::v1;
 
 use super::change::{Change, ChangeArgs, change};
 
-/// Redeems a coupon. Its campaign may be paused or over; only the coupon's own end counts.
+/// Redeems a coupon. Its campaign may be paused or ended; only the coupon's own expiry counts.
 ///
 /// If there is no answer, repeat the command with the same --request-id: it never redeems the coupon twice, and has
 /// the same answer.
@@ -14,7 +14,7 @@ Examples:
   coupon redeem CODE --order-ref A-1024
   coupon redeem CODE --request-id 3f2a9c1e-7b54-4d0a-9e21-5c86d7f0b413 -o json")]
 pub(crate) struct RedeemArgs {
-    /// The order it is redeemed for, in your words; kept with the coupon
+    /// Your reference to the order it is redeemed for; stored with the coupon
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     order_ref: String,
     #[command(flatten)]

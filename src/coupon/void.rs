@@ -4,9 +4,9 @@ use coupon_client::v1;
 
 use super::change::{Change, ChangeArgs, change};
 
-/// Cancels a coupon for ever. A redeemed one has to be reversed first.
+/// Voids a coupon. This cannot be undone; a redeemed coupon must be reversed first.
 ///
-/// If there is no answer, repeat the command with the same --request-id: the quota is returned once.
+/// If there is no answer, repeat the command with the same --request-id: the quota is returned only once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -16,7 +16,7 @@ pub(crate) struct VoidArgs {
     /// Why, for people; kept with the coupon
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
-    /// Another coupon may be issued in its place, to the same recipient as well
+    /// Return its quota: another coupon may be issued in its place, to the same recipient too
     #[arg(long)]
     return_quota: bool,
     #[command(flatten)]

@@ -105,7 +105,7 @@ async fn commands_redeem_reverse_void_and_show_a_coupon() {
     assert_eq!(json(&redeem, 0)["replayed"], true);
     json(&["redeem", code], 1);
     let validated = json(&["validate", code], 1);
-    assert_eq!(validated["why_not"], "the coupon is redeemed");
+    assert_eq!(validated["why_not"], "the coupon has already been redeemed");
     assert_eq!(json(&["reverse", code], 0)["state"], "ISSUED");
     let voided = json(&["void", code, "--return-quota", "--reason", "a test"], 0);
     assert_eq!((&voided["state"], &voided["quota_returned"]), (&"VOIDED".into(), &true.into()));

@@ -95,11 +95,11 @@ pub enum Refusal {
     RecipientRequired,
     /// There is a campaign with this id, created by another request.
     CampaignExists,
-    /// There was a campaign with this id, and ids are not used again.
+    /// A campaign with this id was deleted, and ids are never reused.
     CampaignDeleted,
     /// There is no campaign with this id.
     CampaignNotFound,
-    /// The campaign is archived, and kept for reading only.
+    /// The campaign is archived: it can be read, but not changed.
     Archived,
     /// The campaign has not ended.
     NotEnded,

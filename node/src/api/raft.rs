@@ -299,7 +299,7 @@ impl RaftEndpoint {
         let raft = self.find(first.envelope.as_ref())?;
         let (shard, replica) = (raft.key.shard, raft.key.replica.0);
         let stopping = self.stopping.clone();
-        // The sender, once it has sent entries or a commit index; until then, whoever leads.
+        // The sender, once it has sent entries or a commit index; until then, the current leader.
         let sender = Arc::new(OnceLock::new());
         // A message that cannot be read ends the input, and with it the stream: the leader will
         // begin again where this replica is.

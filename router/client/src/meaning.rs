@@ -143,7 +143,7 @@ fn not_started(metadata: &HashMap<String, String>) -> Meaning {
 
 /// Whether a refusal with this reason says that no earlier attempt of the same call had or will have an
 /// effect. The ledger looks for the request id before it gives one of these reasons, and an attempt that is
-/// still on its way would be refused for the same reason, unless somebody frees the quota or the coupon before it
+/// still on its way would be refused for the same reason, unless another call frees the quota or the coupon before it
 /// arrives.
 pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
     match reason {

@@ -40,7 +40,7 @@ pub(super) fn conditions(filter: &str) -> Result<Vec<CampaignCondition>, String>
         match reader.rest() {
             [] => return Ok(conditions),
             [(_, Token::Word(word)), ..] if word == "AND" => reader.at += 1,
-            _ => return Err(reader.wrong("AND, or the end, must come here")),
+            _ => return Err(reader.wrong("expected AND or the end")),
         }
     }
 }
@@ -119,28 +119,27 @@ impl Reader {
                 self.at += 1;
                 self.label()
             }
-            "NOT" | "OR" => Err(self.wrong("only AND is understood, and != instead of NOT")),
-            _ => Err(self.wrong("state or labels must come here")),
+            "NOT" | "OR" => Err(self.wrong("only AND is supported: use != instead of NOT")),
+            _ => Err(self.wrong("expected state or labels")),
         }
     }
 
     fn label(&mut self) -> Result<CampaignCondition, String> {
-        let sign =
-            self.sign(&[".", ":"], "a dot or a colon, and the key of a label, must come here")?;
-        let key = self.text("the key of a label must come here")?;
+        let sign = self.sign(&[".", ":"], "expected a dot or a colon and the key of a label")?;
+        let key = self.text("expected the key of a label")?;
         if sign == ":" {
             let condition = Some(Condition::Label(LabelCondition { key, value: None }));
             return Ok(CampaignCondition { negated: false, condition });
         }
         let negated = self.comparison()?;
-        let value = Some(self.text("the value of a label must come here")?);
+        let value = Some(self.text("expected the value of a label")?);
         let condition = Some(Condition::Label(LabelCondition { key, value }));
         Ok(CampaignCondition { negated, condition })
     }
 
     /// Whether it is an inequality.
     fn comparison(&mut self) -> Result<bool, String> {
-        Ok(self.sign(&["=", "!="], "= or != must come here")? == "!=")
+        Ok(self.sign(&["=", "!="], "expected = or !=")? == "!=")
     }
 
     fn sign(&mut self, signs: &[&str], why: &str) -> Result<&'static str, String> {

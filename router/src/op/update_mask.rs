@@ -44,7 +44,7 @@ impl UpdateMask {
             _ => Self::named(paths, check),
         };
         if paths.is_empty() && fields == Self::default() {
-            check.fail("update_mask", "must name a field, or the campaign must have one to change");
+            check.fail("update_mask", "must name a field to change, or the campaign must set one");
         }
         fields
     }
@@ -90,13 +90,11 @@ impl UpdateMask {
 fn why_wrong(path: &str) -> &'static str {
     match path {
         "per_recipient_limit" | "coupon_ttl" => {
-            "cannot be changed, since coupons were issued by it: make another campaign"
+            "cannot be changed, because issued coupons depend on it: create another campaign"
         }
-        "*" => "must stand alone",
-        _ if path.starts_with("labels.") => "name labels, which replaces all of them",
-        _ => {
-            "is no field that can be changed: name display_name, quota, start_time, end_time, labels or *"
-        }
+        "*" => "must be the only path",
+        _ if path.starts_with("labels.") => "use labels, which replaces all of them",
+        _ => "cannot be changed: use display_name, quota, start_time, end_time, labels or *",
     }
 }
 

@@ -208,7 +208,7 @@ class QuotaBelowIssued(Refused):
 
 
 class AlreadyStarted(Refused):
-    """The campaign has started, and its start cannot be changed any more."""
+    """The campaign has started, and its start can no longer be changed."""
 
     REASON = "ALREADY_STARTED"
 
@@ -226,7 +226,7 @@ class NotEnded(Refused):
 
 
 class Archived(Refused):
-    """The campaign is archived, and kept for reading only."""
+    """The campaign is archived: it can be read, but not changed."""
 
     REASON = "ARCHIVED"
 
@@ -238,6 +238,6 @@ class NotArchived(Refused):
 
 
 class CampaignDeleted(Refused):
-    """There was a campaign with this id, and ids are not used again."""
+    """A campaign with this id was deleted, and ids are never reused."""
 
     REASON = "CAMPAIGN_DELETED"

@@ -156,7 +156,7 @@ fn recipient_refusal<S: StateReader>(
     for sequence in sequences.into_iter().take(HELD_SHOWN_MAX) {
         let coupon = store.coupon(spec.number, sequence)?;
         let state = state_of(store, campaign, sequence)?;
-        // Whoever asks in vain is told the code and its state, not what else was kept with it.
+        // A refusal shows the code and state of each coupon held, not its metadata.
         let coupon = Coupon { metadata: BTreeMap::new(), ..coupon };
         held.push(issued(spec, sequence, coupon, state));
     }

@@ -19,7 +19,7 @@ pub(super) fn already_started(refusal: &Refusal) -> Report {
     Report::new(
         Code::FailedPrecondition,
         Reason::AlreadyStarted,
-        "the campaign has started, and its start cannot be changed any more",
+        "the campaign has started and its start cannot be changed: leave start_time out",
     )
     .with("start_time", convert::timestamp(refusal.time_micros))
     .with("server_time", convert::timestamp(refusal.log_time_micros))
@@ -37,7 +37,7 @@ pub(super) fn etag_mismatch() -> Report {
     Report::new(
         Code::Aborted,
         Reason::EtagMismatch,
-        "the campaign was changed since its etag was read: read it again, and decide anew",
+        "the campaign has changed since its etag was read: read it again and use the new etag",
     )
 }
 
@@ -50,7 +50,7 @@ pub(super) fn deleted() -> Report {
     Report::new(
         Code::AlreadyExists,
         Reason::CampaignDeleted,
-        "a campaign with this id was deleted, and ids are not used again: choose another one",
+        "a campaign with this id was deleted, and ids are never reused: choose another id",
     )
 }
 
@@ -58,7 +58,7 @@ pub(super) fn archived() -> Report {
     Report::new(
         Code::FailedPrecondition,
         Reason::Archived,
-        "the campaign is archived, and kept for reading only",
+        "the campaign is archived: it can be read, but not changed",
     )
 }
 

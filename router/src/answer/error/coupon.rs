@@ -14,13 +14,13 @@ pub(super) fn not_found() -> Report {
 }
 
 pub(super) fn already_redeemed(refusal: &Refusal) -> Report {
-    let message = "the coupon is redeemed";
+    let message = "the coupon has already been redeemed";
     Report::new(Code::FailedPrecondition, Reason::AlreadyRedeemed, message)
         .with("redeem_time", timestamp(refusal.time_micros))
 }
 
 pub(super) fn voided(refusal: &Refusal) -> Report {
-    let message = "the coupon is voided";
+    let message = "the coupon has been voided";
     Report::new(Code::FailedPrecondition, Reason::CouponVoided, message)
         .with("void_time", timestamp(refusal.time_micros))
 }
