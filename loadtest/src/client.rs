@@ -200,7 +200,10 @@ impl CallState {
     /// The outcome of a call that ends with an error: unknown, if an earlier attempt may still have an
     /// effect.
     fn unless_open(&self, error: &CallError) -> Outcome {
-        let is_open = self.may_have_happened && !error.settles_earlier_attempts();
+        // Nobody returns or raises the quota of a campaign during a load test, or frees a recipient of a limit.
+        let stays = [Some(Reason::SoldOut), Some(Reason::RecipientLimitReached)];
+        let is_settled = error.settles_earlier_attempts() || stays.contains(&error.reason());
+        let is_open = self.may_have_happened && !is_settled;
         if is_open { Outcome::Unknown } else { of_error(error) }
     }
 

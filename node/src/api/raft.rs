@@ -1,6 +1,7 @@
 //! The serving side of Raft between nodes.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use coupon_cluster::ReplicaId;
@@ -320,19 +321,27 @@ impl RaftEndpoint {
             .filter_map(std::future::ready);
         let results: BoxStream<'static, _> = Box::pin(raft.core().stream_append(requests));
         // However the stream ends: it may be dropped before the loss of its connection is read from it.
-        let ended = CancellationToken::new();
+        let (ended, objected) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
         let stream = ended.clone().drop_guard();
+        let was_objected = Arc::clone(&objected);
         tokio::spawn(async move {
             tokio::select! {
-                () = ended.cancelled() => raft.replace_lost_leader(sender.get().copied()).await,
-                () = stopping.cancelled() => {}
+                () = ended.cancelled() => {}
+                () = stopping.cancelled() => return,
+            }
+            // The sender ends a stream on which this replica objects, and begins another one.
+            if !was_objected.load(Ordering::Relaxed) {
+                raft.replace_lost_leader(sender.get().copied()).await;
             }
         });
         Ok(results.map(move |result| match result {
             Ok(result) => {
                 let _stream = &stream;
-                if let Ok(matching) = &result {
-                    mark(Stage::ReplicationAnswered, marks::up_to(shard, replica, *matching));
+                match &result {
+                    Ok(matching) => {
+                        mark(Stage::ReplicationAnswered, marks::up_to(shard, replica, *matching));
+                    }
+                    Err(_) => objected.store(true, Ordering::Relaxed),
                 }
                 Ok(append_to_pb(result))
             }

@@ -215,8 +215,11 @@ impl<'a> Reader<'a> {
                 break;
             }
             let campaign = campaign?;
-            let held = view.coupons_of(&campaign, &query.recipient, 0);
-            page.fill(campaign.spec.name.id(), held)?;
+            // The index may still have claims of a deleted one.
+            if !campaign.spec.is_deleted() {
+                let held = view.coupons_of(&campaign, &query.recipient, 0);
+                page.fill(campaign.spec.name.id(), held)?;
+            }
             if searched + 1 == SEARCHED_MAX && !page.more {
                 return Ok(campaign.spec.name.id().to_owned());
             }

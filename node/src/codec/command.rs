@@ -28,8 +28,9 @@ use super::{
 const ISSUE: u32 = 3;
 /// The greatest field of a `Command` that is an operation.
 const OPERATION_MAX: u32 = 12;
-/// The operations that never give a campaign coupons to issue again: to issue, to redeem, to reverse that.
-const NOT_OPENING: [u32; 3] = [ISSUE, 10, 11];
+/// The operations that never give a campaign coupons to issue again: to create, issue, pause, archive, delete, redeem and
+/// reverse. To end one is not among them: it moves log time.
+const NOT_OPENING: [u32; 7] = [2, ISSUE, 4, 8, 9, 10, 11];
 /// The fields of a `CommandEntry`: what it does, and those that it shares with `LogHeader`.
 const ENTRY_FIELDS: [u32; 7] = [1, 2, 3, 4, 5, 14, 15];
 /// The fields of an `IssueCommand` that name the campaign, the recipient and the request.

@@ -4,7 +4,7 @@
 //! A process that ends closes its connections, and then its address refuses new ones or says nothing at all. A
 //! follower whose replication stream ended looks; where it finds that, it stands for election in spite of the leader's
 //! lease, as a leader that transfers its leadership asks for (Raft dissertation §4.2.3). Whom the voters elect is for
-//! them to say, so that a mistake costs an election and nothing else.
+//! them to say, so that a mistake costs a change of leaders and no answer.
 //!
 //! A partition or a paused leader ends no stream: then the election timeout decides.
 
@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coupon_cluster::ReplicaId;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use openraft::raft::TransferLeaderRequest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -21,8 +23,8 @@ use tokio::time::timeout;
 use super::replica::RaftReplica;
 use crate::peers::Peers;
 
-/// How long a machine that is there may take to accept a connection.
-const ACCEPT_TIMEOUT: Duration = Duration::from_millis(150);
+/// Number of connections that are tried at once. On a bad network one in five gets no answer in time.
+const TRIES: usize = 4;
 /// How many times it is looked whether a process is gone.
 const LOOKS: u32 = 5;
 /// Time between two looks. A process that has begun to end needs less than all of them.
@@ -68,7 +70,8 @@ impl RaftReplica {
         let Some(place) = candidates.into_iter().position(|id| id == own) else { return };
         let Some(node) = self.leader_node() else { return };
         let Some(address) = self.elections.peers.address(node) else { return };
-        if !is_gone(&address).await {
+        // As long as a call may take.
+        if !is_gone(&address, self.round_max / 2).await {
             return;
         }
         tracing::info!(shard = %self.key.shard, %node, "the process of the leader is gone");
@@ -83,10 +86,10 @@ impl RaftReplica {
 }
 
 /// Whether nothing accepts connections at an address, or soon nothing does: a process that is killed closes one
-/// after the other.
-async fn is_gone(address: &str) -> bool {
+/// after the other. `patience` is how long a machine that is there may take to answer.
+async fn is_gone(address: &str, patience: Duration) -> bool {
     for _ in 0..LOOKS {
-        if refuses(address).await {
+        if refuses(address, patience).await {
             return true;
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
@@ -95,15 +98,16 @@ async fn is_gone(address: &str) -> bool {
 }
 
 /// Whether nothing accepts connections at an address. False where only this machine is to blame.
-async fn refuses(address: &str) -> bool {
-    match timeout(ACCEPT_TIMEOUT, TcpStream::connect(address)).await {
-        Ok(Ok(_accepted)) => false,
-        Ok(Err(error)) => {
+async fn refuses(address: &str, patience: Duration) -> bool {
+    let mut tries: FuturesUnordered<_> = (0..TRIES).map(|_| TcpStream::connect(address)).collect();
+    match timeout(patience, tries.next()).await {
+        Ok(Some(Err(error))) => {
             // An error without a number is of the resolver: the name of a container goes with it.
             let named = error.raw_os_error().is_some();
             let refused = [ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable];
             !named || refused.contains(&error.kind())
         }
+        Ok(Some(Ok(_)) | None) => false,
         Err(_nothing_heard) => true,
     }
 }
@@ -114,12 +118,17 @@ mod tests {
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(10);
+
     #[tokio::test]
     async fn an_address_is_gone_when_nothing_listens_there() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        assert!(!is_gone(&address).await, "the kernel accepts, even for a paused process");
+        assert!(
+            !is_gone(&address, PATIENCE).await,
+            "the kernel accepts, even for a paused process"
+        );
         drop(listener);
-        assert!(is_gone(&address).await);
+        assert!(is_gone(&address, PATIENCE).await);
     }
 }

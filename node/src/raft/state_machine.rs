@@ -242,7 +242,7 @@ impl StateMachine {
             if let Machine::Ledger(ledger) = &self.machine {
                 self.closed.note(rows.campaigns(), ledger.state().log_time);
             }
-            let (mut rows, campaigns) = rows.finish();
+            let (mut rows, campaigns, freed) = rows.finish();
             self.campaigns = campaigns;
             if any {
                 if new_leader {
@@ -254,6 +254,7 @@ impl StateMachine {
                 }
                 (self.applied, self.membership) = (last_applied, membership);
                 self.commit(rows, new_map)?;
+                freed.note();
             }
             for (responder, applied) in waiting {
                 responder.send(applied);

@@ -49,6 +49,19 @@ pub struct LedgerBatch<'a> {
 #[derive(Default)]
 pub struct Campaigns(HashMap<CampaignName, CachedCampaign, RandomState>);
 
+/// The campaigns whose coupons a batch removes.
+pub struct Freed {
+    index: Arc<Index>,
+    numbers: Vec<u32>,
+}
+
+impl Freed {
+    /// Tells the index, once the batch is written.
+    pub fn note(self) {
+        self.numbers.iter().for_each(|number| self.index.note_freed(*number));
+    }
+}
+
 struct CachedCampaign {
     campaign: Campaign,
     is_touched: bool,
@@ -132,9 +145,10 @@ impl<'a> LedgerBatch<'a> {
         touched.map(|cached| &cached.campaign)
     }
 
-    /// The finished batch, and the campaigns for the next one, which may begin once this one is written. The
-    /// order of the rows does not matter, since each key occurs once among the rows that wait.
-    pub fn finish(mut self) -> (WriteBatch, Campaigns) {
+    /// The finished batch, the campaigns for the next one, which may begin once this one is written, and what the
+    /// index is to be told then. The order of the rows does not matter, since each key occurs once among the rows
+    /// that wait.
+    pub fn finish(mut self) -> (WriteBatch, Campaigns, Freed) {
         let family = self.storage.state();
         if let Some(shard) = &self.shard {
             let running_digest = self.digest.value().to_vec();
@@ -153,8 +167,7 @@ impl<'a> LedgerBatch<'a> {
         if self.campaigns.0.len() > CAMPAIGNS_KEPT_MAX {
             self.campaigns.0.clear();
         }
-        self.freed.iter().for_each(|number| self.index.note_freed(*number));
-        (self.batch, self.campaigns)
+        (self.batch, self.campaigns, Freed { index: self.index, numbers: self.freed })
     }
 
     /// How many bytes wait in the batch.

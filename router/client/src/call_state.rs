@@ -82,9 +82,11 @@ mod tests {
     #[test]
     fn a_refusal_settles_a_call_only_if_it_speaks_of_all_attempts() {
         let lost = || Some(Status::unavailable("broken").into());
+        let ended = || error(Code::FailedPrecondition, Reason::Ended);
         let sold_out = || error(Code::FailedPrecondition, Reason::SoldOut);
         let paused = || error(Code::FailedPrecondition, Reason::Paused);
-        assert_eq!(after(lost(), sold_out()).meaning(), Meaning::Refused);
+        assert_eq!(after(lost(), ended()).meaning(), Meaning::Refused);
+        assert_eq!(after(lost(), sold_out()).meaning(), Meaning::Unknown, "quota can be returned");
         assert_eq!(after(lost(), paused()).meaning(), Meaning::Unknown);
         assert_eq!(after(None, paused()).meaning(), Meaning::Refused);
         let no_leader = error(Code::Unavailable, Reason::NoLeader);

@@ -143,12 +143,11 @@ fn not_started(metadata: &HashMap<String, String>) -> Meaning {
 
 /// Whether a refusal with this reason says that no earlier attempt of the same call had or will have an
 /// effect. The ledger looks for the request id before it gives one of these reasons, and an attempt that is
-/// still on its way would be refused for the same reason, unless another call frees the quota or the coupon before it
-/// arrives.
+/// still on its way will be refused for the same reason. Not so where another call may undo the reason before that
+/// attempt arrives: quota can be returned or raised, and a redemption reversed.
 pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
     match reason {
-        Reason::AlreadyRedeemed
-        | Reason::AlreadyStarted
+        Reason::AlreadyStarted
         | Reason::Archived
         | Reason::CampaignDeleted
         | Reason::CampaignExists
@@ -157,11 +156,12 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::EndTimeInPast
         | Reason::Ended
         | Reason::EtagMismatch
+        | Reason::RequestIdReused => true,
+        Reason::AlreadyRedeemed
         | Reason::NotRedeemed
         | Reason::RecipientLimitReached
-        | Reason::RequestIdReused
-        | Reason::SoldOut => true,
-        Reason::CampaignNotFound
+        | Reason::SoldOut
+        | Reason::CampaignNotFound
         | Reason::CodeCheckFailed
         | Reason::CodeMalformed
         | Reason::CouponNotFound

@@ -1,12 +1,14 @@
 //! `BatchIssueCoupons`.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use coupon_proto::v1::{
     BatchIssueCouponsRequest, BatchIssueCouponsResponse, BatchIssueCouponsResult,
     IssueCouponResponse, batch_issue_coupons_result,
 };
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::issue_coupon::Issue;
@@ -45,27 +47,49 @@ pub(super) async fn batch_issue_coupons(
     }
     // All are under way, so that waiting for one after the other takes no longer than waiting for the last.
     let mut results = Vec::with_capacity(sent.len());
-    let mut followed = Vec::new();
+    let (mut following, mut followed) = (FuturesUnordered::new(), Vec::new());
     for (place, sent) in sent.into_iter().enumerate() {
         let settled = match sent {
-            Ok((issue, proposed)) => match proposed.settled().await {
-                Ok(proposal) => issue.response(shards, proposal, deadline).await,
-                Err(rerouted) => {
-                    followed.push(async move {
-                        (place, result(follow(shards, issue, rerouted, deadline).await))
-                    });
-                    results.push(BatchIssueCouponsResult::default());
-                    continue;
+            Ok((issue, proposed)) => {
+                match beside(proposed.settled(), &mut following, &mut followed).await {
+                    Ok(proposal) => issue.response(shards, proposal, deadline).await,
+                    Err(rerouted) => {
+                        following.push(async move {
+                            (place, result(follow(shards, issue, rerouted, deadline).await))
+                        });
+                        results.push(BatchIssueCouponsResult::default());
+                        continue;
+                    }
                 }
-            },
+            }
             Err(fault) => Err(fault),
         };
         results.push(result(settled));
     }
-    for (place, result) in join_all(followed).await {
+    followed.extend(following.collect::<Vec<_>>().await);
+    for (place, result) in followed {
         results[place] = result;
     }
     Ok(BatchIssueCouponsResponse { results })
+}
+
+/// The output of a future. Those that follow their campaigns go on meanwhile.
+async fn beside<T, F>(
+    future: impl Future<Output = T>,
+    following: &mut FuturesUnordered<F>,
+    followed: &mut Vec<F::Output>,
+) -> T
+where
+    F: Future,
+{
+    let mut future = pin!(future);
+    loop {
+        tokio::select! {
+            biased;
+            output = &mut future => return output,
+            Some(output) = following.next(), if !following.is_empty() => followed.push(output),
+        }
+    }
 }
 
 /// Issues a coupon whose campaign is no longer where its command was sent.

@@ -25,6 +25,10 @@ pub(super) async fn check_creation(
     let now = response.log_time_micros;
     let record = response.campaigns.into_iter().next();
     let record = record.ok_or(Fault::Internal("a shard showed no campaign"))?;
-    let campaign = Some(convert::campaign(record, now));
-    Ok(CreateCampaignResponse { campaign, replayed: response.replayed })
+    let mut campaign = convert::campaign(record, now);
+    if !response.replayed {
+        // Another campaign may get it first.
+        campaign.numeric_id = 0;
+    }
+    Ok(CreateCampaignResponse { campaign: Some(campaign), replayed: response.replayed })
 }

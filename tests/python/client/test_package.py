@@ -90,7 +90,7 @@ def test_errors_mean_the_same_as_for_the_rust_client(sdk):
         meaning = re.sub(r"(?<!^)(?=[A-Z])", "_", meanings[name].removeprefix("Self::")).upper()
         assert by_name[name].MEANING.name == meaning.replace("NOT_STARTED", "REFUSED"), name
     settled = {name for name, value in arms("settles_earlier_attempts").items() if value == "true"}
-    assert "SoldOut" in settled
+    assert "Ended" in settled
     # It is safe to call an outcome unknown that is known, and not the other way round.
     assert {name for name in meanings.keys() & by_name.keys() if by_name[name].SETTLES} <= settled
 

@@ -129,8 +129,9 @@ def test_a_call_that_is_given_up_unchanged_says_why(client, sdk, router):
     # It speaks of its own attempt only.
     (status(CODE.FAILED_PRECONDITION, "PAUSED"), True),
     # The server looked for the request id first.
-    (status(CODE.FAILED_PRECONDITION, "SOLD_OUT"), False),
-], ids=["NO_LEADER", "PAUSED", "SOLD_OUT"])
+    (status(CODE.FAILED_PRECONDITION, "SOLD_OUT"), True),
+    (status(CODE.FAILED_PRECONDITION, "ENDED"), False),
+], ids=["NO_LEADER", "PAUSED", "SOLD_OUT", "ENDED"])
 def test_an_outcome_stays_unknown_until_an_answer_settles_it(client, sdk, router, last, is_unknown):
     router.answers = [status(CODE.UNAVAILABLE, "OUTCOME_UNKNOWN"), last]
     with pytest.raises(sdk.CouponError) as caught:

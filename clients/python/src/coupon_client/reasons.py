@@ -75,7 +75,6 @@ class SoldOut(Refused):
     """The quota is used up."""
 
     REASON = "SOLD_OUT"
-    SETTLES = True
 
 
 class ShardFull(Refused):
@@ -94,7 +93,6 @@ class RecipientLimitReached(Refused):
     """The recipient holds as many coupons as the campaign allows."""
 
     REASON = "RECIPIENT_LIMIT_REACHED"
-    SETTLES = True
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -138,7 +136,6 @@ class AlreadyRedeemed(Refused):
     """The coupon is redeemed."""
 
     REASON = "ALREADY_REDEEMED"
-    SETTLES = True
 
     @property
     def redeem_time(self) -> datetime | None:
@@ -150,7 +147,6 @@ class NotRedeemed(Refused):
     """The coupon is not redeemed, so that there is nothing to reverse."""
 
     REASON = "NOT_REDEEMED"
-    SETTLES = True
 
 
 class CouponVoided(Refused):

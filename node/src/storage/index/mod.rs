@@ -222,7 +222,7 @@ impl Index {
         active.note_through(number, sequence);
     }
 
-    /// Notes that the coupons of a campaign are removed.
+    /// Notes that the coupons of a campaign are removed, once that is written.
     pub(super) fn note_freed(&self, number: u32) {
         self.freed.lock().insert(number);
     }
@@ -305,6 +305,10 @@ impl Index {
             let merged = &tables[places.clone()];
             let goes_on = || self.keep_up(flusher);
             let freed = self.freed.lock().clone();
+            if !freed.is_empty() {
+                // A removal that a power cut takes back needs its claims.
+                flusher.wait_durable();
+            }
             let table = match self.dir.merge(merged, &freed, goes_on)? {
                 Merge::Done(table) => table,
                 Merge::Ended => return Ok(()),
