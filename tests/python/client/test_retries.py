@@ -128,8 +128,9 @@ def test_a_call_that_is_given_up_unchanged_says_why(client, sdk, router):
     (status(CODE.UNAVAILABLE, "NO_LEADER", 60_000), True),
     # It speaks of its own attempt only.
     (status(CODE.FAILED_PRECONDITION, "PAUSED"), True),
-    # The server looked for the request id first.
+    # Quota can be returned before the first attempt arrives.
     (status(CODE.FAILED_PRECONDITION, "SOLD_OUT"), True),
+    # The server looked for the request id first.
     (status(CODE.FAILED_PRECONDITION, "ENDED"), False),
 ], ids=["NO_LEADER", "PAUSED", "SOLD_OUT", "ENDED"])
 def test_an_outcome_stays_unknown_until_an_answer_settles_it(client, sdk, router, last, is_unknown):
