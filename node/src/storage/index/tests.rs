@@ -42,7 +42,9 @@ fn apply(storage: &Storage, actions: impl IntoIterator<Item = Action>) -> Vec<Ou
     let epoch = ledger.state().epoch;
     let commands = actions.into_iter().map(|action| Command { epoch, action }).collect();
     let outcomes = ledger.apply(&mut batch, LogTime(1_000), commands).unwrap();
-    storage.write(batch.finish().0).unwrap();
+    let (rows, _, freed) = batch.finish();
+    storage.write(rows).unwrap();
+    freed.note();
     outcomes
 }
 
