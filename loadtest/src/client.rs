@@ -200,7 +200,7 @@ impl CallState {
     /// The outcome of a call that ends with an error: unknown, if an earlier attempt may still have an
     /// effect.
     fn unless_open(&self, error: &CallError) -> Outcome {
-        // Nobody returns or raises the quota of a campaign during a load test, or frees a recipient of a limit.
+        // Quotas are neither returned nor raised during a load test, and no recipient is freed of a limit.
         let stays = [Some(Reason::SoldOut), Some(Reason::RecipientLimitReached)];
         let is_settled = error.settles_earlier_attempts() || stays.contains(&error.reason());
         let is_open = self.may_have_happened && !is_settled;

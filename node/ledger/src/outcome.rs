@@ -151,7 +151,7 @@ pub enum Refusal {
     PerRecipientLimitFixed,
     /// The lifetime of coupons cannot be changed.
     CouponTtlFixed,
-    /// The campaign has another entity tag: somebody else has changed it.
+    /// The campaign has another entity tag: it was changed in the meantime.
     EtagMismatch,
     /// The coupon is not redeemed.
     NotRedeemed,

@@ -1,4 +1,4 @@
-"""A class for every reason of a refusal."""
+"""A class for every reason that a router gives."""
 
 from __future__ import annotations
 

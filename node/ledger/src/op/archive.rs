@@ -5,7 +5,7 @@ use coupon_cluster::{CampaignName, CampaignState, Epoch, RequestId};
 use crate::entry::Entry;
 use crate::{CampaignSpec, CampaignStage, Change, ChangeKind, Outcome, Refusal, Store};
 
-/// Keeps a campaign that has ended for reading only, for ever.
+/// Makes a campaign that has ended read-only. This cannot be undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchiveCampaign {
     /// The campaign.

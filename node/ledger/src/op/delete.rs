@@ -8,7 +8,7 @@ use coupon_cluster::{CampaignName, Epoch, RequestId};
 use crate::entry::{Entry, Found};
 use crate::{CampaignSpec, CampaignStage, Change, ChangeKind, Outcome, Refusal, Store};
 
-/// Deletes an archived campaign and its coupons, for ever. Its id and its codes are not used again.
+/// Deletes an archived campaign and its coupons. Neither its id nor its codes are ever reused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeleteCampaign {
     /// The campaign.

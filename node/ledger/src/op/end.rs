@@ -5,7 +5,7 @@ use coupon_cluster::{CampaignName, CampaignState, Epoch, RequestId};
 use crate::entry::Entry;
 use crate::{CampaignSpec, Change, ChangeKind, Outcome, Store};
 
-/// Ends a campaign now, for ever. What was issued stays issued.
+/// Ends a campaign now. This cannot be undone; coupons that were issued stay valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndCampaign {
     /// The campaign.

@@ -5,8 +5,8 @@ use coupon_cluster::{Epoch, RequestId};
 use crate::entry::Entry;
 use crate::{CodeNumber, CouponChangeKind, CouponState, Outcome, Refusal, Store};
 
-/// Cancels a coupon for ever. A redeemed one has to be reversed first: whoever voids it may not know that it was
-/// used.
+/// Cancels a coupon. This cannot be undone. A redeemed one has to be reversed first, because the caller may not know
+/// that it was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoidCoupon {
     /// The coupon.
