@@ -22,11 +22,8 @@ impl Reader<'_> {
         query: &pb::ListCampaignsQuery,
     ) -> Result<pb::ReadResponse, ReadError> {
         let tenant = tenant_id(&query.tenant)?;
-        let view = self.view()?;
-        let state = view.shard_state()?;
-        let now = self.time(&state);
-        let mut answer = pb::ReadResponse { log_time_micros: now, ..Default::default() };
-        answer.refusal = Self::refusal(&state, epoch);
+        let (view, mut answer) = self.begin(epoch)?;
+        let now = answer.log_time_micros;
         if answer.refusal.is_some() {
             return Ok(answer);
         }

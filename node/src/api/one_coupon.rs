@@ -18,11 +18,7 @@ impl Reader<'_> {
         query: &pb::GetCouponQuery,
     ) -> Result<pb::ReadResponse, ReadError> {
         let name = campaign_name(&query.campaign)?;
-        let view = self.view()?;
-        let state = view.shard_state()?;
-        let mut answer =
-            pb::ReadResponse { log_time_micros: self.time(&state), ..Default::default() };
-        answer.refusal = Self::refusal(&state, epoch);
+        let (view, mut answer) = self.begin(epoch)?;
         if answer.refusal.is_some() {
             return Ok(answer);
         }
@@ -48,11 +44,8 @@ impl Reader<'_> {
         code: &pb::CodeNumber,
     ) -> Result<pb::ReadResponse, ReadError> {
         let code = code_number::from_pb(Some(code)).map_err(ReadError::Malformed)?;
-        let mut view = self.view()?;
-        let state = view.shard_state()?;
-        let now = self.time(&state);
-        let mut answer = pb::ReadResponse { log_time_micros: now, ..Default::default() };
-        answer.refusal = Self::refusal(&state, epoch);
+        let (mut view, mut answer) = self.begin(epoch)?;
+        let now = answer.log_time_micros;
         if answer.refusal.is_some() {
             return Ok(answer);
         }

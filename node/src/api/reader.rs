@@ -107,6 +107,18 @@ impl<'a> Reader<'a> {
         state.log_time.max(self.now).0
     }
 
+    /// The state, and what an answer to a question that was routed by the ring of `epoch` begins with: the time, and the
+    /// refusal if that is not the shard's ring.
+    pub(super) fn begin(
+        &self,
+        epoch: u64,
+    ) -> Result<(LedgerView<'a>, pb::ReadResponse), StorageError> {
+        let view = self.view()?;
+        let state = view.shard_state()?;
+        let (log_time_micros, refusal) = (self.time(&state), Self::refusal(&state, epoch));
+        Ok((view, pb::ReadResponse { log_time_micros, refusal, ..Default::default() }))
+    }
+
     /// The fence: a question about a campaign must come by the shard's own ring.
     pub(super) fn refusal(state: &ShardState, epoch: u64) -> Option<pb::Refusal> {
         let refusal = Refusal::StaleEpoch { epoch: state.epoch };
@@ -140,11 +152,7 @@ impl<'a> Reader<'a> {
         epoch: u64,
         find: impl FnOnce(&LedgerView<'_>) -> Result<Option<Campaign>, StorageError>,
     ) -> Result<pb::ReadResponse, ReadError> {
-        let view = self.view()?;
-        let state = view.shard_state()?;
-        let mut answer =
-            pb::ReadResponse { log_time_micros: self.time(&state), ..Default::default() };
-        answer.refusal = Self::refusal(&state, epoch);
+        let (view, mut answer) = self.begin(epoch)?;
         if answer.refusal.is_none() {
             match find(&view)? {
                 Some(campaign) => answer.campaigns.push(row::campaign_to_pb(&campaign)),
@@ -160,11 +168,7 @@ impl<'a> Reader<'a> {
         query: &pb::ListCouponsQuery,
     ) -> Result<pb::ReadResponse, ReadError> {
         let tenant = tenant_id(&query.tenant)?;
-        let view = self.view()?;
-        let state = view.shard_state()?;
-        let mut answer =
-            pb::ReadResponse { log_time_micros: self.time(&state), ..Default::default() };
-        answer.refusal = Self::refusal(&state, epoch);
+        let (view, mut answer) = self.begin(epoch)?;
         if answer.refusal.is_some() {
             return Ok(answer);
         }
