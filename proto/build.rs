@@ -12,6 +12,18 @@ const PUBLIC: [&str; 3] = [
     "couponpb/coupon_service.proto",
 ];
 
+/// What is rare where issuing coupons is common: inline, it would make every message that moves as large as the
+/// largest.
+const RARE: [&str; 7] = [
+    ".coupon.internal.v1.Command.operation.create_campaign",
+    ".coupon.internal.v1.Command.operation.update_campaign",
+    ".coupon.internal.v1.CouponIssued.code_scheme",
+    ".coupon.internal.v1.CouponIssued.last_change",
+    ".coupon.internal.v1.Outcome.outcome.campaign_created",
+    ".coupon.internal.v1.Outcome.outcome.campaign_changed",
+    ".coupon.internal.v1.Outcome.outcome.coupon_changed",
+];
+
 /// What nodes and routers say to each other, and what is kept on disk.
 const INTERNAL: [&str; 5] = [
     "coupon/internal/v1/backup.proto",
@@ -32,7 +44,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out_dir.join("public.bin"), public.encode_to_vec())?;
 
     let all = protox::compile(PUBLIC.iter().chain(&INTERNAL), includes)?;
-    tonic_prost_build::configure()
+    let builder =
+        RARE.into_iter().fold(tonic_prost_build::configure(), tonic_prost_build::Builder::boxed);
+    builder
         // Maps are ordered, since every replica must write the same bytes.
         .btree_map(".")
         // Log payloads and snapshot parts are passed on without copying.

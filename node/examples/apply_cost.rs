@@ -108,7 +108,7 @@ impl Shard {
                 let adopt = pb::AdoptRingCommand { epoch: 1, ring_shards: vec![shard] };
                 entry.internal_command = Some(InternalCommand::AdoptRing(adopt));
             }
-            1 => entry.commands = vec![command(Operation::CreateCampaign(create()))],
+            1 => entry.commands = vec![command(Operation::CreateCampaign(create().into()))],
             _ => {
                 let issues = (0..commands).map(|_| command(Operation::Issue(self.issue())));
                 entry.commands = issues.collect();

@@ -312,14 +312,14 @@ fn commands(index: u64) -> Vec<u8> {
                 pb::CommandEntry { log_time_micros, internal_command, ..Default::default() };
             return entry.encode_to_vec();
         }
-        1 => Operation::CreateCampaign(pb::CreateCampaignCommand {
+        1 => Operation::CreateCampaign(Box::new(pb::CreateCampaignCommand {
             name: "default/c".into(),
             quota: 1_000_000,
             request_id,
             code_key_id: 1,
             code_scheme: None,
             ..Default::default()
-        }),
+        })),
         _ => Operation::Issue(pb::IssueCommand {
             campaign: "default/c".into(),
             recipient: format!("r{index}"),

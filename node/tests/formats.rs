@@ -273,8 +273,10 @@ fn commands_are_as_ever() {
     };
     let skip = pb::command_entry::InternalCommand::SkipCounters(pb::SkipCountersCommand {});
     let skip = pb::CommandEntry { internal_command: Some(skip), ..Default::default() };
-    let found: [Bytes; 2] =
-        [encoded(pb::command::Operation::CreateCampaign(create)), skip.encode_to_vec().into()];
+    let found: [Bytes; 2] = [
+        encoded(pb::command::Operation::CreateCampaign(create.into())),
+        skip.encode_to_vec().into(),
+    ];
     for (found, expected) in found.iter().zip(COMMANDS) {
         golden::check("commands", LAYOUT, found, expected);
     }

@@ -131,14 +131,14 @@ impl CommandReader {
     fn try_read_any(&mut self, command: Bytes) -> Result<Command, Malformed> {
         let command = pb::Command::decode(command).map_err(|_| Malformed("command"))?;
         let action = match command.operation.ok_or(Malformed("operation"))? {
-            Operation::CreateCampaign(create) => create_campaign::action_from_pb(create)?,
+            Operation::CreateCampaign(create) => create_campaign::action_from_pb(*create)?,
             Operation::Issue(issue) => {
                 let campaign = self.campaign_name(&issue.campaign)?;
                 issue::from_pb(issue, campaign)?
             }
             Operation::PauseCampaign(pause) => pause_campaign::from_pb(&pause)?,
             Operation::ResumeCampaign(resume) => resume_campaign::from_pb(&resume)?,
-            Operation::UpdateCampaign(update) => update_campaign::from_pb(update)?,
+            Operation::UpdateCampaign(update) => update_campaign::from_pb(*update)?,
             Operation::EndCampaign(end) => end_campaign::from_pb(&end)?,
             Operation::ArchiveCampaign(archive) => archive_campaign::from_pb(&archive)?,
             Operation::DeleteCampaign(delete) => delete_campaign::from_pb(&delete)?,
@@ -293,7 +293,7 @@ mod tests {
     fn a_campaign_is_found_without_reading_the_rest() {
         assert_eq!(campaign_of_issue(&issue("default/spring")), Some("default/spring"));
         let create = pb::CreateCampaignCommand { name: "default/c".into(), ..Default::default() };
-        assert_eq!(campaign_of_issue(&encoded(Operation::CreateCampaign(create))), None);
+        assert_eq!(campaign_of_issue(&encoded(Operation::CreateCampaign(create.into()))), None);
         let whole = issue("default/spring");
         for cut in 0..whole.len() {
             // Whatever is cut off, it finds the id, or nothing.

@@ -36,7 +36,7 @@ pub(super) fn answer_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIs
         replayed,
         code_shard_id: issued.code_shard.get(),
         code_key_id: issued.code_key.0,
-        code_scheme: scheme_to_pb(issued.code_scheme),
-        last_change: coupon_history::state_to_pb(issued.state),
+        code_scheme: scheme_to_pb(issued.code_scheme).map(Box::new),
+        last_change: coupon_history::state_to_pb(issued.state).map(Box::new),
     }
 }

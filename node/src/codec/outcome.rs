@@ -14,8 +14,8 @@ pub fn issued_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIssued {
         replayed,
         code_shard_id: issued.code_shard.get(),
         code_key_id: issued.code_key.0,
-        code_scheme: scheme_to_pb(issued.code_scheme),
-        last_change: coupon_history::state_to_pb(issued.state),
+        code_scheme: scheme_to_pb(issued.code_scheme).map(Box::new),
+        last_change: coupon_history::state_to_pb(issued.state).map(Box::new),
     }
 }
 
@@ -25,11 +25,11 @@ pub fn outcome_to_pb(outcome: Outcome) -> Option<pb::Outcome> {
     let kind = match outcome {
         Outcome::CampaignCreated { campaign, replayed } => {
             let campaign = Some(row::campaign_to_pb(&campaign));
-            Kind::CampaignCreated(pb::CampaignCreated { campaign, replayed })
+            Kind::CampaignCreated(Box::new(pb::CampaignCreated { campaign, replayed }))
         }
         Outcome::CampaignChanged { campaign, replayed } => {
             let campaign = Some(row::campaign_to_pb(&campaign));
-            Kind::CampaignChanged(pb::CampaignChanged { campaign, replayed })
+            Kind::CampaignChanged(Box::new(pb::CampaignChanged { campaign, replayed }))
         }
         Outcome::CampaignDeleted { replayed } => {
             Kind::CampaignDeleted(pb::CampaignDeleted { replayed })
@@ -42,7 +42,8 @@ pub fn outcome_to_pb(outcome: Outcome) -> Option<pb::Outcome> {
                 campaign_id: campaign.id().to_owned(),
                 coupon: Some(issued_to_pb(coupon, false)),
             });
-            Kind::CouponChanged(pb::CouponChanged { coupon, time_micros: at.0, replayed })
+            let changed = pb::CouponChanged { coupon, time_micros: at.0, replayed };
+            Kind::CouponChanged(Box::new(changed))
         }
         Outcome::Refused(refusal) => Kind::Refusal(refusal_to_pb(refusal)),
         Outcome::RingAdopted { .. } | Outcome::CountersSkipped => return None,

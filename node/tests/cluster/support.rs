@@ -329,7 +329,7 @@ pub(crate) fn create(campaign: &str, quota: u64, start_micros: u64, limit: u32) 
         code_scheme: None,
         ..Default::default()
     };
-    let operation = Some(pb::command::Operation::CreateCampaign(create));
+    let operation = Some(pb::command::Operation::CreateCampaign(create.into()));
     pb::Command { epoch: 1, operation }
 }
 
@@ -366,7 +366,7 @@ pub(crate) fn set_quota(campaign: &str, quota: u64, number: u64) -> pb::Command 
         quota: Some(quota),
         ..Default::default()
     };
-    let operation = Some(pb::command::Operation::UpdateCampaign(update));
+    let operation = Some(pb::command::Operation::UpdateCampaign(update.into()));
     pb::Command { epoch: 1, operation }
 }
 

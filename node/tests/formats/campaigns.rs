@@ -76,7 +76,7 @@ fn commands_that_change_campaigns_are_as_ever() {
             campaign: campaign(),
             request_id: request_id(),
         }),
-        Operation::UpdateCampaign(update),
+        Operation::UpdateCampaign(update.into()),
         Operation::EndCampaign(pb::EndCampaignCommand {
             campaign: campaign(),
             request_id: request_id(),

@@ -145,7 +145,7 @@ pub(crate) fn has_key(coupon: &CouponIssued, topology: &Topology) -> bool {
 /// # Errors
 /// [`Fault::Internal`] when the record cannot be; see [`coupon`].
 pub(crate) fn code(issued: &CouponIssued, topology: &Topology) -> Result<String, Fault> {
-    let scheme = scheme_from_pb(issued.code_scheme.as_ref())
+    let scheme = scheme_from_pb(issued.code_scheme.as_deref())
         .map_err(|_| Fault::Internal("a coupon has a code of an unknown format"))?;
     let shard = ids::shard_id(issued.code_shard_id)
         .map_err(|_| Fault::Internal("a coupon was numbered by an impossible shard"))?;
@@ -210,8 +210,9 @@ mod tests {
     fn what_was_done_with_a_coupon_hides_its_end() {
         let issued = |change: Option<Change>| CouponIssued {
             coupon: Some(CouponRecord { expire_micros: 100, ..Default::default() }),
-            last_change: change
-                .map(|change| CouponChange { change: Some(change), ..Default::default() }),
+            last_change: change.map(|change| {
+                Box::new(CouponChange { change: Some(change), ..Default::default() })
+            }),
             ..Default::default()
         };
         assert_eq!(coupon_state(&issued(None), 99), CouponState::Issued);

@@ -51,7 +51,7 @@ impl Change {
         let (outcome, topology) = answered.map_err(|fault| self.identity.judge(fault))?;
         match outcome.outcome {
             Some(outcome::Outcome::CouponChanged(changed)) => {
-                self.answer(shards, changed, deadline).await
+                self.answer(shards, *changed, deadline).await
             }
             Some(outcome::Outcome::Refusal(refusal)) => Err(Fault::refused(refusal, &topology)),
             Some(

@@ -29,7 +29,7 @@ pub(super) async fn create_campaign(
     if validate_only {
         return check_creation(shards, &campaign, command, deadline).await;
     }
-    let mut operation = Operation::CreateCampaign(command);
+    let mut operation = Operation::CreateCampaign(command.into());
     let answered = shards.propose(&campaign, &mut operation, deadline).await;
     let (outcome, topology) = answered.map_err(|fault| identity.judge(fault))?;
     match outcome.outcome {

@@ -24,7 +24,7 @@ pub(super) async fn update_campaign(
     deadline: Instant,
 ) -> Result<UpdateCampaignResponse, Fault> {
     let (change, command) = update(request)?;
-    let operation = Operation::UpdateCampaign(command);
+    let operation = Operation::UpdateCampaign(command.into());
     let (campaign, replayed) = change.make(shards, operation, deadline).await?;
     Ok(UpdateCampaignResponse { campaign: Some(campaign), replayed })
 }

@@ -84,7 +84,7 @@ impl Ledger {
             let replayed = existing.request_id == create.request_id;
             let created = CampaignCreated { campaign: Some(existing.clone()), replayed };
             return if replayed {
-                outcome::Outcome::CampaignCreated(created)
+                outcome::Outcome::CampaignCreated(created.into())
             } else {
                 outcome::Outcome::Refusal(refusal(RefusalReason::CampaignExists))
             };
@@ -94,7 +94,7 @@ impl Ledger {
         let entry = (shard, record.clone(), Vec::new());
         self.campaigns.insert(create.name.clone(), entry);
         let created = CampaignCreated { campaign: Some(record), replayed: false };
-        outcome::Outcome::CampaignCreated(created)
+        outcome::Outcome::CampaignCreated(created.into())
     }
 
     fn pause(&mut self, campaign: &str, paused: bool) -> outcome::Outcome {
@@ -132,7 +132,7 @@ impl Ledger {
         change(record);
         record.update_revision += 1;
         let changed = CampaignChanged { campaign: Some(record.clone()), replayed: false };
-        outcome::Outcome::CampaignChanged(changed)
+        outcome::Outcome::CampaignChanged(changed.into())
     }
 
     fn issue(&mut self, shard: u32, issue: &IssueCommand) -> outcome::Outcome {
@@ -187,7 +187,7 @@ impl Ledger {
             replayed: false,
             code_shard_id: shard,
             code_key_id: record.code_key_id,
-            code_scheme: record.code_scheme.clone(),
+            code_scheme: record.code_scheme.clone().map(Box::new),
             last_change: None,
         };
         coupons.push(issued.clone());
@@ -218,10 +218,10 @@ impl Ledger {
             return outcome::Outcome::Refusal(refusal(RefusalReason::CouponNotFound));
         };
         if let Some((_, changed)) = self.changes.iter().find(|(made, _)| made == request_id) {
-            return outcome::Outcome::CouponChanged(CouponChanged {
+            return outcome::Outcome::CouponChanged(Box::new(CouponChanged {
                 replayed: true,
                 ..changed.clone()
-            });
+            }));
         }
         let issued = found.coupon.as_mut().expect("it was found");
         let is = issued.last_change.clone().and_then(|change| change.change);
@@ -237,10 +237,12 @@ impl Ledger {
             return outcome::Outcome::Refusal(refused);
         }
         let last = !matches!(change, Change::Reversal(_));
-        issued.last_change = last.then(|| CouponChange {
-            time_micros: NOW_MICROS,
-            change: Some(change),
-            ..Default::default()
+        issued.last_change = last.then(|| {
+            Box::new(CouponChange {
+                time_micros: NOW_MICROS,
+                change: Some(change),
+                ..Default::default()
+            })
         });
         let (changed, name) = (issued.clone(), format!("default/{}", found.campaign_id));
         let (_, _, coupons) = self.campaigns.get_mut(&name).expect("it was found");
@@ -249,7 +251,7 @@ impl Ledger {
         let changed =
             CouponChanged { coupon: Some(found), time_micros: NOW_MICROS, replayed: false };
         self.changes.push((request_id.to_owned(), changed.clone()));
-        outcome::Outcome::CouponChanged(changed)
+        outcome::Outcome::CouponChanged(changed.into())
     }
 
     pub fn read(&self, request: &ReadRequest) -> ReadResponse {
