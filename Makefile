@@ -112,6 +112,7 @@ check:
 	cargo fmt --all --check
 	.ci/pypi '$(BUF)' buf-bin==1.75.0
 	cd proto && '$(BUF)/bin/buf' lint && '$(BUF)/bin/buf' format --diff --exit-code
+	.ci/breaking '$(BUF)/bin/buf'
 	.ci/deny
 	@$(ANNOUNCE)
 	$(LIBCLANG) && cargo clippy --workspace --all-targets $(PROFILE) -- -D warnings

@@ -1,7 +1,8 @@
-//! The wire and disk formats of Coupon, the code generated from them, and the reasons of errors.
+//! The wire and disk formats of Coupon, the code generated from them, the bounds of requests, and the reasons of errors.
 //!
 //! Nothing else lives here: no validation, no conversion, no behaviour.
 
+pub mod limits;
 pub mod reason;
 
 /// The encoded `FileDescriptorSet` of the public APIs, `coupon.v1` and `couponpb`.

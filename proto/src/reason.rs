@@ -41,7 +41,7 @@ pub enum Reason {
     FieldViolations,
     /// A fault of the router or of a node.
     Internal,
-    /// The campaign's shard has no leader; nothing was changed.
+    /// A shard has no leader, or the router does not know its cluster; nothing was changed.
     NoLeader,
     /// The campaign is not archived.
     NotArchived,

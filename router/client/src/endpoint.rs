@@ -19,7 +19,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// A text that is not the address of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an address: it must be host:port")]
+#[error("{0:?} is not an address: it must be host:port, such as 127.0.0.1:7000")]
 pub struct AddressError(
     /// The text.
     pub String,

@@ -133,11 +133,15 @@ fn agree(
     rules: Rules,
 ) -> (Call, Reading) {
     let Protocol { form, codec, .. } = protocol;
-    let compresses = is_accepted(&parts.headers, form.accept_header(), encoding);
-    let bytes_max = (rules.request_bytes_max)(parts.uri.path());
+    // Libraries of gRPC list gzip whether or not they ask for it.
+    let asks = form != Form::Grpc || encoding == Encoding::Gzip;
+    let compresses = asks && is_accepted(&parts.headers, form.accept_header(), encoding);
+    let path = parts.uri.path();
+    let (bytes_max, items_max) = ((rules.request_bytes_max)(path), (rules.request_items_max)(path));
     let explain = rules.explain;
+    let method_read = Arc::clone(&method);
     let reading =
-        Reading { method: Arc::clone(&method), form, codec, encoding, bytes_max, explain };
+        Reading { method: method_read, form, codec, encoding, bytes_max, items_max, explain };
     (Call { method, protocol, compresses }, reading)
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Reading {
     pub(crate) encoding: Encoding,
     /// Bound of a message, as it is sent and after decompression.
     pub(crate) bytes_max: usize,
+    /// Bound of the items in its repeated fields.
+    pub(crate) items_max: usize,
     /// Makes a status of a refusal.
     pub(crate) explain: fn(Refusal) -> Status,
 }
@@ -91,7 +93,7 @@ impl CallBody {
 
     /// The next message, ready for a service.
     fn take(&mut self) -> Result<Option<Bytes>, Refusal> {
-        let Reading { encoding, bytes_max, .. } = self.reading;
+        let Reading { codec, encoding, bytes_max, items_max, .. } = self.reading;
         let message = match &mut self.arrived {
             Arrived::Message(message) => {
                 let message = std::mem::take(message);
@@ -119,7 +121,7 @@ impl CallBody {
         if self.messages > 1 && !self.reading.method.is_client_streaming {
             return Err(one_message());
         }
-        let message = self.reading.method.request(self.reading.codec, message)?;
+        let message = self.reading.method.request(codec, message, items_max)?;
         Ok(Some(Frame::plain(message).encode()))
     }
 

@@ -9,14 +9,16 @@
 //! ```
 //!
 //! - The body is translated while the service reads it. So what bounds a gRPC call, admission and deadlines, bounds
-//!   every call, and sizes are bounded here, before and after decompression.
-//! - JSON comes from descriptors ([`Schema`]): a service that is added to them needs no code.
+//!   every call, and sizes are bounded here, before and after decompression, and so are the items of repeated fields,
+//!   before anything is made of them.
+//! - JSON comes from descriptors ([`Schema`]): a service that is added to them needs no code. So does [`openapi`], which
+//!   describes that JSON.
 //! - All protocols but Connect's unary form send frames; one body translates them. A unary answer of Connect is held as
 //!   a whole, as its status comes first in HTTP and last in gRPC.
 //! - What cannot be translated is refused in the protocol of the request, and in plain HTTP with a sentence when it has
 //!   none ([`Refusal`]).
-//! - Answers are compressed when the client accepts gzip. A plain gRPC call is not translated, and so its answer is
-//!   compressed only if the request was, which is the rule of other gRPC servers as well.
+//! - Answers are compressed when the client accepts gzip. That of a gRPC call is compressed only if the request was,
+//!   which is the rule of other gRPC servers as well.
 //!
 //! Deliberately absent: services, admission, TLS, and everything that is about coupons.
 
@@ -30,6 +32,8 @@ mod frames;
 mod grpc_web;
 mod gzip;
 mod http_refusal;
+mod items;
+mod openapi;
 mod protocol;
 mod refusal;
 mod schema;
@@ -43,6 +47,7 @@ pub use call_body::CallBody;
 pub use connections::serve;
 pub use cors::Cors;
 pub use http_refusal::plain_text;
+pub use openapi::{About, openapi};
 pub use protocol::is_grpc;
 pub use refusal::Refusal;
 pub use schema::{Schema, SchemaError};

@@ -14,6 +14,12 @@ pub enum Refusal {
         /// The bound.
         bytes_max: usize,
     },
+    /// A message has more items in its repeated fields than it may have, those of nested messages included.
+    #[error("the message must not have more than {items_max} items in its repeated fields")]
+    TooManyItems {
+        /// The bound.
+        items_max: usize,
+    },
     /// A message or a header cannot be read.
     #[error("{0}")]
     Invalid(Cow<'static, str>),
@@ -30,7 +36,7 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> Status {
         let code = match self {
-            Self::TooLarge { .. } => Code::ResourceExhausted,
+            Self::TooLarge { .. } | Self::TooManyItems { .. } => Code::ResourceExhausted,
             Self::Invalid(_) => Code::InvalidArgument,
             Self::Unsupported(_) => Code::Unimplemented,
             Self::NoEncoding => Code::Internal,

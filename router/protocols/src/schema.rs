@@ -13,6 +13,7 @@ use prost_types::method_options::IdempotencyLevel;
 use prost_types::{DescriptorProto, FileDescriptorSet};
 use thiserror::Error;
 
+use crate::items;
 use crate::protocol::{Codec, Form};
 use crate::refusal::Refusal;
 
@@ -61,6 +62,11 @@ impl Schema {
         Ok(Self { methods: Arc::new(methods.collect()), pool })
     }
 
+    /// All that is in the sets.
+    pub(crate) fn pool(&self) -> &DescriptorPool {
+        &self.pool
+    }
+
     /// The method at a path, `/package.Service/Method`.
     pub(crate) fn method(&self, path: &str) -> Option<&Arc<Method>> {
         self.methods.get(path)
@@ -86,7 +92,8 @@ pub(crate) struct Method {
 }
 
 impl Method {
-    fn new(method: &MethodDescriptor) -> Self {
+    /// The shape of a method.
+    pub(crate) fn new(method: &MethodDescriptor) -> Self {
         let options = method.method_descriptor_proto().options.as_ref();
         let level = options.map(prost_types::MethodOptions::idempotency_level);
         Self {
@@ -122,8 +129,15 @@ impl Method {
     /// and as Connect's own servers do: a client may be newer than a router.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] when it is JSON, but not that of the message.
-    pub(crate) fn request(&self, codec: Codec, message: Bytes) -> Result<Bytes, Refusal> {
+    /// [`Refusal::TooManyItems`] when its repeated fields have more than `items_max`; [`Refusal::Invalid`] when it is
+    /// JSON, but not that of the message.
+    pub(crate) fn request(
+        &self,
+        codec: Codec,
+        message: Bytes,
+        items_max: usize,
+    ) -> Result<Bytes, Refusal> {
+        items::check(&self.input, codec, &message, items_max)?;
         if codec == Codec::Proto {
             return Ok(message);
         }

@@ -19,6 +19,9 @@ use crate::schema::Schema;
 pub struct Rules {
     /// Bound of one message to the method at a path, in bytes, as it is sent and after decompression.
     pub request_bytes_max: fn(&str) -> usize,
+    /// Bound of the items in the repeated fields of one message to the method at a path, nested ones included. They are
+    /// counted before the message is decoded: two bytes can be an empty message, which takes a hundred in memory.
+    pub request_items_max: fn(&str) -> usize,
     /// Makes a status of a refusal, with the details that the server's errors have;
     /// [`Refusal::status`] is the one of the specifications.
     pub explain: fn(Refusal) -> Status,

@@ -6,6 +6,8 @@
 
 mod campaign;
 mod coupon;
+#[cfg(test)]
+mod documented;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -333,7 +335,7 @@ fn no_leader() -> Report {
     Report::new(
         Code::Unavailable,
         Reason::NoLeader,
-        "the campaign's shard has no leader at the moment; nothing was changed",
+        "a shard has no leader at the moment, or the router does not know its cluster; nothing was changed",
     )
     .retry_after(NO_LEADER_RETRY)
 }

@@ -52,14 +52,18 @@ impl Admission {
     /// Lets a request in.
     ///
     /// # Errors
+    /// [`Fault::DeadlineExceeded`] when the caller gives no time at all, so that nothing is begun;
     /// [`Fault::Overloaded`] when all permits are taken.
     pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<Admitted, Fault> {
+        let (now, asked) = (Instant::now(), timeout_of(request.headers()));
+        if asked.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Fault::DeadlineExceeded);
+        }
         let permit = if is_governed(request.uri().path()) {
             Some(self.permits.for_request().ok_or(Fault::Overloaded)?)
         } else {
             None
         };
-        let (now, asked) = (Instant::now(), timeout_of(request.headers()));
         let deadline = deadline(now, asked, self.default_deadline);
         Ok(Admitted { deadline, end: end(now, asked, deadline), permit })
     }

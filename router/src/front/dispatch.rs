@@ -62,7 +62,7 @@ impl Dispatch {
         &self,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
-        if is_grpc(&request) {
+        if is_grpc(&request) && !malformed::must_be_counted(request.uri().path()) {
             Either::Left(self.call(request))
         } else {
             Either::Right(self.clone().translate(request.map(Body::new)).boxed())
@@ -70,7 +70,7 @@ impl Dispatch {
         .map(Ok)
     }
 
-    /// The answer to a request that is no plain gRPC call.
+    /// The answer to a request that is no plain gRPC call, or one whose items must be counted.
     async fn translate(self, request: Request<Body>) -> Response<AnswerBody> {
         let answer = match Page::asked_for(&request) {
             Some(page) => page.answer(self.routes).await,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use coupon_proto::limits::{BATCH_MAX, METADATA_MAX};
 use coupon_proto::v1::coupon_service_server::CouponServiceServer;
 use coupon_protocols::Refusal;
 use http::{Request, Response};
@@ -23,12 +24,30 @@ pub(super) const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// each item, and gRPC clients take 4 MiB unless told otherwise.
 pub(super) const BATCH_BYTES_MAX: usize = 2 << 20;
 
+/// How many items the repeated fields of a request may have, a batch excepted; the largest is a map of 32 labels.
+const REQUEST_ITEMS_MAX: usize = 1_000;
+
+/// How many those of a batch may have: its requests, and the metadata of each. Two bytes are an empty
+/// request, which takes a hundred in memory, so that this is checked before a batch is decoded.
+const BATCH_ITEMS_MAX: usize = BATCH_MAX * (1 + METADATA_MAX);
+
 /// Where batches go.
 const BATCH: &str = "/coupon.v1.CouponService/BatchIssueCoupons";
 
 /// How large a request to the method at `path` may be.
 pub(super) fn request_bytes_max(path: &str) -> usize {
     if path == BATCH { BATCH_BYTES_MAX } else { REQUEST_BYTES_MAX }
+}
+
+/// How many items the repeated fields of a request to the method at `path` may have.
+pub(super) fn request_items_max(path: &str) -> usize {
+    if path == BATCH { BATCH_ITEMS_MAX } else { REQUEST_ITEMS_MAX }
+}
+
+/// Whether the items of a request to the method at `path` must be counted even if it is a plain gRPC call: only a batch
+/// has room for so many that they matter.
+pub(super) fn must_be_counted(path: &str) -> bool {
+    path == BATCH
 }
 
 /// A service with one bound for batches and one for all other requests. The framework has one for
@@ -98,6 +117,11 @@ impl Malformed {
 pub(super) fn explain_refusal(refusal: Refusal) -> Status {
     match refusal {
         Refusal::TooLarge { bytes_max } => Malformed::TooLarge.fault(bytes_max).into_status(),
+        Refusal::TooManyItems { items_max } => {
+            let description =
+                format!("must not have more than {items_max} items in its repeated fields");
+            Fault::field("request", description).into_status()
+        }
         Refusal::Invalid(description) => Fault::field("request", description).into_status(),
         Refusal::Unsupported(_) | Refusal::NoEncoding => refusal.status(),
     }

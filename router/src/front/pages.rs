@@ -1,8 +1,12 @@
-//! What a person or a supervisor asks by GET: what this is, whether it lives, whether it is ready.
+//! What a person, a supervisor or a tool asks by GET: what this is, whether it lives, whether it is ready, what it offers.
+
+use std::sync::LazyLock;
 
 use bytes::Bytes;
-use coupon_protocols::plain_text;
-use http::{Method, Request, Response, StatusCode};
+use coupon_proto::FILE_DESCRIPTOR_SET;
+use coupon_protocols::{About, openapi, plain_text};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
 use tonic::body::Body;
@@ -26,9 +30,21 @@ It answers gRPC, gRPC-Web and Connect on this port. For instance:
     -d '{\"campaignId\": \"first-come\", \"recipient\": \"alice\"}' \\
     http://THIS-ADDRESS/coupon.v1.CouponService/IssueCoupon
 
-Reflection lists all methods. /healthz says that the router lives, /readyz whether it serves.
+Reflection lists all methods, and /openapi.json describes them in JSON. /healthz says that the router lives, /readyz whether it serves.
 The section \"Any client\" of README.md, in the source, says more.
 ";
+
+/// The API in JSON, for tools that read OpenAPI.
+static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| {
+    let about = About {
+        title: "Coupon",
+        version: env!("CARGO_PKG_VERSION"),
+        description: "Gives away a fixed number of coupons, first come first served. This is its JSON form, the protocol \
+            Connect.\n\nDecide by the reason of an error: it is in the detail whose type is `google.rpc.ErrorInfo`. \
+            The section \"Errors\" of README.md, in the source, lists all reasons.",
+    };
+    openapi(FILE_DESCRIPTOR_SET, about).expect("the descriptors come from the compiler").into()
+});
 
 /// A page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +52,7 @@ pub(super) enum Page {
     About,
     Live,
     Ready,
+    OpenApi,
 }
 
 impl Page {
@@ -48,6 +65,7 @@ impl Page {
             "/" => Some(Self::About),
             "/healthz" => Some(Self::Live),
             "/readyz" => Some(Self::Ready),
+            "/openapi.json" => Some(Self::OpenApi),
             _ => None,
         }
     }
@@ -57,6 +75,12 @@ impl Page {
         match self {
             Self::About => plain_text(StatusCode::OK, ABOUT),
             Self::Live => plain_text(StatusCode::OK, "The router lives.\n"),
+            Self::OpenApi => {
+                let mut answer = plain_text(StatusCode::OK, OPENAPI.clone());
+                let json = HeaderValue::from_static("application/json");
+                answer.headers_mut().insert(CONTENT_TYPE, json);
+                answer
+            }
             Self::Ready if serves(routes).await => {
                 plain_text(StatusCode::OK, "The router serves.\n")
             }

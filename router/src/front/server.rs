@@ -21,7 +21,9 @@ use tonic_health::server::HealthReporter;
 
 use super::admission::Admission;
 use super::dispatch::Dispatch;
-use super::malformed::{self, REQUEST_BYTES_MAX, SizedByMethod, request_bytes_max};
+use super::malformed::{
+    self, REQUEST_BYTES_MAX, SizedByMethod, request_bytes_max, request_items_max,
+};
 use crate::op::limits::Permits;
 use crate::op::{Campaigns, Coupons, OlderCoupons};
 use crate::route::retry::Timing;
@@ -220,7 +222,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
     let admission = Admission::new(permits, config.default_deadline);
-    let rules = Rules { request_bytes_max, explain: malformed::explain_refusal };
+    let rules = Rules { request_bytes_max, request_items_max, explain: malformed::explain_refusal };
     let schema = Schema::new(&[
         FILE_DESCRIPTOR_SET,
         tonic_health::pb::FILE_DESCRIPTOR_SET,

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use coupon_proto::limits::BATCH_MAX;
 use coupon_proto::v1::{
     BatchIssueCouponsRequest, BatchIssueCouponsResponse, BatchIssueCouponsResult,
     IssueCouponResponse, batch_issue_coupons_result,
@@ -17,8 +18,6 @@ use crate::answer::error::Fault;
 use crate::route::topology::Destination;
 use crate::shards::propose::Rerouted;
 use crate::shards::shard_client::ShardClient;
-
-const BATCH_MAX: usize = 1_000;
 
 /// Issues coupons, each by itself.
 ///

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use coupon_proto::limits::{LABELS_MAX, PER_RECIPIENT_LIMIT_MAX, QUOTA_MAX};
 use prost_types::Timestamp;
 
 use super::check::Check;
-
-const QUOTA_MAX: i64 = 1_000_000_000;
-const PER_RECIPIENT_LIMIT_MAX: i32 = 100;
-const LABELS_MAX: usize = 32;
 
 impl Check {
     /// The quota.

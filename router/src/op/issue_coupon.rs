@@ -5,6 +5,7 @@ use std::sync::Arc;
 use coupon_cluster::CampaignName;
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{IssueCommand, outcome};
+use coupon_proto::limits::METADATA_MAX;
 use coupon_proto::v1::{IssueCouponRequest, IssueCouponResponse};
 use tokio::time::Instant;
 
@@ -14,8 +15,6 @@ use crate::answer::error::Fault;
 use crate::route::retry::Unanswered;
 use crate::shards::propose::Proposal;
 use crate::shards::shard_client::ShardClient;
-
-const METADATA_MAX: usize = 16;
 
 /// Issues a coupon.
 ///

@@ -30,7 +30,6 @@ pub(crate) struct Waiter {
 
 /// What became of a command.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every answer is the large one")]
 pub(crate) enum Answer {
     /// The ledger answered.
     Outcome(Outcome),

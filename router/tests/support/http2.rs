@@ -71,7 +71,10 @@ impl Http2 {
         ending: Ending,
     ) -> Result<Call, h2::Error> {
         let uri = format!("http://router/coupon.v1.CouponService/{method}");
-        let mut request = Request::post(uri).header("content-type", "application/grpc");
+        let mut request = Request::post(uri);
+        if headers.iter().all(|(name, _)| *name != "content-type") {
+            request = request.header("content-type", "application/grpc");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

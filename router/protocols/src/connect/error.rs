@@ -32,7 +32,8 @@ fn detail(any: &prost_types::Any, schema: &Schema) -> Value {
     detail
 }
 
-fn name(code: Code) -> &'static str {
+/// What Connect calls a code.
+pub(crate) fn name(code: Code) -> &'static str {
     match code {
         Code::Cancelled => "canceled",
         Code::InvalidArgument => "invalid_argument",

@@ -25,12 +25,16 @@ use crate::messages::{Answer, Ask, DESCRIPTORS, Header};
 /// Bound of a request.
 pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
 
+/// Bound of the items in its repeated fields.
+pub(crate) const REQUEST_ITEMS_MAX: usize = 1_000;
+
 pub(crate) const PATH: &str = "/conformance.v1.ConformanceService/";
 
 /// The layer under test, in front of nothing.
 pub(crate) fn translator() -> Translator {
     let rules = Rules {
         request_bytes_max: |_| REQUEST_BYTES_MAX,
+        request_items_max: |_| REQUEST_ITEMS_MAX,
         explain: |refusal: Refusal| refusal.status(),
     };
     let schema = Schema::new(&[&DESCRIPTORS]).expect("the descriptors are right");
