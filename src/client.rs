@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Request;
 use tonic::transport::Channel;
 
-use crate::failure;
+use crate::failure::{self, UsageError};
 use crate::settings::Span;
 
 /// Which router is called.
@@ -25,6 +25,7 @@ pub(crate) struct RouterArg {
 impl RouterArg {
     /// Connects to a router for one command.
     pub(crate) async fn connect(&self) -> anyhow::Result<Router> {
+        check_timeout(self.timeout)?;
         let deadline = Instant::now() + self.timeout.get();
         let mut policy = RetryPolicy::default();
         if self.router.len() == 1 {
@@ -64,6 +65,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects to `host:port`. The command may take `timeout` from now on.
     pub(crate) async fn open(address: &str, timeout: Span) -> anyhow::Result<Self> {
+        check_timeout(timeout)?;
         let deadline = Instant::now() + timeout.get();
         let connected = timeout_at(deadline, connect(address)).await;
         let silent = || format!("connect to {address}: not done within {timeout}");
@@ -81,6 +83,14 @@ impl Connection {
         request.set_timeout(self.deadline.saturating_duration_since(Instant::now()));
         request
     }
+}
+
+/// Refuses no time at all, in which nothing can be done.
+fn check_timeout(timeout: Span) -> Result<(), UsageError> {
+    if timeout.get().is_zero() {
+        return Err(UsageError("--timeout is 0: it must be more, such as 10s".to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

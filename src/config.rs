@@ -23,8 +23,16 @@ pub(crate) enum ConfigCommand {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Part {
     /// The configuration of `coupon node`, given the same flags
+    #[command(after_help = "\
+Examples:
+  coupon config check node --config /etc/coupon/node.toml
+  coupon config print node --config /etc/coupon/node.toml")]
     Node(NodeArgs),
     /// The configuration of `coupon router`, given the same flags
+    #[command(after_help = "\
+Examples:
+  coupon config check router --config /etc/coupon/router.toml
+  coupon config print router --nodes 127.0.0.1:7001")]
     Router(RouterArgs),
 }
 

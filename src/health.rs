@@ -1,14 +1,14 @@
 //! `coupon health`: the question a container's supervisor asks.
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::client::Connection;
-use crate::failure::CallError;
+use crate::failure::{CallError, UsageError};
 use crate::settings::Span;
-use crate::{output, runtime};
+use crate::{failure, output, runtime};
 
 /// Asks a node or a router whether it serves.
 ///
@@ -26,16 +26,23 @@ pub(crate) struct HealthArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &HealthArgs) -> anyhow::Result<()> {
-    runtime::block_on(async {
-        let connection = Connection::open(&args.address, args.timeout).await?;
-        let question = connection.request(HealthCheckRequest { service: String::new() });
-        let answer = HealthClient::new(connection.channel()).check(question).await;
-        let answer = answer.map_err(CallError::from)?;
-        match answer.into_inner().status() {
-            ServingStatus::Serving => output::line("serving"),
-            ServingStatus::NotServing | ServingStatus::Unknown | ServingStatus::ServiceUnknown => {
-                bail!("{} does not serve", args.address)
-            }
+    // A supervisor of containers knows 0 and 1 alone.
+    let failed = |error: anyhow::Error| match error.downcast::<UsageError>() {
+        Ok(usage) => usage.into(),
+        Err(error) => anyhow!("{}", failure::causes(&error)),
+    };
+    runtime::block_on(ask(args)).map_err(failed)
+}
+
+async fn ask(args: &HealthArgs) -> anyhow::Result<()> {
+    let connection = Connection::open(&args.address, args.timeout).await?;
+    let question = connection.request(HealthCheckRequest { service: String::new() });
+    let answer = HealthClient::new(connection.channel()).check(question).await;
+    let answer = answer.map_err(CallError::from)?;
+    match answer.into_inner().status() {
+        ServingStatus::Serving => output::line("serving"),
+        ServingStatus::NotServing | ServingStatus::Unknown | ServingStatus::ServiceUnknown => {
+            bail!("{} does not serve", args.address)
         }
-    })
+    }
 }

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use coupon_client::v1;
 
-use crate::campaign::{pair, request_id_or_new};
+use crate::campaign::{map, pair, request_id_or_new};
 use crate::client::RouterArg;
 use crate::failure::CallError;
 use crate::output::Format;
@@ -28,7 +28,7 @@ pub(crate) struct IssueArgs {
     /// A UUID: the same one with the same fields gets the same coupon [default: a new one]
     #[arg(long, value_name = "UUID")]
     request_id: Option<String>,
-    /// Kept with the coupon; may be repeated
+    /// Kept with the coupon; may be repeated, at most 16 of them
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     metadata: Vec<(String, String)>,
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub(crate) fn run(args: IssueArgs) -> anyhow::Result<()> {
         campaign_id: args.campaign,
         recipient: args.recipient,
         request_id: request_id.clone(),
-        metadata: args.metadata.into_iter().collect(),
+        metadata: map("--metadata", args.metadata)?,
     };
     runtime::block_on(async {
         let router = args.router.connect().await?;

@@ -1,10 +1,15 @@
 //! Logs go to standard error, for people or as JSON.
 
+use std::fmt::Display;
 use std::io::{IsTerminal as _, stderr};
+use std::net::SocketAddr;
+use std::sync::OnceLock;
 
+use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::UsageError;
+use crate::output;
 
 /// How and how much is logged.
 #[derive(Debug, clap::Args)]
@@ -57,11 +62,28 @@ impl Level {
     }
 }
 
+/// The format of this process.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// Says on standard output where a server listens: in a line for people, or as JSON where logs are JSON.
+///
+/// # Errors
+/// As [`output::line`].
+pub(crate) fn announce(server: impl Display, address: SocketAddr) -> anyhow::Result<()> {
+    match FORMAT.get().copied().unwrap_or_default() {
+        LogFormat::Human => output::line(format!("{server} listens on {address}")),
+        LogFormat::Json => {
+            output::line(json!({ "message": format!("{server} listens"), "address": address }))
+        }
+    }
+}
+
 /// Starts logging. What the command line says goes before RUST_LOG, and that before the default.
 ///
 /// # Errors
 /// [`UsageError`] when RUST_LOG is no filter.
 pub(crate) fn init(args: &LogArgs, default: Level) -> anyhow::Result<()> {
+    FORMAT.get_or_init(|| args.log_format);
     let environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
     let directives = match (args.log_level, &environment) {
         (Some(level), _) => level.directive(),

@@ -8,7 +8,7 @@ use coupon_env::SystemClock;
 use coupon_node::{NodeConfig, NodeError};
 
 use crate::settings::node::NodeArgs;
-use crate::{output, runtime};
+use crate::{logging, runtime};
 
 /// Runs the command.
 pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<()> {
@@ -30,7 +30,7 @@ async fn run_once(config: NodeConfig) -> anyhow::Result<()> {
     let id = config.node_id.get();
     let mut handle =
         coupon_node::start(config, Arc::new(SystemClock)).await.context("start the node")?;
-    output::line(format!("node {id} listens on {}", handle.local_addr()))?;
+    logging::announce(format!("node {id}"), handle.local_addr())?;
     tokio::select! {
         () = signals.next() => {}
         refused = handle.refused() => {

@@ -1,8 +1,9 @@
 //! What programs may read goes to standard output, everything else to standard error.
 
 use std::fmt::Display;
-use std::io::{Write as _, stdout};
+use std::io::{ErrorKind, Write as _, stdout};
 
+use clap::ArgMatches;
 use serde::Serialize;
 
 /// How results are printed.
@@ -15,11 +16,39 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Prints a line, at once. Fails when its reader is gone.
+/// Nobody reads the output any more, as after `… | head`.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output")]
+pub(crate) struct ReaderGone;
+
+/// Prints a line, at once.
+///
+/// # Errors
+/// [`ReaderGone`], or what else is wrong with the output.
 pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
+    bytes(format!("{text}\n").as_bytes())
+}
+
+/// Prints bytes, at once.
+///
+/// # Errors
+/// [`ReaderGone`], or what else is wrong with the output.
+pub(crate) fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = stdout().lock();
-    writeln!(stdout, "{text}")?;
-    Ok(stdout.flush()?)
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    let is_gone = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
+    written.map_err(|error| if is_gone(&error) { ReaderGone.into() } else { error.into() })
+}
+
+/// The output format that a command was asked for, by its arguments.
+pub(crate) fn format_of(arguments: &ArgMatches) -> Format {
+    match arguments.subcommand() {
+        Some((_, nested)) => format_of(nested),
+        None => {
+            let asked = arguments.try_get_one::<Format>("output").ok().flatten();
+            asked.copied().unwrap_or_default()
+        }
+    }
 }
 
 /// Prints a value as JSON.

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use crate::settings::router::RouterArgs;
-use crate::{output, runtime};
+use crate::{logging, runtime};
 
 /// Runs the command.
 pub(crate) fn run(args: &RouterArgs) -> anyhow::Result<()> {
@@ -13,7 +13,7 @@ pub(crate) fn run(args: &RouterArgs) -> anyhow::Result<()> {
     runtime::block_on(async {
         let mut signals = runtime::StopSignals::catch()?;
         let handle = coupon_router::start(config).await.context("start the router")?;
-        output::line(format!("router listens on {}", handle.local_addr()))?;
+        logging::announce("router", handle.local_addr())?;
         tokio::select! {
             () = signals.next() => {}
             refused = handle.refused() => {

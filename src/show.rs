@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use coupon_cluster::NumericId;
 use coupon_proto::v1;
 use prost_types::Timestamp;
 use serde::Serialize;
@@ -14,6 +15,8 @@ use crate::output::table;
 pub(crate) struct Campaign {
     campaign_id: String,
     numeric_id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<u32>,
     display_name: String,
     state: String,
     quota: i64,
@@ -68,6 +71,7 @@ impl From<v1::Campaign> for Campaign {
             display_name: campaign.display_name,
             campaign_id: campaign.campaign_id,
             numeric_id: campaign.numeric_id,
+            shard: NumericId::from_i64(campaign.numeric_id).map(|id| id.shard.get()),
         }
     }
 }
@@ -84,6 +88,7 @@ impl Campaign {
         sheet(&[
             ("campaign", Some(self.campaign_id.clone())),
             ("numeric id", (self.numeric_id > 0).then(|| self.numeric_id.to_string())),
+            ("shard", self.shard.map(|shard| shard.to_string())),
             ("name", Some(self.display_name.clone()).filter(|name| !name.is_empty())),
             ("state", Some(self.state.clone())),
             ("issued", Some(format!("{} of {}", self.issued, self.quota))),

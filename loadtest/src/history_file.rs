@@ -62,12 +62,20 @@ pub fn read(path: &Path) -> Result<History, FileError> {
     let wrong = |error| failed(Error::new(ErrorKind::InvalidData, Chained(error)));
     let mut file = BufReader::with_capacity(BUFFER_BYTES, File::open(path).map_err(failed)?);
     let mut history = Assembler::new();
-    let mut line = String::new();
-    while file.read_line(&mut line).map_err(failed)? > 0 {
-        history.push(&line).map_err(wrong)?;
+    let mut line = Vec::new();
+    let mut number = 0;
+    while file.read_until(b'\n', &mut line).map_err(failed)? > 0 {
+        number += 1;
+        let text = std::str::from_utf8(&line).map_err(|_| failed(no_text(number)))?;
+        history.push(text).map_err(wrong)?;
         line.clear();
     }
     history.finish().map_err(wrong)
+}
+
+fn no_text(line: u64) -> Error {
+    let text = format!("line {line} is not UTF-8: the file is damaged, or was cut off");
+    Error::new(ErrorKind::InvalidData, text)
 }
 
 /// An error that says all there is to say, since an [`Error`] hides the sources of what it wraps.
@@ -141,6 +149,20 @@ mod tests {
         write_calls(&path, &history(), &Clock::start()).unwrap();
         let cause = read(&path).unwrap_err().source().unwrap().to_string();
         assert!(cause.contains("never read back"), "{cause}");
+    }
+
+    #[test]
+    fn a_file_that_is_cut_within_a_letter_is_named_as_such() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history.jsonl");
+        let mut cut = history();
+        cut.campaigns[0].id = "봄".to_owned();
+        write(&path, &cut, &Clock::start()).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let letter = whole.windows(3).position(|bytes| bytes == "봄".as_bytes()).unwrap();
+        std::fs::write(&path, &whole[..letter + 1]).unwrap();
+        let cause = read(&path).unwrap_err().source().unwrap().to_string();
+        assert!(cause.ends_with("is not UTF-8: the file is damaged, or was cut off"), "{cause}");
     }
 
     #[test]

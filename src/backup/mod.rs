@@ -48,6 +48,7 @@ pub(crate) struct BackupArgs {
 #[derive(Debug, clap::Subcommand)]
 enum BackupCommand {
     /// Reads a whole backup and checks that it is complete and undamaged. Needs no cluster.
+    #[command(after_help = "Examples:\n  coupon backup verify /backup/2026-11-27")]
     Verify {
         /// The backup
         #[arg(value_name = "DIR")]

@@ -1,10 +1,11 @@
 //! `coupon campaign create`.
 
 use coupon_client::v1;
+use coupon_proto::limits::{PER_RECIPIENT_LIMIT_MAX, QUOTA_MAX};
 use prost_types::Timestamp;
 
 use super::moment::Moment;
-use super::{pair, print, request_id_or_new};
+use super::{map, pair, print, request_id_or_new};
 use crate::client::RouterArg;
 use crate::failure::{CallError, UsageError};
 use crate::output::Format;
@@ -25,25 +26,25 @@ pub(crate) struct CreateArgs {
     /// Its id: a to z, 0 to 9 and hyphens [default: derived from the request id]
     #[arg(default_value = "", hide_default_value = true)]
     campaign: String,
-    /// How many coupons may be issued
+    /// How many coupons may be issued: 1 to 1,000,000,000
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(value_parser = clap::value_parser!(i64).range(1..=QUOTA_MAX))]
     quota: i64,
     /// A name for people
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     name: String,
     /// When issuing begins: a time such as 2030-03-01T09:00:00Z, or a delay from now such as +10m
     /// [default: at once]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     start: Option<Moment>,
     /// When it ends [default: never]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     end: Option<Moment>,
-    /// How many coupons a recipient may hold; 0 is no limit
+    /// How many coupons a recipient may hold: 1 to 100; 0 is no limit
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
-    #[arg(value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(value_parser = clap::value_parser!(i32).range(0..=i64::from(PER_RECIPIENT_LIMIT_MAX)))]
     per_recipient_limit: i32,
-    /// How long a coupon may be used, such as 30days [default: for ever]
+    /// How long a coupon may be used, such as 30days: 1s to 10years [default: for ever]
     #[arg(long, value_name = "DURATION")]
     coupon_ttl: Option<Span>,
     /// The symbols that codes are made of
@@ -56,7 +57,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     code_length: i32,
-    /// A label; may be repeated
+    /// A label; may be repeated, at most 32 of them
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
     /// A UUID. Repeated with the same fields, it gets the same answer. A delay such as +10m is a new time when
@@ -106,7 +107,7 @@ pub(super) async fn create(args: CreateArgs) -> anyhow::Result<()> {
         end_time: args.end.map(|Moment(time)| Timestamp::from(time)),
         per_recipient_limit: args.per_recipient_limit,
         coupon_ttl,
-        labels: args.label.into_iter().collect(),
+        labels: map("--label", args.label)?,
         request_id,
         code_profile: v1::CodeProfile::from(args.code_profile).into(),
         code_prefix: args.code_prefix,

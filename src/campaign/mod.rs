@@ -12,9 +12,12 @@ mod pause;
 mod resume;
 mod update;
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use coupon_client::v1;
 
+use crate::failure::UsageError;
 use crate::output::Format;
 use crate::{output, runtime, show};
 
@@ -55,6 +58,26 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// Pairs as a map; `flag` is what they were given with.
+///
+/// # Errors
+/// [`UsageError`] when a key is there twice, since only one of its values would be kept.
+pub(crate) fn map(
+    flag: &str,
+    pairs: Vec<(String, String)>,
+) -> Result<BTreeMap<String, String>, UsageError> {
+    let mut map = BTreeMap::new();
+    for (key, value) in pairs {
+        if let Some(earlier) = map.insert(key.clone(), value) {
+            let text = format!(
+                "{flag} has the key {key:?} twice, first with the value {earlier:?}: give each key once"
+            );
+            return Err(UsageError(text));
+        }
+    }
+    Ok(map)
+}
+
 /// The request id given, or a new one.
 pub(crate) fn request_id_or_new(given: Option<String>) -> String {
     given.unwrap_or_else(coupon_client::new_request_id)
@@ -76,5 +99,13 @@ mod tests {
     fn labels_are_pairs() {
         assert_eq!(pair("a=b=c").unwrap(), ("a".to_owned(), "b=c".to_owned()));
         assert!(pair("a").is_err());
+    }
+
+    #[test]
+    fn a_key_is_given_once() {
+        let pairs = |texts: &[&str]| texts.iter().map(|text| pair(text).unwrap()).collect();
+        assert_eq!(map("--label", pairs(&["a=1", "b=1"])).unwrap().len(), 2);
+        let error = map("--label", pairs(&["a=1", "b=1", "a=2"])).unwrap_err().to_string();
+        assert!(error.contains("--label has the key \"a\" twice"), "{error}");
     }
 }

@@ -3,11 +3,12 @@
 use std::str::FromStr;
 
 use coupon_client::v1;
+use coupon_proto::limits::QUOTA_MAX;
 use prost_types::{FieldMask, Timestamp};
 
 use super::change::{Change, ChangeArgs, change};
 use super::moment::Moment;
-use super::pair;
+use super::{map, pair};
 use crate::failure::UsageError;
 
 /// Changes a campaign: its name, quota, times and labels. What is not named stays as it is.
@@ -27,20 +28,20 @@ Examples:
 pub(crate) struct UpdateArgs {
     #[command(flatten)]
     change: ChangeArgs,
-    /// How many coupons may be issued
+    /// How many coupons may be issued: 1 to 1,000,000,000
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(value_parser = clap::value_parser!(i64).range(1..=QUOTA_MAX))]
     quota: Option<i64>,
     /// A name for people; '' for none
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
     /// When issuing begins: a time such as 2030-03-01T09:00:00Z, a delay from now such as +10m, or now
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     start: Option<Limit<Now>>,
     /// When it ends: a time, a delay from now, or never
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     end: Option<Limit<Never>>,
-    /// A label; may be repeated. The campaign then has these labels and no others
+    /// A label; may be repeated, at most 32 of them. The campaign then has these labels and no others
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "no_labels")]
     label: Vec<(String, String)>,
     /// Remove all labels
@@ -111,7 +112,7 @@ pub(super) async fn update(args: UpdateArgs) -> anyhow::Result<()> {
         display_name: args.name.unwrap_or_default(),
         start_time: args.start.as_ref().and_then(Limit::time),
         end_time: args.end.as_ref().and_then(Limit::time),
-        labels: args.label.into_iter().collect(),
+        labels: map("--label", args.label)?,
         etag: args.etag,
         ..Default::default()
     };

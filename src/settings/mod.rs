@@ -43,7 +43,15 @@ fn layer<S: Default + Serialize + DeserializeOwned>(
         .merge(Serialized::defaults(flags))
         // Reads the numbers and booleans that are wanted out of texts, `1` as true among them.
         .extract_lossy()
-        .map_err(|error| UsageError(format!("configuration: {error}")))
+        .map_err(|error| UsageError(format!("configuration: {}", told(&error))))
+}
+
+/// What is wrong, without what only the library and the compiler have names for.
+fn told(error: &figment::Error) -> String {
+    let text = error.to_string().replace("for key \"default.", "for key \"");
+    ["u64", "u32", "usize"].iter().fold(text, |text, kind| {
+        text.replace(&format!("expected {kind}"), "expected a whole number")
+    })
 }
 
 /// Variables as the texts that they are. figment would guess a number from `1`, and then there would

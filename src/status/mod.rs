@@ -16,8 +16,8 @@ use crate::{failure, output, runtime};
 
 /// Shows the nodes of a cluster and their replicas.
 ///
-/// Exits with 1 if a shard has no leader or is stopped because it has two histories, if another node answers
-/// at the address of one, if a node of --node belongs to another cluster, if a node runs no replica, if a
+/// Exits with 1 if a shard has no leader or is stopped because it has two histories, if a node does not answer, if
+/// another node answers at the address of one, if a node of --node belongs to another cluster, if a node runs no replica, if a
 /// replica has lost entries, or if replicas that applied the same entries differ.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -1,6 +1,7 @@
 //! The status of a cluster for people.
 
 use coupon_admin::{ClusterStatus, NodeStatus, ReplicaStatus, ShardStatus};
+use coupon_cluster::ReplicaRole;
 
 use crate::output::table;
 
@@ -9,20 +10,14 @@ const DIGEST_SHOWN: usize = 12;
 
 /// The status as text.
 pub(super) fn render(status: &ClusterStatus) -> String {
-    let mut text = format!(
+    format!(
         "cluster {}  map version {}  epoch {}\n\n{}\n\n{}",
         status.cluster_id,
         status.map_version,
         status.epoch,
         nodes(&status.nodes),
         shards(&status.shards),
-    );
-    for NodeStatus { node_id, error, .. } in &status.nodes {
-        if let Some(error) = error {
-            text.push_str(&format!("\n\nnode {node_id} does not answer: {error}"));
-        }
-    }
-    text
+    )
 }
 
 fn nodes(nodes: &[NodeStatus]) -> comfy_table::Table {
@@ -72,13 +67,18 @@ fn row(shard: &ShardStatus, replica: &ReplicaStatus) -> Vec<String> {
         replica.replica_id.to_string(),
         replica.node_id.to_string(),
         replica.state.clone(),
-        replica.role.as_str().to_owned(),
+        role(replica.role).as_str().to_owned(),
         number(replica.term),
         number(replica.last_log_index),
         number(replica.applied_index),
         number(replica.lag),
         number(replica.purged_index),
     ]
+}
+
+/// What people are told of a role: a replica that was there from the beginning votes like any other.
+fn role(role: ReplicaRole) -> ReplicaRole {
+    if role == ReplicaRole::Founder { ReplicaRole::Voter } else { role }
 }
 
 fn none() -> String {

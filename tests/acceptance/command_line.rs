@@ -9,6 +9,9 @@ const USAGE: i32 = 2;
 /// A failure.
 const FAILURE: i32 = 1;
 
+/// Nobody could answer.
+const UNAVAILABLE: i32 = 6;
+
 #[track_caller]
 fn refused(args: &[&str], code: i32, said: &str) {
     let output = run(args);
@@ -57,12 +60,95 @@ fn mistakes_exit_with_2() {
 fn failures_exit_with_1() {
     let nobody = format!("127.0.0.1:{}", ports::free());
     refused(&["health", &nobody], FAILURE, &nobody);
-    refused(&["status", "--node", &nobody], FAILURE, &nobody);
-    refused(&["issue", "spring", "--router", &nobody], FAILURE, &nobody);
-    refused(&["campaign", "list", "--router", &nobody], FAILURE, &nobody);
-    refused(&["loadtest", "--router", &nobody], FAILURE, &nobody);
+}
+
+#[test]
+fn a_router_that_is_away_exits_with_6() {
+    let nobody = format!("127.0.0.1:{}", ports::free());
+    refused(&["status", "--node", &nobody], UNAVAILABLE, &nobody);
+    refused(&["issue", "spring", "--router", &nobody], UNAVAILABLE, &nobody);
+    refused(&["campaign", "list", "--router", &nobody], UNAVAILABLE, &nobody);
+    refused(&["loadtest", "--router", &nobody], UNAVAILABLE, &nobody);
     let init = ["cluster", "init", "--nodes", &nobody, "--timeout", "300ms"];
-    refused(&init, FAILURE, "waiting for the node");
+    refused(&init, UNAVAILABLE, "waiting for the node");
+}
+
+#[test]
+fn small_mistakes_are_told_with_what_to_write_instead() {
+    let create = |more: &[&'static str]| [&["campaign", "create", "spring"], more].concat();
+    let quota = |more: &[&'static str]| create(&[&["--quota", "1"], more].concat());
+    refused(&create(&["--quota", "0"]), USAGE, "1..=1000000000");
+    refused(&quota(&["--per-recipient-limit", "101"]), USAGE, "0..=100");
+    refused(&quota(&["--start", "-10s"]), USAGE, "begins with a plus, such as +10m");
+    refused(&quota(&["--end", "-10s"]), USAGE, "is in the past");
+    refused(
+        &quota(&["--start", "2030-03-01T09:00:00"]),
+        USAGE,
+        "write 2030-03-01T09:00:00Z for UTC",
+    );
+    refused(&quota(&["--label", "a=1", "--label", "a=2"]), USAGE, "the key \"a\" twice");
+    let twice = ["issue", "spring", "--metadata", "order=1", "--metadata", "order=1"];
+    refused(&twice, USAGE, "the key \"order\" twice");
+    refused(&["campaign", "update", "spring", "--label", "a=1", "--label", "a=2"], USAGE, "twice");
+    refused(&["health", "http://127.0.0.1:7000"], USAGE, "host:port, such as 127.0.0.1:7000");
+    refused(&["issue", "spring", "--timeout", "0s"], USAGE, "--timeout is 0");
+    refused(&["health", "127.0.0.1:7000", "--timeout", "0s"], USAGE, "--timeout is 0");
+}
+
+#[test]
+fn a_time_without_an_offset_is_shown_as_it_reads_here() {
+    let mut command =
+        coupon(&["campaign", "create", "--quota", "1", "--start", "2030-03-01T09:00:00"]);
+    // A time zone of its own, which no machine needs files for.
+    let output = command.env("TZ", "KST-9").output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(USAGE), "{error}");
+    assert!(
+        error.contains("or 2030-03-01T09:00:00+09:00 for the time zone of this machine"),
+        "{error}"
+    );
+}
+
+#[test]
+fn failures_are_json_where_output_is() {
+    let nobody = format!("127.0.0.1:{}", ports::free());
+    let output = run(&["issue", "spring", "--router", &nobody, "-o", "json"]);
+    assert_eq!(output.status.code(), Some(UNAVAILABLE));
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!((&error["kind"], &error["exit_code"]), (&"unavailable".into(), &UNAVAILABLE.into()));
+    assert!(error["message"].as_str().unwrap().contains(&nobody), "{error}");
+    let usage = run(&["issue", "spring", "--timeout", "0s", "-o", "json"]);
+    let error: serde_json::Value = serde_json::from_slice(&usage.stderr).unwrap();
+    assert_eq!(error["kind"], "usage");
+}
+
+#[test]
+fn a_reader_that_stops_reading_is_no_fault() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = coupon(&["completions", "bash"]).stdout(writer).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(FAILURE));
+}
+
+#[test]
+fn completions_and_manual_pages_are_made() {
+    for (shell, says) in
+        [("bash", "complete -F"), ("zsh", "#compdef coupon"), ("fish", "complete -c coupon")]
+    {
+        let output = run(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains(says), "{shell}: {script}");
+        assert!(script.contains("per-recipient-limit"), "{shell}");
+    }
+    let page = String::from_utf8(run(&["man"]).stdout).unwrap();
+    assert!(page.contains(".TH coupon 1") && page.contains("Exit codes:"), "{page}");
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("man1");
+    assert!(run(&["man", "--to", pages.to_str().unwrap()]).status.success());
+    for name in ["coupon.1", "coupon-campaign-create.1", "coupon-issue.1"] {
+        assert!(pages.join(name).is_file(), "{name}");
+    }
 }
 
 #[test]
@@ -138,6 +224,22 @@ fn texts_in_the_environment_are_what_the_setting_takes_them_for() {
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(USAGE), "{name}: {error}");
         assert!(error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn mistakes_in_a_file_are_told_by_the_names_in_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let config = ["config", "check", "node", "--config", file.path().to_str().unwrap()];
+    for (text, says) in [
+        ("node_id = \"one\"", "expected a whole number for key \"node_id\""),
+        ("listen = \"here\"", "for key \"listen\""),
+        ("listens = 1", "found `listens`"),
+    ] {
+        std::fs::write(file.path(), text).unwrap();
+        refused(&config, USAGE, says);
+        let said = String::from_utf8(run(&config).stderr).unwrap();
+        assert!(!said.contains("default.") && !said.contains("u64"), "{said}");
     }
 }
 

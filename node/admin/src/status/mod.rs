@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(shard.replicas[1].state, "unreachable");
         assert_eq!(status.nodes[1].error.as_deref(), Some("connection refused"));
         assert_eq!(status.nodes.iter().map(|node| node.leads).collect::<Vec<_>>(), [0, 0, 1]);
-        assert!(status.problems.is_empty());
+        assert_eq!(status.problems, ["node 2 at n2:1 is away: connection refused"]);
     }
 
     #[test]

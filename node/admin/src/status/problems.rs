@@ -15,6 +15,7 @@ pub(super) fn of(survey: &Survey, nodes: &[NodeStatus], shards: &[ShardStatus]) 
             problems.push(format!("node {} runs no replica: {what}", node.node_id));
         }
     }
+    problems.extend(away(survey));
     let stopped = |shard: &ShardStatus| shard.replicas.iter().any(|one| one.fault.is_some());
     let leaderless: Vec<String> = shards
         .iter()
@@ -37,6 +38,16 @@ fn exchanged(survey: &Survey) -> impl Iterator<Item = String> {
             Some(format!("node {} at {}: {other}", node.id, node.node.address))
         }
         Ok(_) | Err(NoAnswer::Unreachable(_) | NoAnswer::NotJoined) => None,
+    })
+}
+
+/// Nodes that do not answer.
+fn away(survey: &Survey) -> impl Iterator<Item = String> {
+    survey.nodes.iter().filter_map(|node| match &node.answer {
+        Err(why @ (NoAnswer::Unreachable(_) | NoAnswer::NotJoined)) => {
+            Some(format!("node {} at {} is away: {why}", node.id, node.node.address))
+        }
+        Ok(_) | Err(NoAnswer::Foreign(_) | NoAnswer::Exchanged(_)) => None,
     })
 }
 
@@ -109,8 +120,18 @@ mod tests {
     use super::*;
     use crate::survey::tests::survey;
 
+    /// The problems of a cluster, those of nodes that are away left out.
     fn problems(survey: &Survey) -> Vec<String> {
-        ClusterStatus::new(survey).problems
+        let mut problems = ClusterStatus::new(survey).problems;
+        problems.retain(|problem| !problem.contains(" is away: "));
+        problems
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_is_a_problem_although_every_shard_is_led() {
+        let survey = survey(&[Some(("leader", 2)), Some(("follower", 2)), None]);
+        let told = "node 3 at n3:1 is away: connection refused";
+        assert_eq!(ClusterStatus::new(&survey).problems, [told]);
     }
 
     #[test]
@@ -190,7 +211,7 @@ mod tests {
             replica.fault = "the shard has two histories".to_owned();
         }
         let status = ClusterStatus::new(&survey);
-        assert_eq!(status.problems, ["shard 1: the shard has two histories"]);
+        assert_eq!(problems(&survey), ["shard 1: the shard has two histories"]);
         assert!(status.shards[0].replicas.iter().all(|replica| replica.lag.is_none()));
     }
 }
