@@ -57,6 +57,11 @@ class Demo:
         assert self._address, f"the demo said no address:\n{self.output()}"
         return self._address
 
+    def node_address(self):
+        """Where its first node listens."""
+        self.address()
+        return re.search(r"^ *1 +(127\.0\.0\.1:\d+) ", self.output(), re.MULTILINE)[1]
+
     def output(self):
         return "".join(self._output)
 
@@ -73,14 +78,27 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def address(request, tmp_path_factory):
-    """Where the router of a running cluster listens."""
+def demo(request, tmp_path_factory):
+    """A running cluster."""
     demo = Demo(request.config.getoption("--program"), tmp_path_factory.mktemp("demo"))
     try:
-        yield demo.address()
+        demo.address()
+        yield demo
     finally:
         status = demo.stop()
     assert status == 0, f"the demo ended with {status}:\n{demo.output()}"
+
+
+@pytest.fixture(scope="session")
+def address(demo):
+    """Where its router listens."""
+    return demo.address()
+
+
+@pytest.fixture(scope="session")
+def node_address(demo):
+    """Where one of its nodes listens."""
+    return demo.node_address()
 
 
 @pytest.fixture(scope="session")

@@ -1,121 +1,14 @@
 """The older API, `couponpb.CouponService`, as the clients use it that were made for it."""
 
-import http.client
 import json
 import shutil
 import subprocess
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import grpc
 import pytest
-from google.protobuf import json_format
-from google.protobuf.timestamp_pb2 import Timestamp
-
-# Each call has a deadline, as a careful client's do; nothing here comes near it.
-SECONDS = 20
-SERVICE = "couponpb.CouponService"
-
-NOT_STARTED = "coupon issuance not started yet"
-SOLD_OUT = "no more coupons available"
-
-# How long before its start a campaign is created, in seconds.
-EARLY = 3
-CALLERS = 32
-
-
-class Refused(Exception):
-    """An error of any protocol, its code as Connect writes it."""
-
-    def __init__(self, code, message):
-        super().__init__(code, message)
-        self.code, self.message = code, message
-
-
-class GrpcClient:
-    def __init__(self, address, pb, pb_grpc):
-        self._channel = grpc.insecure_channel(address)
-        self._stub = pb_grpc.CouponServiceStub(self._channel)
-
-    def call(self, method, request):
-        try:
-            return getattr(self._stub, method)(request, timeout=SECONDS)
-        except grpc.RpcError as error:
-            raise Refused(error.code().name.lower(), error.details()) from None
-
-    def close(self):
-        self._channel.close()
-
-
-class JsonClient:
-    """Connect in JSON, with a new connection for each request."""
-
-    def __init__(self, address, pb, pb_grpc):
-        self._address, self._pb = address, pb
-
-    def call(self, method, request):
-        connection = http.client.HTTPConnection(self._address, timeout=SECONDS)
-        try:
-            headers = {"Content-Type": "application/json", "Connect-Protocol-Version": "1",
-                       "Connect-Timeout-Ms": str(SECONDS * 1000)}
-            connection.request("POST", f"/{SERVICE}/{method}", json_format.MessageToJson(request), headers)
-            answer = connection.getresponse()
-            body = json.loads(answer.read())
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise Refused(body["code"], body["message"])
-        return json_format.ParseDict(body, getattr(self._pb, f"{method}Response")())
-
-    def close(self):
-        pass
-
-
-class BinaryClient:
-    """Connect in binary, by its library."""
-
-    def __init__(self, address, pb, pb_grpc):
-        pytest.importorskip("connectrpc", reason="connectrpc needs Python 3.11")
-        from connectrpc.client import ConnectClientSync
-        from connectrpc.compat import google_protobuf_binary_codec
-        from connectrpc.errors import ConnectError
-
-        self._pb, self._error = pb, ConnectError
-        self._client = ConnectClientSync(
-            f"http://{address}", codec=google_protobuf_binary_codec(), timeout_ms=SECONDS * 1000)
-
-    def call(self, method, request):
-        from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
-
-        level = IdempotencyLevel.NO_SIDE_EFFECTS if method.startswith("Get") else IdempotencyLevel.UNKNOWN
-        info = MethodInfo(
-            name=method, service_name=SERVICE, input=getattr(self._pb, f"{method}Request"),
-            output=getattr(self._pb, f"{method}Response"), idempotency_level=level,
-            stream_type=StreamType.UNARY)
-        try:
-            return self._client.execute_unary(request=request, method=info)
-        except self._error as error:
-            raise Refused(error.code.value, error.message) from None
-
-    def close(self):
-        self._client.close()
-
-
-CLIENTS = {"grpc": GrpcClient, "json": JsonClient, "binary": BinaryClient}
-
-
-@contextmanager
-def open_client(protocol, address, modules):
-    client = CLIENTS[protocol](address, modules["older_pb2"], modules["older_pb2_grpc"])
-    try:
-        yield client
-    finally:
-        client.close()
-
+from older_clients import CLIENTS, SECONDS, SERVICE, SOLD_OUT, Refused, open_client
 
 @pytest.fixture(scope="module")
 def pb(modules):
@@ -128,12 +21,8 @@ def client(request, channel, address, modules):
         yield client
 
 
-def create(client, pb, total, start=None):
-    start_time = None
-    if start is not None:
-        start_time = Timestamp()
-        start_time.FromDatetime(start)
-    request = pb.CreateCampaignRequest(name="선착순", start_time=start_time, total_coupons=total)
+def create(client, pb, total):
+    request = pb.CreateCampaignRequest(name="선착순", total_coupons=total)
     return client.call("CreateCampaign", request).campaign_id
 
 
@@ -143,55 +32,6 @@ def issue(client, pb, campaign_id):
 
 def get(client, pb, campaign_id):
     return client.call("GetCampaign", pb.GetCampaignRequest(campaign_id=campaign_id))
-
-
-def issue_once_started(client, pb, campaign_id):
-    """The first coupon, as soon as there is one."""
-    while True:
-        try:
-            return issue(client, pb, campaign_id)
-        except Refused as refused:
-            if refused.message != NOT_STARTED:
-                raise
-            time.sleep(0.005)
-
-
-@pytest.fixture(scope="module")
-def early(channel, address, modules, pb):
-    """When the campaigns of the rush start, and their ids, by protocol; created together, so that all wait once."""
-    start = datetime.now(timezone.utc) + timedelta(seconds=EARLY)
-    created = {}
-    for protocol in CLIENTS:
-        try:
-            with open_client(protocol, address, modules) as client:
-                campaign_id = create(client, pb, 2_000, start)
-                with pytest.raises(Refused) as refused:
-                    issue(client, pb, campaign_id)
-        except pytest.skip.Exception:
-            continue
-        assert (refused.value.code, refused.value.message) == ("failed_precondition", NOT_STARTED)
-        created[protocol] = campaign_id
-    return start, created
-
-
-@pytest.mark.parametrize("protocol", CLIENTS)
-def test_a_rush_gets_exactly_the_codes_that_the_campaign_lists(early, address, modules, pb, protocol):
-    start, created = early
-    with open_client(protocol, address, modules) as client:
-        campaign_id = created[protocol]
-        first = issue_once_started(client, pb, campaign_id)
-        assert datetime.now(timezone.utc) >= start
-        with ThreadPoolExecutor(CALLERS) as callers:
-            rush = callers.map(lambda _: issue(client, pb, campaign_id), range(999))
-            codes = [first, *rush]
-        shown = get(client, pb, campaign_id)
-    assert (shown.campaign.id, shown.campaign.total_coupons) == (campaign_id, 2_000)
-    assert shown.campaign.name == "선착순"
-    assert shown.campaign.start_time.ToDatetime(timezone.utc) == start
-    assert len(set(codes)) == 1_000
-    assert sorted(shown.coupon_codes) == sorted(codes)
-    assert shown.coupon_codes[0] == first
-    assert all(len(code) == 10 for code in codes)
 
 
 def test_quota_and_refusals(client, pb):

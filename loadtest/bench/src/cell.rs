@@ -27,6 +27,10 @@ pub(crate) enum System {
 pub(crate) enum Load {
     /// IssueCoupon in a closed loop.
     Unary,
+    /// The same in JSON of Connect.
+    ConnectJson,
+    /// The same in gRPC-Web.
+    GrpcWeb,
     /// BatchIssueCoupons in a closed loop.
     Batch,
     /// IssueCoupon of a campaign that is sold out.
@@ -168,6 +172,8 @@ impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unary => "unary",
+            Self::ConnectJson => "unary, Connect JSON",
+            Self::GrpcWeb => "unary, gRPC-Web",
             Self::Batch => "batches of 256",
             Self::SoldOut => "sold out",
             Self::NotStarted => "not started",

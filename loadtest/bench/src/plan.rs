@@ -48,6 +48,8 @@ pub(crate) fn round(number: usize, selection: &Selection) -> Vec<Cell> {
         cells.extend(systems.into_iter().map(|system| unary(system, in_flight)));
     }
     let others = [
+        (Load::ConnectJson, IN_FLIGHT_USUAL),
+        (Load::GrpcWeb, IN_FLIGHT_USUAL),
         (Load::Open, IN_FLIGHT_USUAL),
         (Load::Batch, BATCHES_IN_FLIGHT),
         (Load::SoldOut, IN_FLIGHT_USUAL),
@@ -89,7 +91,7 @@ fn needed(load: Load) -> Vec<Cell> {
     match load {
         Load::Unary | Load::ColdAlone | Load::Cold => Vec::new(),
         Load::Batch => vec![unary(System::Echo, IN_FLIGHT_USUAL)],
-        Load::Open | Load::SoldOut | Load::NotStarted => {
+        Load::ConnectJson | Load::GrpcWeb | Load::Open | Load::SoldOut | Load::NotStarted => {
             vec![unary(System::Coupon, IN_FLIGHT_USUAL)]
         }
     }
@@ -101,7 +103,15 @@ mod tests {
 
     #[test]
     fn what_a_load_needs_comes_before_it() {
-        for load in [Load::Batch, Load::Open, Load::SoldOut, Load::NotStarted] {
+        let others = [
+            Load::ConnectJson,
+            Load::GrpcWeb,
+            Load::Batch,
+            Load::Open,
+            Load::SoldOut,
+            Load::NotStarted,
+        ];
+        for load in others {
             let cells = round(1, &Selection { only: vec![load], databases: false });
             assert_eq!(cells.len(), 2, "{load}");
             assert_eq!((cells[0].load, cells[1].load), (Load::Unary, load));

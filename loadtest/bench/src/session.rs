@@ -24,6 +24,7 @@ use crate::load::requests::{PEER_CAMPAIGN, Requests, usual_answer};
 use crate::load::script::Script;
 use crate::load::tally::{Tally, Window};
 use crate::load::unary::Unary;
+use crate::load::web::Web;
 use crate::meter::{Meter, rest};
 use crate::systems::Systems;
 use crate::systems::campaigns::Campaigns;
@@ -84,7 +85,10 @@ impl Session {
             (System::Echo | System::Proxy, _) => self.peer(cell).await?,
             (System::Redis, _) => self.script(cell).await?,
             (System::Etcd, _) => self.put(cell).await?,
-            (System::Coupon, Load::Unary | Load::Batch | Load::Open) => self.issue(cell).await?,
+            (
+                System::Coupon,
+                Load::Unary | Load::ConnectJson | Load::GrpcWeb | Load::Batch | Load::Open,
+            ) => self.issue(cell).await?,
             (System::Coupon, Load::SoldOut | Load::NotStarted) => self.refuse(cell).await?,
             (System::Coupon, Load::ColdAlone | Load::Cold) => self.cold(cell).await?,
         };
@@ -123,6 +127,9 @@ impl Session {
         let requests = Requests::new(&campaign_id);
         let sample = if cell.load == Load::Batch {
             let callers = Batch::callers(&channels, cell.in_flight, &requests, &audit);
+            self.closed(cell, callers).await?
+        } else if matches!(cell.load, Load::ConnectJson | Load::GrpcWeb) {
+            let callers = Web::callers(&channels, cell.load, cell.in_flight, &requests, &audit);
             self.closed(cell, callers).await?
         } else {
             let callers = Unary::callers(&channels, cell.in_flight, &requests, Some(&audit));

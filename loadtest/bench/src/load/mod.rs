@@ -13,3 +13,4 @@ pub(crate) mod resp;
 pub(crate) mod script;
 pub(crate) mod tally;
 pub(crate) mod unary;
+pub(crate) mod web;
