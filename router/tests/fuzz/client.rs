@@ -99,8 +99,15 @@ impl Clients {
         answer
     }
 
-    async fn connect1(&self) -> http1::SendRequest<Full<Bytes>> {
+    async fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.router).await.expect("the router listens");
+        // Otherwise a small frame waits for the acknowledgement of the one before.
+        stream.set_nodelay(true).expect("the socket is open");
+        stream
+    }
+
+    async fn connect1(&self) -> http1::SendRequest<Full<Bytes>> {
+        let stream = self.connect().await;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.expect("the router speaks HTTP/1.1");
         tokio::spawn(connection);
@@ -123,7 +130,7 @@ impl Clients {
     }
 
     async fn connect2(&self) -> http2::SendRequest<Full<Bytes>> {
-        let stream = TcpStream::connect(self.router).await.expect("the router listens");
+        let stream = self.connect().await;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .expect("the router speaks HTTP/2");
