@@ -20,6 +20,8 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
         let row = request.rows().next();
         for issue in request.issues() {
             let wrong = match &issue.operation.outcome {
+                // It is final only as long as the quota stays as it is.
+                Outcome::SoldOut if index.quotas.have_changed() => None,
                 Outcome::SoldOut => refused_for_good(index, issue, row, "sold out"),
                 Outcome::Ended => refused_for_good(index, issue, row, "ended"),
                 Outcome::LimitReached { codes } => refused_for_limit(index, issue, row, codes),
