@@ -26,11 +26,12 @@ impl RouterArg {
     /// Connects to a router for one command.
     pub(crate) async fn connect(&self) -> anyhow::Result<Router> {
         check_timeout(self.timeout)?;
-        let deadline = Instant::now() + self.timeout.get();
-        let mut policy = RetryPolicy::default();
+        let timeout = self.timeout.get();
+        let deadline = Instant::now() + timeout;
+        let mut policy = RetryPolicy { give_up_after: timeout, ..RetryPolicy::default() };
         if self.router.len() == 1 {
             // There is no other router to ask meanwhile.
-            policy.attempt_timeout = self.timeout.get();
+            policy.attempt_timeout = timeout;
         }
         let connecting = Client::connect(&self.router, policy);
         let silent =
@@ -52,6 +53,11 @@ impl Router {
     pub(crate) fn client(&self) -> Client {
         let left = self.deadline.saturating_duration_since(Instant::now());
         self.client.giving_up_after(left)
+    }
+
+    /// A client for a stream, each part of which may take the time of the command.
+    pub(crate) fn client_for_stream(&self) -> Client {
+        self.client.clone()
     }
 }
 

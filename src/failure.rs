@@ -97,6 +97,20 @@ pub(crate) fn of_node(error: AskError) -> anyhow::Error {
     }
 }
 
+/// A list lacks what some shards have.
+#[derive(Debug, thiserror::Error)]
+#[error("the list is not complete: {0} cannot be reached; list again later")]
+struct IncompleteError(String);
+
+/// Fails if a list lacks what some shards have, after all else was printed.
+pub(crate) fn check_whole(unreachable: &[String]) -> anyhow::Result<()> {
+    if unreachable.is_empty() {
+        Ok(())
+    } else {
+        Err(IncompleteError(unreachable.join(", ")).into())
+    }
+}
+
 /// What a script can do about a failure: each kind has an exit code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -125,6 +139,9 @@ impl Kind {
         }
         if let Some(error) = error.chain().find_map(|cause| cause.downcast_ref::<CallError>()) {
             return error.kind();
+        }
+        if error.is::<IncompleteError>() {
+            return Self::Unavailable;
         }
         if error.chain().any(is_unreachable) { Self::Unavailable } else { Self::Failed }
     }
@@ -262,6 +279,13 @@ mod tests {
              \n  start_time: 2030-01-01T00:00:00Z\n  field quota: must be 1 to 5\
              \n  retry after: 1s 500ms"
         );
+    }
+
+    #[test]
+    fn a_list_that_lacks_something_is_a_failure() {
+        assert!(check_whole(&[]).is_ok());
+        let error = check_whole(&["shards/2".into(), "shards/5".into()]).unwrap_err().to_string();
+        assert!(error.contains("shards/2, shards/5 cannot be reached"), "{error}");
     }
 
     #[test]

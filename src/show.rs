@@ -134,6 +134,22 @@ pub(crate) fn campaigns(campaigns: &[Campaign]) -> comfy_table::Table {
     table
 }
 
+/// Coupons, one a line.
+pub(crate) fn coupons(coupons: &[Coupon]) -> comfy_table::Table {
+    let mut table = table(&["CODE", "CAMPAIGN", "SEQUENCE", "STATE", "ISSUED", "EXPIRES"]);
+    for coupon in coupons {
+        table.add_row([
+            coupon.code.as_str(),
+            &coupon.campaign_id,
+            &coupon.sequence.to_string(),
+            &coupon.state,
+            coupon.issue_time.as_deref().unwrap_or("-"),
+            coupon.expire_time.as_deref().unwrap_or("-"),
+        ]);
+    }
+    table
+}
+
 /// A coupon.
 #[derive(Debug, Serialize)]
 pub(crate) struct Coupon {
@@ -176,6 +192,53 @@ impl Coupon {
             request_id: coupon.request_id,
             replayed,
         }
+    }
+
+    /// The names of the fields of [`Coupon::csv`].
+    pub(crate) const CSV_HEADER: [&str; 14] = [
+        "code",
+        "campaign_id",
+        "sequence",
+        "recipient",
+        "state",
+        "issue_time",
+        "expire_time",
+        "redeem_time",
+        "order_ref",
+        "void_time",
+        "void_reason",
+        "quota_returned",
+        "request_id",
+        "metadata",
+    ];
+
+    /// The coupon as a row of text. Its metadata is a JSON object, or nothing.
+    ///
+    /// # Errors
+    /// Never: texts can be written as JSON.
+    pub(crate) fn csv(&self) -> serde_json::Result<[String; 14]> {
+        let text = |time: &Option<String>| time.clone().unwrap_or_default();
+        let metadata = if self.metadata.is_empty() {
+            String::new()
+        } else {
+            serde_json::to_string(&self.metadata)?
+        };
+        Ok([
+            self.code.clone(),
+            self.campaign_id.clone(),
+            self.sequence.to_string(),
+            self.recipient.clone(),
+            self.state.clone(),
+            text(&self.issue_time),
+            text(&self.expire_time),
+            text(&self.redeem_time),
+            self.order_ref.clone(),
+            text(&self.void_time),
+            self.void_reason.clone(),
+            self.quota_returned.to_string(),
+            self.request_id.clone(),
+            metadata,
+        ])
     }
 
     /// All of it, for people.

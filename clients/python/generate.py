@@ -107,7 +107,9 @@ class Method:
         self.request, self.response, self.docs = request, response, docs
         names = [field.name for field in request.field]
         assert "timeout" not in names, f"{request.name} has a field that methods need for themselves"
-        repeated = [field for field in response.field if field.label == Field.LABEL_REPEATED]
+        # Names of shards that cannot be reached are no items.
+        repeated = [field for field in response.field
+                    if field.label == Field.LABEL_REPEATED and field.name != "unreachable"]
         self.is_paged = "page_token" in names
         # What an iterator is over.
         self.items = repeated[0] if len(repeated) == 1 else None

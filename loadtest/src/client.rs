@@ -12,10 +12,11 @@ use coupon_checker::{Call, Operation, Outcome};
 use coupon_client::v1::campaign_service_client::CampaignServiceClient;
 use coupon_client::v1::coupon_service_client::CouponServiceClient;
 use coupon_client::{
-    Backoff, CallError, Channels, ItemAnswer, Meaning, Reason, RetryPolicy, item_answers, v1,
+    Backoff, CallError, Channels, IssuePipes, ItemAnswer, Meaning, Reason, RetryPolicy,
+    item_answers, v1,
 };
 use tokio::time::Instant;
-use tonic::{Request, Response};
+use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::answer::{AnswerName, NO_ANSWER, NOT_STARTED, of_error, of_response};
@@ -88,6 +89,8 @@ pub(crate) struct CallResult {
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) channels: Channels,
+    /// What requests go over; `None`: each is a call of its own.
+    pub(crate) pipes: Option<IssuePipes>,
     pub(crate) clock: Clock,
     pub(crate) policy: Arc<CallPolicy>,
 }
@@ -279,10 +282,7 @@ impl Caller {
         let mut state = CallState::begin(call, intended, &self);
         loop {
             state.resume(&self);
-            let request = self.request(state.request(), end);
-            let mut client = CouponServiceClient::new(self.channels.current());
-            let answer = client.issue_coupon(request).await;
-            let answer = answer.map(Response::into_inner).map_err(CallError::from);
+            let answer = self.attempt(state.request(), end).await;
             let pause = match state.take(answer, &self) {
                 Step::Done(result) => return result,
                 Step::Again(pause) => pause,
@@ -291,6 +291,20 @@ impl Caller {
                 return state.give_up(self.clock.now());
             }
         }
+    }
+
+    /// Asks for a coupon once.
+    async fn attempt(&self, request: v1::IssueCouponRequest, end: Instant) -> ItemAnswer {
+        let channel = self.channels.current();
+        let Some(pipes) = &self.pipes else {
+            let mut client = CouponServiceClient::new(channel);
+            let answer = client.issue_coupon(self.request(request, end)).await;
+            return answer.map(Response::into_inner).map_err(CallError::from);
+        };
+        let pipe = pipes.over(self.channels.turn(), channel);
+        let patience = self.policy.retry.timeout(left(end));
+        let answer = tokio::time::timeout(patience, pipe.issue(request, patience)).await;
+        answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time").into()))
     }
 
     /// Asks for several coupons in one call. What has no answer is asked for again, in a call

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use coupon_checker::Operation;
-use coupon_client::{Channels, RetryPolicy};
+use coupon_client::{Channels, IssuePipes, RetryPolicy};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -83,6 +83,8 @@ pub(crate) struct Sending {
 struct Run {
     engine: Engine,
     policy: Arc<CallPolicy>,
+    /// The streams that requests go over, if they do.
+    pipes: Option<IssuePipes>,
     source: Source,
     reads: Arrivals,
     began: u64,
@@ -165,6 +167,7 @@ impl Run {
         };
         Self {
             policy: Arc::new(policy),
+            pipes: engine.options.is_streamed.then(IssuePipes::default),
             source,
             reads: Arrivals::new(options.reads_per_second, 1, None),
             began,
@@ -285,6 +288,7 @@ impl Run {
         self.engine.channels.advance();
         Caller {
             channels: self.engine.channels.clone(),
+            pipes: self.pipes.clone(),
             clock: self.engine.clock,
             policy: Arc::clone(&self.policy),
         }

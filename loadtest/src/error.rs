@@ -18,6 +18,9 @@ pub enum LoadError {
         /// The answer.
         error: CallError,
     },
+    /// Shards could not be reached, for as long as was waited for them.
+    #[error("list the campaigns: {0} cannot be reached")]
+    Unreachable(String),
     /// An answer lacks something that every answer has.
     #[error("the router sent {0}")]
     BrokenAnswer(&'static str),

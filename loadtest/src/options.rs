@@ -80,6 +80,8 @@ pub struct Options {
     pub recipients: Option<u64>,
     /// How many requests a call has: 1 to [`BATCH_MAX`]; `None`: `IssueCoupon`, one each.
     pub batch: Option<u32>,
+    /// Whether requests go over a stream for each connection (`IssueStream`), without batches.
+    pub is_streamed: bool,
     /// How often a campaign's counters are read, so that the checker can see the order of things.
     pub reads_per_second: u32,
     /// How long one attempt of a call may take.
@@ -109,6 +111,7 @@ impl Default for Options {
             popularity: Popularity::Uniform,
             recipients: None,
             batch: None,
+            is_streamed: false,
             reads_per_second: 10,
             attempt_timeout: Duration::from_secs(10),
             give_up_after: Duration::from_secs(30),

@@ -1,12 +1,9 @@
 //! What is there when all is over: every campaign is read back through a router.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use coupon_checker::{Coupon, CouponState};
-use coupon_client::v1::coupon_service_client::CouponServiceClient;
 use coupon_client::{Channels, Client, RetryPolicy, v1};
-use tonic::Status;
-use tonic::transport::Channel;
 use uuid::Uuid;
 
 use crate::error::LoadError;
@@ -41,9 +38,23 @@ pub(crate) struct Rows {
     pub(crate) last_issued: Option<SystemTime>,
 }
 
-/// All campaigns of the cluster.
+/// All campaigns of the cluster. While shards cannot be reached, the list is begun again.
 pub(crate) async fn list(client: &Client) -> Result<Vec<v1::Campaign>, LoadError> {
-    let mut campaigns = Vec::new();
+    let patience_end = Instant::now() + PATIENCE;
+    loop {
+        let (campaigns, unreachable) = list_once(client).await?;
+        if unreachable.is_empty() {
+            return Ok(campaigns);
+        }
+        if Instant::now() > patience_end {
+            return Err(LoadError::Unreachable(unreachable.join(", ")));
+        }
+    }
+}
+
+/// The campaigns, and the shards that could not be reached.
+async fn list_once(client: &Client) -> Result<(Vec<v1::Campaign>, Vec<String>), LoadError> {
+    let (mut campaigns, mut unreachable) = (Vec::new(), Vec::new());
     let mut page_token = String::new();
     loop {
         let request =
@@ -51,34 +62,25 @@ pub(crate) async fn list(client: &Client) -> Result<Vec<v1::Campaign>, LoadError
         let page = client.list_campaigns(request).await;
         let page = page.map_err(LoadError::call("list the campaigns"))?;
         campaigns.extend(page.campaigns);
+        unreachable.extend(page.unreachable);
         if page.next_page_token.is_empty() {
-            return Ok(campaigns);
+            return Ok((campaigns, unreachable));
         }
         page_token = page.next_page_token;
     }
 }
 
-/// Reads all coupons of a campaign; a stream that breaks is begun again.
+/// Reads all coupons of a campaign.
 pub(crate) async fn rows(
     client: &Client,
     campaign_id: &str,
     start: Option<SystemTime>,
 ) -> Result<Rows, LoadError> {
-    let coupons = client.stream_coupons(|client| stream(client, campaign_id, start));
-    coupons.await.map_err(LoadError::call("read a campaign back"))
-}
-
-async fn stream(
-    mut client: CouponServiceClient<Channel>,
-    campaign_id: &str,
-    start: Option<SystemTime>,
-) -> Result<Rows, Status> {
-    // Without a deadline: it takes as long as there are coupons. A stream that stands still is
-    // ended by the router.
-    let request = v1::StreamCouponsRequest { campaign_id: campaign_id.to_owned() };
-    let mut stream = client.stream_coupons(request).await?.into_inner();
+    let campaign_id = campaign_id.to_owned();
+    let request = v1::StreamCouponsRequest { campaign_id, ..v1::StreamCouponsRequest::default() };
+    let mut parts = client.stream_coupons(request);
     let mut rows = Rows::default();
-    while let Some(part) = stream.message().await? {
+    while let Some(part) = parts.next().await.map_err(LoadError::call("read a campaign back"))? {
         rows.coupons.reserve(part.coupons.len());
         for coupon in part.coupons {
             let issued = coupon.issue_time.and_then(|time| SystemTime::try_from(time).ok());
@@ -92,7 +94,7 @@ async fn stream(
 }
 
 /// A coupon as the checker knows it.
-fn row(coupon: v1::Coupon) -> Result<Coupon, Status> {
+fn row(coupon: v1::Coupon) -> Result<Coupon, LoadError> {
     let state = match coupon.state() {
         v1::CouponState::Redeemed => CouponState::Redeemed,
         v1::CouponState::Voided if coupon.quota_returned => CouponState::Returned,
@@ -104,7 +106,7 @@ fn row(coupon: v1::Coupon) -> Result<Coupon, Status> {
     let request_id = coupon.request_id.parse::<Uuid>();
     let sequence = u64::try_from(coupon.sequence);
     let (Ok(request_id), Ok(sequence)) = (request_id, sequence) else {
-        return Err(Status::data_loss("a coupon has no request id or no sequence number"));
+        return Err(LoadError::BrokenAnswer("a coupon without a request id or a sequence number"));
     };
     Ok(Coupon {
         sequence,

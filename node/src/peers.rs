@@ -1,7 +1,7 @@
 //! The channels of a node to its peers.
 //!
 //! A node keeps a few channels to each peer, shared by all shards: one for replication, one for
-//! heartbeats and votes, one for snapshots, so that no large transfer delays a heartbeat; and two for
+//! heartbeats and votes, one for snapshots, so that no large transfer delays a heartbeat; and one for
 //! what it forwards for routers.
 
 use std::collections::HashMap;
@@ -25,9 +25,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Flow-control windows large enough for a few batches, so that they never wait for an update.
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
-pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// The same for one stream of coupons: as many as a node sends at a time fit into the connection's.
-pub(crate) const EXPORT_WINDOW_BYTES: u32 = 512 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// What a channel is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,8 +38,6 @@ pub enum Lane {
     Snapshot,
     /// Calls of routers that cannot reach the peer themselves.
     Forward,
-    /// Their streams of coupons, which may be read slowly.
-    ForwardExports,
 }
 
 /// The channels to all peers. Clones share them.
@@ -127,12 +123,6 @@ impl Peers {
         if let Some(channel) = channels.get(&(address.clone(), lane)) {
             return Some(channel.clone());
         }
-        let stream_window = match lane {
-            Lane::ForwardExports => EXPORT_WINDOW_BYTES,
-            Lane::Replication | Lane::Control | Lane::Snapshot | Lane::Forward => {
-                STREAM_WINDOW_BYTES
-            }
-        };
         let channel = Endpoint::from_shared(format!("http://{address}"))
             .ok()?
             .connect_timeout(CONNECT_TIMEOUT)
@@ -140,7 +130,7 @@ impl Peers {
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(stream_window)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .connect_lazy();
         channels.insert((address, lane), channel.clone());

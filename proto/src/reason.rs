@@ -65,6 +65,8 @@ pub enum Reason {
     RecipientRequired,
     /// The request id came before in this campaign, with other fields.
     RequestIdReused,
+    /// What the coupons of the campaign were at the revision of a stream is not known any more.
+    RevisionGone,
     /// The campaign's shard has two histories and is stopped; nothing was changed.
     ShardDiverged,
     /// The campaign's shard has used up its numbers for campaigns or codes.
@@ -79,7 +81,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::AlreadyRedeemed,
         Self::AlreadyStarted,
         Self::Archived,
@@ -109,6 +111,7 @@ impl Reason {
         Self::RecipientLimitReached,
         Self::RecipientRequired,
         Self::RequestIdReused,
+        Self::RevisionGone,
         Self::ShardDiverged,
         Self::ShardFull,
         Self::SoldOut,
@@ -148,6 +151,7 @@ impl Reason {
             Self::RecipientLimitReached => "RECIPIENT_LIMIT_REACHED",
             Self::RecipientRequired => "RECIPIENT_REQUIRED",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::RevisionGone => "REVISION_GONE",
             Self::ShardDiverged => "SHARD_DIVERGED",
             Self::ShardFull => "SHARD_FULL",
             Self::SoldOut => "SOLD_OUT",

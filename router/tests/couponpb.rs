@@ -177,7 +177,7 @@ async fn more_coupons_than_a_page_are_listed_as_they_were_issued() {
     let id = older.create("many", 2_345).await;
     let campaign_id = older.listed(id).await.campaign_id;
     older.t.cluster.fill(&campaign_id, 2_345);
-    let request = v1::StreamCouponsRequest { campaign_id };
+    let request = v1::StreamCouponsRequest { campaign_id, ..Default::default() };
     let mut parts = older.t.coupons.stream_coupons(request).await.unwrap().into_inner();
     let mut codes = Vec::new();
     while let Some(part) = parts.message().await.unwrap() {

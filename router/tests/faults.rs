@@ -14,7 +14,7 @@ use coupon_proto::v1::{
 use coupon_router::{RouterConfig, RouterError};
 use support::fake_cluster::FakeCluster;
 use support::state::{Seen, Trick};
-use support::{Fixture, Raw, config, connect, issue, reason};
+use support::{Fixture, Raw, config, connect_narrow, issue, reason};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -36,6 +36,10 @@ fn request_ids(seen: &[Seen]) -> Vec<Vec<u8>> {
         }
     });
     ids.collect()
+}
+
+fn export(campaign_id: &str) -> StreamCouponsRequest {
+    StreamCouponsRequest { campaign_id: campaign_id.to_owned(), ..Default::default() }
 }
 
 fn within(millis: u64, request: IssueCouponRequest) -> Request<IssueCouponRequest> {
@@ -100,7 +104,7 @@ async fn a_paused_leader_is_left_although_its_connection_lives() {
     t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
     let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
     t.campaigns.get_campaign(request).await.unwrap();
-    let request = StreamCouponsRequest { campaign_id: "spring".to_owned() };
+    let request = export("spring");
     t.coupons.stream_coupons(request).await.unwrap();
     assert_eq!(t.cluster.issued("spring"), 1);
 }
@@ -116,7 +120,7 @@ async fn a_leader_out_of_reach_is_reached_through_another_node() {
     assert!(last.node_id != 1 && last.hello.forward, "{last:?}");
     let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
     t.campaigns.get_campaign(request).await.unwrap();
-    let request = StreamCouponsRequest { campaign_id: "spring".to_owned() };
+    let request = export("spring");
     t.coupons.stream_coupons(request).await.unwrap();
     assert_eq!(t.cluster.issued("spring"), 1);
 
@@ -315,26 +319,32 @@ async fn a_request_that_never_arrives_as_a_whole_loses_its_place() {
 #[tokio::test]
 async fn exports_that_nobody_reads_hold_up_nothing_else() {
     let mut t = Fixture::start().await;
+    t.create("many", 20_000).await;
+    t.cluster.fill("many", 20_000);
     t.create("spring", 1_000_000).await;
-    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
-    t.cluster.flood();
     let mut unread = Vec::new();
     for _ in 0..20 {
         // Each client has a connection of its own, so that only the router's can be full.
-        let mut coupons = CouponServiceClient::new(connect(&t.router));
-        let request = StreamCouponsRequest { campaign_id: "spring".to_owned() };
-        unread.push(coupons.stream_coupons(request).await.unwrap());
+        let mut coupons = CouponServiceClient::new(connect_narrow(&t.router));
+        unread.push(coupons.stream_coupons(export("many")).await.unwrap());
     }
-    // Until the node has sent of the exports what it may.
-    let mut sent = 0;
-    while sent == 0 || sent != t.cluster.flooded() {
-        sent = t.cluster.flooded();
+    // Until the router has read of the exports what it may.
+    let mut read = 0;
+    while read < unread.len() || read != t.cluster.parts_read() {
+        read = t.cluster.parts_read();
         for _ in 0..50 {
             t.coupons.issue_coupon(within(2_000, issue("spring", "b"))).await.unwrap();
         }
     }
     let request = GetCampaignRequest { campaign_id: "spring".to_owned() };
     t.campaigns.get_campaign(request).await.unwrap();
+    // Another one, which is read, gets everything.
+    let mut parts = t.coupons.stream_coupons(export("many")).await.unwrap().into_inner();
+    let mut coupons = 0;
+    while let Some(part) = parts.message().await.unwrap() {
+        coupons += part.coupons.len();
+    }
+    assert_eq!(coupons, 20_000);
 }
 
 #[tokio::test]

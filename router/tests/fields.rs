@@ -131,6 +131,7 @@ const GET: &[Spoiled<GetCampaignRequest>] = &[
 const STREAM: &[Spoiled<StreamCouponsRequest>] = &[
     ("campaign_id", |r| r.campaign_id.clear()),
     ("campaign_id", |r| r.campaign_id = "Upper".to_owned()),
+    ("resume_token", |r| r.resume_token = "token".to_owned()),
 ];
 
 const LIST_CAMPAIGNS: &[Spoiled<ListCampaignsRequest>] = &[
@@ -220,7 +221,7 @@ async fn every_field_that_is_wrong_is_named() {
         ..Default::default()
     };
     check(list, LIST_COUPONS, async |request| coupons.list_coupons(request).await).await;
-    let stream = StreamCouponsRequest { campaign_id: campaign_id() };
+    let stream = StreamCouponsRequest { campaign_id: campaign_id(), ..Default::default() };
     check(stream, STREAM, async |request| coupons.stream_coupons(request).await).await;
     let end = EndCampaignRequest { campaign_id: campaign_id(), ..Default::default() };
     check(end, END, async |request| campaigns.end_campaign(request).await).await;

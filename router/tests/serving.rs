@@ -215,7 +215,10 @@ async fn all_coupons_of_a_campaign_are_streamed_at_one_revision() {
     for _ in 0..5 {
         t.coupons.issue_coupon(issue("full", "a")).await.unwrap();
     }
-    let request = |id: &str| StreamCouponsRequest { campaign_id: id.to_owned() };
+    let request = |id: &str| StreamCouponsRequest {
+        campaign_id: id.to_owned(),
+        ..StreamCouponsRequest::default()
+    };
     let mut stream = t.coupons.stream_coupons(request("full")).await.unwrap().into_inner();
     let mut sequences = Vec::new();
     while let Some(part) = stream.message().await.unwrap() {

@@ -114,7 +114,9 @@ fn any_request() -> impl Strategy<Value = AnyRequest> {
                 })
             }
         ),
-        text().prop_map(|campaign_id| AnyRequest::Stream(StreamCouponsRequest { campaign_id })),
+        (text(), text()).prop_map(|(campaign_id, resume_token)| {
+            AnyRequest::Stream(StreamCouponsRequest { campaign_id, resume_token })
+        }),
     ]
 }
 

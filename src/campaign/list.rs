@@ -3,14 +3,14 @@
 use coupon_client::v1;
 
 use crate::client::RouterArg;
-use crate::failure::CallError;
+use crate::failure::{CallError, check_whole};
 use crate::output::Format;
 use crate::{output, show};
 
 /// Number of campaigns in a page.
 const PAGE: i32 = 1_000;
 
-/// Lists the campaigns of all shards.
+/// Lists the campaigns of all shards. Exits with 6 if some could not be reached, and names them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,20 +31,22 @@ pub(crate) struct ListArgs {
 /// Runs the command.
 pub(super) async fn list(args: ListArgs) -> anyhow::Result<()> {
     let router = args.router.connect().await?;
-    let mut campaigns = Vec::new();
+    let (mut campaigns, mut unreachable) = (Vec::new(), Vec::new());
     let mut page_token = String::new();
     loop {
         let filter = args.filter.clone();
         let request = v1::ListCampaignsRequest { page_size: PAGE, page_token, filter };
         let page = router.client().list_campaigns(request).await.map_err(CallError::from)?;
         campaigns.extend(page.campaigns.into_iter().map(show::Campaign::from));
+        unreachable.extend(page.unreachable);
         if page.next_page_token.is_empty() {
             break;
         }
         page_token = page.next_page_token;
     }
     match args.output {
-        Format::Table => output::line(show::campaigns(&campaigns)),
-        Format::Json => output::json(&campaigns),
+        Format::Table => output::line(show::campaigns(&campaigns))?,
+        Format::Json => output::json(&campaigns)?,
     }
+    check_whole(&unreachable)
 }

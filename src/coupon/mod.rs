@@ -1,7 +1,9 @@
 //! What is done with issued coupons, through a router. Each command has a file.
 
 mod change;
+mod export;
 mod get;
+mod list;
 mod lookup;
 mod redeem;
 mod reverse;
@@ -22,6 +24,8 @@ pub(crate) enum CouponCommand {
     Void(void::VoidArgs),
     Validate(validate::ValidateArgs),
     GetCoupon(get::GetCouponArgs),
+    ListCoupons(list::ListCouponsArgs),
+    Export(export::ExportArgs),
     Lookup(lookup::LookupArgs),
 }
 
@@ -34,6 +38,8 @@ pub(crate) fn run(command: CouponCommand) -> anyhow::Result<()> {
             CouponCommand::Void(args) => void::void(args).await,
             CouponCommand::Validate(args) => validate::validate(args).await,
             CouponCommand::GetCoupon(args) => get::get(args).await,
+            CouponCommand::ListCoupons(args) => list::list(args).await,
+            CouponCommand::Export(args) => export::export(args).await,
             CouponCommand::Lookup(args) => lookup::lookup(args).await,
         }
     })

@@ -38,6 +38,7 @@ Examples:
   coupon loadtest --closed --concurrency 256 --renew --json peak.json
   coupon loadtest --stampede --callers 20000 --quota 10000 --max-gap 3s
   coupon loadtest --rate 5000 --batch 50 --campaigns 20 --hot zipf:1.1 --history run.jsonl
+  coupon loadtest --closed --concurrency 1024 --stream --renew
   coupon loadtest --router a:7000,b:7000 --campaign spring --rate 100
   coupon check run.jsonl")]
 pub(crate) struct LoadtestArgs {
@@ -108,6 +109,9 @@ pub(crate) struct LoadtestArgs {
     #[arg(long, value_name = "N", conflicts_with = "stampede")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(BATCH_MAX)))]
     batch: Option<u32>,
+    /// Send the requests over one IssueStream for each connection
+    #[arg(long, conflicts_with = "batch")]
+    stream: bool,
     /// How often counters are read, which lets the verdict see the order of things
     #[arg(long, value_name = "N", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=100_000))]
@@ -191,6 +195,7 @@ impl LoadtestArgs {
             popularity: self.hot,
             recipients: self.recipients,
             batch: self.batch,
+            is_streamed: self.stream,
             reads_per_second: self.reads_per_second,
             attempt_timeout: self.timeout.get(),
             give_up_after: self.give_up_after.get(),
@@ -271,6 +276,7 @@ mod tests {
             "--start-in 5s",
             "--stampede --duration 5s",
             "--stampede --batch 5",
+            "--stream --batch 5",
             "--campaign a --quota 5",
             "--campaign a --stampede",
             "--batch 1001",

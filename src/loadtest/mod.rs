@@ -103,6 +103,8 @@ pub(crate) fn explained(error: LoadError) -> anyhow::Error {
     match error {
         LoadError::Call { what, error } => anyhow::Error::new(CallError::from(error)).context(what),
         LoadError::Connect(error) => of_router(error),
-        LoadError::BrokenAnswer(_) | LoadError::Timer(_) => error.into(),
+        LoadError::Unreachable(_) | LoadError::BrokenAnswer(_) | LoadError::Timer(_) => {
+            error.into()
+        }
     }
 }

@@ -5,6 +5,7 @@ mod backup;
 mod command_line;
 mod crash;
 mod demo;
+mod export;
 mod failover;
 mod loadtest;
 mod lost_tail;

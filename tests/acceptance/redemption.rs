@@ -114,5 +114,10 @@ async fn commands_redeem_reverse_void_and_show_a_coupon() {
     let found = json(&["get-coupon", "spring", "1"], 0);
     assert_eq!((&found["code"], &found["void_reason"]), (&code.into(), &"a test".into()));
     json(&["get-coupon", "spring", "2"], 1);
+    let all = serde_json::Value::from(vec![found]);
+    assert_eq!(json(&["list-coupons", "--recipient", "ann"], 0), all);
+    assert_eq!(json(&["list-coupons", "--recipient", "ann", "--campaign", "spring"], 0), all);
+    assert_eq!(json(&["list-coupons", "--recipient", "bob"], 0), serde_json::json!([]));
+    assert_eq!(json(&["export", "spring"], 0), all);
     json(&["lookup", "0000000001"], 1);
 }

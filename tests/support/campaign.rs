@@ -72,7 +72,8 @@ pub(crate) async fn read_back(cluster: &Cluster, campaign_id: &str, quota: u64) 
 
 async fn rows(cluster: &Cluster, campaign_id: &str) -> Result<Vec<Coupon>, Status> {
     let mut client = CouponServiceClient::new(cluster.connect());
-    let request = v1::StreamCouponsRequest { campaign_id: campaign_id.to_owned() };
+    let campaign_id = campaign_id.to_owned();
+    let request = v1::StreamCouponsRequest { campaign_id, ..v1::StreamCouponsRequest::default() };
     let mut stream = client.stream_coupons(request).await?.into_inner();
     let mut rows = Vec::new();
     while let Some(part) = stream.message().await? {

@@ -14,6 +14,7 @@ mod load;
 mod machine;
 mod meter;
 mod plan;
+mod recipients;
 mod report;
 mod run;
 mod scale;
@@ -45,6 +46,7 @@ enum Command {
     Run(run::RunArgs),
     Growth(growth::GrowthArgs),
     Scale(scale::ScaleArgs),
+    Recipients(recipients::RecipientsArgs),
     /// Answers IssueCoupon without doing anything, until it is killed
     Echo,
     /// Forwards IssueCoupon call by call, until it is killed
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => block_on(run::until_interrupted(run::measure(args))),
         Command::Growth(args) => block_on(run::until_interrupted(growth::measure(args))),
+        Command::Recipients(args) => block_on(run::until_interrupted(recipients::measure(args))),
         Command::Scale(args) => block_on(run::until_interrupted(scale::measure(args))),
         Command::Echo => block_on(echo::serve()),
         Command::Proxy { to } => block_on(proxy::serve(&to)),

@@ -10,16 +10,22 @@ use coupon_proto::v1;
 use coupon_proto::v1::batch_issue_coupons_result::Result as ItemResult;
 use coupon_proto::v1::campaign_service_server::{CampaignService, CampaignServiceServer};
 use coupon_proto::v1::coupon_service_server::{CouponService, CouponServiceServer};
+use coupon_proto::v1::issue_stream_response::Result as StreamResult;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
 
 /// How many bytes a connection holds.
 const PIPE_BYTES: usize = 1 << 20;
+
+/// Number of coupons in a part of a stream.
+const PART_COUPONS: usize = 100;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default)]
@@ -357,6 +363,31 @@ impl CouponService for FakeRouter {
         Ok(Response::new(v1::BatchIssueCouponsResponse { results }))
     }
 
+    type IssueStreamStream = BoxStream<'static, Result<v1::IssueStreamResponse, Status>>;
+
+    async fn issue_stream(
+        &self,
+        request: Request<Streaming<v1::IssueStreamRequest>>,
+    ) -> Result<Response<Self::IssueStreamStream>, Status> {
+        let router = self.clone();
+        let answers = request.into_inner().map(move |request| {
+            let router = router.clone();
+            async move {
+                let v1::IssueStreamRequest { tag, request, .. } = request?;
+                router.wait().await;
+                let result = match router.issue(request.unwrap_or_default()).await {
+                    Ok(response) => StreamResult::Response(response),
+                    Err(status) => {
+                        let decoded = prost::Message::decode(status.details());
+                        StreamResult::Error(decoded.expect("it is in range"))
+                    }
+                };
+                Ok(v1::IssueStreamResponse { tag, result: Some(result) })
+            }
+        });
+        Ok(Response::new(answers.buffer_unordered(1_024).boxed()))
+    }
+
     async fn redeem_coupon(
         &self,
         _: Request<v1::RedeemCouponRequest>,
@@ -416,10 +447,19 @@ impl CouponService for FakeRouter {
         let state = self.state.lock();
         let ledger = state.campaigns.get(&request.get_ref().campaign_id);
         let ledger = ledger.ok_or(refusal(Code::NotFound, "CAMPAIGN_NOT_FOUND", &[]))?;
-        let part = |coupons: &[v1::Coupon]| {
-            Ok(v1::StreamCouponsResponse { coupons: coupons.to_vec(), revision: 1 })
+        let sent: usize = request.get_ref().resume_token.parse().unwrap_or(0);
+        let all = ledger.coupons.len();
+        let part = |first: usize| {
+            let end = all.min(first + PART_COUPONS);
+            Ok(v1::StreamCouponsResponse {
+                coupons: ledger.coupons[first..end].to_vec(),
+                revision: 1,
+                resume_token: if end < all { end.to_string() } else { String::new() },
+                coupon_count: i64::try_from(all).unwrap_or(i64::MAX),
+            })
         };
-        let parts: Vec<_> = ledger.coupons.chunks(100).map(part).collect();
+        // There is a part without a coupon.
+        let parts: Vec<_> = (sent..all.max(1)).step_by(PART_COUPONS).map(part).collect();
         Ok(Response::new(Box::pin(futures::stream::iter(parts))))
     }
 }

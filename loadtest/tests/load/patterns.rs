@@ -152,6 +152,21 @@ async fn batches_are_of_their_size() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_of_a_stream_are_repeated_and_judged_as_others() {
+    let router = FakeRouter::new(Faults { lost: 1, ..Faults::default() });
+    let attempt_timeout = Duration::from_secs(1);
+    let options = Options { is_streamed: true, attempt_timeout, ..open(100, 2) };
+    let (judged, report) = router.test(options).await;
+    assert!(judged.is_ok(), "{}", judged.verdict);
+    assert_eq!((report.offered, report.issued, report.errors), (200, 200, 0));
+    assert!(router.attempts().iter().all(|attempts| *attempts == 2), "{:?}", router.attempts());
+    // The verdict sees what goes over streams.
+    let router = FakeRouter::new(Faults { oversells: true, ..Faults::default() });
+    let options = Options { is_streamed: true, target: new_campaign(50), ..open(100, 2) };
+    assert!(!router.test(options).await.0.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn hot_campaigns_and_few_recipients_meet_limits() {
     let router = FakeRouter::new(Faults::default());
     let target = Target::New {

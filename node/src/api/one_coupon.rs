@@ -61,7 +61,8 @@ impl Reader<'_> {
     }
 }
 
-fn shown(campaign_id: &str, found: IssuedCoupon) -> pb::CampaignCoupon {
+/// A coupon as answers show it.
+pub(super) fn shown(campaign_id: &str, found: IssuedCoupon) -> pb::CampaignCoupon {
     let coupon = Some(outcome::issued_to_pb(found, false));
     pb::CampaignCoupon { campaign_id: campaign_id.to_owned(), coupon }
 }

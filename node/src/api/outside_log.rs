@@ -11,7 +11,7 @@ use crate::codec::command::CommandReader;
 use crate::codec::outcome;
 use crate::shard::submission::Submission;
 use crate::storage::snapshot::ReplicaKey;
-use crate::storage::view::LedgerView;
+use crate::storage::view::{CouponPlace, LedgerView};
 use crate::storage::{Storage, StorageError, fatal};
 
 /// Answers the commands that the applied state speaks against; what is returned are the others.
@@ -56,8 +56,14 @@ fn refusal(view: &LedgerView<'_>, command: Bytes) -> Result<Option<Refusal>, Sto
         return Ok((campaign.remaining() == 0).then_some(Refusal::SoldOut));
     }
     let limit = usize::try_from(campaign.spec.per_recipient_limit).unwrap_or(usize::MAX);
-    let held = view.coupons_of(&campaign, &recipient, 0).take(limit);
-    let held = held.collect::<Result<Vec<_>, _>>()?;
+    let number = campaign.spec.number;
+    let before = CouponPlace { campaign_number: number, sequence: 0 };
+    let mut held = Vec::new();
+    for place in view.claimed_by(&recipient, before, limit)? {
+        if place.campaign_number == number {
+            held.extend(view.held(&campaign, place.sequence, &recipient)?);
+        }
+    }
     let is_reached = limit > 0 && held.len() >= limit;
     Ok(is_reached.then_some(Refusal::RecipientLimitReached { held }))
 }

@@ -1,11 +1,10 @@
 //! Answers to questions, from the state of a replica at one moment. Whether it leads is not asked here.
 
 use coupon_cluster::{CampaignName, TenantId};
-use coupon_ledger::{Campaign, IssuedCoupon, LogTime, Refusal, ShardState};
+use coupon_ledger::{Campaign, LogTime, Refusal, ShardState};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::read_request::Query;
 use coupon_wire::{Malformed, ids};
-use prost::Message as _;
 use tonic::Status;
 
 use super::status::malformed;
@@ -16,10 +15,9 @@ use crate::storage::{Storage, StorageError, fatal};
 
 /// How many rows one answer holds at most.
 const PAGE_MAX: usize = 1_000;
-/// How many campaigns one answer looks at for those that meet a filter, or for the coupons of a recipient.
+/// How many campaigns one answer looks at for those that meet a filter, and how many places for the coupons of a
+/// recipient.
 pub(super) const SEARCHED_MAX: usize = 1_000;
-/// How many coupons a message of a stream of coupons holds.
-const STREAM_PAGE: usize = 500;
 /// Size at which a message takes no more rows: gRPC clients accept 4 MiB by default, and a row has at most some
 /// tens of kilobytes.
 const PAGE_BYTES: usize = 1 << 20;
@@ -30,8 +28,6 @@ pub(super) enum ReadError {
     Malformed(Malformed),
     /// The disk failed.
     Storage(StorageError),
-    /// The router went away, or takes nothing any more.
-    Gone,
 }
 
 impl From<StorageError> for ReadError {
@@ -46,7 +42,6 @@ impl ReadError {
         match self {
             Self::Malformed(error) => malformed(&error),
             Self::Storage(fault) => fatal::abort("reading state", &fault),
-            Self::Gone => Status::cancelled("the router took nothing any more"),
         }
     }
 }
@@ -58,10 +53,6 @@ impl ReadError {
 /// When it is malformed.
 pub(super) fn campaign_name(text: &str) -> Result<CampaignName, ReadError> {
     ids::campaign_name(text).map_err(ReadError::Malformed)
-}
-
-fn campaign_in(tenant: &TenantId, id: &str) -> Result<CampaignName, ReadError> {
-    CampaignName::new(tenant, id).map_err(|_| ReadError::Malformed(Malformed("campaign id")))
 }
 
 pub(super) fn tenant_id(text: &str) -> Result<TenantId, ReadError> {
@@ -161,116 +152,6 @@ impl<'a> Reader<'a> {
         }
         Ok(answer)
     }
-
-    fn list_coupons(
-        &self,
-        epoch: u64,
-        query: &pb::ListCouponsQuery,
-    ) -> Result<pb::ReadResponse, ReadError> {
-        let tenant = tenant_id(&query.tenant)?;
-        let (view, mut answer) = self.begin(epoch)?;
-        if answer.refusal.is_some() {
-            return Ok(answer);
-        }
-        let mut page = Page::new(query.limit);
-        if query.campaign_id.is_empty() {
-            if query.recipient.is_empty() {
-                return Err(ReadError::Malformed(Malformed("recipient")));
-            }
-            answer.searched_campaign_id =
-                Self::coupons_of_recipient(&view, &tenant, query, &mut page)?;
-        } else {
-            let name = campaign_in(&tenant, &query.campaign_id)?;
-            let Some(campaign) = view.campaign(&name)? else {
-                answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound));
-                return Ok(answer);
-            };
-            let after = query.after_sequence;
-            if query.recipient.is_empty() {
-                page.fill(name.id(), view.coupons_after(&campaign, after))?;
-            } else {
-                page.fill(name.id(), view.coupons_of(&campaign, &query.recipient, after))?;
-            }
-        }
-        answer.more = page.more || !answer.searched_campaign_id.is_empty();
-        answer.coupons = page.items;
-        Ok(answer)
-    }
-
-    /// What a recipient holds in the campaigns of the shard, by campaign id. That costs a look-up for
-    /// each campaign, so an answer covers some of them: returns the last one if others follow, and
-    /// nothing if all were looked at, or the page is full.
-    fn coupons_of_recipient(
-        view: &LedgerView<'_>,
-        tenant: &TenantId,
-        query: &pb::ListCouponsQuery,
-        page: &mut Page<pb::CampaignCoupon>,
-    ) -> Result<String, ReadError> {
-        if !query.after_campaign_id.is_empty() {
-            let name = campaign_in(tenant, &query.after_campaign_id)?;
-            if let Some(campaign) = view.campaign(&name)? {
-                let after = query.after_sequence;
-                page.fill(name.id(), view.coupons_of(&campaign, &query.recipient, after))?;
-            }
-        }
-        let campaigns = view.campaigns_of(tenant, &query.after_campaign_id);
-        for (searched, campaign) in campaigns.enumerate() {
-            if page.more {
-                break;
-            }
-            let campaign = campaign?;
-            // The index may still have claims of a deleted one.
-            if !campaign.spec.is_deleted() {
-                let held = view.coupons_of(&campaign, &query.recipient, 0);
-                page.fill(campaign.spec.name.id(), held)?;
-            }
-            if searched + 1 == SEARCHED_MAX && !page.more {
-                return Ok(campaign.spec.name.id().to_owned());
-            }
-        }
-        Ok(String::new())
-    }
-
-    /// Sends all coupons of a campaign, as they are now. Returns when they are sent.
-    ///
-    /// # Errors
-    ///
-    /// When the disk fails, or when `send` does.
-    pub(super) fn stream_coupons(
-        &self,
-        epoch: u64,
-        id: &CampaignName,
-        send: impl Fn(pb::StreamCouponsResponse) -> Result<(), ReadError>,
-    ) -> Result<(), ReadError> {
-        let view = self.view()?;
-        let state = view.shard_state()?;
-        let mut first = pb::StreamCouponsResponse {
-            log_time_micros: self.time(&state),
-            refusal: Self::refusal(&state, epoch),
-            ..Default::default()
-        };
-        let campaign = view.campaign(id)?;
-        if first.refusal.is_none() && campaign.is_none() {
-            first.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound));
-        }
-        let Some(campaign) = campaign.filter(|_| first.refusal.is_none()) else {
-            return send(first);
-        };
-        first.campaign = Some(row::campaign_to_pb(&campaign));
-        send(first)?;
-        let mut page = pb::StreamCouponsResponse::default();
-        let mut bytes = 0;
-        for coupon in view.coupons_after(&campaign, 0) {
-            let coupon = outcome::issued_to_pb(coupon?, false);
-            bytes += coupon.encoded_len();
-            page.coupons.push(coupon);
-            if page.coupons.len() >= STREAM_PAGE || bytes >= PAGE_BYTES {
-                send(std::mem::take(&mut page))?;
-                bytes = 0;
-            }
-        }
-        if page.coupons.is_empty() { Ok(()) } else { send(page) }
-    }
 }
 
 /// The rows of one answer, bounded in number and in bytes.
@@ -297,23 +178,6 @@ impl<T: prost::Message> Page<T> {
         self.bytes += item.encoded_len();
         self.items.push(item);
         true
-    }
-}
-
-impl Page<pb::CampaignCoupon> {
-    /// Takes coupons of a campaign, as many as it has room for.
-    fn fill(
-        &mut self,
-        campaign_id: &str,
-        coupons: impl Iterator<Item = Result<IssuedCoupon, StorageError>>,
-    ) -> Result<(), StorageError> {
-        for coupon in coupons {
-            let coupon = Some(outcome::issued_to_pb(coupon?, false));
-            if !self.push(pb::CampaignCoupon { campaign_id: campaign_id.to_owned(), coupon }) {
-                break;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -19,11 +19,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::reader::{ReadError, Reader, campaign_name};
+use super::reader::{ReadError, Reader};
 use super::status::{from_replica_error, malformed};
 use crate::clock::TrustedClock;
 use crate::codec::command;
-use crate::peers::{CONNECTION_WINDOW_BYTES, EXPORT_WINDOW_BYTES, Lane, MESSAGE_BYTES_MAX, Peers};
+use crate::peers::{Lane, MESSAGE_BYTES_MAX, Peers};
 use crate::raft::replica::Leadership;
 use crate::shard::proposer::ENTRY_COMMANDS_MAX;
 use crate::shard::registry::{OpenStream, Registry, Replica};
@@ -44,16 +44,6 @@ const FORWARD_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long a question waits for a replica to learn which one leads, while an election is under way. Together
 /// with [`FORWARD_TIMEOUT`], less than a router waits for an answer; and less than that, for one that is forwarded.
 const LEADER_WAIT: Duration = Duration::from_millis(200);
-/// How many messages of a stream of coupons may wait for the router.
-const STREAM_PAGES_MAX: usize = 4;
-/// How long a stream of coupons waits for a router that does not take them. Until then it holds a
-/// thread and a view of the state.
-const STREAM_IDLE_MAX: Duration = Duration::from_secs(30);
-
-/// How many streams of coupons may be under way. Each holds a thread and a view of the state.
-const EXPORTS_MAX: usize = 32;
-const _: () =
-    assert!(EXPORTS_MAX * EXPORT_WINDOW_BYTES as usize <= CONNECTION_WINDOW_BYTES as usize);
 /// How many reads look at the state at a time; further ones wait for their turn, as long as their callers
 /// do.
 const READS_MAX: usize = 64;
@@ -65,7 +55,6 @@ pub struct ShardEndpoint {
     clock: TrustedClock,
     peers: Peers,
     stopping: CancellationToken,
-    exports: Arc<Semaphore>,
     reads: Arc<Semaphore>,
 }
 
@@ -93,14 +82,13 @@ impl ShardEndpoint {
         peers: Peers,
         stopping: CancellationToken,
     ) -> Self {
-        let (exports, reads) = (Semaphore::new(EXPORTS_MAX), Semaphore::new(READS_MAX));
-        let (exports, reads) = (Arc::new(exports), Arc::new(reads));
-        Self { registry, storage, clock, peers, stopping, exports, reads }
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        Self { registry, storage, clock, peers, stopping, reads }
     }
 
     /// Where a call is answered. During an election it waits for the end of that, so that routers need not
     /// ask again and again.
-    async fn place(&self, shard_id: u32, forward: bool, lane: Lane) -> Result<Place, Status> {
+    async fn place(&self, shard_id: u32, forward: bool) -> Result<Place, Status> {
         let replica = self.replica(shard_id)?;
         tokio::select! {
             () = replica.raft.wait_for_leader(LEADER_WAIT) => {}
@@ -113,7 +101,7 @@ impl ShardEndpoint {
         }
         let no_leader = || refusal::not_leader(None);
         let node = replica.raft.leader_node().ok_or_else(no_leader)?;
-        let channel = self.peers.channel(node, lane).ok_or_else(no_leader)?;
+        let channel = self.peers.channel(node, Lane::Forward).ok_or_else(no_leader)?;
         let client = ShardServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -191,7 +179,7 @@ impl ShardService for ShardEndpoint {
         else {
             return Err(malformed(&Malformed("hello")));
         };
-        let replica = match self.place(hello.shard_id, hello.forward, Lane::Forward).await? {
+        let replica = match self.place(hello.shard_id, hello.forward).await? {
             Place::Here(replica) => replica,
             Place::Leader(mut leader) => {
                 let hello = pb::RouterHello { forward: false, ..hello };
@@ -228,7 +216,7 @@ impl ShardService for ShardEndpoint {
         request: Request<pb::ReadRequest>,
     ) -> Result<Response<pb::ReadResponse>, Status> {
         let request = request.into_inner();
-        let replica = match self.place(request.shard_id, request.forward, Lane::Forward).await? {
+        let replica = match self.place(request.shard_id, request.forward).await? {
             Place::Here(replica) => replica,
             Place::Leader(mut leader) => {
                 let request = pb::ReadRequest { forward: false, ..request };
@@ -248,47 +236,6 @@ impl ShardService for ShardEndpoint {
         });
         let answer = answer.await.map_err(|error| Status::internal(error.to_string()))?;
         answer.map(Response::new).map_err(ReadError::into_status)
-    }
-
-    type StreamCouponsStream = Answers<pb::StreamCouponsResponse>;
-
-    async fn stream_coupons(
-        &self,
-        request: Request<pb::StreamCouponsRequest>,
-    ) -> Result<Response<Self::StreamCouponsStream>, Status> {
-        let request = request.into_inner();
-        let place = self.place(request.shard_id, request.forward, Lane::ForwardExports);
-        let replica = match place.await? {
-            Place::Here(replica) => replica,
-            Place::Leader(mut leader) => {
-                let request = pb::StreamCouponsRequest { forward: false, ..request };
-                let opening = leader.answer(READ_INDEX_TIMEOUT, async |client| {
-                    client.stream_coupons(request).await
-                });
-                return Ok(self.until_stopping(opening.await?));
-            }
-        };
-        let name = campaign_name(&request.campaign).map_err(ReadError::into_status)?;
-        confirm(&replica).await?;
-        let (pages, outgoing) = mpsc::channel(STREAM_PAGES_MAX);
-        let place = self.exports.clone().try_acquire_owned();
-        let place = place.map_err(|_| Status::resource_exhausted("too many exports under way"))?;
-        let (storage, now) = (self.storage.clone(), self.now());
-        let runtime = tokio::runtime::Handle::current();
-        // The view lives on a thread of its own, since the router may take the pages slowly.
-        tokio::task::spawn_blocking(move || {
-            let _place = place;
-            let reader = Reader { storage: &storage, replica: &replica, now };
-            let sent = reader.stream_coupons(request.epoch, &name, |page| {
-                let sent = runtime.block_on(pages.send_timeout(Ok(page), STREAM_IDLE_MAX));
-                sent.map_err(|_| ReadError::Gone)
-            });
-            if let Err(error) = sent {
-                // A router that went away needs no error; one that takes nothing counts the coupons.
-                let _ = pages.try_send(Err(error.into_status()));
-            }
-        });
-        Ok(self.until_stopping(ReceiverStream::new(outgoing)))
     }
 }
 

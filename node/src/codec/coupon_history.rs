@@ -22,6 +22,7 @@ pub fn to_pb(history: &CouponHistory) -> pb::CouponHistory {
         pb::CouponChange {
             request_id: made.request_id.as_bytes().to_vec(),
             time_micros: made.at.0,
+            revision: made.revision,
             change: Some(change),
         }
     };
@@ -46,7 +47,8 @@ pub fn from_pb(history: pb::CouponHistory) -> Result<CouponHistory, Malformed> {
             },
         };
         let at = LogTime(made.time_micros);
-        Ok(CouponChange { request_id: request_id(&made.request_id)?, at, kind })
+        let (request_id, revision) = (request_id(&made.request_id)?, made.revision);
+        Ok(CouponChange { request_id, at, revision, kind })
     });
     Ok(CouponHistory { changes: changes.collect::<Result<_, _>>()? })
 }
@@ -62,7 +64,11 @@ pub(super) fn state_to_pb(state: CouponState) -> Option<pb::CouponChange> {
             (at, Change::Voiding(pb::Voiding { reason, quota_returned }))
         }
     };
-    Some(pb::CouponChange { request_id: Vec::new(), time_micros: at.0, change: Some(change) })
+    Some(pb::CouponChange {
+        time_micros: at.0,
+        change: Some(change),
+        ..pb::CouponChange::default()
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use coupon_ledger::{Campaign, CampaignSpec, CouponState, IssuedCoupon, ShardStat
 use coupon_proto::internal as pb;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
+pub use super::index::CouponPlace;
 use super::index::{Coupons, Index, Layers};
 use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
 use super::ledger::{decode, history_from, name_of_number};
@@ -146,6 +147,17 @@ impl<'a> LedgerView<'a> {
         campaign: &'a Campaign,
         after: u64,
     ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + '_ {
+        self.coupons_at(campaign, u64::MAX, after).filter_map(Result::transpose)
+    }
+
+    /// The coupons of a campaign with sequence numbers greater than `after`, in order, as they were at a revision; those
+    /// issued later as they were issued. `None` in place of one of which that is not known any more.
+    pub fn coupons_at(
+        &self,
+        campaign: &'a Campaign,
+        revision: u64,
+        after: u64,
+    ) -> impl Iterator<Item = Result<Option<IssuedCoupon>, StorageError>> + '_ {
         let number = campaign.spec.number;
         // The run that holds the first of them may begin before it.
         let first = self.keys.coupon(number, coupon_rows::earliest_first(after.saturating_add(1)));
@@ -159,34 +171,43 @@ impl<'a> LedgerView<'a> {
             let wanted = (first..).zip(coupons).filter(move |(sequence, _)| *sequence > after);
             fault.map(Err).into_iter().chain(wanted.map(Ok))
         });
-        let mut states = self.states_after(campaign, after);
+        let mut states = self.states_after(campaign, revision, after);
         found.map(move |found| {
             let (sequence, coupon) = found?;
-            issued(campaign, sequence, coupon, states.of(sequence)?)
+            let state = states.of(sequence)?;
+            state.map(|state| issued(campaign, sequence, coupon, state)).transpose()
         })
     }
 
-    /// The coupons that `recipient` holds of a campaign, with sequence numbers greater than `after`, in
-    /// order.
-    pub fn coupons_of(
+    /// Places after `after`, in order, at most `max`: those of all coupons that a recipient holds, in all campaigns of
+    /// all tenants, and perhaps others, as [`LedgerView::held`] tells. What that costs depends on what the recipient
+    /// holds, and not on how many campaigns there are.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn claimed_by(
+        &self,
+        recipient: &str,
+        after: CouponPlace,
+        max: usize,
+    ) -> Result<Vec<CouponPlace>, StorageError> {
+        self.index.claimed_by(&self.layers, recipient, after, max)
+    }
+
+    /// The coupon of a campaign with a sequence number, if a recipient holds it.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn held(
         &self,
         campaign: &Campaign,
+        sequence: u64,
         recipient: &str,
-        after: u64,
-    ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> {
-        let number = campaign.spec.number;
-        let claimed = self.index.claimed_by(&self.layers, number, recipient, after);
-        let recipient = recipient.to_owned();
-        let found = claimed.map(move |sequence| {
-            let sequence = sequence?;
-            let coupon = self.coupon(number, sequence)?;
-            let Some(coupon) = coupon.filter(|coupon| coupon.recipient == recipient) else {
-                return Ok(None);
-            };
-            let state = self.state_of(campaign, sequence)?;
-            issued(campaign, sequence, coupon, state).map(Some)
-        });
-        found.filter_map(Result::transpose)
+    ) -> Result<Option<IssuedCoupon>, StorageError> {
+        let found = self.coupon_of(campaign, sequence)?;
+        Ok(found.filter(|found| found.coupon.recipient == recipient))
     }
 
     /// A coupon by its campaign and sequence number, if there is one.
@@ -213,19 +234,22 @@ impl<'a> LedgerView<'a> {
         row.map_or(Ok(CouponState::Issued), |row| Ok(history_from(&row)?.state()))
     }
 
-    /// What the coupons of a campaign are that come after `after`.
+    /// What the coupons of a campaign were at a revision that come after `after`.
     fn states_after<'s>(
         &'s self,
         campaign: &Campaign,
+        revision: u64,
         after: u64,
     ) -> States<impl Iterator<Item = Result<Row, StorageError>> + use<'s, 'a>> {
         let number = campaign.spec.number;
-        let rows = campaign.counters.has_changed_coupons().then(|| {
+        // Before, some may have been changed that are now as they were issued.
+        let is_past = revision < campaign.counters.revision;
+        let rows = (is_past || campaign.counters.has_changed_coupons()).then(|| {
             let first = self.keys.coupon_history(number, after.saturating_add(1));
             let end = after_prefix(&self.keys.coupon_histories(number));
             self.rows(self.storage.state(), &first, end)
         });
-        States::new(rows)
+        States::new(rows, revision)
     }
 
     fn with_counters(&self, spec: &[u8]) -> Result<Campaign, StorageError> {

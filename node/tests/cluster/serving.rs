@@ -5,8 +5,8 @@ use coupon_proto::internal as pb;
 use futures::StreamExt as _;
 
 use crate::support::{
-    Caller, SHARD, Session, TestCluster, command_batch, create, issue, pause, refusal, resume,
-    sequence, set_quota, until,
+    Caller, SHARD, Session, TestCluster, code_number, command_batch, create, issue, pause, refusal,
+    resume, sequence, set_quota, until,
 };
 
 #[tokio::test]
@@ -94,16 +94,86 @@ async fn a_follower_passes_on_what_it_is_asked_to() {
     assert_eq!(answer.campaigns.len(), 1);
     let refused = client.read(pb::ReadRequest { forward: false, ..question }).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
+}
 
-    let export = pb::StreamCouponsRequest {
-        shard_id: SHARD,
-        epoch: 1,
-        campaign: "default/c".into(),
-        forward: true,
+#[tokio::test]
+async fn a_campaign_is_read_as_it_was_while_that_is_known() {
+    use pb::command::Operation;
+
+    let cluster = TestCluster::start(RaftOptions::default()).await;
+    let leader = cluster.leader().await;
+    let mut session = Session::open(&cluster, leader).await.unwrap();
+    session.one(create("c", 100, 0, 0)).await.unwrap();
+    let issues = (1..=5).map(|number| issue("c", "alice", number)).collect();
+    let replies = session.propose(issues).await.unwrap();
+    let codes: Vec<_> = replies.into_iter().map(|reply| code_number(&Some(reply))).collect();
+    let mut client = cluster.shard_client(leader).await;
+    let mut read = async |query| {
+        let question =
+            pb::ReadRequest { shard_id: SHARD, epoch: 1, query: Some(query), forward: false };
+        client.read(question).await.unwrap().into_inner()
     };
-    let pages = client.stream_coupons(export).await.unwrap().into_inner();
-    let pages: Vec<_> = pages.map(Result::unwrap).collect().await;
-    assert_eq!(pages.iter().map(|page| page.coupons.len()).sum::<usize>(), 1);
+    let get = pb::GetCampaignQuery { campaign: "default/c".into() };
+    let get = pb::read_request::Query::GetCampaign(get);
+    let counters = read(get).await.campaigns.remove(0).counters.unwrap();
+    let then = pb::CampaignRevision { revision: counters.revision, issued: counters.issued };
+    let list = |as_of, after| {
+        let query = pb::ListCouponsQuery {
+            tenant: "default".into(),
+            campaign_id: "c".into(),
+            after: Some(pb::CouponPlace { sequence: after, ..Default::default() }),
+            limit: 3,
+            as_of,
+            ..Default::default()
+        };
+        pb::read_request::Query::ListCoupons(query)
+    };
+    let before = [read(list(Some(then), 0)).await, read(list(Some(then), 3)).await];
+    assert_eq!(
+        before.each_ref().map(|page| (page.coupons.len(), page.more)),
+        [(3, true), (2, false)]
+    );
+
+    // More coupons, one that is redeemed, and one that is redeemed and reversed.
+    session.one(issue("c", "bob", 6)).await.unwrap();
+    let mut change = async |operation| {
+        let reply = session.one(pb::Command { epoch: 1, operation: Some(operation) }).await;
+        assert!(reply.is_some() && refusal(&reply).is_none(), "{reply:?}");
+    };
+    let redeem = |place: usize, number: u8| {
+        let (code, request_id) = (Some(codes[place].clone()), vec![number; 16]);
+        let redeem = pb::RedeemCouponCommand { code, request_id, ..Default::default() };
+        Operation::RedeemCoupon(redeem)
+    };
+    let reverse = |place: usize, number: u8| {
+        let (code, request_id) = (Some(codes[place].clone()), vec![number; 16]);
+        Operation::ReverseRedemption(pb::ReverseRedemptionCommand { code, request_id })
+    };
+    change(redeem(1, 20)).await;
+    change(redeem(4, 21)).await;
+    change(reverse(4, 22)).await;
+    let coupons = |pages: &[pb::ReadResponse]| -> Vec<_> {
+        pages.iter().flat_map(|page| page.coupons.clone()).collect()
+    };
+    let again = [read(list(Some(then), 0)).await, read(list(Some(then), 3)).await];
+    assert_eq!(coupons(&again), coupons(&before));
+    let now = coupons(&[read(list(None, 0)).await, read(list(None, 3)).await]);
+    assert_eq!(now.len(), 6);
+    assert!(now[1].coupon.as_ref().unwrap().last_change.is_some());
+
+    // Each coupon remembers 16 changes.
+    for number in 0..8 {
+        change(redeem(0, 30 + 2 * number)).await;
+        change(reverse(0, 31 + 2 * number)).await;
+    }
+    let gone = read(list(Some(then), 0)).await;
+    assert_eq!(gone.refusal.map(|refusal| refusal.reason()), Some(pb::RefusalReason::RevisionGone));
+    assert_eq!(gone.coupons, []);
+    assert_eq!(read(list(Some(then), 3)).await.coupons, before[1].coupons);
+    // Nor is a revision known that is still to come.
+    let later = pb::CampaignRevision { revision: then.revision + 100, ..then };
+    let unknown = read(list(Some(later), 0)).await.refusal.map(|refusal| refusal.reason());
+    assert_eq!(unknown, Some(pb::RefusalReason::RevisionGone));
 }
 
 #[tokio::test]
@@ -225,31 +295,51 @@ async fn one_cluster_is_formed_however_many_are_asked() {
 
 #[tokio::test]
 async fn a_search_for_a_recipient_goes_on_where_an_answer_stopped() {
+    use pb::command::Operation;
+
     let cluster = TestCluster::start(RaftOptions::default()).await;
     let leader = cluster.leader().await;
     let mut session = Session::open(&cluster, leader).await.unwrap();
+    session.propose(vec![create("gone", 2_000, 0, 0), create("kept", 10, 0, 0)]).await.unwrap();
     for first in [0, 600] {
-        let ids = (first..first + 600).map(|number| format!("c{number:04}"));
-        session.propose(ids.map(|id| create(&id, 1, 0, 0)).collect()).await.unwrap();
+        let issues = (first..first + 600).map(|number| issue("gone", "alice", number));
+        session.propose(issues.collect()).await.unwrap();
     }
-    session.one(issue("c1199", "alice", 1)).await.unwrap();
+    session.one(issue("kept", "alice", 1)).await.unwrap();
+    // Of a deleted campaign only claims of the index are left.
+    let campaign = "default/gone".to_owned();
+    let end = pb::EndCampaignCommand { campaign: campaign.clone(), request_id: vec![7; 16] };
+    let archive =
+        pb::ArchiveCampaignCommand { campaign: campaign.clone(), request_id: vec![8; 16] };
+    let delete = pb::DeleteCampaignCommand { campaign, request_id: vec![9; 16] };
+    for operation in [
+        Operation::EndCampaign(end),
+        Operation::ArchiveCampaign(archive),
+        Operation::DeleteCampaign(delete),
+    ] {
+        let reply = session.one(pb::Command { epoch: 1, operation: Some(operation) }).await;
+        assert!(reply.is_some() && refusal(&reply).is_none(), "{reply:?}");
+    }
     let mut client = cluster.shard_client(leader).await;
-    let mut search = async |after: &str| {
+    let mut search = async |campaign: &str, after| {
         let query = pb::ListCouponsQuery {
             tenant: "default".into(),
+            campaign_id: campaign.into(),
             recipient: "alice".into(),
-            after_campaign_id: after.into(),
-            after_sequence: u64::MAX,
+            after,
             limit: 10,
-            ..Default::default()
+            as_of: None,
         };
         let query = Some(pb::read_request::Query::ListCoupons(query));
         let question = pb::ReadRequest { shard_id: SHARD, epoch: 1, query, forward: false };
         client.read(question).await.unwrap().into_inner()
     };
-    let first = search("").await;
+    let first = search("", None).await;
     assert_eq!((first.coupons.len(), first.more), (0, true));
-    assert_eq!(first.searched_campaign_id, "c0999");
-    let rest = search(&first.searched_campaign_id).await;
+    assert_eq!(first.last_place, Some(pb::CouponPlace { campaign_number: 0, sequence: 1_000 }));
+    let rest = search("", first.last_place).await;
     assert_eq!((rest.coupons.len(), rest.more), (1, false));
+    assert_eq!(rest.coupons[0].campaign_id, "kept");
+    assert_eq!(search("kept", None).await.coupons, rest.coupons);
+    assert_eq!(search("kept", rest.last_place).await.coupons, []);
 }

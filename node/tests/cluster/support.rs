@@ -398,3 +398,17 @@ pub(crate) fn sequence(reply: &Option<pb::Reply>) -> Option<u64> {
         | pb::outcome::Outcome::Refusal(_) => None,
     }
 }
+
+/// What the code of an issued coupon stands for.
+pub(crate) fn code_number(reply: &Option<pb::Reply>) -> pb::CodeNumber {
+    let Some(pb::outcome::Outcome::CouponIssued(issued)) = outcome(reply) else {
+        panic!("nothing was issued: {reply:?}");
+    };
+    pb::CodeNumber {
+        shard_id: issued.code_shard_id,
+        key_id: issued.code_key_id,
+        counter: issued.coupon.as_ref().map_or(0, |coupon| coupon.counter),
+        tenant: "default".into(),
+        code_scheme: issued.code_scheme.as_deref().cloned(),
+    }
+}

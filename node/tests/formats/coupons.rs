@@ -69,18 +69,21 @@ fn commands_for_coupons_are_as_ever() {
 
 /// The value of an `E` row.
 const HISTORY: &str = "
-    0a 1a                            | changes
+    0a 1c                            | changes
        0a 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | request_id
        10 d0 0f                      |    time_micros 2,000
        1a 03  0a 01 41               |    redemption: order_ref A
-    0a 17                            | changes
+       30 05                         |    revision 5
+    0a 19                            | changes
        0a 10 12 12 12 12 12 12 12 12 12 12 12 12 12 12 12 12 | request_id
        10 b8 17                      |    time_micros 3,000
        22 00                         |    reversal
-    0a 1c                            | changes
+       30 06                         |    revision 6
+    0a 1e                            | changes
        0a 10 13 13 13 13 13 13 13 13 13 13 13 13 13 13 13 13 | request_id
        10 a0 1f                      |    time_micros 4,000
        2a 05  0a 01 78  10 01        |    voiding: reason x, quota_returned
+       30 07                         |    revision 7
 ";
 
 #[test]
@@ -93,6 +96,7 @@ fn what_was_done_with_a_coupon_is_as_ever() {
     let changes = kinds.into_iter().zip(1..).map(|(kind, number): (_, u8)| CouponChange {
         request_id: RequestId::from_bytes(&[0x10 + number; 16]).unwrap(),
         at: LogTime(1_000 * (1 + u64::from(number))),
+        revision: 4 + u64::from(number),
         kind,
     });
     let history = CouponHistory { changes: changes.collect() };

@@ -265,23 +265,6 @@ impl Client {
         .await
     }
 
-    /// Reads all coupons of a campaign at one revision. `read` opens the stream over a connection and reads
-    /// it to its end; when the stream breaks, `read` begins again over the next connection. One stream may
-    /// take as long as it must; no further one is begun after the client's limit.
-    ///
-    /// # Errors
-    /// [`CallError`] when no stream was read to its end.
-    pub async fn stream_coupons<T, F>(
-        &self,
-        mut read: impl FnMut(CouponServiceClient<Channel>) -> F,
-    ) -> Result<T, CallError>
-    where
-        F: Future<Output = Result<T, Status>>,
-    {
-        let state = CallState::new(None);
-        self.repeat(state, |channel, _| read(CouponServiceClient::new(channel))).await
-    }
-
     pub(crate) async fn call<Q: Clone, A, F>(
         &self,
         state: CallState,

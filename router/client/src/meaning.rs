@@ -56,6 +56,7 @@ impl Meaning {
             | Reason::RecipientLimitReached
             | Reason::RecipientRequired
             | Reason::RequestIdReused
+            | Reason::RevisionGone
             | Reason::ShardDiverged
             | Reason::ShardFull
             | Reason::SoldOut
@@ -177,6 +178,7 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::Paused
         | Reason::QuotaBelowIssued
         | Reason::RecipientRequired
+        | Reason::RevisionGone
         | Reason::ShardDiverged
         | Reason::ShardFull
         | Reason::StreamBroken
@@ -222,6 +224,7 @@ mod tests {
             (Reason::RecipientLimitReached, Meaning::Refused),
             (Reason::RecipientRequired, Meaning::Refused),
             (Reason::RequestIdReused, Meaning::Refused),
+            (Reason::RevisionGone, Meaning::Refused),
             (Reason::ShardDiverged, Meaning::Refused),
             (Reason::ShardFull, Meaning::Refused),
             (Reason::SoldOut, Meaning::Refused),

@@ -5,16 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coupon_client::{CallError, Client, ConnectError, Meaning, Reason, RetryPolicy, v1};
+use coupon_client::{CallError, Client, ConnectError, Issued, Meaning, Reason, RetryPolicy, v1};
 use coupon_proto::reason::DOMAIN;
 use coupon_proto::v1::batch_issue_coupons_result::Result as ItemResult;
 use coupon_proto::v1::coupon_service_server::{CouponService, CouponServiceServer};
-use futures::stream::{self, Iter};
+use coupon_proto::v1::issue_stream_response::Result as StreamResult;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream, Iter};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// A policy whose pauses are short enough to wait for.
@@ -107,6 +109,32 @@ impl CouponService for FakeRouter {
         Ok(Response::new(v1::BatchIssueCouponsResponse { results }))
     }
 
+    type IssueStreamStream = BoxStream<'static, Result<v1::IssueStreamResponse, Status>>;
+
+    /// A refusal with the message of [`broken`] ends the stream.
+    async fn issue_stream(
+        &self,
+        request: Request<Streaming<v1::IssueStreamRequest>>,
+    ) -> Result<Response<Self::IssueStreamStream>, Status> {
+        let router = self.clone();
+        let answers = request.into_inner().then(move |request| {
+            let router = router.clone();
+            async move {
+                let v1::IssueStreamRequest { tag, request, .. } = request?;
+                let result = match router.act(request.unwrap_or_default()).await {
+                    Ok(response) => StreamResult::Response(response),
+                    Err(status) if status.message() == broken().message() => return Err(status),
+                    Err(status) => {
+                        let decoded = prost::Message::decode(status.details());
+                        StreamResult::Error(decoded.expect("the script encoded it"))
+                    }
+                };
+                Ok(v1::IssueStreamResponse { tag, result: Some(result) })
+            }
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+
     async fn redeem_coupon(
         &self,
         _: Request<v1::RedeemCouponRequest>,
@@ -158,16 +186,35 @@ impl CouponService for FakeRouter {
 
     type StreamCouponsStream = Iter<std::vec::IntoIter<Result<v1::StreamCouponsResponse, Status>>>;
 
-    /// Breaks as often as the script refuses.
+    /// Sends four parts of a coupon each, resumed where the token says, and breaks as often as the script refuses.
     async fn stream_coupons(
         &self,
-        _: Request<v1::StreamCouponsRequest>,
+        request: Request<v1::StreamCouponsRequest>,
     ) -> Result<Response<Self::StreamCouponsStream>, Status> {
-        let part =
-            || v1::StreamCouponsResponse { coupons: vec![v1::Coupon::default()], revision: 1 };
-        let second = self.act(v1::IssueCouponRequest::default()).await.map(|_| part());
-        Ok(Response::new(stream::iter(vec![Ok(part()), second])))
+        let sent: i64 = request.get_ref().resume_token.parse().unwrap_or(0);
+        let mut parts = Vec::new();
+        for sequence in sent + 1..=4 {
+            let token = if sequence < 4 { sequence.to_string() } else { String::new() };
+            let part = v1::StreamCouponsResponse {
+                coupons: vec![v1::Coupon { sequence, ..v1::Coupon::default() }],
+                revision: 1,
+                resume_token: token,
+                coupon_count: 4,
+            };
+            let part = self.act(v1::IssueCouponRequest::default()).await.map(|_| part);
+            let is_broken = part.is_err();
+            parts.push(part);
+            if is_broken {
+                break;
+            }
+        }
+        Ok(Response::new(stream::iter(parts)))
     }
+}
+
+/// The end of a stream.
+fn broken() -> Status {
+    Status::unavailable("broken")
 }
 
 fn refusal(code: Code, reason: Reason, retry_after: Option<Duration>) -> Act {
@@ -319,18 +366,64 @@ async fn only_the_open_requests_of_a_batch_are_sent_again() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_is_read_from_its_beginning() {
-    let broken = refusal(Code::Unavailable, Reason::StreamBroken, None);
-    let (_, address) = FakeRouter::start([broken, Act::Answer]).await;
+async fn a_stream_that_breaks_is_resumed_where_it_broke() {
+    let broken = || refusal(Code::Unavailable, Reason::StreamBroken, None);
+    let script = [broken(), Act::Answer, Act::Answer, broken(), Act::Answer, broken(), Act::Answer];
+    let (_, address) = FakeRouter::start(script).await;
     let client = client(address, QUICK).await;
-    let coupons = client.stream_coupons(async |mut client| {
-        let request = v1::StreamCouponsRequest { campaign_id: "spring".into() };
-        let mut stream = client.stream_coupons(request).await?.into_inner();
-        let mut coupons = Vec::new();
-        while let Some(part) = stream.message().await? {
-            coupons.extend(part.coupons);
-        }
-        Ok(coupons)
-    });
-    assert_eq!(coupons.await.unwrap().len(), 2);
+    let request = v1::StreamCouponsRequest { campaign_id: "spring".into(), ..Default::default() };
+    let mut parts = client.stream_coupons(request);
+    let mut sequences = Vec::new();
+    while let Some(part) = parts.next().await.unwrap() {
+        sequences.extend(part.coupons.into_iter().map(|coupon| coupon.sequence));
+    }
+    assert_eq!(sequences, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_stream_whose_revision_is_gone_is_not_joined_to_another_one() {
+    let broken = refusal(Code::Unavailable, Reason::StreamBroken, None);
+    let gone = refusal(Code::Aborted, Reason::RevisionGone, None);
+    let (_, address) = FakeRouter::start([Act::Answer, broken, gone]).await;
+    let client = client(address, QUICK).await;
+    let mut parts = client.stream_coupons(v1::StreamCouponsRequest::default());
+    assert!(parts.next().await.unwrap().is_some());
+    assert_eq!(parts.next().await.unwrap_err().reason(), Some(Reason::RevisionGone));
+}
+
+#[tokio::test]
+async fn what_a_broken_stream_has_not_answered_is_asked_again_with_the_same_id() {
+    let no_leader = refusal(Code::Unavailable, Reason::NoLeader, None);
+    let script = [Act::Answer, Act::Refuse(broken()), no_leader, Act::Answer];
+    let (router, address) = FakeRouter::start(script).await;
+    let client = client(address, QUICK).await;
+    let requests: Vec<_> = (0..4)
+        .map(|number| v1::IssueCouponRequest {
+            request_id: format!("id-{number}"),
+            ..v1::IssueCouponRequest::default()
+        })
+        .collect();
+    let issued: Vec<_> = client.issue_stream(stream::iter(requests), 2).collect().await;
+    let mut ids: Vec<_> = issued.iter().map(|issued| issued.request.request_id.clone()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["id-0", "id-1", "id-2", "id-3"]);
+    for Issued { request, answer } in issued {
+        let coupon = answer.unwrap().coupon.unwrap();
+        assert_eq!(coupon.request_id, request.request_id, "each has its own answer");
+    }
+    let asked = router.request_ids();
+    assert!(asked.len() >= 6, "one for the break and one for the refusal: {asked:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_over_a_stream_is_that_of_its_request() {
+    let sold_out = refusal(Code::FailedPrecondition, Reason::SoldOut, None);
+    let (_, address) = FakeRouter::start([Act::Answer, sold_out]).await;
+    let client = client(address, QUICK).await;
+    let issued: Vec<_> =
+        client.issue_stream(stream::iter([request(), request()]), 1).collect().await;
+    assert!(issued[0].answer.is_ok());
+    let refused = issued[1].answer.as_ref().unwrap_err();
+    assert_eq!((refused.reason(), refused.may_have_happened()), (Some(Reason::SoldOut), false));
+    assert!(!issued[1].request.request_id.is_empty(), "it got an id");
 }

@@ -2,7 +2,6 @@
 //! answered.
 
 use std::convert::Infallible;
-use std::os::fd::{AsRawFd as _, RawFd};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -52,7 +51,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// its socket.
 pub async fn serve<S, F, B>(
     listener: TcpListener,
-    service: impl Fn(RawFd) -> S,
+    service: impl Fn(&TcpStream) -> S,
     ended: impl Future<Output = ()>,
 ) where
     S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -73,7 +72,7 @@ pub async fn serve<S, F, B>(
             Some(_) = connections.join_next() => continue,
             stream = accept(&listener) => stream,
         };
-        let service = service(stream.as_raw_fd());
+        let service = service(&stream);
         let (protocols, watcher, mut stopping) =
             (protocols.clone(), closing.watcher(), stopping.clone());
         connections.spawn(async move {

@@ -218,7 +218,7 @@ impl Fault {
             Self::StreamBroken => Report::new(
                 Code::Unavailable,
                 Reason::StreamBroken,
-                "the stream broke before all coupons were sent: begin again",
+                "the stream ended before all coupons were sent: resume it with the last resume_token",
             )
             .retry_after(NO_LEADER_RETRY),
             Self::TooManyCoupons { issued, listed_max } => Report::new(
@@ -298,6 +298,7 @@ fn report_refused(Refused { refusal, held_codes, held_states }: &Refused) -> Rep
         RefusalReason::AlreadyStarted => campaign::already_started(refusal),
         RefusalReason::QuotaBelowIssued => campaign::quota_below_issued(refusal),
         RefusalReason::EtagMismatch => campaign::etag_mismatch(),
+        RefusalReason::RevisionGone => campaign::revision_gone(),
         RefusalReason::PerRecipientLimitFixed => campaign::fixed("campaign.per_recipient_limit"),
         RefusalReason::CouponTtlFixed => campaign::fixed("campaign.coupon_ttl"),
         RefusalReason::CouponNotFound => coupon::not_found(),
@@ -402,6 +403,7 @@ mod tests {
             (RefusalReason::AlreadyStarted, Code::FailedPrecondition, "ALREADY_STARTED"),
             (RefusalReason::QuotaBelowIssued, Code::FailedPrecondition, "QUOTA_BELOW_ISSUED"),
             (RefusalReason::EtagMismatch, Code::Aborted, "ETAG_MISMATCH"),
+            (RefusalReason::RevisionGone, Code::Aborted, "REVISION_GONE"),
             (RefusalReason::PerRecipientLimitFixed, Code::InvalidArgument, "FIELD_VIOLATIONS"),
             (RefusalReason::CouponTtlFixed, Code::InvalidArgument, "FIELD_VIOLATIONS"),
             (RefusalReason::CouponNotFound, Code::NotFound, "COUPON_NOT_FOUND"),

@@ -2,7 +2,7 @@
 //! `IssueCoupon`, the busiest method, has a fast path; all other calls take tonic's routes.
 
 use std::convert::Infallible;
-use std::os::fd::RawFd;
+use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +15,7 @@ use futures::future::Either;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
+use tokio::net::TcpStream;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::{BoxError, ServiceExt as _};
@@ -25,7 +26,7 @@ use super::pages::Page;
 use super::unary::{self, AnswerBody};
 use crate::answer::error::Fault;
 use crate::op::issue_coupon;
-use crate::op::limits::Deadline;
+use crate::op::limits::{Client, Deadline};
 use crate::shards::shard_client::ShardClient;
 
 /// The method with the fast path.
@@ -39,6 +40,7 @@ pub(super) struct Dispatch {
     routes: Routes,
     translator: Translator,
     connection: Tag,
+    client: Option<Client>,
 }
 
 impl Dispatch {
@@ -49,12 +51,14 @@ impl Dispatch {
         routes: Routes,
         translator: Translator,
     ) -> Self {
-        Self { admission, shards, routes: routes.prepare(), translator, connection: Tag::default() }
+        let (routes, connection) = (routes.prepare(), Tag::default());
+        Self { admission, shards, routes, translator, connection, client: None }
     }
 
     /// The same for the requests of one connection, which marks know by its socket.
-    pub(super) fn on_connection(self, socket: RawFd) -> Self {
-        Self { connection: socket.unsigned_abs().into(), ..self }
+    pub(super) fn on_connection(self, socket: &TcpStream) -> Self {
+        let client = socket.peer_addr().ok().map(|address| Client(address.ip()));
+        Self { connection: socket.as_raw_fd().unsigned_abs().into(), client, ..self }
     }
 
     /// The answer to a request.
@@ -105,7 +109,7 @@ impl Dispatch {
             let issued = issue(Arc::clone(&self.shards), request.into_body(), deadline);
             Answering::Issued { answer: admitted.in_time(issued) }
         } else {
-            let routed = route(self.routes.clone(), request, deadline);
+            let routed = route(self.routes.clone(), request, deadline, self.client);
             Answering::Routed { answer: admitted.in_time(routed) }
         }
     }
@@ -143,7 +147,12 @@ fn subject(deadline: Deadline) -> Subject {
 }
 
 /// Lets the framework answer.
-async fn route<B>(routes: Routes, request: Request<B>, deadline: Deadline) -> Response<AnswerBody>
+async fn route<B>(
+    routes: Routes,
+    request: Request<B>,
+    deadline: Deadline,
+    client: Option<Client>,
+) -> Response<AnswerBody>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -152,6 +161,9 @@ where
     let ours = is_governed(path).then(|| request_bytes_max(path));
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(deadline);
+    if let Some(client) = client {
+        request.extensions_mut().insert(client);
+    }
     let Ok(answer) = routes.oneshot(request).await;
     let answer = match ours {
         Some(bytes_max) => malformed::explain(answer, bytes_max),

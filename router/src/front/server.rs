@@ -11,7 +11,7 @@ use coupon_proto::couponpb::coupon_service_server::CouponServiceServer as OlderS
 use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
 use coupon_protocols::{Cors, Rules, Schema, SchemaError, Translator};
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout};
@@ -24,11 +24,11 @@ use super::dispatch::Dispatch;
 use super::malformed::{
     self, REQUEST_BYTES_MAX, SizedByMethod, request_bytes_max, request_items_max,
 };
-use crate::op::limits::Permits;
+use crate::op::limits::{Permits, Stopping};
 use crate::op::{Campaigns, Coupons, OlderCoupons};
 use crate::route::retry::Timing;
 use crate::shards::directory::{Service, WrongCluster};
-use crate::shards::pool::{self, Lane};
+use crate::shards::pool;
 use crate::shards::shard_client::ShardClient;
 
 /// Grace period for requests under way when the router finds that it must stop.
@@ -196,7 +196,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     }
     for address in &config.nodes {
         let refuse = |source| RouterError::NodeAddress { address: address.clone(), source };
-        pool::endpoint(address, Lane::Calls).map_err(refuse)?;
+        pool::endpoint(address).map_err(refuse)?;
     }
     let refuse = |source| RouterError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(refuse)?;
@@ -207,7 +207,10 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     let campaigns = CampaignServiceServer::new(Campaigns::new(Arc::clone(&shards)))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let permits = Permits::new(config.requests_max);
-    let coupons = SizedByMethod::new(Coupons::new(Arc::clone(&shards), permits.clone()));
+    let (stopping, is_stopping) = watch::channel(false);
+    let is_stopping = Stopping::new(is_stopping);
+    let coupons = Coupons::new(Arc::clone(&shards), permits.clone(), is_stopping);
+    let coupons = SizedByMethod::new(coupons);
     let older = OlderServiceServer::new(OlderCoupons::new(Arc::clone(&shards)))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -233,12 +236,13 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     let dispatch = Dispatch::new(admission, Arc::clone(&shards), routes, translator);
     // The announcement ends with the server.
     let ended = async { ended.await.unwrap_or(()) };
-    let service = move |socket| {
+    let service = move |socket: &TcpStream| {
         let dispatch = dispatch.clone().on_connection(socket);
         move |request| dispatch.answer(request)
     };
     let server = coupon_protocols::serve(listener, service, ended);
     tracing::info!(address = %local_addr, "router listens");
+    let end = End { streams: stopping, server: end };
     let announcement = announce(shards.directory().service(), health, stopped, end);
     let server = tokio::spawn(async {
         tokio::select! {
@@ -256,13 +260,21 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
+/// What ends when the router stops.
+struct End {
+    /// Streams, which would go on for ever.
+    streams: watch::Sender<bool>,
+    /// The server, when requests under way are answered.
+    server: oneshot::Sender<()>,
+}
+
 /// Reports SERVING while the cluster is there, and NOT_SERVING from the moment at which the router is
 /// `stopped` or its handle dropped. Then it lets the server `end`.
 async fn announce(
     mut service: watch::Receiver<Service>,
     health: HealthReporter,
     mut stopped: oneshot::Receiver<()>,
-    end: oneshot::Sender<()>,
+    end: End,
 ) -> Infallible {
     loop {
         let status = match *service.borrow_and_update() {
@@ -281,8 +293,9 @@ async fn announce(
         }
     }
     set_health(&health, ServingStatus::NotServing).await;
-    // The receiver is gone when the server has ended by itself.
-    let _ = end.send(());
+    // Without a stream nobody listens, and without a server that has ended by itself.
+    let _ = end.streams.send(true);
+    let _ = end.server.send(());
     std::future::pending().await
 }
 

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use coupon_proto::v1::coupon_service_server::CouponService;
 use coupon_proto::v1::{
     BatchIssueCouponsRequest, BatchIssueCouponsResponse, GetCouponRequest, GetCouponResponse,
-    IssueCouponRequest, IssueCouponResponse, ListCouponsRequest, ListCouponsResponse,
-    LookupCouponRequest, LookupCouponResponse, RedeemCouponRequest, RedeemCouponResponse,
-    ReverseRedemptionRequest, ReverseRedemptionResponse, StreamCouponsRequest,
-    ValidateCouponRequest, ValidateCouponResponse, VoidCouponRequest, VoidCouponResponse,
+    IssueCouponRequest, IssueCouponResponse, IssueStreamRequest, ListCouponsRequest,
+    ListCouponsResponse, LookupCouponRequest, LookupCouponResponse, RedeemCouponRequest,
+    RedeemCouponResponse, ReverseRedemptionRequest, ReverseRedemptionResponse,
+    StreamCouponsRequest, ValidateCouponRequest, ValidateCouponResponse, VoidCouponRequest,
+    VoidCouponResponse,
 };
-use tokio::sync::Semaphore;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::batch_issue_coupons::batch_issue_coupons;
+use super::exports::Exports;
 use super::get_coupon::get_coupon;
 use super::issue_coupon::issue_coupon;
-use super::limits::Permits;
+use super::issue_stream::{Answers, issue_stream};
+use super::limits::{Permits, Stopping};
 use super::list_coupons::list_coupons;
 use super::lookup_coupon::lookup_coupon;
 use super::redeem_coupon::redeem_coupon;
@@ -24,8 +26,7 @@ use super::reverse_redemption::reverse_redemption;
 use super::stream_coupons::{Parts, stream_coupons};
 use super::validate_coupon::validate_coupon;
 use super::void_coupon::void_coupon;
-use super::{answered, deadline};
-use crate::shards::pool::EXPORTS_MAX;
+use super::{answered, client, deadline};
 use crate::shards::shard_client::ShardClient;
 
 /// Issues coupons, shows them, redeems and voids them.
@@ -33,13 +34,14 @@ use crate::shards::shard_client::ShardClient;
 pub(crate) struct Coupons {
     shards: Arc<ShardClient>,
     permits: Permits,
-    exports: Arc<Semaphore>,
+    exports: Arc<Exports>,
+    stopping: Stopping,
 }
 
 impl Coupons {
-    /// The service in front of the shards. Batches need more permits than the one they come with.
-    pub(crate) fn new(shards: Arc<ShardClient>, permits: Permits) -> Self {
-        Self { shards, permits, exports: Arc::new(Semaphore::new(EXPORTS_MAX)) }
+    /// The service in front of the shards. Batches and streams need more permits than the one they come with.
+    pub(crate) fn new(shards: Arc<ShardClient>, permits: Permits, stopping: Stopping) -> Self {
+        Self { shards, permits, exports: Arc::new(Exports::new()), stopping }
     }
 }
 
@@ -60,6 +62,16 @@ impl CouponService for Coupons {
         let deadline = deadline(&request);
         let batch = request.into_inner();
         answered(batch_issue_coupons(&self.shards, &self.permits, batch, deadline).await)
+    }
+
+    type IssueStreamStream = Answers;
+
+    async fn issue_stream(
+        &self,
+        request: Request<Streaming<IssueStreamRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let (requests, stopping) = (request.into_inner(), self.stopping.clone());
+        Ok(Response::new(issue_stream(&self.shards, &self.permits, requests, stopping)))
     }
 
     async fn redeem_coupon(
@@ -121,7 +133,10 @@ impl CouponService for Coupons {
         &self,
         request: Request<StreamCouponsRequest>,
     ) -> Result<Response<Parts>, Status> {
-        let deadline = deadline(&request);
-        answered(stream_coupons(&self.shards, &self.exports, request.get_ref(), deadline).await)
+        let (client, deadline) = (client(&request), deadline(&request));
+        let request = request.get_ref();
+        let (shards, exports) = (&self.shards, &self.exports);
+        let stopping = self.stopping.clone();
+        answered(stream_coupons(shards, exports, request, client, deadline, stopping).await)
     }
 }

@@ -1,8 +1,9 @@
 //! How many requests are worked on at a time, and until when.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::answer::error::Fault;
@@ -10,6 +11,27 @@ use crate::answer::error::Fault;
 /// When a request must have been answered. Found in the extensions of every request let in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline(pub(crate) Instant);
+
+/// Where a request comes from. Found in the extensions of requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client(pub(crate) IpAddr);
+
+/// Tells when the router stops. A cheap clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// From what is set when the router stops, or dropped.
+    pub(crate) fn new(stopping: watch::Receiver<bool>) -> Self {
+        Self(stopping)
+    }
+
+    /// Waits until the router stops.
+    pub(crate) async fn wait(&mut self) {
+        // An error says that nobody is left who could tell.
+        let _ = self.0.wait_for(|is_stopping| *is_stopping).await;
+    }
+}
 
 /// The permits of the requests that are worked on. A cheap clone.
 #[derive(Debug, Clone)]

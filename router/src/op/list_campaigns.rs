@@ -34,9 +34,9 @@ pub(super) async fn list_campaigns(
     check.result()?;
     let limit = limit.unwrap_or(PAGE_DEFAULT);
     let (listing, token) = (Filtered { filter: &request.filter, conditions }, &request.page_token);
-    let (campaigns, next_page_token) =
-        listing::page(&listing, shards, token, limit, deadline).await?;
-    Ok(ListCampaignsResponse { campaigns, next_page_token })
+    let page = listing::page(&listing, shards, token, limit, deadline).await?;
+    let (campaigns, next_page_token, unreachable) = page.into_parts();
+    Ok(ListCampaignsResponse { campaigns, next_page_token, unreachable })
 }
 
 /// The campaigns that meet all conditions, by shard and id.
@@ -54,6 +54,11 @@ impl Listing for Filtered<'_> {
 
     fn shards(&self, topology: &Topology) -> BTreeSet<ShardId> {
         topology.ring_shards().clone()
+    }
+
+    fn asked_at_once(&self) -> usize {
+        // The first shard has a whole page, mostly.
+        1
     }
 
     fn query(&self, cursor: &Cursor, limit: u32) -> read_request::Query {

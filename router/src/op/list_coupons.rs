@@ -28,8 +28,9 @@ pub(super) async fn list_coupons(
 ) -> Result<ListCouponsResponse, Fault> {
     let token = request.page_token.clone();
     let (found, limit) = question(request)?;
-    let (coupons, next_page_token) = listing::page(&found, shards, &token, limit, deadline).await?;
-    Ok(ListCouponsResponse { coupons, next_page_token })
+    let page = listing::page(&found, shards, &token, limit, deadline).await?;
+    let (coupons, next_page_token, unreachable) = page.into_parts();
+    Ok(ListCouponsResponse { coupons, next_page_token, unreachable })
 }
 
 /// Checks `ListCoupons` but for its page token. Returns what is asked for, and how many at a time.
@@ -74,13 +75,18 @@ impl Listing for Found {
         }
     }
 
+    fn asked_at_once(&self) -> usize {
+        // A recipient holds little, and it may be anywhere. At most 8 MiB of answers wait.
+        8
+    }
+
     fn query(&self, cursor: &Cursor, limit: u32) -> read_request::Query {
         read_request::Query::ListCoupons(ListCouponsQuery {
             tenant: check::tenant().to_string(),
             campaign_id: self.campaign.as_ref().map_or("", CampaignName::id).to_owned(),
             recipient: self.recipient.clone(),
-            after_campaign_id: cursor.after_campaign_id.clone(),
-            after_sequence: cursor.after_sequence,
+            after: cursor.after_place,
+            as_of: None,
             limit,
         })
     }
@@ -91,14 +97,7 @@ impl Listing for Found {
         cursor: &mut Cursor,
         topology: &Topology,
     ) -> Result<Vec<Coupon>, Fault> {
-        if let Some(last) = response.coupons.last() {
-            cursor.after_campaign_id.clone_from(&last.campaign_id);
-            cursor.after_sequence = last.coupon.as_ref().map_or(0, |coupon| coupon.sequence);
-        }
-        if !response.searched_campaign_id.is_empty() {
-            cursor.after_campaign_id.clone_from(&response.searched_campaign_id);
-            cursor.after_sequence = u64::MAX;
-        }
+        cursor.after_place = response.last_place.or(cursor.after_place);
         let now = response.log_time_micros;
         let coupons = response.coupons.into_iter();
         let shown = coupons.map(|found| {

@@ -15,9 +15,11 @@ mod coupons;
 mod create_campaign;
 mod delete_campaign;
 mod end_campaign;
+mod exports;
 mod get_campaign;
 mod get_coupon;
 mod issue_coupon;
+mod issue_stream;
 pub(crate) mod limits;
 mod list_campaigns;
 mod list_coupons;
@@ -31,6 +33,7 @@ mod resume_campaign;
 mod reverse_redemption;
 mod stream_coupons;
 mod text;
+mod token;
 mod update_campaign;
 mod update_mask;
 mod validate_coupon;
@@ -41,12 +44,13 @@ pub(crate) use couponpb::OlderCoupons;
 pub(crate) use coupons::Coupons;
 pub(crate) use issue_coupon::issue_coupon;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use self::limits::Deadline;
+use self::limits::{Client, Deadline};
 use crate::answer::error::Fault;
 
 /// When a request must have been answered.
@@ -54,6 +58,11 @@ fn deadline<T>(request: &Request<T>) -> Instant {
     // Only a request that came past admission, as in a test of a service by itself, has none.
     let fallback = || Deadline(Instant::now() + Duration::from_secs(10));
     request.extensions().get::<Deadline>().copied().unwrap_or_else(fallback).0
+}
+
+/// Where a request comes from, as far as that is known.
+fn client<T>(request: &Request<T>) -> Option<IpAddr> {
+    request.extensions().get::<Client>().map(|client| client.0)
 }
 
 /// An answer, or a fault, as the framework takes it.

@@ -1,13 +1,13 @@
 //! Page tokens: where a listing goes on (AIP-158). Pure.
 //!
-//! A token is opaque to clients and checked when it comes back: garbage, a token of another listing,
-//! and a token from before the ring changed are refused. After such a change campaigns may be on
-//! other shards, and going on would show some twice and others never.
+//! Garbage, a token of another listing, and a token from before the ring changed are refused. After such a change
+//! campaigns may be on other shards, and going on would show some twice and others never.
 
 use coupon_cluster::{CampaignName, Epoch, ShardId};
-use prost::Message as _;
+use coupon_proto::internal::CouponPlace;
 
 use super::check;
+use super::token::{self, checksum_of};
 
 /// Where a listing goes on: in `shard`, after the item named.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -21,12 +21,12 @@ pub(crate) struct Cursor {
     /// The shard to go on with.
     #[prost(uint32, tag = "3")]
     shard: u32,
-    /// The last campaign shown; empty: none of the shard.
+    /// A listing of campaigns: the last one shown; empty: none of the shard.
     #[prost(string, tag = "4")]
     pub(crate) after_campaign_id: String,
-    /// The sequence number of the last coupon shown.
-    #[prost(uint64, tag = "5")]
-    pub(crate) after_sequence: u64,
+    /// A listing of coupons: the place of the last one shown; unset: none of the shard.
+    #[prost(message, optional, tag = "5")]
+    pub(crate) after_place: Option<CouponPlace>,
 }
 
 /// Why a token is refused: the text of a field violation.
@@ -41,7 +41,7 @@ impl Cursor {
             question: checksum_of(question),
             shard: shard.get(),
             after_campaign_id: String::new(),
-            after_sequence: 0,
+            after_place: None,
         }
     }
 
@@ -52,9 +52,7 @@ impl Cursor {
 
     /// As a token.
     pub(crate) fn to_token(&self) -> String {
-        let mut bytes = self.encode_to_vec();
-        bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        token::to_token(self)
     }
 
     /// Reads a token of a listing for `question` by the ring of `epoch`.
@@ -67,12 +65,7 @@ impl Cursor {
         question: &[&str],
     ) -> Result<Self, BadToken> {
         const GARBAGE: BadToken = BadToken("must be the next_page_token of an earlier answer");
-        let bytes = from_hex(token).ok_or(GARBAGE)?;
-        let (content, checksum) = bytes.split_last_chunk::<4>().ok_or(GARBAGE)?;
-        if crc32fast::hash(content) != u32::from_be_bytes(*checksum) {
-            return Err(GARBAGE);
-        }
-        let cursor = Self::decode(content).map_err(|_| GARBAGE)?;
+        let cursor: Self = token::from_token(token).ok_or(GARBAGE)?;
         let after = &cursor.after_campaign_id;
         let names_a_campaign =
             after.is_empty() || CampaignName::new(check::tenant(), after).is_ok();
@@ -87,22 +80,6 @@ impl Cursor {
         }
         Ok(cursor)
     }
-}
-
-fn checksum_of(question: &[&str]) -> u32 {
-    let mut checksum = crc32fast::Hasher::new();
-    for part in question {
-        checksum.update(part.as_bytes());
-        // No part holds this byte, so that two lists of parts never run together alike.
-        checksum.update(&[0xff]);
-    }
-    checksum.finalize()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    digits.chunks_exact(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect()
 }
 
 #[cfg(test)]
@@ -120,9 +97,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tokens_come_back_as_they_went(shard in 0..=1023_u32, after in "([a-z][a-z0-9]{0,62})?", sequence: u64) {
+        fn tokens_come_back_as_they_went(
+            shard in 0..=1023_u32,
+            after in "([a-z][a-z0-9]{0,62})?",
+            place: Option<(u32, u64)>,
+        ) {
             let mut cursor = cursor(shard);
-            (cursor.after_campaign_id, cursor.after_sequence) = (after, sequence);
+            cursor.after_campaign_id = after;
+            cursor.after_place = place
+                .map(|(campaign_number, sequence)| CouponPlace { campaign_number, sequence });
             let read = Cursor::from_token(&cursor.to_token(), EPOCH, &["coupons", "c", "r"]);
             prop_assert_eq!(read, Ok(cursor));
         }

@@ -1,9 +1,5 @@
 //! Two HTTP/2 connections for each node: one shared by proposals, reads and the map watch, and one for
-//! streams of coupons.
-//!
-//! Flow control has a window for each connection beside that of each stream. Proposals and reads are
-//! taken in as soon as they arrive, but a stream of coupons is read only as fast as its client reads,
-//! and what waits on it uses up the window of its connection.
+//! the parts of streams of coupons, which are large.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,25 +28,12 @@ const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 /// See [`STREAM_WINDOW_BYTES`], for the whole connection.
 const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
 
-/// What a node may send of one stream of coupons before it is read: some messages, so that neither
-/// side waits for the other between two of them.
-const EXPORT_WINDOW_BYTES: u32 = 512 << 10;
-
-/// See [`EXPORT_WINDOW_BYTES`], for the whole connection.
-const EXPORTS_WINDOW_BYTES: u32 = 32 << 20;
-
-/// Maximum number of streams of coupons sent at a time. Each keeps a view of a shard's store open.
-pub(crate) const EXPORTS_MAX: usize = 64;
-
-// However many streams of coupons stand still, the others go on.
-const _: () = assert!(EXPORT_WINDOW_BYTES as usize * EXPORTS_MAX <= EXPORTS_WINDOW_BYTES as usize);
-
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
     /// Proposals, reads and the map watch.
     Calls,
-    /// Streams of coupons.
+    /// Parts of streams of coupons.
     Exports,
 }
 
@@ -94,8 +77,8 @@ impl Pool {
         if let Some(lanes) = known.get(address) {
             return Ok(lanes.channel(lane));
         }
-        let connect = |lane| endpoint(address, lane).map(|endpoint| endpoint.connect_lazy());
-        let lanes = Lanes { calls: connect(Lane::Calls)?, exports: connect(Lane::Exports)? };
+        let endpoint = endpoint(address)?;
+        let lanes = Lanes { calls: endpoint.connect_lazy(), exports: endpoint.connect_lazy() };
         let channel = lanes.channel(lane);
         known.insert(address.to_owned(), lanes);
         Ok(channel)
@@ -120,18 +103,14 @@ impl Lanes {
 ///
 /// # Errors
 /// When the address is not `host:port`.
-pub(crate) fn endpoint(address: &str, lane: Lane) -> Result<Endpoint, tonic::transport::Error> {
-    let (stream_window, connection_window) = match lane {
-        Lane::Calls => (STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES),
-        Lane::Exports => (EXPORT_WINDOW_BYTES, EXPORTS_WINDOW_BYTES),
-    };
+pub(crate) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .initial_stream_window_size(stream_window)
-        .initial_connection_window_size(connection_window);
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     Ok(endpoint)
 }

@@ -11,8 +11,7 @@ use coupon_cluster::{CampaignName, NodeId, NumericId, ShardId, TenantId};
 use coupon_env::entropy::fraction;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::{
-    GetCampaignByNumberQuery, GetCampaignQuery, ReadRequest, ReadResponse, Refusal,
-    StreamCouponsRequest, StreamCouponsResponse, read_request,
+    GetCampaignByNumberQuery, GetCampaignQuery, ReadRequest, ReadResponse, Refusal, read_request,
 };
 use coupon_transport::{AddressedChannel, Mismatch};
 use coupon_wire::refusal;
@@ -20,7 +19,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Status};
 
 use crate::answer::error::Fault;
 use crate::route::leader::{LeaderGuess, Route};
@@ -35,12 +34,11 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How much later a node gives a read up than the router does.
 const TIMEOUT_MARGIN: Duration = Duration::from_millis(100);
 
-/// A stream of coupons, and the message it began with.
-pub(crate) struct CouponStream {
-    /// The first message; carries no refusal by epoch or ownership.
-    pub(crate) first: StreamCouponsResponse,
-    /// What follows.
-    pub(crate) rest: Streaming<StreamCouponsResponse>,
+/// The connection of a question. Parts of streams are large, and have their own, so that other answers do not wait for
+/// them.
+fn lane_of(query: &read_request::Query) -> Lane {
+    let is_part = matches!(query, read_request::Query::ListCoupons(list) if list.as_of.is_some());
+    if is_part { Lane::Exports } else { Lane::Calls }
 }
 
 impl ShardClient {
@@ -119,45 +117,11 @@ impl ShardClient {
             let question = self.bounded(question, deadline);
             async move { client.read(question).await.map(tonic::Response::into_inner) }.boxed()
         };
-        let response = self.ask_leader(shard, topology, Lane::Calls, deadline, ask).await?;
+        let lane = lane_of(&query);
+        let response = self.ask_leader(shard, topology, lane, deadline, ask).await?;
         self.check_refusal(response.refusal.as_ref(), topology, deadline)
             .await
             .map(|owned| owned.then_some(response))
-    }
-
-    /// Opens a stream of all coupons of a campaign.
-    ///
-    /// # Errors
-    /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when there is no such campaign.
-    pub(crate) async fn stream_coupons(
-        &self,
-        campaign: &CampaignName,
-        deadline: Instant,
-    ) -> Result<(CouponStream, Arc<Topology>), Fault> {
-        loop {
-            let topology = self.topology(deadline).await?;
-            let shard = topology.owner(campaign);
-            let question = StreamCouponsRequest {
-                shard_id: shard.get(),
-                epoch: topology.epoch().get(),
-                campaign: campaign.to_string(),
-                forward: false,
-            };
-            let ask = |mut client: ShardServiceClient<AddressedChannel>, forward| {
-                let question = StreamCouponsRequest { forward, ..question.clone() };
-                let open = async move {
-                    let mut rest = client.stream_coupons(question).await?.into_inner();
-                    let first = rest.message().await?;
-                    let first = first.ok_or_else(|| Status::unavailable("the stream ended"))?;
-                    Ok(CouponStream { first, rest })
-                };
-                open.boxed()
-            };
-            let stream = self.ask_leader(shard, &topology, Lane::Exports, deadline, ask).await?;
-            if self.check_refusal(stream.first.refusal.as_ref(), &topology, deadline).await? {
-                return Ok((stream, topology));
-            }
-        }
     }
 
     /// Asks nodes until the leader of the shard answers. `ask` is told whether the node it asks shall

@@ -124,6 +124,11 @@ impl FakeCluster {
         self.state.lock().paused.remove(&node_id);
     }
 
+    /// Takes the leaders of some shards away, and gives those of all others back. Only reads notice.
+    pub fn lose(&self, shards: impl IntoIterator<Item = u32>) {
+        self.state.lock().lost = shards.into_iter().collect();
+    }
+
     pub fn play(&self, tricks: impl IntoIterator<Item = Trick>) {
         self.state.lock().tricks.extend(tricks);
     }
@@ -142,14 +147,14 @@ impl FakeCluster {
         self.state.lock().passed_on
     }
 
-    /// Lets every export repeat the first coupon, with much metadata, for ever.
-    pub fn flood(&self) {
-        self.state.lock().flooding = true;
+    /// How many parts of streams of coupons were read.
+    pub fn parts_read(&self) -> usize {
+        self.state.lock().parts
     }
 
-    /// How many messages of such exports were sent or wait to be.
-    pub fn flooded(&self) -> usize {
-        self.state.lock().flooded
+    /// Forgets what coupons were at earlier revisions.
+    pub fn forget_revisions(&self) {
+        self.state.lock().ledger.knows_revisions = false;
     }
 
     /// Waits until at least `count` commands have reached nodes.

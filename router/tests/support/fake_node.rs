@@ -11,24 +11,20 @@ use coupon_proto::internal::{
     InitClusterResponse, NodeHello, NotProposed, NotProposedReason, ProposeMetaRequest,
     ProposeMetaResponse, ProposeRequest, ProposeResponse, ReadRequest, ReadResponse,
     RegisterNodeRequest, RegisterNodeResponse, RemoveNodeRequest, RemoveNodeResponse, Reply,
-    ReplyBatch, RouterHello, ShardMap, StreamCouponsRequest, StreamCouponsResponse,
-    TransferLeadershipRequest, TransferLeadershipResponse, Unknown, WatchShardMapRequest,
-    WatchShardMapResponse, propose_request, propose_response, reply,
+    ReplyBatch, RouterHello, ShardMap, TransferLeadershipRequest, TransferLeadershipResponse,
+    Unknown, WatchShardMapRequest, WatchShardMapResponse, propose_request, propose_response,
+    read_request, reply,
 };
 use coupon_transport::Answerer;
 use coupon_wire::refusal;
 use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::ledger::{NOW_MICROS, refusal};
 use super::state::{Seen, Shared, Trick};
-
-/// How large one message of an export without an end is.
-const FLOOD_PART_BYTES: usize = 64 << 10;
 
 /// One node.
 #[derive(Clone)]
@@ -159,7 +155,6 @@ async fn send(
 #[tonic::async_trait]
 impl ShardService for FakeNode {
     type ProposeStream = ReceiverStream<Result<ProposeResponse, Status>>;
-    type StreamCouponsStream = BoxStream<'static, Result<StreamCouponsResponse, Status>>;
 
     async fn propose(
         &self,
@@ -182,47 +177,16 @@ impl ShardService for FakeNode {
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadResponse>, Status> {
         self.lead_or_refuse(request.get_ref().forward).await?;
+        if self.state.lock().lost.contains(&request.get_ref().shard_id) {
+            return Err(refusal::not_leader(None));
+        }
+        let is_part = matches!(
+            &request.get_ref().query,
+            Some(read_request::Query::ListCoupons(list)) if list.as_of.is_some()
+        );
+        self.state.lock().parts += usize::from(is_part);
         self.state.lock().passed_on += usize::from(request.get_ref().forward);
         Ok(Response::new(self.state.lock().ledger.read(request.get_ref())))
-    }
-
-    async fn stream_coupons(
-        &self,
-        request: Request<StreamCouponsRequest>,
-    ) -> Result<Response<Self::StreamCouponsStream>, Status> {
-        self.lead_or_refuse(request.get_ref().forward).await?;
-        let exported = self.state.lock().ledger.export(&request.get_ref().campaign);
-        let Some((mut campaign, coupons)) = exported else {
-            let reason = coupon_proto::internal::RefusalReason::CampaignNotFound;
-            let refused =
-                StreamCouponsResponse { refusal: Some(refusal(reason)), ..Default::default() };
-            return Ok(Response::new(stream::iter([Ok(refused)]).boxed()));
-        };
-        let flooding = self.state.lock().flooding;
-        if let (true, Some(counters)) = (flooding, campaign.counters.as_mut()) {
-            counters.issued = u64::MAX;
-        }
-        let header = StreamCouponsResponse {
-            campaign: Some(campaign),
-            log_time_micros: NOW_MICROS,
-            ..Default::default()
-        };
-        if flooding {
-            let mut coupon = coupons[0].clone();
-            let record = coupon.coupon.as_mut().expect("coupons are kept");
-            record.metadata.insert("much".to_owned(), "x".repeat(FLOOD_PART_BYTES));
-            let state = Arc::clone(&self.state);
-            let parts = stream::repeat_with(move || {
-                state.lock().flooded += 1;
-                StreamCouponsResponse { coupons: vec![coupon.clone()], ..Default::default() }
-            });
-            return Ok(Response::new(stream::once(async { header }).chain(parts).map(Ok).boxed()));
-        }
-        let parts: Vec<_> = coupons.chunks(2).map(<[_]>::to_vec).collect();
-        let parts = parts
-            .into_iter()
-            .map(|coupons| StreamCouponsResponse { coupons, ..Default::default() });
-        Ok(Response::new(stream::iter(std::iter::once(header).chain(parts).map(Ok)).boxed()))
     }
 }
 

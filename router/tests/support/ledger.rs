@@ -8,21 +8,23 @@ use coupon_proto::internal::coupon_change::Change;
 use coupon_proto::internal::{
     CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignDeleted,
     CampaignRecord, CampaignStage, CodeNumber, Command, CouponChange, CouponChanged, CouponIssued,
-    CouponRecord, CreateCampaignCommand, IssueCommand, Outcome, ReadRequest, ReadResponse,
-    Redemption, Refusal, RefusalReason, Reversal, UpdateCampaignCommand, Voiding,
-    campaign_condition, outcome, read_request,
+    CouponPlace, CouponRecord, CreateCampaignCommand, IssueCommand, ListCouponsQuery, Outcome,
+    ReadRequest, ReadResponse, Redemption, Refusal, RefusalReason, Reversal, UpdateCampaignCommand,
+    Voiding, campaign_condition, outcome, read_request,
 };
 
 /// The log time of everything.
 pub const NOW_MICROS: u64 = 1_700_000_000_000_000;
 
-/// How many campaigns one answer searches for the coupons of a recipient.
+/// How many coupons of a recipient one answer has.
 const SEARCHED_MAX: usize = 2;
 
 /// All shards in one.
 pub struct Ledger {
     /// The epoch the shards are at.
     pub epoch: u64,
+    /// Whether it knows what coupons were at earlier revisions.
+    pub knows_revisions: bool,
     campaigns: BTreeMap<String, (u32, CampaignRecord, Vec<CouponIssued>)>,
     /// What was done with coupons, by request id.
     changes: Vec<(Vec<u8>, CouponChanged)>,
@@ -30,7 +32,7 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn at_epoch(epoch: u64) -> Self {
-        Self { epoch, campaigns: BTreeMap::new(), changes: Vec::new() }
+        Self { epoch, knows_revisions: true, campaigns: BTreeMap::new(), changes: Vec::new() }
     }
 
     pub fn apply(&mut self, shard: u32, command: &Command) -> Outcome {
@@ -315,45 +317,56 @@ impl Ledger {
                 None => response.campaigns.push(record(request.shard_id, 0, create)),
             },
             read_request::Query::ListCoupons(query) => {
-                if !query.campaign_id.is_empty()
-                    && self.export(&format!("{}/{}", query.tenant, query.campaign_id)).is_none()
-                {
-                    response.refusal = Some(refusal(RefusalReason::CampaignNotFound));
-                    return response;
-                }
-                let after = (query.after_campaign_id.as_str(), query.after_sequence);
-                let mut found = Vec::new();
-                let mut searched: Vec<_> = here.filter(|(_, r, _)| id_of(r) >= after.0).collect();
-                if query.campaign_id.is_empty() && searched.len() > SEARCHED_MAX {
-                    searched.truncate(SEARCHED_MAX);
-                    let last = searched.last().expect("some are searched");
-                    response.searched_campaign_id = id_of(&last.1).to_owned();
-                }
-                for (_, record, coupons) in searched {
-                    for coupon in coupons {
-                        let place = (id_of(record), coupon.sequence);
-                        let holder = &coupon.coupon.as_ref().expect("coupons are kept").recipient;
-                        let wanted = place > after
-                            && (query.campaign_id.is_empty() || query.campaign_id == place.0)
-                            && (query.recipient.is_empty() || query.recipient == *holder);
-                        if wanted {
-                            found.push(CampaignCoupon {
-                                campaign_id: id_of(record).to_owned(),
-                                coupon: Some(coupon.clone()),
-                            });
-                        }
-                    }
-                }
-                if found.len() > query.limit as usize {
-                    response.searched_campaign_id.clear();
-                    found.truncate(query.limit as usize);
-                    response.more = true;
-                }
-                response.more |= !response.searched_campaign_id.is_empty();
-                response.coupons = found;
+                self.list(request.shard_id, query, &mut response);
             }
         }
         response
+    }
+
+    fn list(&self, shard_id: u32, query: &ListCouponsQuery, response: &mut ReadResponse) {
+        let here = self.campaigns.values().filter(|(shard, ..)| *shard == shard_id);
+        if !query.campaign_id.is_empty()
+            && self.export(&format!("{}/{}", query.tenant, query.campaign_id)).is_none()
+        {
+            response.refusal = Some(refusal(RefusalReason::CampaignNotFound));
+            return;
+        }
+        if query.as_of.is_some() && !self.knows_revisions {
+            response.refusal = Some(refusal(RefusalReason::RevisionGone));
+            return;
+        }
+        let issued = query.as_of.map_or(u64::MAX, |as_of| as_of.issued);
+        let after = query.after.unwrap_or_default();
+        let after = (after.campaign_number, after.sequence);
+        let mut found = BTreeMap::new();
+        for (_, record, coupons) in here {
+            for coupon in coupons {
+                let place = (record.number, coupon.sequence);
+                let is_after = if query.campaign_id.is_empty() {
+                    place > after
+                } else {
+                    query.campaign_id == id_of(record) && place.1 > after.1
+                };
+                let holder = &coupon.coupon.as_ref().expect("coupons are kept").recipient;
+                let is_wanted = is_after && coupon.sequence <= issued;
+                if is_wanted && (query.recipient.is_empty() || query.recipient == *holder) {
+                    let campaign_id = id_of(record).to_owned();
+                    let coupon = Some(coupon.clone());
+                    found.insert(place, CampaignCoupon { campaign_id, coupon });
+                }
+            }
+        }
+        let mut page_max = query.limit as usize;
+        if query.campaign_id.is_empty() {
+            // As a node that has looked at many places.
+            page_max = page_max.min(SEARCHED_MAX);
+        }
+        response.more = found.len() > page_max;
+        let shown = found.into_iter().take(page_max);
+        for ((campaign_number, sequence), coupon) in shown {
+            response.last_place = Some(CouponPlace { campaign_number, sequence });
+            response.coupons.push(coupon);
+        }
     }
 
     /// Issues the first `count` coupons of a campaign.

@@ -50,6 +50,13 @@ pub fn connect(router: &RouterHandle) -> Channel {
     endpoint.expect("a socket address is a URI").connect_lazy()
 }
 
+/// The same, over which little may come before it is read.
+pub fn connect_narrow(router: &RouterHandle) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{}", router.local_addr()));
+    let endpoint = endpoint.expect("a socket address is a URI");
+    endpoint.initial_stream_window_size(16 << 10).connect_lazy()
+}
+
 impl Fixture {
     /// Three nodes, four shards.
     pub async fn start() -> Self {

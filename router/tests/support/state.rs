@@ -40,13 +40,14 @@ pub struct Seen {
 pub struct State {
     pub leader: u64,
     pub paused: BTreeSet<u64>,
+    /// The shards that have no leader.
+    pub lost: BTreeSet<u32>,
     pub tricks: VecDeque<Trick>,
     pub seen: Vec<Seen>,
     pub refused: usize,
     pub passed_on: usize,
-    /// Whether exports never end.
-    pub flooding: bool,
-    pub flooded: usize,
+    /// How many parts of streams of coupons were read.
+    pub parts: usize,
     pub ledger: Ledger,
     /// Tells that something was seen or refused.
     pub progress: watch::Sender<()>,
@@ -61,12 +62,12 @@ impl Default for State {
         Self {
             leader: 1,
             paused: BTreeSet::new(),
+            lost: BTreeSet::new(),
             tricks: VecDeque::new(),
             seen: Vec::new(),
             refused: 0,
             passed_on: 0,
-            flooding: false,
-            flooded: 0,
+            parts: 0,
             progress: watch::Sender::new(()),
             ledger: Ledger::at_epoch(1),
         }

@@ -43,6 +43,10 @@ class FakeRouter(grpc.GenericRpcHandler):
             return grpc.unary_stream_rpc_method_handler(
                 lambda request, context: self._stream(name, request, context),
                 response_serializer=lambda message: message.SerializeToString())
+        if name == "IssueStream":
+            return grpc.stream_stream_rpc_method_handler(
+                lambda requests, context: self._answer_each(name, requests, context),
+                response_serializer=lambda message: message.SerializeToString())
         return grpc.unary_unary_rpc_method_handler(
             lambda request, context: self._answer(name, request, context),
             response_serializer=lambda message: message.SerializeToString())
@@ -53,6 +57,15 @@ class FakeRouter(grpc.GenericRpcHandler):
         if isinstance(answer, status_pb2.Status):
             self._abort(answer, context)
         return answer(request) if callable(answer) else answer
+
+    def _answer_each(self, name, requests, context):
+        """A status among the answers ends the stream; others are functions of a request."""
+        for request in requests:
+            self.asked.append((name, request))
+            answer = self.answers.pop(0)
+            if isinstance(answer, status_pb2.Status):
+                self._abort(answer, context)
+            yield answer(request)
 
     def _stream(self, name, request, context):
         self.asked.append((name, request))

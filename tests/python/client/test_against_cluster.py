@@ -131,6 +131,26 @@ def test_bad_fields_are_named(client, sdk):
         client.get_campaign(campaign_id="sdk-none")
 
 
+def test_many_are_issued_over_a_stream(client, sdk):
+    campaign_id = new_campaign(client, sdk, 150)
+    requests = (sdk.v1.IssueCouponRequest(campaign_id=campaign_id) for _ in range(200))
+    results = [result for _, result in client.issue_stream(requests, in_flight=64)]
+    issued = [result.coupon.sequence for result in results if not isinstance(result, sdk.CouponError)]
+    assert sorted(issued) == list(range(1, 151))
+    assert sum(isinstance(result, sdk.SoldOut) for result in results) == 50
+
+
+def test_what_a_recipient_holds_is_listed_over_all_campaigns(client, sdk):
+    recipient = sdk.new_request_id()
+    codes = set()
+    for _ in range(5):
+        campaign_id = new_campaign(client, sdk, 3)
+        codes |= {client.issue_coupon(campaign_id=campaign_id, recipient=recipient).coupon.code for _ in range(2)}
+    listed = [coupon.code for coupon in client.list_coupons(recipient=recipient, page_size=3)]
+    assert len(listed) == 10 and set(listed) == codes
+    assert listed == [coupon.code for coupon in client.list_coupons(recipient=recipient)]
+
+
 def test_threads_share_a_client(client, sdk):
     campaign_id = new_campaign(client, sdk, 50)
 
@@ -154,6 +174,9 @@ def test_tasks_share_a_client(sdk, address, channel):
             answers = await asyncio.gather(*calls, return_exceptions=True)
             listed = [coupon async for coupon in client.list_coupons(campaign_id=campaign_id, page_size=20)]
             streamed = [coupon async for coupon in client.stream_coupons(campaign_id=campaign_id)]
+            requests = [sdk.v1.IssueCouponRequest(campaign_id=campaign_id) for _ in range(10)]
+            refused = [result async for _, result in client.issue_stream(requests)]
+            assert [type(result) for result in refused] == [sdk.SoldOut] * 10
             # A stream that is left early is no stream that fails.
             async for _ in client.stream_coupons(campaign_id=campaign_id):
                 break

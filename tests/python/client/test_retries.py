@@ -228,6 +228,20 @@ def test_pages_are_followed_and_repeated(client, sdk, router):
     assert tokens == ["", "2", "2", "3"]
 
 
+def test_a_list_that_lacks_something_says_so_at_its_end(client, sdk, router):
+    page = sdk.v1.ListCouponsResponse
+    router.answers = [
+        page(coupons=[sdk.v1.Coupon(sequence=1)], unreachable=["shards/2"], next_page_token="2"),
+        page(coupons=[sdk.v1.Coupon(sequence=2)], unreachable=["shards/5"]),
+    ]
+    listed = []
+    with pytest.raises(sdk.Incomplete) as caught:
+        for coupon in client.list_coupons(recipient="ann"):
+            listed.append(coupon.sequence)
+    assert (listed, caught.value.unreachable) == ([1, 2], ("shards/2", "shards/5"))
+    assert pickle.loads(pickle.dumps(caught.value)).unreachable == caught.value.unreachable
+
+
 def test_a_stream_is_begun_again_only_before_its_first_message(client, sdk, router):
     part = sdk.v1.StreamCouponsResponse(coupons=[sdk.v1.Coupon(sequence=1)])
     broken = status(CODE.UNAVAILABLE, "STREAM_BROKEN", 1)
@@ -238,6 +252,58 @@ def test_a_stream_is_begun_again_only_before_its_first_message(client, sdk, rout
     assert next(stream).sequence == 1
     with pytest.raises(sdk.StreamBroken):
         next(stream)
+
+
+def test_a_stream_goes_on_where_it_broke(client, sdk, router):
+    def part(sequence, token):
+        return sdk.v1.StreamCouponsResponse(coupons=[sdk.v1.Coupon(sequence=sequence)], resume_token=token)
+
+    broken = status(CODE.UNAVAILABLE, "STREAM_BROKEN", 1)
+    # The second stream ends without an error, and without the last part.
+    router.answers = [[part(1, "a"), broken], [part(2, "b")], [broken], [part(3, "")]]
+    assert [coupon.sequence for coupon in client.stream_coupons(campaign_id="spring")] == [1, 2, 3]
+    tokens = [sdk.v1.StreamCouponsRequest.FromString(request).resume_token for _, request in router.asked]
+    assert tokens == ["", "a", "b", "b"]
+
+    router.answers = [[part(1, "a"), broken], [status(CODE.ABORTED, "REVISION_GONE")]]
+    stream = client.stream_coupons(campaign_id="spring")
+    assert next(stream).sequence == 1
+    with pytest.raises(sdk.RevisionGone):
+        next(stream)
+
+
+def test_what_a_broken_stream_has_not_answered_is_asked_again_with_the_same_id(client, sdk, router):
+    def answered(error=None):
+        def answer(request):
+            asked = sdk.v1.IssueStreamRequest.FromString(request)
+            response = sdk.v1.IssueStreamResponse(tag=asked.tag)
+            if error is not None:
+                response.error.CopyFrom(error)
+            elif asked.request.recipient == "dan":
+                response.error.CopyFrom(status(CODE.FAILED_PRECONDITION, "SOLD_OUT"))
+            else:
+                response.response.coupon.recipient = asked.request.recipient
+            return response
+        return answer
+
+    no_leader = status(CODE.UNAVAILABLE, "NO_LEADER", 1)
+    broken = status(CODE.UNAVAILABLE, "", domain="")
+    router.answers = [answered(), broken, answered(no_leader), answered(), answered(), answered()]
+    requests = [sdk.v1.IssueCouponRequest(campaign_id="spring", recipient=name) for name in ["ann", "bob", "cat", "dan"]]
+    results = list(client.issue_stream(requests, in_flight=2))
+    assert sorted(request.recipient for request, _ in results) == ["ann", "bob", "cat", "dan"]
+    refused = [result for _, result in results if isinstance(result, sdk.CouponError)]
+    assert [type(error) for error in refused] == [sdk.SoldOut]
+    for request, result in results:
+        if not isinstance(result, sdk.CouponError):
+            assert result.coupon.recipient == request.recipient
+    asked = [sdk.v1.IssueStreamRequest.FromString(request).request for _, request in router.asked]
+    ids = {}
+    for request in asked:
+        ids.setdefault(request.recipient, set()).add(request.request_id)
+    assert all(len(of_recipient) == 1 for of_recipient in ids.values()) and len(ids) == 4
+    assert len(asked) == 6
+    assert not any(request.request_id for request in requests), "the caller's messages are left as they are"
 
 
 def test_neither_codes_nor_recipients_are_shown(client, sdk, router, caplog):

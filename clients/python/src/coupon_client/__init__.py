@@ -18,6 +18,7 @@ from .aio import AsyncClient as AsyncClient
 from .client import Client as Client
 from .errors import CouponError as CouponError
 from .errors import DeadlineExceeded as DeadlineExceeded
+from .errors import Incomplete as Incomplete
 from .errors import Internal as Internal
 from .errors import OutcomeUnknown as OutcomeUnknown
 from .errors import Refused as Refused

@@ -16,7 +16,8 @@ from ._method import A, Method, Q
 from ._request_id import fill_in
 from ._retry import CallState, Course, RetryPolicy
 from ._routers import OPTIONS, Routers, parse
-from .errors import CouponError, TransportError
+from ._stream import StreamProgress
+from .errors import CouponError, Incomplete, TransportError
 
 T = TypeVar("T")
 
@@ -46,39 +47,45 @@ class AsyncCaller:
     async def _pages(
         self, method: Method[Q, A], request: Any, timeout: float | None, items: Callable[[A], Iterable[T]],
     ) -> AsyncIterator[T]:
+        unreachable: list[str] = []
         while True:
             page: Any = await self._call(method, request, timeout)
             for item in items(page):
                 yield item
+            unreachable += page.unreachable
             if not page.next_page_token:
-                return
+                break
             request.page_token = page.next_page_token
+        if unreachable:
+            raise Incomplete(unreachable)
 
     async def _stream(
         self, method: Method[Q, A], request: Q, timeout: float | None, items: Callable[[A], Iterable[T]],
     ) -> AsyncIterator[T]:
-        state = CallState("")
-        course = Course(self._policy, timeout, time.monotonic())
-        has_begun = False
+        progress = StreamProgress(method, request, timeout, time.monotonic())
+        state, course = CallState(""), progress.course(self._policy, time.monotonic())
         while True:
             number = self._routers.next(time.monotonic())
             stub = self._routers.connections[number].unary_stream(
                 method.path, method.request.SerializeToString, method.response.FromString)
-            parts = stub(request, timeout=timeout)
+            parts = stub(request, timeout=progress.left(time.monotonic()))
             try:
                 async for part in parts:
-                    if not has_begun:
-                        has_begun = True
-                        self._routers.answered(number)
+                    self._routers.answered(number)
                     for item in items(part):
                         yield item
-                return
+                    progress.took(part)
+                    # Each part has the time of a call.
+                    state, course = CallState(""), progress.course(self._policy, time.monotonic())
+                error = progress.ended()
+                if error is None:
+                    return
             except grpc.aio.AioRpcError as rpc_error:
                 error = self._noted(number, from_rpc_error(rpc_error))
             finally:
                 # Of a stream that is not read to its end.
                 parts.cancel()
-            if has_begun:
+            if not progress.can_go_on:
                 # What was read cannot be joined to a later state.
                 raise error from None
             await self._pause(state, course, error)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Any
+
+import grpc
+import grpc.aio
 
 from . import v1
 from ._batch import Batch, BatchResult
+from ._decode import from_rpc_error
+from ._issue_stream import IN_FLIGHT_MAX, METHOD, Issued, IssueWindow
 from ._method import Method
 from ._aio_operations import AsyncOperations
 from ._retry import Course, RetryPolicy
@@ -61,3 +66,82 @@ class AsyncClient(AsyncOperations):
             else:
                 await asyncio.sleep(pause)
         return batch.results()
+
+    async def issue_stream(
+        self, requests: Iterable[v1.IssueCouponRequest] | AsyncIterable[v1.IssueCouponRequest], *,
+        in_flight: int = 256,
+    ) -> AsyncIterator[Issued]:
+        """Issues a coupon for each request over a stream, and yields the answers in the order in which they come: pairs
+        of the request, with its request id, and a response, or the error that `issue_coupon` would have raised.
+
+        When a stream breaks, what has no answer is asked again over another one, with the same request ids.
+
+        requests: The requests, of one or several campaigns. They are taken as there is room for them.
+        in_flight: How many are taken before some are answered, at most 1,000.
+        """
+        source, window = iterated(requests), IssueWindow(self._policy)
+        has_more = True
+        while has_more or window:
+            number = self._routers.next(time.monotonic())
+            stub = self._routers.connections[number].stream_stream(
+                METHOD.path, METHOD.request.SerializeToString, METHOD.response.FromString)
+            call = stub()
+            error: CouponError | None = None
+            try:
+                while True:
+                    while has_more and len(window) < min(in_flight, IN_FLIGHT_MAX):
+                        request = await anext_or_none(source)
+                        if request is None:
+                            has_more = False
+                        else:
+                            window.add(request, time.monotonic())
+                    if not window:
+                        return
+                    for message in window.due(time.monotonic()):
+                        await call.write(message)
+                    pause = window.pause(time.monotonic())
+                    if pause is not None:
+                        await asyncio.sleep(pause)
+                        continue
+                    answer = await call.read()
+                    if answer is grpc.aio.EOF:
+                        break
+                    self._routers.answered(number)
+                    for issued in window.answered(answer, time.monotonic()):
+                        yield issued
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as rpc_error:
+                error = await self._stream_error(number, call, rpc_error)
+            finally:
+                call.cancel()
+            for issued in window.broken(error, time.monotonic()):
+                yield issued
+
+    async def _stream_error(self, number: int, call: Any, error: Exception) -> CouponError | None:
+        """Why a stream has ended: a message that cannot be written does not say."""
+        if not isinstance(error, grpc.aio.AioRpcError):
+            try:
+                await call.read()
+                return None
+            except grpc.aio.AioRpcError as rpc_error:
+                error = rpc_error
+        return self._noted(number, from_rpc_error(error))
+
+
+async def iterated(
+    requests: Iterable[v1.IssueCouponRequest] | AsyncIterable[v1.IssueCouponRequest],
+) -> AsyncIterator[v1.IssueCouponRequest]:
+    """The requests of an iterable of either kind."""
+    if isinstance(requests, AsyncIterable):
+        async for request in requests:
+            yield request
+    else:
+        for request in requests:
+            yield request
+
+
+async def anext_or_none(source: AsyncIterator[v1.IssueCouponRequest]) -> v1.IssueCouponRequest | None:
+    """The next request; None at the end."""
+    try:
+        return await source.__anext__()
+    except StopAsyncIteration:
+        return None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import queue
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+import grpc
 
 from . import v1
 from ._batch import Batch, BatchResult
+from ._decode import from_rpc_error
+from ._issue_stream import IN_FLIGHT_MAX, METHOD, Issued, IssueWindow
 from ._method import Method
 from ._operations import Operations
 from ._retry import Course, RetryPolicy
@@ -60,3 +65,54 @@ class Client(Operations):
             else:
                 time.sleep(pause)
         return batch.results()
+
+    def issue_stream(
+        self, requests: Iterable[v1.IssueCouponRequest], *, in_flight: int = 256,
+    ) -> Iterator[Issued]:
+        """Issues a coupon for each request over a stream, and yields the answers in the order in which they come: pairs
+        of the request, with its request id, and a response, or the error that `issue_coupon` would have raised.
+
+        When a stream breaks, what has no answer is asked again over another one, with the same request ids.
+
+        requests: The requests, of one or several campaigns. They are taken as there is room for them.
+        in_flight: How many are taken before some are answered, at most 1,000.
+        """
+        source, window = iter(requests), IssueWindow(self._policy)
+        has_more = True
+        while has_more or window:
+            number = self._routers.next(time.monotonic())
+            outgoing: queue.SimpleQueue[v1.IssueStreamRequest | None] = queue.SimpleQueue()
+            answers = self._open_issue_stream(number, iter(outgoing.get, None))
+            error: CouponError | None = None
+            try:
+                while True:
+                    while has_more and len(window) < min(in_flight, IN_FLIGHT_MAX):
+                        request = next(source, None)
+                        if request is None:
+                            has_more = False
+                        else:
+                            window.add(request, time.monotonic())
+                    if not window:
+                        return
+                    for message in window.due(time.monotonic()):
+                        outgoing.put(message)
+                    pause = window.pause(time.monotonic())
+                    if pause is not None:
+                        time.sleep(pause)
+                        continue
+                    answer = next(answers, None)
+                    if answer is None:
+                        break
+                    self._routers.answered(number)
+                    yield from window.answered(answer, time.monotonic())
+            except grpc.RpcError as rpc_error:
+                error = self._noted(number, from_rpc_error(rpc_error))
+            finally:
+                outgoing.put(None)
+                answers.cancel()
+            yield from window.broken(error, time.monotonic())
+
+    def _open_issue_stream(self, number: int, messages: Iterator[v1.IssueStreamRequest]) -> Any:
+        stub = self._routers.connections[number].stream_stream(
+            METHOD.path, METHOD.request.SerializeToString, METHOD.response.FromString)
+        return stub(messages)

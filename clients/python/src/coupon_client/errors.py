@@ -189,6 +189,20 @@ class Unavailable(CouponError):
     MEANING = Meaning.RETRY_UNCHANGED
 
 
+class Incomplete(Unavailable):
+    """A list is over, and some shards could not be reached: what they have is missing. List again later.
+
+    unreachable: The shards, such as "shards/3".
+    """
+
+    def __init__(self, unreachable: Sequence[str]) -> None:
+        super().__init__(grpc.StatusCode.UNAVAILABLE, f"the list lacks what {', '.join(unreachable)} has")
+        self.unreachable = tuple(unreachable)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.unreachable,)
+
+
 class OutcomeUnknown(CouponError):
     """The call may have had an effect. Keep `request_id` and repeat the call with it, to learn what came of it."""
 

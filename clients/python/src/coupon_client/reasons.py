@@ -20,9 +20,15 @@ class Overloaded(Unavailable):
 
 
 class StreamBroken(Unavailable):
-    """A stream ended before everything was sent. Begin again."""
+    """A stream ended before everything was sent."""
 
     REASON = "STREAM_BROKEN"
+
+
+class RevisionGone(Refused):
+    """What coupons were when a stream began is not known any more. Begin again."""
+
+    REASON = "REVISION_GONE"
 
 
 class NotStarted(Refused):

@@ -8,7 +8,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// As in the router's server, so that the peers' HTTP/2 is the same.
 const STREAMS_PER_CONNECTION_MAX: u32 = 4_096;
@@ -61,6 +61,14 @@ struct Peer<I>(I);
 #[tonic::async_trait]
 impl<I: Issue> CouponService for Peer<I> {
     type StreamCouponsStream = Empty<Result<v1::StreamCouponsResponse, Status>>;
+    type IssueStreamStream = Empty<Result<v1::IssueStreamResponse, Status>>;
+
+    async fn issue_stream(
+        &self,
+        _request: Request<Streaming<v1::IssueStreamRequest>>,
+    ) -> Result<Response<Self::IssueStreamStream>, Status> {
+        Err(not_served())
+    }
 
     async fn issue_coupon(
         &self,

@@ -61,10 +61,12 @@ impl<S: Store> Entry<'_, S> {
         if let Some(refusal) = refusal(&coupon, &before, now) {
             return Ok(refusal.into());
         }
-        history.push(CouponChange { request_id, at: now, kind });
+        let revision = campaign.counters.revision.saturating_add(1);
+        history.push(CouponChange { request_id, at: now, revision, kind });
         let after = history.state();
         store.put_coupon_history(&campaign.spec, place.sequence, &history)?;
         count(&mut campaign.counters, &before, &after);
+        campaign.counters.revision = revision;
         campaign.note_sold_out(now);
         touched.changed = true;
         let coupon = issued(&campaign.spec, place.sequence, coupon, after);
@@ -90,5 +92,4 @@ fn count(counters: &mut CampaignCounters, before: &CouponState, after: &CouponSt
     if mutants::is(Mutant::QuotaReturnedTwice) {
         counters.returned += is_returned(after);
     }
-    counters.revision = counters.revision.saturating_add(1);
 }

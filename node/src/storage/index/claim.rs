@@ -91,7 +91,7 @@ impl KeyHasher {
         Key { hash: self.hash(REQUEST, request.as_bytes()), number }
     }
 
-    /// The key of a recipient in a campaign.
+    /// The key of a recipient in a campaign. Keys of a recipient in other campaigns have the same hash.
     pub(super) fn recipient(&self, number: u32, recipient: &str) -> Key {
         Key { hash: self.hash(RECIPIENT, recipient.as_bytes()), number }
     }

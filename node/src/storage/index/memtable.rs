@@ -56,6 +56,19 @@ impl Memtable {
         sequences
     }
 
+    /// The claims with the hash of `first` that are not less than it, at least the first `max` of them, in no order.
+    pub(super) fn claims_from(&self, first: Claim, max: usize) -> Vec<Claim> {
+        let is_wanted = |claim: &Claim| claim.key.hash == first.key.hash && *claim >= first;
+        let mut claims: Vec<_> =
+            self.recent.iter().copied().filter(|claim| is_wanted(claim)).collect();
+        for run in &self.runs {
+            let start = run.partition_point(|claim| *claim < first);
+            let wanted = run[start..].iter().take_while(|claim| is_wanted(claim));
+            claims.extend(wanted.take(max));
+        }
+        claims
+    }
+
     /// All claims, in order.
     pub(super) fn sorted(&self) -> Vec<Claim> {
         let mut claims = self.recent.clone();
@@ -113,6 +126,15 @@ mod tests {
                 prop_assert_eq!(memtable.sequences(key), sequences);
             }
             expected.sort_unstable();
+            for (number, max) in [(0, 3), (1, usize::MAX)] {
+                let first = Claim { key: Key { hash: 100, number }, sequence: 2_500 };
+                let mut found = memtable.claims_from(first, max);
+                found.sort_unstable();
+                found.truncate(max);
+                let of_hash = expected.iter().filter(|claim| claim.key.hash == 100);
+                let wanted: Vec<_> = of_hash.filter(|claim| **claim >= first).copied().collect();
+                prop_assert_eq!(found, &wanted[..wanted.len().min(max)]);
+            }
             prop_assert_eq!(memtable.sorted(), expected);
         }
     }

@@ -6,6 +6,8 @@
 //! - The newest claims are in a memtable (`memtable`). When it is full, or all of the node hold too much
 //!   (`memtable_limit`), a thread of the index flushes it to a sorted file (`table`) and compacts files (`tables`).
 //! - A Bloom filter over all keys (`filter`) answers look-ups for absent ones.
+//! - The claims of a recipient stand together, whatever their campaign, so that one search finds all that a recipient
+//!   holds (`recipient`).
 //!
 //! Claims of a campaign that is deleted lead to no coupon. They are dropped when their tables are compacted.
 //!
@@ -39,6 +41,7 @@ use self::filter::Filter;
 use self::memtable::Memtable;
 pub(super) use self::memtable_limit::MemtableLimit;
 use self::memtable_limit::MemtableShare;
+pub use self::recipient::CouponPlace;
 use self::table::Table;
 use self::tables::{Merge, STEP_CLAIMS, TableDir, pick_compaction};
 use super::flusher::Flusher;
@@ -181,7 +184,7 @@ impl Index {
             sequences.into_iter().rev().map(|sequence| Ok(u64::from(sequence)))
         });
         let on_disk = tables.iter().rev().flat_map(move |table| {
-            let claims: Vec<_> = claims_of(table, key, 0).collect();
+            let claims: Vec<_> = claims_of(table, key).collect();
             claims.into_iter().rev()
         });
         in_memory.chain(on_disk)
@@ -370,13 +373,12 @@ impl Index {
     }
 }
 
-/// The sequence numbers, from `first` on, that a key is claimed for in a table.
+/// The sequence numbers that a key is claimed for in a table, ascending.
 fn claims_of(
     table: &Arc<Table>,
     key: Key,
-    first: u32,
 ) -> impl Iterator<Item = Result<u64, StorageError>> + use<> {
-    let claims = table.claims_from(Claim { key, sequence: first });
+    let claims = table.claims_from(Claim { key, sequence: 0 });
     let of_key =
         claims.take_while(move |claim| claim.as_ref().map_or(true, |claim| claim.key == key));
     of_key.map(|claim| claim.map(|claim| u64::from(claim.sequence)))

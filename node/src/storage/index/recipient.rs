@@ -1,6 +1,16 @@
-//! What a recipient holds of a campaign.
+//! What a recipient holds: of a campaign, and of all campaigns.
 
-use super::{Coupons, Index, Layers, StorageError, claims_of};
+use super::claim::Claim;
+use super::{Coupons, Index, Layers, StorageError};
+
+/// The place of a coupon in its shard. Places are ordered by their fields in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CouponPlace {
+    /// The number of its campaign.
+    pub campaign_number: u32,
+    /// Its sequence number.
+    pub sequence: u64,
+}
 
 impl Index {
     /// The sequence numbers, ascending, of the coupons that a recipient holds of a campaign, if they are at least
@@ -65,24 +75,48 @@ impl Index {
         Ok(held)
     }
 
-    /// Sequence numbers, greater than `after`, ascending: those of all coupons that a recipient holds of a campaign,
-    /// and perhaps others.
-    pub(in super::super) fn claimed_by<'a>(
-        &'a self,
-        layers: &'a Layers,
-        number: u32,
+    /// Places after `after`, in order, at most `max`: those of all coupons that a recipient holds, in all campaigns, and
+    /// perhaps others. Reads what the recipient holds, and a block of each table, however many campaigns there are.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub(in super::super) fn claimed_by(
+        &self,
+        layers: &Layers,
         recipient: &str,
-        after: u64,
-    ) -> impl Iterator<Item = Result<u64, StorageError>> + use<'a> {
-        let key = self.hasher.recipient(number, recipient);
-        let (tables, memtables) = self.may_hold(layers, key);
-        let first = u32::try_from(after).ok().and_then(|after| after.checked_add(1));
-        let on_disk = tables.iter().filter_map(move |table| Some((table, first?)));
-        let on_disk = on_disk.flat_map(move |(table, first)| claims_of(table, key, first));
-        let in_memory = memtables.flat_map(move |memtable| {
-            let sequences = memtable.read().sequences(key).into_iter().map(u64::from);
-            sequences.filter(move |sequence| *sequence > after).map(Ok)
+        after: CouponPlace,
+        max: usize,
+    ) -> Result<Vec<CouponPlace>, StorageError> {
+        let Some(first) = self.first_claim(recipient, after) else { return Ok(Vec::new()) };
+        let mut claims = Vec::new();
+        for table in layers.tables.iter() {
+            let of_recipient = table.claims_from(first).take_while(|claim| {
+                claim.as_ref().map_or(true, |claim| claim.key.hash == first.key.hash)
+            });
+            for claim in of_recipient.take(max) {
+                claims.push(claim?);
+            }
+        }
+        for memtable in layers.memtables() {
+            claims.extend(memtable.read().claims_from(first, max));
+        }
+        claims.sort_unstable();
+        claims.truncate(max);
+        let places = claims.into_iter().map(|Claim { key, sequence }| CouponPlace {
+            campaign_number: key.number,
+            sequence: sequence.into(),
         });
-        on_disk.chain(in_memory)
+        Ok(places.collect())
+    }
+
+    /// The least claim of a recipient after a place, if there can be one.
+    fn first_claim(&self, recipient: &str, after: CouponPlace) -> Option<Claim> {
+        let next = u32::try_from(after.sequence).ok().and_then(|last| last.checked_add(1));
+        let (number, sequence) = match next {
+            Some(sequence) => (after.campaign_number, sequence),
+            None => (after.campaign_number.checked_add(1)?, 0),
+        };
+        Some(Claim { key: self.hasher.recipient(number, recipient), sequence })
     }
 }

@@ -1,6 +1,8 @@
 //! The index through a ledger that issues coupons: while tables are written, after a crash, and where it differs
 //! from the coupons.
 
+mod recipients;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ use rocksdb::{Direction, IteratorMode, WriteBatch};
 
 use super::super::keys::StateKeys;
 use super::super::ledger::{LedgerBatch, running_digest};
-use super::super::view::LedgerView;
+use super::super::view::{CouponPlace, LedgerView};
 use super::super::{Storage, StorageError};
 use super::claim::{Claim, Key};
 use super::memtable::Memtable;
@@ -53,22 +55,25 @@ fn open(dir: &std::path::Path) -> Storage {
     let storage = Storage::open(dir).unwrap();
     apply(&storage, [Action::AdoptRing { epoch: Epoch(1), ring_shards: vec![shard()] }]);
     for (id, per_recipient_limit) in [(LIMITED, 2), (UNLIMITED, 0)] {
-        let create = CreateCampaign {
-            name: CampaignName::new(&TenantId::default(), id).unwrap(),
-            display_name: String::new(),
-            quota: 1_000_000,
-            start: None,
-            end: None,
-            per_recipient_limit,
-            coupon_ttl_micros: None,
-            labels: Default::default(),
-            request_id: RequestId::from_bytes(&[255; 16]).unwrap(),
-            code_key: KeyId(1),
-            code_scheme: CodeScheme::default(),
-        };
-        apply(&storage, [Action::CreateCampaign(create)]);
+        apply(&storage, [create(id, per_recipient_limit)]);
     }
     storage
+}
+
+fn create(id: &str, per_recipient_limit: u32) -> Action {
+    Action::CreateCampaign(CreateCampaign {
+        name: CampaignName::new(&TenantId::default(), id).unwrap(),
+        display_name: String::new(),
+        quota: 1_000_000,
+        start: None,
+        end: None,
+        per_recipient_limit,
+        coupon_ttl_micros: None,
+        labels: Default::default(),
+        request_id: RequestId::from_bytes(&[255; 16]).unwrap(),
+        code_key: KeyId(1),
+        code_scheme: CodeScheme::default(),
+    })
 }
 
 fn request(number: u64) -> RequestId {
@@ -123,9 +128,13 @@ fn check_listed(storage: &Storage, number: u64) {
             .unwrap()
             .unwrap();
         let recipient = format!("recipient-{number}");
-        let listed = |after| -> Vec<u64> {
-            let coupons = view.coupons_of(&campaign, &recipient, after);
-            coupons.map(|coupon| coupon.unwrap().sequence).collect()
+        let listed = |sequence| -> Vec<u64> {
+            let campaign_number = campaign.spec.number;
+            let places = view.claimed_by(&recipient, CouponPlace { campaign_number, sequence }, 9);
+            let here = places.unwrap().into_iter();
+            let here = here.filter(|place| place.campaign_number == campaign_number);
+            let held = here.map(|place| view.held(&campaign, place.sequence, &recipient).unwrap());
+            held.flatten().map(|coupon| coupon.sequence).collect()
         };
         assert_eq!(listed(0), [2 * number + 1, 2 * number + 2]);
         assert_eq!(listed(2 * number + 1), [2 * number + 2]);

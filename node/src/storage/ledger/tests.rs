@@ -74,6 +74,7 @@ fn blocks_and_what_was_done_with_coupons_are_seen_in_their_batch_and_later() {
     let change = |number: u8, kind| CouponChange {
         request_id: RequestId::from_bytes(&[number; 16]).unwrap(),
         at: LogTime(number.into()),
+        revision: number.into(),
         kind,
     };
     let redeem = change(1, CouponChangeKind::Redeem { order_ref: "A".into() });

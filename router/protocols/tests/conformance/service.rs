@@ -11,7 +11,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
@@ -47,7 +47,7 @@ pub(crate) async fn start() -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("there is a free port");
     let address = listener.local_addr().expect("it listens");
     let translator = translator();
-    let service = move |_| {
+    let service = move |_: &TcpStream| {
         let translator = translator.clone();
         move |request: Request<Incoming>| {
             let translator = translator.clone();

@@ -41,6 +41,14 @@ pub(super) fn etag_mismatch() -> Report {
     )
 }
 
+pub(super) fn revision_gone() -> Report {
+    Report::new(
+        Code::Aborted,
+        Reason::RevisionGone,
+        "what the coupons were when the stream began is not known any more: begin again, without a resume_token",
+    )
+}
+
 pub(super) fn fixed(field: &str) -> Report {
     let description = "cannot be changed: leave it as it is, or make another campaign";
     Fault::field(field, description).report()

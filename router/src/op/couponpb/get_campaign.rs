@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use coupon_cluster::CampaignName;
 use coupon_proto::couponpb::{Campaign, GetCampaignRequest, GetCampaignResponse};
-use coupon_proto::internal::{ListCouponsQuery, read_request};
+use coupon_proto::internal::{CouponPlace, ListCouponsQuery, read_request};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -69,8 +69,10 @@ async fn codes(
         let query = read_request::Query::ListCoupons(ListCouponsQuery {
             tenant: check::tenant().to_string(),
             campaign_id: campaign.id().to_owned(),
-            after_campaign_id: campaign.id().to_owned(),
-            after_sequence: u64::from(count - missing),
+            after: Some(CouponPlace {
+                sequence: u64::from(count - missing),
+                ..CouponPlace::default()
+            }),
             limit: missing.min(PAGE),
             ..Default::default()
         });

@@ -1,0 +1,161 @@
+//! `IssueStream`: coupons for a caller that has many to issue, over one call.
+//!
+//! A task reads requests as long as there is room for them, lets them be issued side by side, and sends each answer as
+//! soon as it is there. Without room it reads nothing more, and HTTP/2 holds the caller up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_proto::v1::{
+    IssueCouponResponse, IssueStreamRequest, IssueStreamResponse, issue_stream_response,
+};
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, FuturesUnordered};
+use futures::{FutureExt as _, StreamExt as _};
+use prost::Message as _;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::issue_coupon::issue_coupon;
+use super::limits::{Permits, Stopping};
+use crate::answer::error::Fault;
+use crate::shards::shard_client::ShardClient;
+
+/// Number of requests of a stream that are taken before some are answered: as many as a batch may have, and as a shard
+/// takes in a log entry.
+const CALLS_MAX: usize = 1_024;
+
+/// Size of requests of a stream beyond which no more are taken before some are answered.
+const CALLS_BYTES: usize = 1 << 20;
+
+/// Number of answers that wait for the caller.
+const ANSWERS_WAITING_MAX: usize = 64;
+
+/// How long a stream waits for its caller to take an answer.
+const CALLER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a request is worked on that does not say.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// No request is worked on for longer.
+const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// What a caller receives.
+pub(super) type Answers = BoxStream<'static, Result<IssueStreamResponse, Status>>;
+
+/// Issues coupons until the caller has no more requests, or the router stops.
+pub(super) fn issue_stream(
+    shards: &Arc<ShardClient>,
+    permits: &Permits,
+    requests: Streaming<IssueStreamRequest>,
+    stopping: Stopping,
+) -> Answers {
+    let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
+    let session = Session { shards: Arc::clone(shards), permits: permits.clone(), answers };
+    tokio::spawn(session.run(requests, stopping));
+    ReceiverStream::new(receiver).boxed()
+}
+
+/// A stream of a caller.
+struct Session {
+    shards: Arc<ShardClient>,
+    permits: Permits,
+    answers: mpsc::Sender<Result<IssueStreamResponse, Status>>,
+}
+
+/// A request that was answered.
+struct Answered {
+    request_bytes: usize,
+    answer: IssueStreamResponse,
+}
+
+/// What waits to be read from a caller.
+enum Reading {
+    /// More requests.
+    More,
+    /// Nothing: all was read that will be.
+    Ended,
+    /// Nothing: what came last is no request.
+    Malformed,
+}
+
+impl Session {
+    async fn run(self, mut requests: Streaming<IssueStreamRequest>, mut stopping: Stopping) {
+        let mut calls: FuturesUnordered<BoxFuture<'static, Answered>> = FuturesUnordered::new();
+        let mut bytes = 0;
+        let mut reading = Reading::More;
+        loop {
+            let is_open = matches!(reading, Reading::More);
+            if !is_open && calls.is_empty() {
+                break;
+            }
+            let has_room = calls.len() < CALLS_MAX && bytes < CALLS_BYTES;
+            tokio::select! {
+                biased;
+                () = self.answers.closed() => return,
+                Some(answered) = calls.next(), if !calls.is_empty() => {
+                    bytes -= answered.request_bytes;
+                    if !self.send(Ok(answered.answer)).await {
+                        return;
+                    }
+                }
+                request = requests.message(), if is_open && has_room => match request {
+                    Ok(Some(request)) => {
+                        bytes += request.encoded_len();
+                        calls.push(self.call(request).boxed());
+                    }
+                    Ok(None) => reading = Reading::Ended,
+                    Err(_) => reading = Reading::Malformed,
+                },
+                () = stopping.wait(), if is_open => reading = Reading::Ended,
+            }
+        }
+        if let Reading::Malformed = reading {
+            let why = "must be valid protobuf of at most 65536 bytes; strings must be UTF-8";
+            self.send(Err(Fault::field("request", why).into_status())).await;
+        }
+    }
+
+    /// Sends what the caller is told. Returns false if the caller takes nothing any more.
+    async fn send(&self, answer: Result<IssueStreamResponse, Status>) -> bool {
+        self.answers.send_timeout(answer, CALLER_PATIENCE).await.is_ok()
+    }
+
+    /// Works on a request.
+    fn call(&self, request: IssueStreamRequest) -> impl Future<Output = Answered> + Send + use<> {
+        let (shards, permit) = (Arc::clone(&self.shards), self.permits.for_request());
+        let begun = Instant::now();
+        async move {
+            let (tag, request_bytes) = (request.tag, request.encoded_len());
+            let result = match issue(&shards, permit, request, begun).await {
+                Ok(response) => issue_stream_response::Result::Response(response),
+                Err(fault) => issue_stream_response::Result::Error(fault.into_pb()),
+            };
+            Answered { request_bytes, answer: IssueStreamResponse { tag, result: Some(result) } }
+        }
+    }
+}
+
+/// Issues a coupon, if there is a permit for it.
+///
+/// # Errors
+/// [`Fault`].
+async fn issue(
+    shards: &ShardClient,
+    permit: Option<OwnedSemaphorePermit>,
+    request: IssueStreamRequest,
+    begun: Instant,
+) -> Result<IssueCouponResponse, Fault> {
+    let _permit = permit.ok_or(Fault::Overloaded)?;
+    let timeout = match request.timeout {
+        None => TIMEOUT_DEFAULT,
+        Some(timeout) => Duration::try_from(timeout)
+            .ok()
+            .filter(|timeout| !timeout.is_zero())
+            .ok_or_else(|| Fault::field("timeout", "must be more than nothing"))?,
+    };
+    let request = request.request.ok_or_else(|| Fault::field("request", "must be set"))?;
+    issue_coupon(shards, request, begun + timeout.min(TIMEOUT_MAX)).await
+}
