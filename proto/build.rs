@@ -14,7 +14,7 @@ const PUBLIC: [&str; 3] = [
 
 /// What is rare where issuing coupons is common: inline, it would make every message that moves as large as the
 /// largest.
-const RARE: [&str; 7] = [
+const RARE: [&str; 9] = [
     ".coupon.internal.v1.Command.operation.create_campaign",
     ".coupon.internal.v1.Command.operation.update_campaign",
     ".coupon.internal.v1.CouponIssued.code_scheme",
@@ -22,6 +22,8 @@ const RARE: [&str; 7] = [
     ".coupon.internal.v1.Outcome.outcome.campaign_created",
     ".coupon.internal.v1.Outcome.outcome.campaign_changed",
     ".coupon.internal.v1.Outcome.outcome.coupon_changed",
+    ".coupon.internal.v1.Outcome.outcome.hold_changed",
+    ".coupon.internal.v1.Outcome.outcome.hold_confirmed",
 ];
 
 /// What nodes and routers say to each other, and what is kept on disk.

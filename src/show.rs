@@ -24,6 +24,7 @@ pub(crate) struct Campaign {
     redeemed: i64,
     voided: i64,
     returned: i64,
+    held: i64,
     remaining: i64,
     per_recipient_limit: i32,
     start_time: Option<String>,
@@ -53,6 +54,7 @@ impl From<v1::Campaign> for Campaign {
             redeemed: campaign.redeemed,
             voided: campaign.voided,
             returned: campaign.returned,
+            held: campaign.held,
             remaining: campaign.remaining,
             per_recipient_limit: campaign.per_recipient_limit,
             start_time: campaign.start_time.map(time),
@@ -92,6 +94,7 @@ impl Campaign {
             ("name", Some(self.display_name.clone()).filter(|name| !name.is_empty())),
             ("state", Some(self.state.clone())),
             ("issued", Some(format!("{} of {}", self.issued, self.quota))),
+            ("held", (self.held > 0).then(|| self.held.to_string())),
             ("redeemed", (self.redeemed > 0).then(|| self.redeemed.to_string())),
             ("voided", (self.voided > 0).then(|| self.voided_text())),
             ("per recipient", (limit > 0).then(|| limit.to_string())),
@@ -243,7 +246,6 @@ impl Coupon {
 
     /// All of it, for people.
     pub(crate) fn sheet(&self) -> String {
-        let replayed = "by an earlier request with this request id";
         sheet(&[
             ("code", Some(self.code.clone())),
             ("campaign", Some(self.campaign_id.clone())),
@@ -258,10 +260,63 @@ impl Coupon {
             ("reason", text(&self.void_reason)),
             ("quota", self.quota_returned.then(|| "returned".to_owned())),
             ("request id", text(&self.request_id)),
-            ("replayed", (self.replayed == Some(true)).then(|| replayed.to_owned())),
+            ("replayed", (self.replayed == Some(true)).then(|| REPLAYED.to_owned())),
         ])
     }
 }
+
+/// A hold.
+#[derive(Debug, Serialize)]
+pub(crate) struct Hold {
+    campaign_id: String,
+    hold_id: String,
+    recipient: String,
+    state: String,
+    create_time: Option<String>,
+    expire_time: Option<String>,
+    confirm_time: Option<String>,
+    sequence: i64,
+    release_time: Option<String>,
+    replayed: bool,
+}
+
+impl Hold {
+    /// A hold. `replayed` says whether an earlier request had done what was asked for.
+    pub(crate) fn new(hold: v1::Hold, replayed: bool) -> Self {
+        let state = hold.state().as_str_name();
+        Self {
+            state: state.trim_start_matches("HOLD_STATE_").to_owned(),
+            create_time: hold.create_time.map(time),
+            expire_time: hold.expire_time.map(time),
+            confirm_time: hold.confirm_time.map(time),
+            sequence: hold.sequence,
+            release_time: hold.release_time.map(time),
+            campaign_id: hold.campaign_id,
+            hold_id: hold.hold_id,
+            recipient: hold.recipient,
+            replayed,
+        }
+    }
+
+    /// All of it, for people.
+    pub(crate) fn sheet(&self) -> String {
+        sheet(&[
+            ("hold", Some(self.hold_id.clone())),
+            ("campaign", Some(self.campaign_id.clone())),
+            ("state", Some(self.state.clone())),
+            ("recipient", text(&self.recipient)),
+            ("held", self.create_time.clone()),
+            ("expires", self.expire_time.clone()),
+            ("confirmed", self.confirm_time.clone()),
+            ("sequence", (self.sequence > 0).then(|| self.sequence.to_string())),
+            ("released", self.release_time.clone()),
+            ("replayed", self.replayed.then(|| REPLAYED.to_owned())),
+        ])
+    }
+}
+
+/// What is said of an answer that an earlier request got as well.
+const REPLAYED: &str = "by an earlier request with this request id";
 
 /// A text that is there.
 fn text(text: &str) -> Option<String> {

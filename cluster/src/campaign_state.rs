@@ -13,7 +13,7 @@ pub struct CampaignLifecycle {
     pub is_archived: bool,
     /// The number of coupons that may be issued.
     pub quota: u64,
-    /// The number of coupons that count against the quota.
+    /// The number of coupons and open holds that count against the quota.
     pub quota_used: u64,
 }
 
@@ -47,7 +47,7 @@ pub enum CampaignState {
     Active,
     /// Stopped until it is resumed.
     Paused,
-    /// The quota is used up.
+    /// Nothing is left of the quota: it is issued or held.
     Exhausted,
     /// At or after its end.
     Ended,

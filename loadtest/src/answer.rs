@@ -25,8 +25,9 @@ pub(crate) const SOLD_OUT: &str = Reason::SoldOut.as_str();
 pub(crate) const NOT_STARTED: &str = Reason::NotStarted.as_str();
 
 /// Refusals that a campaign is expected to give. All others are errors.
-const EXPECTED: [Reason; 5] = [
+const EXPECTED: [Reason; 6] = [
     Reason::SoldOut,
+    Reason::QuotaHeld,
     Reason::NotStarted,
     Reason::Ended,
     Reason::Paused,

@@ -193,5 +193,6 @@ fn assembled(
         rows,
         operations,
         is_complete,
+        ..Campaign::default()
     }
 }

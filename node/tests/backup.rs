@@ -8,8 +8,8 @@ use coupon_cluster::{
     CampaignName, CodeScheme, Epoch, KeyId, ReplicaId, RequestId, ShardId, StateDigest, TenantId,
 };
 use coupon_ledger::{
-    Action, BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, CodeNumber, Command, CouponState,
-    CreateCampaign, Issue, Ledger, LogTime, Outcome, RedeemCoupon,
+    Action, BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, CodeNumber, Command, ConfirmHold,
+    CouponState, CreateCampaign, HoldCoupon, Issue, Ledger, LogTime, Outcome, RedeemCoupon,
 };
 use coupon_node::raft::state_machine::StateMachine;
 use coupon_node::storage::backup::inspect;
@@ -86,6 +86,25 @@ fn redeem(counter: u64) -> Action {
     })
 }
 
+/// Holds a coupon, under an id of its own.
+fn hold() -> Action {
+    Action::HoldCoupon(HoldCoupon {
+        campaign: campaign(),
+        recipient: "holder".into(),
+        request_id: RequestId::from_bytes(&[201; 16]).unwrap(),
+        ttl_micros: 1_000_000,
+    })
+}
+
+fn confirm() -> Action {
+    Action::ConfirmHold(ConfirmHold {
+        campaign: campaign(),
+        hold_id: RequestId::from_bytes(&[201; 16]).unwrap(),
+        request_id: RequestId::from_bytes(&[202; 16]).unwrap(),
+        metadata: Default::default(),
+    })
+}
+
 fn adopt(epoch: u64) -> Action {
     Action::AdoptRing { epoch: Epoch(epoch), ring_shards: vec![shard()] }
 }
@@ -112,7 +131,7 @@ fn backup(dir: &Path) -> (PathBuf, StateDigest) {
     apply(&storage, 0, vec![adopt(1)]);
     apply(&storage, 0, vec![create(campaign())]);
     apply(&storage, 0, (0..COUPONS).map(issue).collect());
-    apply(&storage, 0, vec![redeem(7), redeem(8)]);
+    apply(&storage, 0, vec![redeem(7), redeem(8), hold()]);
     let mut bytes = Vec::new();
     snapshot::write(&storage, replica_key(7), &mut bytes).unwrap();
     storage.close().unwrap();
@@ -198,6 +217,8 @@ fn replicas_begin_alike_with_what_is_in_the_backup() {
             Outcome::CampaignCreated { .. }
             | Outcome::CampaignChanged { .. }
             | Outcome::CouponChanged { .. }
+            | Outcome::HoldChanged { .. }
+            | Outcome::HoldConfirmed { .. }
             | Outcome::CampaignDeleted { .. }
             | Outcome::RingAdopted { .. }
             | Outcome::CountersSkipped
@@ -205,6 +226,11 @@ fn replicas_begin_alike_with_what_is_in_the_backup() {
         })
         .collect();
     assert_eq!(counters, [(0, true), ((1 + BLOCKS_SKIPPED) << 16, false)]);
+
+    // What was held is held, and becomes a coupon.
+    let outcomes = apply(&node.storage, 1, vec![hold(), confirm()]);
+    assert!(matches!(outcomes[0], Outcome::HoldChanged { replayed: true, .. }), "{outcomes:?}");
+    assert!(matches!(outcomes[1], Outcome::HoldConfirmed { replayed: false, .. }), "{outcomes:?}");
 
     // So has a new campaign, in case the number after the last was given since the backup.
     apply(&node.storage, 1, vec![create(name("summer"))]);
@@ -221,7 +247,7 @@ fn replicas_begin_alike_with_what_is_in_the_backup() {
     node.install(1, &state).unwrap();
     let view = LedgerView::new(&node.storage, shard(), ReplicaId(1)).unwrap();
     let found = view.campaign(&campaign()).unwrap().unwrap();
-    assert_eq!(found.counters.issued, u64::from(COUPONS) + 1);
+    assert_eq!(found.counters.issued, u64::from(COUPONS) + 2);
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ mod campaigns;
 mod coupons;
 #[path = "../src/storage/golden.rs"]
 mod golden;
+#[path = "formats/holds.rs"]
+mod holds;
 
 /// The constant to raise when anything in RocksDB or in the floor changes.
 const LAYOUT: &str = "the layout, `VERSION` in identity.rs,";

@@ -39,6 +39,16 @@ pub enum Reason {
     EtagMismatch,
     /// Fields are not what they must be; a `BadRequest` names them.
     FieldViolations,
+    /// Another request has confirmed the hold.
+    HoldConfirmed,
+    /// At or after the hold's expire_time.
+    HoldExpired,
+    /// There is no such hold, or it ended long ago.
+    HoldNotFound,
+    /// Another request has released the hold.
+    HoldReleased,
+    /// The campaign still has open holds.
+    HoldsOpen,
     /// A fault of the router or of a node.
     Internal,
     /// A shard has no leader, or the router does not know its cluster; nothing was changed.
@@ -57,8 +67,10 @@ pub enum Reason {
     Overloaded,
     /// An administrator has paused the campaign.
     Paused,
-    /// The quota asked for is less than what is issued.
+    /// The quota asked for is less than what is issued and held.
     QuotaBelowIssued,
+    /// What is not issued of the quota is held.
+    QuotaHeld,
     /// The recipient holds as many coupons as the campaign allows.
     RecipientLimitReached,
     /// The campaign has a limit per recipient, and the request names no recipient.
@@ -77,11 +89,13 @@ pub enum Reason {
     StreamBroken,
     /// The campaign has issued more coupons than an answer may list.
     TooManyCoupons,
+    /// There are too many holds to make another one.
+    TooManyHolds,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 42] = [
         Self::AlreadyRedeemed,
         Self::AlreadyStarted,
         Self::Archived,
@@ -98,6 +112,11 @@ impl Reason {
         Self::Ended,
         Self::EtagMismatch,
         Self::FieldViolations,
+        Self::HoldConfirmed,
+        Self::HoldExpired,
+        Self::HoldNotFound,
+        Self::HoldReleased,
+        Self::HoldsOpen,
         Self::Internal,
         Self::NoLeader,
         Self::NotArchived,
@@ -108,6 +127,7 @@ impl Reason {
         Self::Overloaded,
         Self::Paused,
         Self::QuotaBelowIssued,
+        Self::QuotaHeld,
         Self::RecipientLimitReached,
         Self::RecipientRequired,
         Self::RequestIdReused,
@@ -117,6 +137,7 @@ impl Reason {
         Self::SoldOut,
         Self::StreamBroken,
         Self::TooManyCoupons,
+        Self::TooManyHolds,
     ];
 
     /// The reason as `ErrorInfo` carries it.
@@ -138,6 +159,11 @@ impl Reason {
             Self::Ended => "ENDED",
             Self::EtagMismatch => "ETAG_MISMATCH",
             Self::FieldViolations => "FIELD_VIOLATIONS",
+            Self::HoldConfirmed => "HOLD_CONFIRMED",
+            Self::HoldExpired => "HOLD_EXPIRED",
+            Self::HoldNotFound => "HOLD_NOT_FOUND",
+            Self::HoldReleased => "HOLD_RELEASED",
+            Self::HoldsOpen => "HOLDS_OPEN",
             Self::Internal => "INTERNAL",
             Self::NoLeader => "NO_LEADER",
             Self::NotArchived => "NOT_ARCHIVED",
@@ -148,6 +174,7 @@ impl Reason {
             Self::Overloaded => "OVERLOADED",
             Self::Paused => "PAUSED",
             Self::QuotaBelowIssued => "QUOTA_BELOW_ISSUED",
+            Self::QuotaHeld => "QUOTA_HELD",
             Self::RecipientLimitReached => "RECIPIENT_LIMIT_REACHED",
             Self::RecipientRequired => "RECIPIENT_REQUIRED",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
@@ -157,6 +184,7 @@ impl Reason {
             Self::SoldOut => "SOLD_OUT",
             Self::StreamBroken => "STREAM_BROKEN",
             Self::TooManyCoupons => "TOO_MANY_COUPONS",
+            Self::TooManyHolds => "TOO_MANY_HOLDS",
         }
     }
 

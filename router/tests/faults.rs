@@ -30,7 +30,10 @@ fn request_ids(seen: &[Seen]) -> Vec<Vec<u8>> {
         | Operation::UpdateCampaign(_)
         | Operation::EndCampaign(_)
         | Operation::ArchiveCampaign(_)
-        | Operation::DeleteCampaign(_) => None,
+        | Operation::DeleteCampaign(_)
+        | Operation::HoldCoupon(_)
+        | Operation::ConfirmHold(_)
+        | Operation::ReleaseHold(_) => None,
         Operation::RedeemCoupon(_) | Operation::ReverseRedemption(_) | Operation::VoidCoupon(_) => {
             None
         }

@@ -1,11 +1,14 @@
-//! What is done with issued coupons, through a router. Each command has a file.
+//! What is done with coupons, held and issued, through a router. Each command has a file.
 
 mod change;
+mod confirm_hold;
 mod export;
 mod get;
+mod hold;
 mod list;
 mod lookup;
 mod redeem;
+mod release_hold;
 mod reverse;
 mod validate;
 mod void;
@@ -16,9 +19,12 @@ use coupon_client::v1;
 use crate::output::Format;
 use crate::{output, runtime, show};
 
-/// Redeems, voids and shows coupons.
+/// Holds, redeems, voids and shows coupons.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum CouponCommand {
+    Hold(hold::HoldArgs),
+    ConfirmHold(confirm_hold::ConfirmHoldArgs),
+    ReleaseHold(release_hold::ReleaseHoldArgs),
     Redeem(redeem::RedeemArgs),
     Reverse(reverse::ReverseArgs),
     Void(void::VoidArgs),
@@ -33,6 +39,9 @@ pub(crate) enum CouponCommand {
 pub(crate) fn run(command: CouponCommand) -> anyhow::Result<()> {
     runtime::block_on(async {
         match command {
+            CouponCommand::Hold(args) => hold::hold(args).await,
+            CouponCommand::ConfirmHold(args) => confirm_hold::confirm_hold(args).await,
+            CouponCommand::ReleaseHold(args) => release_hold::release_hold(args).await,
             CouponCommand::Redeem(args) => redeem::redeem(args).await,
             CouponCommand::Reverse(args) => reverse::reverse(args).await,
             CouponCommand::Void(args) => void::void(args).await,
@@ -51,5 +60,14 @@ fn print(coupon: Option<v1::Coupon>, replayed: Option<bool>, format: Format) -> 
     match format {
         Format::Table => output::line(coupon.sheet()),
         Format::Json => output::json(&coupon),
+    }
+}
+
+/// Prints the hold in an answer; `replayed` says whether an earlier request had changed it.
+fn print_hold(hold: Option<v1::Hold>, replayed: bool, format: Format) -> anyhow::Result<()> {
+    let hold = show::Hold::new(hold.context("the router sent no hold")?, replayed);
+    match format {
+        Format::Table => output::line(hold.sheet()),
+        Format::Json => output::json(&hold),
     }
 }

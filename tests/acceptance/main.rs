@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod export;
 mod failover;
+mod holds;
 mod loadtest;
 mod lost_tail;
 mod other_cluster;

@@ -8,6 +8,7 @@
 mod clock;
 mod demo;
 mod etag;
+mod holding;
 mod issued;
 mod issuing;
 mod lost_log;

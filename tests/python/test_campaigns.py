@@ -30,7 +30,7 @@ def test_a_campaign_that_is_sold_out_goes_on_when_its_quota_grows(api):
     update.campaign.etag, update.campaign.quota = "", 1
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "QUOTA_BELOW_ISSUED") as refusal:
         api.campaigns.UpdateCampaign(update, timeout=SECONDS)
-    assert refusal().metadata == {"issued": "2", "quota_min": "2"}
+    assert refusal().metadata == {"issued": "2", "held": "0", "quota_min": "2"}
 
 
 def test_a_campaign_that_was_ended_issues_nothing_more(api):

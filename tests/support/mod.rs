@@ -2,6 +2,7 @@
 
 pub(crate) mod campaign;
 pub(crate) mod cluster;
+pub(crate) mod holds;
 pub(crate) mod load;
 pub(crate) mod ports;
 pub(crate) mod process;

@@ -17,10 +17,12 @@ pub fn state_at(record: &pb::CampaignRecord, now_micros: u64) -> CampaignState {
     lifecycle.state_at(now_micros)
 }
 
-/// How many coupons count against the quota of a campaign: all that were issued, but for those that returned it.
+/// How many coupons and holds count against the quota of a campaign: all coupons that were issued, but for those that
+/// returned it, and open holds.
 pub fn quota_used(record: &pb::CampaignRecord) -> u64 {
-    let counters = record.counters.as_ref();
-    counters.map_or(0, |counters| counters.issued.saturating_sub(counters.returned))
+    record.counters.as_ref().map_or(0, |counters| {
+        counters.issued.saturating_sub(counters.returned).saturating_add(counters.held)
+    })
 }
 
 /// A state as it travels.
@@ -55,6 +57,8 @@ mod tests {
         let mut returned = record(2);
         returned.counters.as_mut().expect("it has counters").returned = 1;
         assert_eq!(state_at(&returned, 199), CampaignState::Active);
+        returned.counters.as_mut().expect("it has counters").held = 1;
+        assert_eq!(state_at(&returned, 199), CampaignState::Exhausted);
         let paused = pb::CampaignRecord { paused: true, ..record(0) };
         assert_eq!(state_at(&paused, 99), CampaignState::Paused);
         let archived =

@@ -32,6 +32,9 @@ pub enum Check {
     Refusals,
     /// Uses and cancellations of coupons that exclude each other, or did not last.
     Redemptions,
+    /// Holds that ended twice or too late, or without their coupon; moments at which more was issued and held than the
+    /// quota or a limit allows; counters that do not add up.
+    Holds,
     /// Answers that put the campaign's start after something that goes before it, or its end before
     /// something that goes after it.
     Window,
@@ -41,7 +44,7 @@ pub enum Check {
 
 impl Check {
     /// All checks, in the order in which a verdict lists them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Duplicates,
         Self::Oversold,
         Self::Undersold,
@@ -55,6 +58,7 @@ impl Check {
         Self::Answers,
         Self::Refusals,
         Self::Redemptions,
+        Self::Holds,
         Self::Window,
         Self::Coverage,
     ];
@@ -76,6 +80,7 @@ impl Check {
             Self::Answers => "answers",
             Self::Refusals => "refusals",
             Self::Redemptions => "redemptions",
+            Self::Holds => "holds",
             Self::Window => "window",
             Self::Coverage => "coverage",
         }

@@ -25,8 +25,15 @@ pub struct Campaign {
     pub per_recipient_limit: u64,
     /// All coupons that the campaign had when all was over, in any order.
     pub rows: Vec<Coupon>,
-    /// Every call, in any order.
+    /// Every call, in any order. The confirmation of a hold is the issue of its coupon, whose request id is that of the
+    /// hold; one that was refused since the hold had ended is left out.
     pub operations: Vec<Operation>,
+    /// All holds, in any order.
+    pub holds: Vec<Hold>,
+    /// What claimed quota besides, where there are holds: the coupons that were none. In any order.
+    pub claims: Vec<Claim>,
+    /// Reads of all counters.
+    pub balances: Vec<Balance>,
     /// Whether `operations` are all calls that changed the campaign. False when others gave load as
     /// well: then no row can be called a phantom, and order says less. Others must not reverse redemptions, nor
     /// change the quota.
@@ -60,6 +67,68 @@ pub enum CouponState {
     Voided,
     /// Cancelled, and its quota returned: another coupon may be issued in its place.
     Returned,
+}
+
+/// A hold as it was found, and how it was answered. Times are log time, in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Its id: the UUID of the request that made it.
+    pub id: u128,
+    /// Who was to get the coupon; may be empty.
+    pub recipient: Box<str>,
+    /// When it was made.
+    pub from: u64,
+    /// From when on it could not be confirmed.
+    pub expires: u64,
+    /// What became of it.
+    pub end: HoldEnd,
+    /// How many requests were told that they were the first to confirm it.
+    pub confirmations: u64,
+    /// How many requests were told that they were the first to release it.
+    pub releases: u64,
+}
+
+/// What became of a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldEnd {
+    /// Nothing, so that it expired.
+    Expired,
+    /// It became a coupon.
+    Confirmed {
+        /// When.
+        at: u64,
+        /// When the coupon returned its quota; `None`: it did not.
+        until: Option<u64>,
+    },
+    /// It was given up.
+    Released {
+        /// When.
+        at: u64,
+    },
+}
+
+/// A claim on quota. Times are log time, in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose it was; may be empty.
+    pub recipient: Box<str>,
+    /// When it began.
+    pub from: u64,
+    /// When it ended; `None`: it did not.
+    pub until: Option<u64>,
+}
+
+/// All counters of a campaign, as one read had them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// How many coupons were issued.
+    pub issued: u64,
+    /// How many of them returned their quota.
+    pub returned: u64,
+    /// How many were held.
+    pub held: u64,
+    /// How many were left.
+    pub remaining: u64,
 }
 
 /// A call, from its first attempt to its last answer: attempts of one call share a request id.

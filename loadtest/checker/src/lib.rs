@@ -16,8 +16,9 @@
 //! - Deliberately absent: I/O, clocks and randomness. A saved history gets the same verdict
 //!   for ever.
 //!
-//! Caveats: the limit is that of the whole recording. Where calls changed the quota, or a coupon has more than
-//! [`CALLS_MAX`](lifecycle::CALLS_MAX) calls, what is found is wrong for sure, but not all that is wrong is found.
+//! Caveats: the limit is that of the whole recording. Where calls changed the quota, or a coupon has more calls than
+//! `lifecycle::CALLS_MAX`, what is found is wrong for sure, but not all that is wrong is found.
+//! Holds are judged by log time alone, and by the quota of the recording.
 
 mod answers;
 mod bounds;
@@ -28,6 +29,7 @@ pub mod file;
 mod findings;
 mod gaps;
 mod history;
+mod holds;
 mod index;
 mod issue;
 mod lifecycle;
@@ -50,7 +52,8 @@ mod window;
 
 pub use checks::Check;
 pub use history::{
-    Call, Campaign, Coupon, CouponState, Fault, History, Operation, Outcome, Replica,
+    Balance, Call, Campaign, Claim, Coupon, CouponState, Fault, History, Hold, HoldEnd, Operation,
+    Outcome, Replica,
 };
 pub use verdict::{Coverage, Verdict, Violation};
 
@@ -91,7 +94,7 @@ const OF_ALL: [(Check, OfAll); 3] = [
 ];
 
 /// What is judged of a campaign.
-const OF_A_CAMPAIGN: [(Check, OfACampaign); 10] = [
+const OF_A_CAMPAIGN: [(Check, OfACampaign); 11] = [
     (Check::Oversold, quota::find_oversold),
     (Check::Undersold, quota::find_undersold),
     (Check::Gaps, gaps::find),
@@ -102,6 +105,7 @@ const OF_A_CAMPAIGN: [(Check, OfACampaign); 10] = [
     (Check::Answers, answers::find),
     (Check::Refusals, refusals::find),
     (Check::Redemptions, redemptions::find),
+    (Check::Holds, holds::find),
 ];
 
 /// What is judged of the order in which a campaign's calls were asked and answered.

@@ -24,6 +24,7 @@ pub(crate) fn campaign(id: &str, quota: u64) -> Campaign {
         operations,
         rows,
         is_complete: true,
+        ..Campaign::default()
     }
 }
 

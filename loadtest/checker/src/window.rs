@@ -4,6 +4,8 @@
 //! can only be said of a campaign that has started; and what was asked for after "ended" was answered
 //! is neither issued nor sold out.
 
+use std::collections::BTreeSet;
+
 use crate::bounds::Bounds;
 use crate::findings::Findings;
 use crate::history::Outcome;
@@ -32,8 +34,15 @@ pub(crate) fn find(index: &Index<'_>, bounds: &Bounds) -> Findings {
             });
         }
     }
+    // A hold that was made before the end can be confirmed after it.
+    let mut held: Vec<u128> = index.campaign.holds.iter().map(|hold| hold.id).collect();
+    held.sort_unstable();
+    let of_holds =
+        index.rows_by_sequence().filter(|row| held.binary_search(&row.request_id).is_ok());
+    let of_holds: BTreeSet<u64> = of_holds.map(|row| row.sequence).collect();
     for (sequence, bound) in bounds.coupons() {
-        findings.add(index.campaign, u64::from(bound.earliest > ended), || {
+        let is_late = bound.earliest > ended && !of_holds.contains(&sequence);
+        findings.add(index.campaign, u64::from(is_late), || {
             let nanos = bound.earliest - ended;
             format!("coupon {sequence} was issued at least {nanos} ns after the end was seen")
         });
@@ -43,7 +52,7 @@ pub(crate) fn find(index: &Index<'_>, bounds: &Bounds) -> Findings {
 
 #[cfg(test)]
 mod tests {
-    use crate::history::{Campaign, Outcome};
+    use crate::history::{Campaign, Hold, HoldEnd, Outcome};
     use crate::sample::{CALL_NANOS, after, campaign, history, issue};
     use crate::{Check, check};
 
@@ -76,6 +85,22 @@ mod tests {
         assert_eq!(window_of(&with(Outcome::Ended, after(99) - CALL_NANOS)), 0);
         assert_eq!(window_of(&with(Outcome::Ended, after(99) - CALL_NANOS - 1)), 1);
         assert_eq!(window_of(&with(Outcome::Ended, after(89) - CALL_NANOS - 1)), 11);
+    }
+
+    #[test]
+    fn a_hold_is_confirmed_after_the_end() {
+        let mut campaign = with(Outcome::Ended, after(99) - CALL_NANOS - 1);
+        let last = campaign.rows[99].clone();
+        campaign.holds.push(Hold {
+            id: last.request_id,
+            recipient: last.recipient,
+            from: 1,
+            expires: 3,
+            end: HoldEnd::Confirmed { at: 2, until: None },
+            confirmations: 1,
+            releases: 0,
+        });
+        assert_eq!(window_of(&campaign), 0);
     }
 
     #[test]

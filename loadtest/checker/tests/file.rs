@@ -2,7 +2,8 @@
 
 use coupon_checker::file::{Assembler, records};
 use coupon_checker::{
-    Call, Campaign, Coupon, CouponState, Fault, History, Operation, Outcome, Replica,
+    Balance, Call, Campaign, Claim, Coupon, CouponState, Fault, History, Hold, HoldEnd, Operation,
+    Outcome, Replica,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -35,16 +36,59 @@ fn history() -> impl Strategy<Value = History> {
 fn campaign() -> impl Strategy<Value = Campaign> {
     let rows = vec(coupon(), 0..8);
     let operations = vec(operation(), 0..12);
-    (".*", any::<u64>(), any::<u64>(), rows, operations, any::<bool>()).prop_map(
-        |(id, quota, per_recipient_limit, rows, operations, is_complete)| Campaign {
-            id,
-            quota,
-            per_recipient_limit,
-            rows,
-            operations,
-            is_complete,
+    let held = (vec(hold(), 0..4), vec(claim(), 0..4), vec(balance(), 0..4));
+    (".*", any::<u64>(), any::<u64>(), rows, operations, any::<bool>(), held).prop_map(
+        |(id, quota, per_recipient_limit, rows, operations, is_complete, held)| {
+            let (holds, claims, balances) = held;
+            Campaign {
+                id,
+                quota,
+                per_recipient_limit,
+                rows,
+                operations,
+                holds,
+                claims,
+                balances,
+                is_complete,
+            }
         },
     )
+}
+
+fn hold() -> impl Strategy<Value = Hold> {
+    let end = prop_oneof![
+        Just(HoldEnd::Expired),
+        any::<(u64, Option<u64>)>().prop_map(|(at, until)| HoldEnd::Confirmed { at, until }),
+        any::<u64>().prop_map(|at| HoldEnd::Released { at }),
+    ];
+    (any::<u128>(), text(), any::<(u64, u64)>(), end, any::<(u64, u64)>()).prop_map(
+        |(id, recipient, (from, expires), end, (confirmations, releases))| Hold {
+            id,
+            recipient,
+            from,
+            expires,
+            end,
+            confirmations,
+            releases,
+        },
+    )
+}
+
+fn claim() -> impl Strategy<Value = Claim> {
+    (text(), any::<u64>(), any::<Option<u64>>()).prop_map(|(recipient, from, until)| Claim {
+        recipient,
+        from,
+        until,
+    })
+}
+
+fn balance() -> impl Strategy<Value = Balance> {
+    any::<(u64, u64, u64, u64)>().prop_map(|(issued, returned, held, remaining)| Balance {
+        issued,
+        returned,
+        held,
+        remaining,
+    })
 }
 
 fn coupon() -> impl Strategy<Value = Coupon> {

@@ -402,6 +402,27 @@ impl CouponService for FakeRouter {
         Err(Status::unimplemented("load tests do not ask"))
     }
 
+    async fn hold_coupon(
+        &self,
+        _: Request<v1::HoldCouponRequest>,
+    ) -> Result<Response<v1::HoldCouponResponse>, Status> {
+        Err(Status::unimplemented("load tests do not ask"))
+    }
+
+    async fn confirm_hold(
+        &self,
+        _: Request<v1::ConfirmHoldRequest>,
+    ) -> Result<Response<v1::ConfirmHoldResponse>, Status> {
+        Err(Status::unimplemented("load tests do not ask"))
+    }
+
+    async fn release_hold(
+        &self,
+        _: Request<v1::ReleaseHoldRequest>,
+    ) -> Result<Response<v1::ReleaseHoldResponse>, Status> {
+        Err(Status::unimplemented("load tests do not ask"))
+    }
+
     async fn void_coupon(
         &self,
         _: Request<v1::VoidCouponRequest>,

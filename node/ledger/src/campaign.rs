@@ -8,7 +8,7 @@ use coupon_cluster::{
     campaign_etag,
 };
 
-use crate::LogTime;
+use crate::{HoldEnds, LogTime};
 
 /// The part of a campaign that its coupons do not change.
 ///
@@ -142,6 +142,13 @@ pub struct CampaignCounters {
     pub voided: u64,
     /// How many of the voided coupons returned their quota.
     pub returned: u64,
+    /// How many holds claim quota: open ones. Those that have expired since the last decision still count, until
+    /// [`Campaign::settle_holds`] takes them out.
+    pub held: u64,
+    /// Between which times these end; `None` if and only if there are none.
+    pub hold_ends: Option<HoldEnds>,
+    /// Whether the campaign ever had a hold.
+    pub has_holds: bool,
     /// Grows by one with every change of the campaign or of a coupon, from 1 at its creation.
     pub revision: u64,
     /// The next counter of the block in use; meaningless while `block_left` is 0.
@@ -162,6 +169,9 @@ impl CampaignCounters {
         redeemed: 0,
         voided: 0,
         returned: 0,
+        held: 0,
+        hold_ends: None,
+        has_holds: false,
         revision: 1,
         next_counter: 0,
         block_left: 0,
@@ -171,8 +181,22 @@ impl CampaignCounters {
 
     /// How many coupons count against the quota.
     #[must_use]
-    pub fn quota_used(&self) -> u64 {
+    pub fn quota_issued(&self) -> u64 {
         self.issued.saturating_sub(self.returned)
+    }
+
+    /// How much of the quota cannot be claimed: coupons and open holds.
+    #[must_use]
+    pub fn quota_used(&self) -> u64 {
+        self.quota_issued().saturating_add(self.held)
+    }
+
+    /// Counts one open hold less, after it was confirmed or released.
+    pub(crate) fn close_hold(&mut self) {
+        self.held = self.held.saturating_sub(1);
+        if self.held == 0 {
+            self.hold_ends = None;
+        }
     }
 
     /// Whether a coupon may be in another state than issued. Where none is, no coupon needs its history.
@@ -206,15 +230,16 @@ impl Campaign {
         lifecycle.state_at(now.0)
     }
 
-    /// How many coupons are left.
+    /// How many coupons are left, neither issued nor held.
     #[must_use]
     pub fn remaining(&self) -> u64 {
         self.spec.quota.saturating_sub(self.counters.quota_used())
     }
 
-    /// Notes whether the quota is used up, after a change of the quota or of what counts toward it.
+    /// Notes whether all coupons of the quota are issued, after a change of the quota or of what counts toward it.
     pub(crate) fn note_sold_out(&mut self, now: LogTime) {
         let since = self.counters.sold_out.unwrap_or(now);
-        self.counters.sold_out = (self.remaining() == 0).then_some(since);
+        let is_sold_out = self.counters.quota_issued() >= self.spec.quota;
+        self.counters.sold_out = is_sold_out.then_some(since);
     }
 }

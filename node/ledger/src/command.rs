@@ -3,8 +3,9 @@
 use coupon_cluster::{Epoch, ShardId};
 
 use crate::{
-    ArchiveCampaign, CreateCampaign, DeleteCampaign, EndCampaign, Issue, PauseCampaign,
-    RedeemCoupon, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
+    ArchiveCampaign, ConfirmHold, CreateCampaign, DeleteCampaign, EndCampaign, HoldCoupon, Issue,
+    PauseCampaign, RedeemCoupon, ReleaseHold, ResumeCampaign, ReverseRedemption, UpdateCampaign,
+    VoidCoupon,
 };
 
 /// One command, as it stands in the log.
@@ -41,6 +42,12 @@ pub enum Action {
     ReverseRedemption(ReverseRedemption),
     /// Void a coupon.
     VoidCoupon(VoidCoupon),
+    /// Hold a coupon.
+    HoldCoupon(HoldCoupon),
+    /// Turn a hold into a coupon.
+    ConfirmHold(ConfirmHold),
+    /// Give up a hold.
+    ReleaseHold(ReleaseHold),
     /// Adopt a newer ring. Comes from the shard's own leader, hence [`Command::epoch`] is not looked
     /// at: the shard cannot learn of a new epoch by being at it.
     AdoptRing {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use coupon_cluster::{CampaignName, Epoch, ShardId};
 
 use crate::fence::Fence;
+use crate::hold;
 use crate::{Campaign, Outcome, Refusal, Store};
 
 /// A log entry while it is applied: the shard, its store, and the campaigns that the entry has
@@ -61,6 +62,14 @@ pub(crate) struct Touched {
     pub(crate) changed: bool,
 }
 
+impl Touched {
+    /// The campaign, with the quota back that expired holds claimed.
+    fn settled<S: Store>(&mut self, fence: &Fence, store: &mut S) -> Result<Found<'_>, S::Error> {
+        self.changed |= hold::settle(store, &mut self.campaign, fence.state.log_time)?;
+        Ok(Found::Campaign(self))
+    }
+}
+
 /// What became of the search for a campaign.
 #[derive(Debug)]
 pub(crate) enum Found<'a> {
@@ -88,7 +97,8 @@ impl TouchedCampaigns {
         })
     }
 
-    /// Finds the campaign that a command of `epoch` names, or what is left of it, if the command passes the fence.
+    /// Finds the campaign that a command of `epoch` names, or what is left of it, if the command passes the fence. Holds
+    /// that have expired no longer count.
     pub(crate) fn find_with_deleted<S: Store>(
         &mut self,
         fence: &Fence,
@@ -98,21 +108,28 @@ impl TouchedCampaigns {
     ) -> Result<Found<'_>, S::Error> {
         if self.by_name.contains_key(id) {
             // The epoch is the command's own and has to be looked at even though the owner has not.
-            return Ok(match self.by_name.get_mut(id) {
-                Some(touched) if epoch == fence.state.epoch => Found::Campaign(touched),
-                Some(_) | None => Found::Fenced(Refusal::StaleEpoch { epoch: fence.state.epoch }),
-            });
+            return match self.by_name.get_mut(id) {
+                Some(touched) if epoch == fence.state.epoch => touched.settled(fence, store),
+                Some(_) | None => {
+                    Ok(Found::Fenced(Refusal::StaleEpoch { epoch: fence.state.epoch }))
+                }
+            };
         }
         if let Err(refusal) = fence.check(epoch, id) {
             return Ok(Found::Fenced(refusal));
         }
-        Ok(match store.campaign(id)? {
+        match store.campaign(id)? {
             Some(campaign) => {
                 let touched = Touched { campaign, changed: false };
-                Found::Campaign(self.by_name.entry(id.clone()).or_insert(touched))
+                self.by_name.entry(id.clone()).or_insert(touched).settled(fence, store)
             }
-            None => Found::Nothing,
-        })
+            None => Ok(Found::Nothing),
+        }
+    }
+
+    /// The campaign with this name, if the entry has touched it.
+    pub(crate) fn touched(&mut self, name: &CampaignName) -> Option<&mut Touched> {
+        self.by_name.get_mut(name)
     }
 
     /// The name of the campaign with a number in the shard, if there is one.

@@ -4,10 +4,11 @@ use coupon_cluster::{CampaignName, Epoch, ShardId};
 
 use crate::entry::Entry;
 use crate::fence::Fence;
-use crate::op::{self, created, without_effect};
+use crate::hold::settle;
+use crate::op::{self, created, hold_without_effect, without_effect};
 use crate::{
-    Action, Campaign, Command, CreateCampaign, LogTime, Outcome, Refusal, ShardState, StateReader,
-    Store,
+    Action, Campaign, Command, CreateCampaign, HoldCoupon, Issue, LogTime, Outcome, Refusal,
+    ShardState, StateReader, Store,
 };
 
 /// The ledger of a shard: applies log entries to a [`Store`].
@@ -17,6 +18,22 @@ use crate::{
 #[derive(Debug)]
 pub struct Ledger {
     fence: Fence,
+}
+
+/// A command that claims quota.
+#[derive(Clone, Copy)]
+enum Claim<'a> {
+    Coupon(&'a Issue),
+    Hold(&'a HoldCoupon),
+}
+
+impl Claim<'_> {
+    fn campaign(&self) -> &CampaignName {
+        match self {
+            Self::Coupon(issue) => &issue.campaign,
+            Self::Hold(hold) => &hold.campaign,
+        }
+    }
 }
 
 impl Ledger {
@@ -54,8 +71,9 @@ impl Ledger {
         now: LogTime,
         command: &Command,
     ) -> Result<Option<Outcome>, S::Error> {
-        let issue = match &command.action {
-            Action::Issue(issue) => issue,
+        let claim = match &command.action {
+            Action::Issue(issue) => Claim::Coupon(issue),
+            Action::HoldCoupon(hold) => Claim::Hold(hold),
             Action::Unreadable => return Ok(Some(Refusal::Unreadable.into())),
             Action::CreateCampaign(_)
             | Action::PauseCampaign(_)
@@ -67,18 +85,26 @@ impl Ledger {
             | Action::RedeemCoupon(_)
             | Action::ReverseRedemption(_)
             | Action::VoidCoupon(_)
+            | Action::ConfirmHold(_)
+            | Action::ReleaseHold(_)
             | Action::AdoptRing { .. }
             | Action::SkipCounters => return Ok(None),
         };
-        if self.fence.check(command.epoch, &issue.campaign).is_err() {
+        let name = claim.campaign();
+        if self.fence.check(command.epoch, name).is_err() {
             return Ok(None);
         }
-        let found = store.campaign(&issue.campaign)?;
-        let Some(campaign) = found.filter(|campaign| !campaign.spec.is_deleted()) else {
+        let found = store.campaign(name)?;
+        let Some(mut campaign) = found.filter(|campaign| !campaign.spec.is_deleted()) else {
             return Ok(None);
         };
         let log_time = self.fence.state.log_time;
-        let outcome = without_effect(store, &campaign, issue, log_time.max(now))?;
+        let now = log_time.max(now);
+        settle(store, &mut campaign, now)?;
+        let outcome = match claim {
+            Claim::Coupon(issue) => without_effect(store, &campaign, issue, now)?,
+            Claim::Hold(hold) => hold_without_effect(store, &campaign, hold, now)?,
+        };
         // Entries on their way may hold this very request, sent earlier, and be stamped before the end.
         let may_change = matches!(outcome, Some(Outcome::Refused(Refusal::Ended { .. })))
             && campaign.spec.end.is_none_or(|end| log_time < end);

@@ -10,15 +10,15 @@
 //!
 //! # Invariants
 //!
-//! 1. A campaign never issues more than its quota, voided coupons apart that returned theirs, and is never sold out
-//!    before. The quota may change, but never to less than what counts against it.
+//! 1. A campaign never issues and holds more than its quota, voided coupons apart that returned theirs, and is never
+//!    sold out before. The quota may change, but never to less than what counts against it.
 //! 2. No counter, hence no code, is used twice, in any campaign of the shard, ever.
-//! 3. A recipient never holds more than the campaign's limit; asking again tells what they hold.
+//! 3. A recipient never holds more than the campaign's limit, open holds included; asking again tells what they hold.
 //! 4. A request id gives the same coupon for as long as the coupon exists: until its campaign is deleted. Refusals are not
 //!    remembered: the same request may succeed later.
 //! 5. Sequence numbers of a campaign are 1, 2, 3, …, in the order of the log.
-//! 6. Nothing is issued before a campaign's start, nor at or after its end, by log time; and log time
-//!    never runs backwards.
+//! 6. Nothing is issued or held before a campaign's start, nor at or after its end, by log time; but a hold can be
+//!    confirmed until it expires, also after the end of its campaign, and never later. Log time never runs backwards.
 //! 7. The same entries give the same state, down to the last bit, and so do the same commands at the
 //!    same log times in other entries.
 //! 8. A coupon is redeemed at most once until that is reversed, and never once it is voided.
@@ -48,6 +48,7 @@ mod coupon;
 mod entry;
 mod fence;
 mod history;
+mod hold;
 mod ledger;
 mod memory;
 pub mod mutants;
@@ -66,12 +67,13 @@ pub use code::find_coupon;
 pub use command::{Action, Command};
 pub use coupon::{CodeNumber, Coupon, CouponState, IssuedCoupon, SEQUENCE_MAX};
 pub use history::{CouponChange, CouponChangeKind, CouponHistory};
+pub use hold::{EndsFound, HOLDS_OPEN_MAX, Hold, HoldEnd, HoldEnds, HoldState};
 pub use ledger::Ledger;
 pub use memory::MemoryStore;
 pub use op::{
-    ArchiveCampaign, CreateCampaign, DeleteCampaign, EndCampaign, HELD_SHOWN_MAX, Issue,
-    PauseCampaign, RedeemCoupon, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
-    redemption_refusal,
+    ArchiveCampaign, ConfirmHold, CreateCampaign, DeleteCampaign, EndCampaign, HELD_SHOWN_MAX,
+    HOLD_REMEMBERED_MICROS, HOLDS_KEPT_MAX, HoldCoupon, Issue, PauseCampaign, RedeemCoupon,
+    ReleaseHold, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon, redemption_refusal,
 };
 pub use outcome::{Outcome, Refusal};
 pub use restore::{BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, CountersExhausted};

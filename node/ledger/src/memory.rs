@@ -1,12 +1,13 @@
 //! A store in memory: the ledger's tables in their plainest form.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use coupon_cluster::{CampaignName, RequestId};
 
 use crate::{
-    Campaign, CampaignCounters, CampaignSpec, Coupon, CouponHistory, ShardState, StateReader, Store,
+    Campaign, CampaignCounters, CampaignSpec, Coupon, CouponHistory, EndsFound, Hold, HoldEnd,
+    LogTime, ShardState, StateReader, Store,
 };
 
 /// A [`Store`] that keeps everything in ordered maps and loses it when it is dropped.
@@ -23,6 +24,18 @@ pub struct MemoryStore {
     coupons: BTreeMap<u32, CouponTables>,
     /// Block to campaign number and first sequence number.
     blocks: BTreeMap<u64, (u32, u64)>,
+    /// By campaign number.
+    holds: BTreeMap<u32, HoldTables>,
+    /// The ends of all holds that became no coupon.
+    hold_ends: BTreeSet<HoldEnd>,
+}
+
+/// The holds of one campaign, and the ways to find them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct HoldTables {
+    by_id: BTreeMap<RequestId, Hold>,
+    /// Those that became no coupon, by recipient.
+    by_recipient: BTreeMap<String, BTreeSet<(LogTime, RequestId)>>,
 }
 
 /// The coupons of one campaign, and the ways to find them.
@@ -53,6 +66,30 @@ impl MemoryStore {
     pub fn histories(&self, campaign_number: u32) -> impl Iterator<Item = (u64, &CouponHistory)> {
         let tables = self.coupons.get(&campaign_number).into_iter();
         tables.flat_map(|tables| &tables.histories).map(|(sequence, history)| (*sequence, history))
+    }
+}
+
+impl MemoryStore {
+    /// The holds of a campaign, by id.
+    pub fn holds(&self, campaign_number: u32) -> impl Iterator<Item = (RequestId, &Hold)> {
+        let tables = self.holds.get(&campaign_number).into_iter();
+        tables.flat_map(|tables| &tables.by_id).map(|(id, hold)| (*id, hold))
+    }
+
+    /// The ends of all holds of the shard that became no coupon, in order.
+    pub fn all_hold_ends(&self) -> impl Iterator<Item = &HoldEnd> {
+        self.hold_ends.iter()
+    }
+
+    fn remove_end(&mut self, end: &HoldEnd, recipient: &str) {
+        self.hold_ends.remove(end);
+        let Some(tables) = self.holds.get_mut(&end.campaign_number) else { return };
+        if let Some(ends) = tables.by_recipient.get_mut(recipient) {
+            ends.remove(&(end.at, end.hold_id));
+            if ends.is_empty() {
+                tables.by_recipient.remove(recipient);
+            }
+        }
     }
 }
 
@@ -123,6 +160,46 @@ impl StateReader for MemoryStore {
         let sequences = sequences.map_or(&[][..], Vec::as_slice);
         Ok(sequences[sequences.len().saturating_sub(max)..].to_vec())
     }
+
+    fn hold(
+        &mut self,
+        campaign_number: u32,
+        hold_id: RequestId,
+    ) -> Result<Option<Hold>, Infallible> {
+        let tables = self.holds.get(&campaign_number);
+        Ok(tables.and_then(|tables| tables.by_id.get(&hold_id)).cloned())
+    }
+
+    fn hold_ends(
+        &mut self,
+        campaign_number: u32,
+        from: LogTime,
+        until: LogTime,
+    ) -> Result<EndsFound, Infallible> {
+        let ends = self.hold_ends.iter().filter(|end| end.campaign_number == campaign_number);
+        let mut found = EndsFound::default();
+        for end in ends.filter(|end| from <= end.at) {
+            if until < end.at {
+                found.next = Some(end.at);
+                break;
+            }
+            found.ended += 1;
+        }
+        Ok(found)
+    }
+
+    fn open_holds_of(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+        now: LogTime,
+        max: usize,
+    ) -> Result<Vec<RequestId>, Infallible> {
+        let tables = self.holds.get(&campaign_number);
+        let ends = tables.and_then(|tables| tables.by_recipient.get(recipient));
+        let open = ends.into_iter().flatten().filter(|(at, _)| now < *at);
+        Ok(open.map(|(_, hold_id)| *hold_id).take(max).collect())
+    }
 }
 
 impl Store for MemoryStore {
@@ -171,8 +248,43 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn put_hold(
+        &mut self,
+        campaign_number: u32,
+        hold_id: RequestId,
+        hold: &Hold,
+        before: Option<LogTime>,
+    ) -> Result<(), Infallible> {
+        if let Some(at) = before {
+            self.remove_end(&HoldEnd { at, campaign_number, hold_id }, &hold.recipient);
+        }
+        let tables = self.holds.entry(campaign_number).or_default();
+        tables.by_id.insert(hold_id, hold.clone());
+        if let Some(at) = hold.end() {
+            self.hold_ends.insert(HoldEnd { at, campaign_number, hold_id });
+            if !hold.recipient.is_empty() {
+                let ends = tables.by_recipient.entry(hold.recipient.clone()).or_default();
+                ends.insert((at, hold_id));
+            }
+        }
+        Ok(())
+    }
+
+    fn first_hold_end(&mut self, from: LogTime) -> Result<Option<HoldEnd>, Infallible> {
+        Ok(self.hold_ends.iter().find(|end| from <= end.at).copied())
+    }
+
+    fn forget_hold(&mut self, end: &HoldEnd) -> Result<(), Infallible> {
+        let tables = self.holds.get_mut(&end.campaign_number);
+        let hold = tables.and_then(|tables| tables.by_id.remove(&end.hold_id));
+        let recipient = hold.map(|hold| hold.recipient).unwrap_or_default();
+        self.remove_end(end, &recipient);
+        Ok(())
+    }
+
     fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Infallible> {
         self.coupons.remove(&campaign.number);
+        self.holds.remove(&campaign.number);
         Ok(())
     }
 

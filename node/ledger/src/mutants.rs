@@ -46,6 +46,8 @@ pub enum Mutant {
     RedeemedTwice,
     /// A voided coupon returns its quota twice. Found as `oversold`.
     QuotaReturnedTwice,
+    /// A hold is confirmed although it has expired. Found as `holds`.
+    HoldNotExpired,
 }
 
 /// How often [`Mutant::AcknowledgedBeforeSync`] syncs a log: twice a second at a light load.
@@ -88,7 +90,7 @@ pub fn activate(mutant: Mutant) {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::RetryNotDeduplicated,
         Self::ReadWithoutQuorum,
         Self::QuotaOutsideLog,
@@ -100,6 +102,7 @@ impl Mutant {
         Self::EtagIgnored,
         Self::RedeemedTwice,
         Self::QuotaReturnedTwice,
+        Self::HoldNotExpired,
     ];
 
     /// What `COUPON_MUTANT` calls it.
@@ -117,6 +120,7 @@ impl Mutant {
             Self::EtagIgnored => "etag-ignored",
             Self::RedeemedTwice => "redeemed-twice",
             Self::QuotaReturnedTwice => "quota-returned-twice",
+            Self::HoldNotExpired => "hold-not-expired",
         }
     }
 }

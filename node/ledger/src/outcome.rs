@@ -1,8 +1,8 @@
 //! Outcomes: what came of a command.
 
-use coupon_cluster::{CampaignName, Epoch};
+use coupon_cluster::{CampaignName, Epoch, RequestId};
 
-use crate::{Campaign, IssuedCoupon, LogTime};
+use crate::{Campaign, Hold, IssuedCoupon, LogTime};
 
 /// What came of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,22 @@ pub enum Outcome {
         /// When it was changed.
         at: LogTime,
         /// Whether an earlier command with the same request id changed it.
+        replayed: bool,
+    },
+    /// A hold is as the command asked for it.
+    HoldChanged {
+        /// Its id.
+        hold_id: RequestId,
+        /// The hold as it is after the command; in a replay, as it is by now.
+        hold: Hold,
+        /// Whether an earlier command with the same request id had changed it.
+        replayed: bool,
+    },
+    /// A hold is a coupon now.
+    HoldConfirmed {
+        /// The coupon, the same in every replay.
+        issued: IssuedCoupon,
+        /// Whether an earlier command with the same request id had confirmed the hold.
         replayed: bool,
     },
     /// The shard is at this epoch, or was already at a greater one.
@@ -86,10 +102,50 @@ pub enum Refusal {
     Paused,
     /// All coupons of the quota are issued. It may be returned later.
     SoldOut,
-    /// The recipient holds as many coupons as the campaign allows.
+    /// What is not issued of the quota is held.
+    QuotaHeld {
+        /// No hold expires earlier.
+        until: LogTime,
+        /// Log time.
+        now: LogTime,
+    },
+    /// The recipient holds as many coupons as the campaign allows, open holds included.
     RecipientLimitReached {
-        /// All of them, in the order of issuance.
+        /// The coupons, in the order of issuance.
         held: Vec<IssuedCoupon>,
+        /// The open holds, in the order of their ends.
+        hold_ids: Vec<RequestId>,
+    },
+    /// There are too many holds to make another one.
+    TooManyHolds {
+        /// No hold expires earlier.
+        until: LogTime,
+        /// Log time.
+        now: LogTime,
+    },
+    /// There is no such hold, or it ended long ago.
+    HoldNotFound,
+    /// Log time is at or after the end of the hold.
+    HoldExpired {
+        /// From when on it claimed nothing.
+        end: LogTime,
+        /// Log time.
+        now: LogTime,
+    },
+    /// The hold has become a coupon.
+    HoldConfirmed {
+        /// When it did.
+        at: LogTime,
+    },
+    /// The hold was released.
+    HoldReleased {
+        /// When it was.
+        at: LogTime,
+    },
+    /// The campaign still has open holds.
+    HoldsOpen {
+        /// How many.
+        held: u64,
     },
     /// The campaign has a limit per recipient, and the command names none.
     RecipientRequired,
@@ -144,6 +200,8 @@ pub enum Refusal {
     QuotaBelowIssued {
         /// The number of coupons that were issued.
         issued: u64,
+        /// The number of open holds.
+        held: u64,
         /// The least quota that the campaign can have now.
         quota_min: u64,
     },

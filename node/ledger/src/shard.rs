@@ -21,4 +21,8 @@ pub struct ShardState {
     pub first_block: u64,
     /// The greatest log time seen.
     pub log_time: LogTime,
+    /// How many holds are kept that became no coupon.
+    pub holds: u64,
+    /// None of them ended earlier.
+    pub holds_from: LogTime,
 }

@@ -2,7 +2,10 @@
 
 use coupon_cluster::{CampaignName, RequestId};
 
-use crate::{Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, ShardState};
+use crate::{
+    Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, EndsFound, Hold,
+    HoldEnd, LogTime, ShardState,
+};
 
 /// What a ledger reads of its state.
 ///
@@ -65,6 +68,32 @@ pub trait StateReader {
         recipient: &str,
         max: usize,
     ) -> Result<Vec<u64>, Self::Error>;
+
+    /// A hold of a campaign; `None`: there is none with this id, or it was forgotten.
+    fn hold(
+        &mut self,
+        campaign_number: u32,
+        hold_id: RequestId,
+    ) -> Result<Option<Hold>, Self::Error>;
+
+    /// Of the holds of a campaign that became no coupon: how many end at `from` or later and no later than `until`,
+    /// and when the first one after `until` ends.
+    fn hold_ends(
+        &mut self,
+        campaign_number: u32,
+        from: LogTime,
+        until: LogTime,
+    ) -> Result<EndsFound, Self::Error>;
+
+    /// The ids of the holds of a campaign for a recipient, not empty, that became no coupon and end after `now`, by the
+    /// time of their end, at most `max` of them.
+    fn open_holds_of(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+        now: LogTime,
+        max: usize,
+    ) -> Result<Vec<RequestId>, Self::Error>;
 }
 
 /// Where a ledger keeps its state.
@@ -85,7 +114,7 @@ pub trait Store: StateReader {
     fn put_campaign(&mut self, campaign: &Campaign) -> Result<(), Self::Error>;
 
     /// Replaces the counters of a campaign. Called once an entry for each campaign that changed, after
-    /// its coupons (and before that only where the entry adopts a ring halfway).
+    /// its coupons (and before that only where the entry adopts a ring halfway, or forgets holds of the campaign).
     fn put_counters(
         &mut self,
         campaign: &CampaignSpec,
@@ -113,8 +142,25 @@ pub trait Store: StateReader {
         history: &CouponHistory,
     ) -> Result<(), Self::Error>;
 
-    /// Removes all coupons of a campaign that is deleted, and their entries in the indexes. The ledger asks for none
-    /// of them again.
+    /// Adds a hold, or replaces it, with its entries in the indexes by end and by recipient. `before` is the end that it
+    /// had until now; `None`: it is new.
+    fn put_hold(
+        &mut self,
+        campaign_number: u32,
+        hold_id: RequestId,
+        hold: &Hold,
+        before: Option<LogTime>,
+    ) -> Result<(), Self::Error>;
+
+    /// The hold of the shard that ends first, at `from` or later, of those that became no coupon. Its campaign may have
+    /// been deleted.
+    fn first_hold_end(&mut self, from: LogTime) -> Result<Option<HoldEnd>, Self::Error>;
+
+    /// Removes the hold with this end, and its entries in the indexes.
+    fn forget_hold(&mut self, end: &HoldEnd) -> Result<(), Self::Error>;
+
+    /// Removes all coupons and holds of a campaign that is deleted, and their entries in the indexes, but for those
+    /// that [`first_hold_end`](Store::first_hold_end) finds. The ledger asks for none of them again.
     fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Self::Error>;
 
     /// Records which campaign uses a block of code counters, and the sequence number of the coupon

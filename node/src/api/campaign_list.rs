@@ -34,7 +34,7 @@ impl Reader<'_> {
                 answer.searched_campaign_id = last_searched;
                 break;
             }
-            let campaign = campaign?;
+            let campaign = view.settled(campaign?, LogTime(now))?;
             let is_wanted = !campaign.spec.is_deleted()
                 && meets_all(&campaign, LogTime(now), &query.conditions)?;
             if is_wanted && !page.push(row::campaign_to_pb(&campaign)) {
@@ -63,6 +63,7 @@ impl Reader<'_> {
         let now = self.time(&state);
         let mut answer = pb::ReadResponse { log_time_micros: now, ..Default::default() };
         let existing = view.campaign_or_tombstone(&command.name)?;
+        let existing = existing.map(|found| view.settled(found, LogTime(now))).transpose()?;
         let (shard, epoch) = (self.replica.raft.key.shard, Epoch(epoch));
         let outcome = Ledger::outcome_of_creation(
             shard,
@@ -82,6 +83,8 @@ impl Reader<'_> {
             | Outcome::CampaignDeleted { .. }
             | Outcome::CouponIssued { .. }
             | Outcome::CouponChanged { .. }
+            | Outcome::HoldChanged { .. }
+            | Outcome::HoldConfirmed { .. }
             | Outcome::RingAdopted { .. }
             | Outcome::CountersSkipped => {}
         }

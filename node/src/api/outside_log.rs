@@ -65,7 +65,7 @@ fn refusal(view: &LedgerView<'_>, command: Bytes) -> Result<Option<Refusal>, Sto
         }
     }
     let is_reached = limit > 0 && held.len() >= limit;
-    Ok(is_reached.then_some(Refusal::RecipientLimitReached { held }))
+    Ok(is_reached.then_some(Refusal::RecipientLimitReached { held, hold_ids: Vec::new() }))
 }
 
 fn reply(refusal: Refusal) -> pb::Reply {

@@ -146,7 +146,10 @@ impl<'a> Reader<'a> {
         let (view, mut answer) = self.begin(epoch)?;
         if answer.refusal.is_none() {
             match find(&view)? {
-                Some(campaign) => answer.campaigns.push(row::campaign_to_pb(&campaign)),
+                Some(campaign) => {
+                    let campaign = view.settled(campaign, LogTime(answer.log_time_micros))?;
+                    answer.campaigns.push(row::campaign_to_pb(&campaign));
+                }
                 None => answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound)),
             }
         }

@@ -20,20 +20,23 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 use super::shard_ids;
 use super::{
-    archive_campaign, create_campaign, delete_campaign, end_campaign, issue, pause_campaign,
-    redeem_coupon, resume_campaign, reverse_redemption, update_campaign, void_coupon,
+    archive_campaign, confirm_hold, create_campaign, delete_campaign, end_campaign, hold_coupon,
+    issue, pause_campaign, redeem_coupon, release_hold, resume_campaign, reverse_redemption,
+    update_campaign, void_coupon,
 };
 
 /// The field of a `Command` that issues a coupon.
 const ISSUE: u32 = 3;
+/// The field of a `Command` that holds a coupon.
+const HOLD: u32 = 13;
 /// The greatest field of a `Command` that is an operation.
-const OPERATION_MAX: u32 = 12;
-/// The operations that never give a campaign coupons to issue again: to create, issue, pause, archive, delete, redeem and
-/// reverse. To end one is not among them: it moves log time.
-const NOT_OPENING: [u32; 7] = [2, ISSUE, 4, 8, 9, 10, 11];
+const OPERATION_MAX: u32 = 15;
+/// The operations that never give a campaign coupons to issue again: to create, issue, pause, archive, delete, redeem,
+/// reverse, hold and confirm. To end one is not among them: it moves log time.
+const NOT_OPENING: [u32; 9] = [2, ISSUE, 4, 8, 9, 10, 11, HOLD, 14];
 /// The fields of a `CommandEntry`: what it does, and those that it shares with `LogHeader`.
 const ENTRY_FIELDS: [u32; 7] = [1, 2, 3, 4, 5, 14, 15];
-/// The fields of an `IssueCommand` that name the campaign, the recipient and the request.
+/// The fields of an `IssueCommand`, and of a `HoldCouponCommand`, that name the campaign, the recipient and the request.
 const CAMPAIGN: u32 = 1;
 const RECIPIENT: u32 = 2;
 const REQUEST_ID: u32 = 3;
@@ -145,6 +148,12 @@ impl CommandReader {
             Operation::RedeemCoupon(redeem) => redeem_coupon::from_pb(redeem)?,
             Operation::ReverseRedemption(reverse) => reverse_redemption::from_pb(&reverse)?,
             Operation::VoidCoupon(void) => void_coupon::from_pb(void)?,
+            Operation::HoldCoupon(hold) => {
+                let campaign = self.campaign_name(&hold.campaign)?;
+                hold_coupon::from_pb(hold, campaign)?
+            }
+            Operation::ConfirmHold(confirm) => confirm_hold::from_pb(confirm)?,
+            Operation::ReleaseHold(release) => release_hold::from_pb(&release)?,
         };
         Ok(Command { epoch: Epoch(command.epoch), action })
     }
@@ -202,14 +211,16 @@ fn delimited<'a>(message: &mut &'a [u8], number: u32) -> Option<&'a [u8]> {
     Some(found)
 }
 
-/// Whether a command may make a campaign issue coupons that refused them: unless it is one that issues a coupon.
+/// Whether a command may make a campaign issue coupons that refused them.
 pub fn may_open_campaigns(command: &[u8]) -> bool {
     !has_field(command, |number| NOT_OPENING.contains(&number))
 }
 
-/// The id of the campaign that a command issues a coupon of, without reading the rest. `None` for other commands.
-pub fn campaign_of_issue(command: &[u8]) -> Option<&str> {
-    std::str::from_utf8(field(field(command, ISSUE)?, CAMPAIGN)?).ok()
+/// The id of the campaign that a command issues or holds a coupon of, without reading the rest. `None` for other
+/// commands.
+pub fn campaign_of_claim(command: &[u8]) -> Option<&str> {
+    let claim = field(command, ISSUE).or_else(|| field(command, HOLD))?;
+    std::str::from_utf8(field(claim, CAMPAIGN)?).ok()
 }
 
 /// The first field with this number in a message, where it is a message, text or bytes.
@@ -291,13 +302,16 @@ mod tests {
 
     #[test]
     fn a_campaign_is_found_without_reading_the_rest() {
-        assert_eq!(campaign_of_issue(&issue("default/spring")), Some("default/spring"));
+        assert_eq!(campaign_of_claim(&issue("default/spring")), Some("default/spring"));
+        let hold = pb::HoldCouponCommand { campaign: "default/c".into(), ..Default::default() };
+        let hold = encoded(Operation::HoldCoupon(hold));
+        assert_eq!(campaign_of_claim(&hold), Some("default/c"));
         let create = pb::CreateCampaignCommand { name: "default/c".into(), ..Default::default() };
-        assert_eq!(campaign_of_issue(&encoded(Operation::CreateCampaign(create.into()))), None);
+        assert_eq!(campaign_of_claim(&encoded(Operation::CreateCampaign(create.into()))), None);
         let whole = issue("default/spring");
         for cut in 0..whole.len() {
             // Whatever is cut off, it finds the id, or nothing.
-            let found = campaign_of_issue(&whole[..cut]);
+            let found = campaign_of_claim(&whole[..cut]);
             assert!(found.is_none_or(|found| found == "default/spring"));
         }
     }
@@ -306,7 +320,9 @@ mod tests {
     #[test]
     fn the_numbers_are_those_of_the_messages() {
         assert_eq!(u32::from(issue("default/c")[2]), ISSUE << 3 | 2);
-        let newest = encoded(Operation::VoidCoupon(pb::VoidCouponCommand::default()));
+        let hold = encoded(Operation::HoldCoupon(pb::HoldCouponCommand::default()));
+        assert_eq!(u32::from(hold[2]), HOLD << 3 | 2);
+        let newest = encoded(Operation::ReleaseHold(pb::ReleaseHoldCommand::default()));
         assert_eq!(u32::from(newest[2]), OPERATION_MAX << 3 | 2);
     }
 
@@ -318,15 +334,22 @@ mod tests {
         let redeem = Operation::RedeemCoupon(pb::RedeemCouponCommand::default());
         let reverse = Operation::ReverseRedemption(pb::ReverseRedemptionCommand::default());
         assert!(![redeem, reverse].into_iter().any(|one| may_open_campaigns(&encoded(one))));
+        let hold = Operation::HoldCoupon(pb::HoldCouponCommand::default());
+        let confirm = Operation::ConfirmHold(pb::ConfirmHoldCommand::default());
+        assert!(![hold, confirm].into_iter().any(|one| may_open_campaigns(&encoded(one))));
         let void = Operation::VoidCoupon(pb::VoidCouponCommand::default());
-        assert!(may_open_campaigns(&encoded(void)));
+        let release = Operation::ReleaseHold(pb::ReleaseHoldCommand::default());
+        assert!([void, release].into_iter().all(|one| may_open_campaigns(&encoded(one))));
     }
 
     #[test]
     fn an_operation_of_a_newer_version_is_not_taken_for_an_unreadable_one() {
         assert!(!has_unknown_operation(&issue("default/c")));
         assert!(!has_unknown_operation(b"\xff\xff"));
-        let newer = Bytes::from_static(&[0x08, 0x01, ((OPERATION_MAX + 1) << 3 | 2) as u8, 0]);
+        let mut newer = vec![0x08, 0x01];
+        prost::encoding::encode_key(OPERATION_MAX + 1, WireType::LengthDelimited, &mut newer);
+        newer.push(0);
+        let newer = Bytes::from(newer);
         assert!(has_unknown_operation(&newer));
         let entry = pb::CommandEntry { commands: vec![newer], ..Default::default() };
         assert!(read_entry(entry).is_err());

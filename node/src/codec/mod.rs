@@ -3,19 +3,23 @@
 //!
 //! - [`command`]: what routers ask for, read from the log. Each operation has a file.
 //! - [`outcome`]: what came of it.
-//! - [`row`], [`coupon_history`]: what is kept on disk.
+//! - [`row`], [`coupon_history`], [`hold`]: what is kept on disk.
 
 mod archive_campaign;
 pub mod code_number;
 pub mod command;
+mod confirm_hold;
 pub mod coupon_history;
 pub mod create_campaign;
 mod delete_campaign;
 mod end_campaign;
+pub mod hold;
+mod hold_coupon;
 mod issue;
 pub mod outcome;
 mod pause_campaign;
 mod redeem_coupon;
+mod release_hold;
 mod resume_campaign;
 mod reverse_redemption;
 pub mod row;

@@ -4,7 +4,7 @@ use coupon_ledger::{IssuedCoupon, Outcome, Refusal};
 use coupon_proto::internal as pb;
 use coupon_wire::code::scheme_to_pb;
 
-use super::{coupon_history, issue, row};
+use super::{coupon_history, hold, issue, row};
 
 /// An issued coupon as it travels.
 pub fn issued_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIssued {
@@ -45,6 +45,14 @@ pub fn outcome_to_pb(outcome: Outcome) -> Option<pb::Outcome> {
             let changed = pb::CouponChanged { coupon, time_micros: at.0, replayed };
             Kind::CouponChanged(Box::new(changed))
         }
+        Outcome::HoldChanged { hold_id: _, hold, replayed } => {
+            let hold = Some(hold::to_pb(&hold));
+            Kind::HoldChanged(Box::new(pb::HoldChanged { hold, replayed }))
+        }
+        Outcome::HoldConfirmed { issued, replayed } => {
+            let coupon = Some(issued_to_pb(issued, replayed));
+            Kind::HoldConfirmed(Box::new(pb::HoldConfirmed { coupon }))
+        }
         Outcome::Refused(refusal) => Kind::Refusal(refusal_to_pb(refusal)),
         Outcome::RingAdopted { .. } | Outcome::CountersSkipped => return None,
     };
@@ -67,10 +75,36 @@ pub fn refusal_to_pb(refusal: Refusal) -> pb::Refusal {
         Refusal::Paused => refused(Reason::Paused),
         Refusal::SoldOut => refused(Reason::SoldOut),
         Refusal::Unreadable => refused(Reason::Unreadable),
-        Refusal::RecipientLimitReached { held } => pb::Refusal {
+        Refusal::QuotaHeld { until, now } => pb::Refusal {
+            time_micros: until.0,
+            log_time_micros: now.0,
+            ..refused(Reason::QuotaHeld)
+        },
+        Refusal::RecipientLimitReached { held, hold_ids } => pb::Refusal {
             held: held.into_iter().map(|issued| issued_to_pb(issued, false)).collect(),
+            hold_ids: hold_ids.iter().map(|id| id.as_bytes().to_vec()).collect(),
             ..refused(Reason::RecipientLimitReached)
         },
+        Refusal::TooManyHolds { until, now } => pb::Refusal {
+            time_micros: until.0,
+            log_time_micros: now.0,
+            ..refused(Reason::TooManyHolds)
+        },
+        Refusal::HoldNotFound => refused(Reason::HoldNotFound),
+        Refusal::HoldExpired { end, now } => pb::Refusal {
+            time_micros: end.0,
+            log_time_micros: now.0,
+            ..refused(Reason::HoldExpired)
+        },
+        Refusal::HoldConfirmed { at } => {
+            pb::Refusal { time_micros: at.0, ..refused(Reason::HoldConfirmed) }
+        }
+        Refusal::HoldReleased { at } => {
+            pb::Refusal { time_micros: at.0, ..refused(Reason::HoldReleased) }
+        }
+        Refusal::HoldsOpen { held } => {
+            pb::Refusal { open_holds: held, ..refused(Reason::HoldsOpen) }
+        }
         Refusal::RecipientRequired => refused(Reason::RecipientRequired),
         Refusal::CampaignExists => refused(Reason::CampaignExists),
         Refusal::CampaignNotFound => refused(Reason::CampaignNotFound),
@@ -83,8 +117,8 @@ pub fn refusal_to_pb(refusal: Refusal) -> pb::Refusal {
             log_time_micros: now.0,
             ..refused(Reason::AlreadyStarted)
         },
-        Refusal::QuotaBelowIssued { issued, quota_min } => {
-            pb::Refusal { issued, quota_min, ..refused(Reason::QuotaBelowIssued) }
+        Refusal::QuotaBelowIssued { issued, held, quota_min } => {
+            pb::Refusal { issued, quota_min, open_holds: held, ..refused(Reason::QuotaBelowIssued) }
         }
         Refusal::PerRecipientLimitFixed => refused(Reason::PerRecipientLimitFixed),
         Refusal::CouponTtlFixed => refused(Reason::CouponTtlFixed),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coupon_cluster::{Epoch, KeyId};
 use coupon_ledger::{
     AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage, Change, ChangeKind,
-    Coupon, LogTime, ShardState,
+    Coupon, HoldEnds, LogTime, ShardState,
 };
 use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
@@ -147,6 +147,10 @@ pub fn counters_to_pb(spec: &CampaignSpec, counters: &CampaignCounters) -> pb::C
         redeemed: counters.redeemed,
         voided: counters.voided,
         returned: counters.returned,
+        held: counters.held,
+        first_hold_end_micros: time_to_pb(counters.hold_ends.map(|ends| ends.first)),
+        last_hold_end_micros: time_to_pb(counters.hold_ends.map(|ends| ends.last)),
+        has_holds: counters.has_holds,
     }
 }
 
@@ -162,12 +166,23 @@ fn counters_from_pb(counters: pb::CampaignCounters) -> CampaignCounters {
         redeemed: counters.redeemed,
         voided: counters.voided,
         returned: counters.returned,
+        held: counters.held,
+        hold_ends: (counters.held > 0).then_some(HoldEnds {
+            first: LogTime(counters.first_hold_end_micros),
+            last: LogTime(counters.last_hold_end_micros),
+        }),
+        has_holds: counters.has_holds,
     }
 }
 
 /// A campaign with its counters, as it travels.
 pub fn campaign_to_pb(campaign: &Campaign) -> pb::CampaignRecord {
-    let counters = Some(counters_to_pb(&campaign.spec, &campaign.counters));
+    let counters = pb::CampaignCounters {
+        first_hold_end_micros: 0,
+        last_hold_end_micros: 0,
+        ..counters_to_pb(&campaign.spec, &campaign.counters)
+    };
+    let counters = Some(counters);
     pb::CampaignRecord { counters, changes: Vec::new(), asked: None, ..spec_to_pb(&campaign.spec) }
 }
 
@@ -265,6 +280,8 @@ pub fn shard_to_pb(state: &ShardState) -> pb::ShardRecord {
         next_campaign_number: state.next_campaign_number,
         next_block: state.next_block,
         first_block: state.first_block,
+        holds: state.holds,
+        holds_from_micros: state.holds_from.0,
         log_time_micros: state.log_time.0,
         running_digest: Vec::new(),
     }
@@ -282,6 +299,8 @@ pub fn shard_from_pb(record: pb::ShardRecord) -> Result<ShardState, Malformed> {
         next_campaign_number: record.next_campaign_number,
         next_block: record.next_block,
         first_block: record.first_block,
+        holds: record.holds,
+        holds_from: LogTime(record.holds_from_micros),
         log_time: LogTime(record.log_time_micros),
     })
 }

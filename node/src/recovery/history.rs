@@ -92,6 +92,7 @@ impl<'a> History<'a> {
         let named = |command: &Command| match &command.action {
             Action::Issue(issue) => Some(issue.campaign.clone()),
             Action::DeleteCampaign(delete) => Some(delete.campaign.clone()),
+            Action::ConfirmHold(confirm) => Some(confirm.campaign.clone()),
             Action::CreateCampaign(_)
             | Action::PauseCampaign(_)
             | Action::ResumeCampaign(_)
@@ -100,6 +101,8 @@ impl<'a> History<'a> {
             | Action::RedeemCoupon(_)
             | Action::ReverseRedemption(_)
             | Action::VoidCoupon(_)
+            | Action::HoldCoupon(_)
+            | Action::ReleaseHold(_)
             | Action::ArchiveCampaign(_)
             | Action::AdoptRing { .. }
             | Action::SkipCounters
@@ -118,7 +121,11 @@ impl<'a> History<'a> {
                 (Outcome::CampaignDeleted { .. }, Some(id)) => {
                     self.campaigns.remove(&id);
                 }
-                (Outcome::CouponIssued { issued, replayed: false }, Some(id)) => {
+                (
+                    Outcome::CouponIssued { issued, replayed: false }
+                    | Outcome::HoldConfirmed { issued, replayed: false },
+                    Some(id),
+                ) => {
                     self.unapplied.entry(id).or_default().push(issued);
                 }
                 (Outcome::CouponChanged { campaign, coupon, replayed: false, .. }, _) => {
@@ -130,6 +137,8 @@ impl<'a> History<'a> {
                     | Outcome::CampaignDeleted { .. }
                     | Outcome::CouponIssued { .. }
                     | Outcome::CouponChanged { .. }
+                    | Outcome::HoldChanged { .. }
+                    | Outcome::HoldConfirmed { .. }
                     | Outcome::RingAdopted { .. }
                     | Outcome::CountersSkipped
                     | Outcome::Refused(_),

@@ -14,14 +14,15 @@ use std::time::Duration;
 
 use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
-    Action, Campaign, Coupon, CouponHistory, Ledger, LogTime, ShardState, StateReader,
+    Action, Campaign, Coupon, CouponHistory, EndsFound, Hold, HoldCoupon, Issue, Ledger, LogTime,
+    ShardState, StateReader,
 };
 use coupon_proto::internal as pb;
 
 use super::openings::Openings;
 use super::proposer::Stamps;
 use super::submission::{EncodedCommand, Submission, SubmissionQueue, not_proposed, refuse, reply};
-use crate::codec::command::{CommandReader, campaign_of_issue};
+use crate::codec::command::{CommandReader, campaign_of_claim};
 use crate::raft::closed_campaigns::ClosedCampaigns;
 use crate::raft::replica::RaftReplica;
 use crate::storage::view::LedgerView;
@@ -34,7 +35,7 @@ const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether a command may need no log: whether it is for a campaign that gives no coupons at the moment.
 pub(super) fn is_worth_it(closed: &ClosedCampaigns, command: &[u8]) -> bool {
-    !closed.is_empty() && campaign_of_issue(command).is_some_and(|id| closed.contains(id))
+    !closed.is_empty() && campaign_of_claim(command).is_some_and(|id| closed.contains(id))
 }
 
 /// Answers what waits, until nobody can hand over anything.
@@ -129,8 +130,10 @@ fn answer(
     {
         return Ok(reply(outcome));
     }
-    if let Action::Issue(issue) = &command.action {
-        raft.closed.forget(issue.campaign.as_str());
+    if let Action::Issue(Issue { campaign, .. }) | Action::HoldCoupon(HoldCoupon { campaign, .. }) =
+        &command.action
+    {
+        raft.closed.forget(campaign.as_str());
     }
     Ok(not_proposed(pb::NotProposedReason::NeedsLog, 0))
 }
@@ -209,5 +212,32 @@ impl StateReader for State<'_> {
         max: usize,
     ) -> Result<Vec<u64>, StorageError> {
         self.view.latest_sequences(campaign_number, recipient, max)
+    }
+
+    fn hold(
+        &mut self,
+        campaign_number: u32,
+        hold_id: RequestId,
+    ) -> Result<Option<Hold>, StorageError> {
+        self.view.hold(campaign_number, hold_id)
+    }
+
+    fn hold_ends(
+        &mut self,
+        campaign_number: u32,
+        from: LogTime,
+        until: LogTime,
+    ) -> Result<EndsFound, StorageError> {
+        self.view.hold_ends(campaign_number, from, until)
+    }
+
+    fn open_holds_of(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+        now: LogTime,
+        max: usize,
+    ) -> Result<Vec<RequestId>, StorageError> {
+        self.view.open_holds_of(campaign_number, recipient, now, max)
     }
 }

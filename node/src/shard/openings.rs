@@ -1,9 +1,10 @@
 //! Entries on their way that may open a campaign.
 //!
 //! A refusal without the log must hold for what is on its way as well: an entry there may have the same request, sent
-//! earlier over a stream that has broken since. An entry of nothing but issues cannot undo a refusal. One that also
-//! changes campaigns can: it may resume a campaign, or make its quota larger. While such an entry is on its way,
-//! refusals go through the log.
+//! earlier over a stream that has broken since. An entry of nothing but issues and holds cannot undo a refusal. One that also
+//! changes campaigns can: it may resume a campaign, or make its quota larger. So can one that voids a coupon or releases
+//! a hold. While such an entry is on its way, refusals go through the log. A hold may expire without an entry; but a
+//! refusal is given at a time no earlier than that of any entry on its way, and no hold counts that has expired by then.
 
 use std::sync::Arc;
 

@@ -13,10 +13,14 @@
 //! | `state` | *prefix* `B` block `u64` | `BlockRecord` |
 //! | `state` | *prefix* `C` name of the campaign, tenant/id | `CampaignRecord` without counters |
 //! | `state` | *prefix* `E` number `u32`, sequence `u64` | `CouponHistory` (of coupons that were changed) |
+//! | `state` | *prefix* `F` end `u64`, number `u32`, hold 16 bytes | empty (holds that became no coupon) |
+//! | `state` | *prefix* `H` number `u32`, hold 16 bytes | `HoldRecord` |
 //! | `coupons` | *prefix* `I` number `u32`, sequence of the first `u64` | `CouponRow` (issued coupons) |
 //! | `state` | *prefix* `K` number `u32` | `CampaignNumberRecord` |
 //! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
+//! | `state` | *prefix* `O` number `u32`, length `u32`, recipient, end `u64`, hold 16 bytes | empty (the same, with a recipient) |
+//! | `state` | *prefix* `Q` number `u32`, end `u64`, hold 16 bytes | empty (the same, by campaign) |
 //! | `state` | *prefix* `S` | `ShardRecord` |
 //! | `state` | *prefix* `T` | `TermStarts` |
 //!
@@ -25,7 +29,8 @@
 //!
 //! `node/FORMATS.md` says what stands in the values, and has all other formats.
 
-use coupon_cluster::{CampaignName, ReplicaId, ShardId, TenantId};
+use coupon_cluster::{CampaignName, ReplicaId, RequestId, ShardId, TenantId};
+use coupon_ledger::{HoldEnd, LogTime};
 
 /// Which state of a shard: grows with every installed snapshot.
 pub type Generation = u32;
@@ -45,10 +50,14 @@ pub(super) const APPLIED: u8 = b'A';
 const BLOCK: u8 = b'B';
 const CAMPAIGN: u8 = b'C';
 const COUPON_HISTORY: u8 = b'E';
+const HOLD_END: u8 = b'F';
+const HOLD: u8 = b'H';
 const COUPON: u8 = b'I';
 const CAMPAIGN_NUMBER: u8 = b'K';
 const SHARD_MAP: u8 = b'M';
 pub(super) const COUNTERS: u8 = b'N';
+const HOLD_OF_RECIPIENT: u8 = b'O';
+const HOLD_END_OF_CAMPAIGN: u8 = b'Q';
 pub(super) const SHARD: u8 = b'S';
 pub(super) const TERMS: u8 = b'T';
 
@@ -261,6 +270,101 @@ impl StateKeys {
         key
     }
 
+    /// The prefix of the holds of a campaign.
+    pub fn holds(&self, number: u32) -> Vec<u8> {
+        let mut key = self.table(HOLD, 20);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    /// The key of a hold.
+    pub fn hold(&self, number: u32, hold_id: &RequestId) -> Vec<u8> {
+        let mut key = self.holds(number);
+        key.extend_from_slice(hold_id.as_bytes());
+        key
+    }
+
+    /// The key by which the holds of a shard are ordered by their ends.
+    pub fn hold_end(&self, end: &HoldEnd) -> Vec<u8> {
+        let mut key = self.hold_ends_from(end.at);
+        key.extend_from_slice(&end.campaign_number.to_be_bytes());
+        key.extend_from_slice(end.hold_id.as_bytes());
+        key
+    }
+
+    /// The first key that [`hold_end`](Self::hold_end) can make of a hold that ends at `at` or later.
+    pub fn hold_ends_from(&self, at: LogTime) -> Vec<u8> {
+        let mut key = self.hold_ends();
+        key.extend_from_slice(&at.0.to_be_bytes());
+        key
+    }
+
+    /// The prefix of the keys that [`hold_end`](Self::hold_end) makes.
+    pub fn hold_ends(&self) -> Vec<u8> {
+        self.table(HOLD_END, 28)
+    }
+
+    /// The hold whose key [`hold_end`](Self::hold_end) made; `None` for any other key.
+    pub fn hold_end_of(&self, key: &[u8]) -> Option<HoldEnd> {
+        let (at, rest) = key.strip_prefix(self.hold_ends().as_slice())?.split_first_chunk()?;
+        let (number, hold_id) = rest.split_first_chunk()?;
+        let at = LogTime(u64::from_be_bytes(*at));
+        let campaign_number = u32::from_be_bytes(*number);
+        Some(HoldEnd { at, campaign_number, hold_id: RequestId::from_bytes(hold_id).ok()? })
+    }
+
+    /// The key by which the holds of a campaign are ordered by their ends.
+    pub fn hold_end_of_campaign(&self, end: &HoldEnd) -> Vec<u8> {
+        let mut key = self.hold_ends_of_campaign_from(end.campaign_number, end.at);
+        key.extend_from_slice(end.hold_id.as_bytes());
+        key
+    }
+
+    /// The first key that [`hold_end_of_campaign`](Self::hold_end_of_campaign) can make of a hold that ends at `at` or
+    /// later.
+    pub fn hold_ends_of_campaign_from(&self, number: u32, at: LogTime) -> Vec<u8> {
+        let mut key = self.hold_ends_of_campaign(number);
+        key.extend_from_slice(&at.0.to_be_bytes());
+        key
+    }
+
+    /// The prefix of the keys that [`hold_end_of_campaign`](Self::hold_end_of_campaign) makes.
+    pub fn hold_ends_of_campaign(&self, number: u32) -> Vec<u8> {
+        let mut key = self.table(HOLD_END_OF_CAMPAIGN, 28);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    /// The key by which the holds of a recipient in a campaign are ordered by their ends.
+    pub fn hold_of_recipient(&self, recipient: &str, end: &HoldEnd) -> Vec<u8> {
+        let mut key = self.holds_of_recipient_from(end.campaign_number, recipient, end.at);
+        key.extend_from_slice(end.hold_id.as_bytes());
+        key
+    }
+
+    /// The first key that [`hold_of_recipient`](Self::hold_of_recipient) can make of a hold that ends at `at` or later.
+    pub fn holds_of_recipient_from(&self, number: u32, recipient: &str, at: LogTime) -> Vec<u8> {
+        let mut key = self.holds_of_recipient(number, recipient);
+        key.extend_from_slice(&at.0.to_be_bytes());
+        key
+    }
+
+    /// The prefix of the keys that [`hold_of_recipient`](Self::hold_of_recipient) makes for a recipient.
+    pub fn holds_of_recipient(&self, number: u32, recipient: &str) -> Vec<u8> {
+        let mut key = self.holds_of_recipients(number);
+        let length = u32::try_from(recipient.len()).unwrap_or(u32::MAX);
+        key.extend_from_slice(&length.to_be_bytes());
+        key.extend_from_slice(recipient.as_bytes());
+        key
+    }
+
+    /// The prefix of the keys that [`hold_of_recipient`](Self::hold_of_recipient) makes for a campaign.
+    pub fn holds_of_recipients(&self, number: u32) -> Vec<u8> {
+        let mut key = self.table(HOLD_OF_RECIPIENT, 64);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
     /// The prefix of all coupons.
     pub fn all_coupons(&self) -> Vec<u8> {
         self.table(COUPON, 0)
@@ -281,6 +385,13 @@ impl StateKeys {
 pub fn trailing_u64(key: &[u8]) -> Option<u64> {
     let start = key.len().checked_sub(8)?;
     Some(u64::from_be_bytes(key[start..].try_into().ok()?))
+}
+
+/// The end of a hold in a key of an index of holds: the time and the id in its last 24 bytes.
+pub fn trailing_hold(key: &[u8]) -> Option<(LogTime, RequestId)> {
+    let (rest, hold_id) = key.split_last_chunk::<16>()?;
+    let at = LogTime(trailing_u64(rest)?);
+    Some((at, RequestId::from_bytes(hold_id).ok()?))
 }
 
 /// The key after all keys that begin with `prefix`; `None` when there is none.
@@ -313,11 +424,19 @@ mod tests {
             shard in 0..=1023u32, generation: u32, number: u32, sequence: u64,
         ) {
             let keys = StateKeys::new(ShardId::new(shard).unwrap(), generation);
+            let hold_id = RequestId::from_bytes(&[7; 16]).unwrap();
+            let end = HoldEnd { at: LogTime(sequence), campaign_number: number, hold_id };
+            prop_assert_eq!(keys.hold_end_of(&keys.hold_end(&end)), Some(end));
+            for key in [keys.hold_end_of_campaign(&end), keys.hold_of_recipient("ann", &end)] {
+                prop_assert_eq!(trailing_hold(&key), Some((end.at, hold_id)));
+            }
             for key in [
                 keys.applied(), keys.shard(), keys.shard_map(), keys.terms(), keys.block(sequence),
                 keys.campaign_number(number), keys.counters(number), keys.coupon(number, sequence),
                 keys.coupon_history(number, sequence),
                 keys.all_counters(),
+                keys.hold(number, &end.hold_id), keys.hold_end(&end), keys.hold_end_of_campaign(&end),
+                keys.hold_of_recipient("ann", &end),
             ] {
                 prop_assert!(key.starts_with(keys.prefix()));
                 prop_assert!(key.as_slice() < keys.end().as_slice());

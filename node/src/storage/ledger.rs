@@ -3,13 +3,15 @@
 //! All commands of an apply step share one [`LedgerBatch`]. It sees its own writes, and becomes
 //! visible and durable as a whole, together with the record of how far the state has come.
 
+mod state_reader;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
-    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, ShardState,
-    StateReader, Store,
+    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, Hold,
+    HoldCoupon, HoldEnd, Issue, LogTime, ShardState, Store,
 };
 use coupon_proto::internal as pb;
 use coupon_wire::ids;
@@ -19,6 +21,7 @@ use rocksdb::WriteBatch;
 
 use super::coupon_rows::{CouponRun, Issued};
 use super::digest::{Digest, RunningDigest};
+use super::hold_rows::{self, WrittenHolds};
 use super::index::{Coupons, Index, Layers};
 use super::keys::{PREFIX_LEN, StateKeys, after_prefix};
 use super::{Storage, StorageError};
@@ -35,6 +38,8 @@ pub struct LedgerBatch<'a> {
     fresh: HashMap<u32, CouponRun, RandomState>,
     /// What was done with coupons, by the number of the campaign and the sequence number.
     histories: HashMap<(u32, u64), CouponHistory, RandomState>,
+    /// The rows of holds that were written.
+    holds: WrittenHolds,
     /// The blocks that were taken: the number of the campaign, and the first sequence number.
     blocks: HashMap<u64, (u32, u64), RandomState>,
     /// The numbers of the campaigns whose coupons are removed.
@@ -120,6 +125,7 @@ impl<'a> LedgerBatch<'a> {
             campaigns: Campaigns::default(),
             fresh: HashMap::default(),
             histories: HashMap::default(),
+            holds: WrittenHolds::default(),
             blocks: HashMap::default(),
             freed: Vec::new(),
             shard: None,
@@ -180,6 +186,26 @@ impl<'a> LedgerBatch<'a> {
         self.batch.put_cf(self.storage.state(), key, value);
     }
 
+    /// Writes an entry of an index of holds, or removes it. It follows from the holds, and is not hashed.
+    fn put_hold_end(&mut self, key: &[u8], is_there: bool) {
+        let family = self.storage.state();
+        if is_there {
+            self.batch.put_cf(family, key, []);
+        } else {
+            self.batch.delete_cf(family, key);
+        }
+        self.holds.note(key, is_there.then(Vec::new));
+    }
+
+    /// Writes the entries of a hold in all indexes, or removes them.
+    fn put_hold_ends(&mut self, end: &HoldEnd, recipient: &str, is_there: bool) {
+        self.put_hold_end(&self.keys.hold_end(end), is_there);
+        self.put_hold_end(&self.keys.hold_end_of_campaign(end), is_there);
+        if !recipient.is_empty() {
+            self.put_hold_end(&self.keys.hold_of_recipient(recipient, end), is_there);
+        }
+    }
+
     /// Adds a row that an entry wrote. The prefix is left out: it tells replicas apart.
     fn add_to_digest(&mut self, key: &[u8], value: &[u8]) {
         self.digest.add(&key[PREFIX_LEN..], value);
@@ -196,123 +222,22 @@ impl Coupons for LedgerBatch<'_> {
     }
 }
 
-impl StateReader for LedgerBatch<'_> {
-    type Error = StorageError;
-
-    fn shard_state(&mut self) -> Result<ShardState, StorageError> {
-        if let Some(shard) = &self.shard {
-            return Ok(shard.clone());
-        }
-        match self.storage.db().get_pinned_cf(self.storage.state(), self.keys.shard())? {
-            Some(bytes) => row::shard_from_pb(decode("shard record", &bytes)?)
-                .map_err(|error| StorageError::corrupt("shard record", error)),
-            None => Ok(ShardState::default()),
-        }
-    }
-
-    fn campaign(&mut self, id: &CampaignName) -> Result<Option<Campaign>, StorageError> {
-        if let Some(cached) = self.campaigns.0.get_mut(id) {
-            cached.is_touched = true;
-            return Ok(Some(cached.campaign.clone()));
-        }
-        let db = self.storage.db();
-        let Some(spec) = db.get_pinned_cf(self.storage.state(), self.keys.campaign(id))? else {
-            return Ok(None);
-        };
-        let spec: pb::CampaignRecord = decode("campaign", &spec)?;
-        let counters = db
-            .get_pinned_cf(self.storage.state(), self.keys.counters(spec.number))?
-            .ok_or_else(|| StorageError::corrupt("campaign", "its counters are missing"))?;
-        let campaign = row::campaign_from_pb(spec, decode("campaign counters", &counters)?)
-            .map_err(|error| StorageError::corrupt("campaign", error))?;
-        let cached = CachedCampaign {
-            campaign: campaign.clone(),
-            is_touched: true,
-            counters_changed: false,
-        };
-        self.campaigns.0.insert(id.clone(), cached);
-        Ok(Some(campaign))
-    }
-
-    fn campaign_of_number(&mut self, number: u32) -> Result<Option<Campaign>, StorageError> {
-        let key = self.keys.campaign_number(number);
-        let name = match self.storage.db().get_pinned_cf(self.storage.state(), key)? {
-            Some(bytes) => Some(name_of_number(&bytes)?),
-            // It may have been created in this batch.
-            None => {
-                let mut cached = self.campaigns.0.values().map(|cached| &cached.campaign.spec);
-                cached.find(|spec| spec.number == number).map(|spec| spec.name.clone())
-            }
-        };
-        name.map_or(Ok(None), |name| self.campaign(&name))
-    }
-
-    fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, StorageError> {
-        let record = Coupons::coupon(self, campaign_number, sequence)?
-            .ok_or_else(|| StorageError::corrupt("coupon", "an index leads to none"))?;
-        row::coupon_from_pb(record).map_err(|error| StorageError::corrupt("coupon", error))
-    }
-
-    fn coupon_history(
-        &mut self,
-        campaign_number: u32,
-        sequence: u64,
-    ) -> Result<Option<CouponHistory>, StorageError> {
-        if let Some(history) = self.histories.get(&(campaign_number, sequence)) {
-            return Ok(Some(history.clone()));
-        }
-        let key = self.keys.coupon_history(campaign_number, sequence);
-        let found = self.storage.db().get_pinned_cf(self.storage.state(), key)?;
-        found.map(|bytes| history_from(&bytes)).transpose()
-    }
-
-    fn block(&mut self, block: u64) -> Result<Option<(u32, u64)>, StorageError> {
-        if let Some(taken) = self.blocks.get(&block) {
-            return Ok(Some(*taken));
-        }
-        let found =
-            self.storage.db().get_pinned_cf(self.storage.state(), self.keys.block(block))?;
-        found.map(|bytes| block_from(&bytes)).transpose()
-    }
-
-    fn sequence_of_request(
-        &mut self,
-        campaign_number: u32,
-        request_id: RequestId,
-    ) -> Result<Option<u64>, StorageError> {
-        self.index.sequence_of_request(&self.layers, self, campaign_number, &request_id)
-    }
-
-    fn sequences_at_limit(
-        &mut self,
-        campaign_number: u32,
-        recipient: &str,
-        limit: usize,
-    ) -> Result<Option<Vec<u64>>, StorageError> {
-        self.index.held_at_limit(&self.layers, self, campaign_number, recipient, limit)
-    }
-
-    fn latest_sequences(
-        &mut self,
-        campaign_number: u32,
-        recipient: &str,
-        max: usize,
-    ) -> Result<Vec<u64>, StorageError> {
-        self.index.latest_held(&self.layers, self, campaign_number, recipient, max)
-    }
-}
-
 impl Store for LedgerBatch<'_> {
     fn prefetch(&mut self, commands: &[Command]) {
         let mut last: Option<(&CampaignName, u32)> = None;
         let keys = commands.iter().filter_map(|command| {
-            let Action::Issue(issue) = &command.action else { return None };
-            let number = match last {
-                Some((campaign, number)) if *campaign == issue.campaign => number,
-                Some(_) | None => self.campaigns.0.get(&issue.campaign)?.campaign.spec.number,
+            let (Action::Issue(Issue { campaign: name, recipient, request_id, .. })
+            | Action::HoldCoupon(HoldCoupon { campaign: name, recipient, request_id, .. })) =
+                &command.action
+            else {
+                return None;
             };
-            last = Some((&issue.campaign, number));
-            Some((number, &issue.request_id, issue.recipient.as_str()))
+            let number = match last {
+                Some((campaign, number)) if campaign == name => number,
+                Some(_) | None => self.campaigns.0.get(name)?.campaign.spec.number,
+            };
+            last = Some((name, number));
+            Some((number, request_id, recipient.as_str()))
         });
         self.index.prefetch(keys);
     }
@@ -388,6 +313,42 @@ impl Store for LedgerBatch<'_> {
         Ok(())
     }
 
+    fn put_hold(
+        &mut self,
+        campaign_number: u32,
+        hold_id: RequestId,
+        hold: &Hold,
+        before: Option<LogTime>,
+    ) -> Result<(), StorageError> {
+        let key = self.keys.hold(campaign_number, &hold_id);
+        let value = hold_rows::value(hold);
+        self.put(&key, &value);
+        self.holds.note(&key, Some(value));
+        for (at, is_there) in [(before, false), (hold.end(), true)] {
+            if let Some(at) = at {
+                let end = HoldEnd { at, campaign_number, hold_id };
+                self.put_hold_ends(&end, &hold.recipient, is_there);
+            }
+        }
+        Ok(())
+    }
+
+    fn first_hold_end(&mut self, from: LogTime) -> Result<Option<HoldEnd>, StorageError> {
+        hold_rows::first_hold_end(self, self.keys, from)
+    }
+
+    fn forget_hold(&mut self, end: &HoldEnd) -> Result<(), StorageError> {
+        let hold = hold_rows::hold(self, self.keys, end.campaign_number, &end.hold_id)?;
+        // That of a deleted campaign is gone already.
+        let recipient = hold.map(|hold| hold.recipient).unwrap_or_default();
+        let key = self.keys.hold(end.campaign_number, &end.hold_id);
+        self.add_to_digest(&key, &[]);
+        self.batch.delete_cf(self.storage.state(), &key);
+        self.holds.note(&key, None);
+        self.put_hold_ends(end, &recipient, false);
+        Ok(())
+    }
+
     /// In one write, however many there are. RocksDB gives their space back as it compacts its tables, and the index
     /// drops their claims as it compacts its own.
     fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), StorageError> {
@@ -395,9 +356,13 @@ impl Store for LedgerBatch<'_> {
         for (family, first) in [
             (self.storage.coupons(), self.keys.coupons(number)),
             (self.storage.state(), self.keys.coupon_histories(number)),
+            (self.storage.state(), self.keys.holds(number)),
+            (self.storage.state(), self.keys.holds_of_recipients(number)),
+            (self.storage.state(), self.keys.hold_ends_of_campaign(number)),
         ] {
             let end = after_prefix(&first).unwrap_or_else(|| self.keys.end().to_vec());
             self.add_to_digest(&first, &[]);
+            self.holds.remove(&first, &end);
             self.batch.delete_range_cf(family, first, end);
         }
         // Those of this entry are not written at all.

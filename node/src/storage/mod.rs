@@ -21,6 +21,7 @@ pub mod flusher;
 mod frames;
 #[cfg(test)]
 mod golden;
+mod hold_rows;
 pub mod identity;
 mod index;
 mod ingest;

@@ -6,10 +6,11 @@ mod states;
 use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, ReplicaId, ShardId, TenantId};
-use coupon_ledger::{Campaign, CampaignSpec, CouponState, IssuedCoupon, ShardState};
+use coupon_ledger::{Campaign, CampaignSpec, CouponState, IssuedCoupon, LogTime, ShardState};
 use coupon_proto::internal as pb;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
+use super::hold_rows::{self, Key, Rows};
 pub use super::index::CouponPlace;
 use super::index::{Coupons, Index, Layers};
 use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
@@ -35,6 +36,17 @@ impl Coupons for LedgerView<'_> {
         let family = self.storage.coupons();
         let rows = self.snapshot.iterator_cf_opt(family, options, coupon_rows::mode(&key));
         coupon_rows::coupon(rows, sequence)
+    }
+}
+
+impl Rows for LedgerView<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.get(key)
+    }
+
+    fn keys(&self, first: &[u8], end: &[u8]) -> impl Iterator<Item = Result<Key, StorageError>> {
+        let rows = self.rows(self.storage.state(), first, Some(end.to_vec()));
+        rows.map(|row| row.map(|(key, _)| key))
     }
 }
 
@@ -114,6 +126,19 @@ impl<'a> LedgerView<'a> {
     pub fn campaign_of_number(&self, number: u32) -> Result<Option<Campaign>, StorageError> {
         let Some(name) = self.get(&self.keys.campaign_number(number))? else { return Ok(None) };
         self.campaign(&name_of_number(&name)?)
+    }
+
+    /// A campaign as it stands at a moment: holds that have expired by then no longer count.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn settled(&self, mut campaign: Campaign, now: LogTime) -> Result<Campaign, StorageError> {
+        let number = campaign.spec.number;
+        campaign.settle_holds(now, |from, until| {
+            hold_rows::hold_ends(self, self.keys, number, from, until)
+        })?;
+        Ok(campaign)
     }
 
     /// All campaigns, by name, what is left of deleted ones included.

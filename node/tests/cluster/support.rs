@@ -383,6 +383,8 @@ pub(crate) fn refusal(reply: &Option<pb::Reply>) -> Option<pb::RefusalReason> {
         pb::outcome::Outcome::CampaignCreated(_)
         | pb::outcome::Outcome::CampaignChanged(_)
         | pb::outcome::Outcome::CouponChanged(_)
+        | pb::outcome::Outcome::HoldChanged(_)
+        | pb::outcome::Outcome::HoldConfirmed(_)
         | pb::outcome::Outcome::CampaignDeleted(_)
         | pb::outcome::Outcome::CouponIssued(_) => None,
     }
@@ -394,6 +396,8 @@ pub(crate) fn sequence(reply: &Option<pb::Reply>) -> Option<u64> {
         pb::outcome::Outcome::CampaignCreated(_)
         | pb::outcome::Outcome::CampaignChanged(_)
         | pb::outcome::Outcome::CouponChanged(_)
+        | pb::outcome::Outcome::HoldChanged(_)
+        | pb::outcome::Outcome::HoldConfirmed(_)
         | pb::outcome::Outcome::CampaignDeleted(_)
         | pb::outcome::Outcome::Refusal(_) => None,
     }

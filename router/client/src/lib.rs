@@ -50,6 +50,7 @@ mod client;
 mod coupon_parts;
 mod coupons;
 mod endpoint;
+mod holds;
 mod issue_pipe;
 mod issue_stream;
 mod meaning;

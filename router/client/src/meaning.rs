@@ -48,11 +48,17 @@ impl Meaning {
             | Reason::Ended
             | Reason::EtagMismatch
             | Reason::FieldViolations
+            | Reason::HoldConfirmed
+            | Reason::HoldExpired
+            | Reason::HoldNotFound
+            | Reason::HoldReleased
+            | Reason::HoldsOpen
             | Reason::NotArchived
             | Reason::NotEnded
             | Reason::NotRedeemed
             | Reason::Paused
             | Reason::QuotaBelowIssued
+            | Reason::QuotaHeld
             | Reason::RecipientLimitReached
             | Reason::RecipientRequired
             | Reason::RequestIdReused
@@ -60,7 +66,8 @@ impl Meaning {
             | Reason::ShardDiverged
             | Reason::ShardFull
             | Reason::SoldOut
-            | Reason::TooManyCoupons => Self::Refused,
+            | Reason::TooManyCoupons
+            | Reason::TooManyHolds => Self::Refused,
             Reason::NotStarted => not_started(metadata),
             // A stream only reads.
             Reason::NoLeader | Reason::Overloaded | Reason::StreamBroken => Self::RetryUnchanged,
@@ -157,6 +164,9 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::EndTimeInPast
         | Reason::Ended
         | Reason::EtagMismatch
+        | Reason::HoldConfirmed
+        | Reason::HoldExpired
+        | Reason::HoldReleased
         | Reason::RequestIdReused => true,
         Reason::AlreadyRedeemed
         | Reason::NotRedeemed
@@ -168,6 +178,8 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::CouponNotFound
         | Reason::DeadlineExceeded
         | Reason::FieldViolations
+        | Reason::HoldNotFound
+        | Reason::HoldsOpen
         | Reason::Internal
         | Reason::NoLeader
         | Reason::NotArchived
@@ -177,12 +189,14 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::Overloaded
         | Reason::Paused
         | Reason::QuotaBelowIssued
+        | Reason::QuotaHeld
         | Reason::RecipientRequired
         | Reason::RevisionGone
         | Reason::ShardDiverged
         | Reason::ShardFull
         | Reason::StreamBroken
-        | Reason::TooManyCoupons => false,
+        | Reason::TooManyCoupons
+        | Reason::TooManyHolds => false,
     }
 }
 
@@ -211,6 +225,11 @@ mod tests {
             (Reason::Ended, Meaning::Refused),
             (Reason::EtagMismatch, Meaning::Refused),
             (Reason::FieldViolations, Meaning::Refused),
+            (Reason::HoldConfirmed, Meaning::Refused),
+            (Reason::HoldExpired, Meaning::Refused),
+            (Reason::HoldNotFound, Meaning::Refused),
+            (Reason::HoldReleased, Meaning::Refused),
+            (Reason::HoldsOpen, Meaning::Refused),
             (Reason::Internal, Meaning::Unknown),
             (Reason::NoLeader, Meaning::RetryUnchanged),
             (Reason::NotArchived, Meaning::Refused),
@@ -221,6 +240,7 @@ mod tests {
             (Reason::Overloaded, Meaning::RetryUnchanged),
             (Reason::Paused, Meaning::Refused),
             (Reason::QuotaBelowIssued, Meaning::Refused),
+            (Reason::QuotaHeld, Meaning::Refused),
             (Reason::RecipientLimitReached, Meaning::Refused),
             (Reason::RecipientRequired, Meaning::Refused),
             (Reason::RequestIdReused, Meaning::Refused),
@@ -230,6 +250,7 @@ mod tests {
             (Reason::SoldOut, Meaning::Refused),
             (Reason::StreamBroken, Meaning::RetryUnchanged),
             (Reason::TooManyCoupons, Meaning::Refused),
+            (Reason::TooManyHolds, Meaning::Refused),
         ];
         assert_eq!(table.map(|(reason, _)| reason), Reason::ALL);
         for (reason, meaning) in table {

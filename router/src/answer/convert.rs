@@ -1,10 +1,13 @@
 //! From the ledger's records to the messages that clients see. Pure.
 
-use coupon_cluster::{CampaignState, CodeProfile, EncodeError, KeyId, NumericId, campaign_etag};
+use coupon_cluster::{
+    CampaignState, CodeProfile, EncodeError, KeyId, NumericId, RequestId, campaign_etag,
+};
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::coupon_change::Change;
-use coupon_proto::internal::{CampaignRecord, CouponIssued};
-use coupon_proto::v1::{self, Campaign, Coupon, CouponState};
+use coupon_proto::internal::hold_record::End;
+use coupon_proto::internal::{CampaignRecord, CouponIssued, HoldRecord};
+use coupon_proto::v1::{self, Campaign, Coupon, CouponState, Hold, HoldState};
 use coupon_wire::campaign::{quota_used, state_at};
 use coupon_wire::code::scheme_from_pb;
 use coupon_wire::ids;
@@ -47,6 +50,7 @@ pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
         redeemed: to_i64(counters.redeemed),
         voided: to_i64(counters.voided),
         returned: to_i64(counters.returned),
+        held: to_i64(counters.held),
         code_profile: profile_to_pb(codes.format.profile()).into(),
         code_prefix: codes.prefix.as_str().to_owned(),
         code_length: i32::try_from(codes.format.symbol_count()).unwrap_or(i32::MAX),
@@ -111,6 +115,38 @@ pub(crate) fn coupon(
         Some(Change::Reversal(_)) | None => {}
     }
     Ok(shown)
+}
+
+/// A hold as it stands at log time `now_micros`.
+pub(crate) fn hold(
+    campaign_id: String,
+    hold_id: RequestId,
+    record: HoldRecord,
+    now_micros: u64,
+) -> Hold {
+    let mut shown = Hold {
+        campaign_id,
+        hold_id: hold_id.to_string(),
+        recipient: record.recipient,
+        create_time: Some(timestamp(record.hold_micros)),
+        expire_time: Some(timestamp(record.expire_micros)),
+        ..Default::default()
+    };
+    let state = match record.end {
+        Some(End::Confirmation(end)) => {
+            shown.confirm_time = Some(timestamp(end.time_micros));
+            shown.sequence = to_i64(end.sequence);
+            HoldState::Confirmed
+        }
+        Some(End::Release(end)) => {
+            shown.release_time = Some(timestamp(end.time_micros));
+            HoldState::Released
+        }
+        None if now_micros >= record.expire_micros => HoldState::Expired,
+        None => HoldState::Open,
+    };
+    shown.set_state(state);
+    shown
 }
 
 /// What a coupon is at log time `now_micros`.

@@ -8,6 +8,7 @@ mod campaign;
 mod coupon;
 #[cfg(test)]
 mod documented;
+mod hold;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use coupon_cluster::CodeError;
 use coupon_proto::internal::{Refusal, RefusalReason};
 use coupon_proto::reason::{DOMAIN, Reason};
+use coupon_wire::ids;
 use prost::Message;
 use prost_types::Any;
 use tonic::{Code, Status};
@@ -271,7 +273,16 @@ fn report_refused(Refused { refusal, held_codes, held_states }: &Refused) -> Rep
         RefusalReason::SoldOut => {
             Report::new(FailedPrecondition, Reason::SoldOut, "no more coupons available")
         }
-        RefusalReason::RecipientLimitReached => recipient_limit_reached(held_codes, held_states),
+        RefusalReason::RecipientLimitReached => {
+            recipient_limit_reached(held_codes, held_states, &refusal.hold_ids)
+        }
+        RefusalReason::QuotaHeld => hold::quota_held(refusal),
+        RefusalReason::TooManyHolds => hold::too_many(refusal),
+        RefusalReason::HoldNotFound => hold::not_found(),
+        RefusalReason::HoldExpired => hold::expired(refusal),
+        RefusalReason::HoldConfirmed => hold::confirmed(refusal),
+        RefusalReason::HoldReleased => hold::released(refusal),
+        RefusalReason::HoldsOpen => hold::open(refusal),
         RefusalReason::RecipientRequired => Report::new(
             InvalidArgument,
             Reason::RecipientRequired,
@@ -322,14 +333,21 @@ fn report_refused(Refused { refusal, held_codes, held_states }: &Refused) -> Rep
     }
 }
 
-fn recipient_limit_reached(held_codes: &[String], held_states: &[&str]) -> Report {
-    Report::new(
+fn recipient_limit_reached(
+    held_codes: &[String],
+    held_states: &[&str],
+    hold_ids: &[Vec<u8>],
+) -> Report {
+    let hold_ids = hold_ids.iter().filter_map(|id| ids::request_id(id).ok());
+    let hold_ids: Vec<String> = hold_ids.map(|id| id.to_string()).collect();
+    let report = Report::new(
         Code::AlreadyExists,
         Reason::RecipientLimitReached,
         "the recipient holds as many coupons as the campaign allows",
     )
     .with("codes", held_codes.join(","))
-    .with("states", held_states.join(","))
+    .with("states", held_states.join(","));
+    if hold_ids.is_empty() { report } else { report.with("hold_ids", hold_ids.join(",")) }
 }
 
 fn no_leader() -> Report {
@@ -411,6 +429,13 @@ mod tests {
             (RefusalReason::CouponVoided, Code::FailedPrecondition, "COUPON_VOIDED"),
             (RefusalReason::CouponExpired, Code::FailedPrecondition, "COUPON_EXPIRED"),
             (RefusalReason::NotRedeemed, Code::FailedPrecondition, "NOT_REDEEMED"),
+            (RefusalReason::QuotaHeld, Code::FailedPrecondition, "QUOTA_HELD"),
+            (RefusalReason::TooManyHolds, Code::FailedPrecondition, "TOO_MANY_HOLDS"),
+            (RefusalReason::HoldNotFound, Code::NotFound, "HOLD_NOT_FOUND"),
+            (RefusalReason::HoldExpired, Code::FailedPrecondition, "HOLD_EXPIRED"),
+            (RefusalReason::HoldConfirmed, Code::FailedPrecondition, "HOLD_CONFIRMED"),
+            (RefusalReason::HoldReleased, Code::FailedPrecondition, "HOLD_RELEASED"),
+            (RefusalReason::HoldsOpen, Code::FailedPrecondition, "HOLDS_OPEN"),
             (RefusalReason::RequestIdReused, Code::InvalidArgument, "REQUEST_ID_REUSED"),
             (RefusalReason::ShardFull, Code::FailedPrecondition, "SHARD_FULL"),
             (RefusalReason::StaleEpoch, Code::Unavailable, "NO_LEADER"),

@@ -77,7 +77,9 @@ impl Change {
                 outcome::Outcome::CampaignCreated(_)
                 | outcome::Outcome::CampaignDeleted(_)
                 | outcome::Outcome::CouponIssued(_)
-                | outcome::Outcome::CouponChanged(_),
+                | outcome::Outcome::CouponChanged(_)
+                | outcome::Outcome::HoldChanged(_)
+                | outcome::Outcome::HoldConfirmed(_),
             )
             | None => Err(Fault::another_question()),
         }

@@ -58,7 +58,9 @@ impl Change {
                 outcome::Outcome::CampaignCreated(_)
                 | outcome::Outcome::CampaignChanged(_)
                 | outcome::Outcome::CampaignDeleted(_)
-                | outcome::Outcome::CouponIssued(_),
+                | outcome::Outcome::CouponIssued(_)
+                | outcome::Outcome::HoldChanged(_)
+                | outcome::Outcome::HoldConfirmed(_),
             )
             | None => Err(Fault::another_question()),
         }

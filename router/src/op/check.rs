@@ -26,6 +26,9 @@ const PAGE_MAX: u32 = 1_000;
 /// Ten years with every leap day they may have.
 const COUPON_TTL_SECONDS_MAX: i64 = 3_653 * 86_400;
 
+/// Maximum lifetime of a hold: a day. Nobody takes longer to pay, and what is held is lost to others.
+const HOLD_TTL_MICROS_MAX: u64 = 86_400 * MICROS_PER_SECOND;
+
 /// The end of the year 9999, which is where protobuf's timestamps end.
 const SECONDS_MAX: i64 = 253_402_300_799;
 
@@ -114,6 +117,11 @@ impl Check {
         }
         let id = RequestId::parse(text).map_err(|error| self.fail("request_id", error.to_string()));
         id.ok().map(|id| RequestIdentity { id, generated: false })
+    }
+
+    /// The id of a hold; `None` when it is invalid.
+    pub(crate) fn hold_id(&mut self, text: &str) -> Option<RequestId> {
+        RequestId::parse(text).map_err(|error| self.fail("hold_id", error.to_string())).ok()
     }
 
     /// Checks a recipient.
@@ -211,6 +219,17 @@ impl Check {
         let micros = range.contains(&ttl.seconds).then(|| micros(ttl.seconds, ttl.nanos)).flatten();
         if micros.is_none() {
             self.fail("coupon_ttl", "must be from one second to ten years");
+        }
+        micros.unwrap_or(0)
+    }
+
+    /// The lifetime of a hold in microseconds, rounded down; 0 where it is not set or out of range.
+    pub(crate) fn hold_ttl(&mut self, ttl: Option<&Duration>) -> u64 {
+        let range = MICROS_PER_SECOND..=HOLD_TTL_MICROS_MAX;
+        let micros = ttl.and_then(|ttl| micros(ttl.seconds, ttl.nanos));
+        let micros = micros.filter(|micros| range.contains(micros));
+        if micros.is_none() {
+            self.fail("ttl", "must be from one second to 24 hours");
         }
         micros.unwrap_or(0)
     }

@@ -4,24 +4,28 @@ use std::sync::Arc;
 
 use coupon_proto::v1::coupon_service_server::CouponService;
 use coupon_proto::v1::{
-    BatchIssueCouponsRequest, BatchIssueCouponsResponse, GetCouponRequest, GetCouponResponse,
-    IssueCouponRequest, IssueCouponResponse, IssueStreamRequest, ListCouponsRequest,
-    ListCouponsResponse, LookupCouponRequest, LookupCouponResponse, RedeemCouponRequest,
-    RedeemCouponResponse, ReverseRedemptionRequest, ReverseRedemptionResponse,
+    BatchIssueCouponsRequest, BatchIssueCouponsResponse, ConfirmHoldRequest, ConfirmHoldResponse,
+    GetCouponRequest, GetCouponResponse, HoldCouponRequest, HoldCouponResponse, IssueCouponRequest,
+    IssueCouponResponse, IssueStreamRequest, ListCouponsRequest, ListCouponsResponse,
+    LookupCouponRequest, LookupCouponResponse, RedeemCouponRequest, RedeemCouponResponse,
+    ReleaseHoldRequest, ReleaseHoldResponse, ReverseRedemptionRequest, ReverseRedemptionResponse,
     StreamCouponsRequest, ValidateCouponRequest, ValidateCouponResponse, VoidCouponRequest,
     VoidCouponResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use super::batch_issue_coupons::batch_issue_coupons;
+use super::confirm_hold::confirm_hold;
 use super::exports::Exports;
 use super::get_coupon::get_coupon;
+use super::hold_coupon::hold_coupon;
 use super::issue_coupon::issue_coupon;
 use super::issue_stream::{Answers, issue_stream};
 use super::limits::{Permits, Stopping};
 use super::list_coupons::list_coupons;
 use super::lookup_coupon::lookup_coupon;
 use super::redeem_coupon::redeem_coupon;
+use super::release_hold::release_hold;
 use super::reverse_redemption::reverse_redemption;
 use super::stream_coupons::{Parts, stream_coupons};
 use super::validate_coupon::validate_coupon;
@@ -29,7 +33,7 @@ use super::void_coupon::void_coupon;
 use super::{answered, client, deadline};
 use crate::shards::shard_client::ShardClient;
 
-/// Issues coupons, shows them, redeems and voids them.
+/// Issues coupons, holds them, shows them, redeems and voids them.
 #[derive(Debug)]
 pub(crate) struct Coupons {
     shards: Arc<ShardClient>,
@@ -72,6 +76,30 @@ impl CouponService for Coupons {
     ) -> Result<Response<Answers>, Status> {
         let (requests, stopping) = (request.into_inner(), self.stopping.clone());
         Ok(Response::new(issue_stream(&self.shards, &self.permits, requests, stopping)))
+    }
+
+    async fn hold_coupon(
+        &self,
+        request: Request<HoldCouponRequest>,
+    ) -> Result<Response<HoldCouponResponse>, Status> {
+        let deadline = deadline(&request);
+        answered(hold_coupon(&self.shards, request.into_inner(), deadline).await)
+    }
+
+    async fn confirm_hold(
+        &self,
+        request: Request<ConfirmHoldRequest>,
+    ) -> Result<Response<ConfirmHoldResponse>, Status> {
+        let deadline = deadline(&request);
+        answered(confirm_hold(&self.shards, request.into_inner(), deadline).await)
+    }
+
+    async fn release_hold(
+        &self,
+        request: Request<ReleaseHoldRequest>,
+    ) -> Result<Response<ReleaseHoldResponse>, Status> {
+        let deadline = deadline(&request);
+        answered(release_hold(&self.shards, request.into_inner(), deadline).await)
     }
 
     async fn redeem_coupon(

@@ -48,7 +48,9 @@ pub(super) async fn create_campaign(
             outcome::Outcome::CampaignChanged(_)
             | outcome::Outcome::CampaignDeleted(_)
             | outcome::Outcome::CouponIssued(_)
-            | outcome::Outcome::CouponChanged(_),
+            | outcome::Outcome::CouponChanged(_)
+            | outcome::Outcome::HoldChanged(_)
+            | outcome::Outcome::HoldConfirmed(_),
         )
         | None => Err(Fault::another_question()),
     }

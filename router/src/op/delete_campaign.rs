@@ -34,7 +34,9 @@ pub(super) async fn delete_campaign(
             outcome::Outcome::CampaignCreated(_)
             | outcome::Outcome::CampaignChanged(_)
             | outcome::Outcome::CouponIssued(_)
-            | outcome::Outcome::CouponChanged(_),
+            | outcome::Outcome::CouponChanged(_)
+            | outcome::Outcome::HoldChanged(_)
+            | outcome::Outcome::HoldConfirmed(_),
         )
         | None => Err(Fault::another_question()),
     }

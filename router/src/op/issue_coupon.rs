@@ -99,7 +99,9 @@ impl Issue {
                 outcome::Outcome::CampaignCreated(_)
                 | outcome::Outcome::CampaignChanged(_)
                 | outcome::Outcome::CampaignDeleted(_)
-                | outcome::Outcome::CouponChanged(_),
+                | outcome::Outcome::CouponChanged(_)
+                | outcome::Outcome::HoldChanged(_)
+                | outcome::Outcome::HoldConfirmed(_),
             )
             | None => Err(Fault::another_question()),
         }

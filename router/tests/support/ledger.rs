@@ -13,6 +13,8 @@ use coupon_proto::internal::{
     Voiding, campaign_condition, outcome, read_request,
 };
 
+use super::holds::Holds;
+
 /// The log time of everything.
 pub const NOW_MICROS: u64 = 1_700_000_000_000_000;
 
@@ -28,11 +30,18 @@ pub struct Ledger {
     campaigns: BTreeMap<String, (u32, CampaignRecord, Vec<CouponIssued>)>,
     /// What was done with coupons, by request id.
     changes: Vec<(Vec<u8>, CouponChanged)>,
+    pub(super) holds: Holds,
 }
 
 impl Ledger {
     pub fn at_epoch(epoch: u64) -> Self {
-        Self { epoch, knows_revisions: true, campaigns: BTreeMap::new(), changes: Vec::new() }
+        Self {
+            epoch,
+            knows_revisions: true,
+            campaigns: BTreeMap::new(),
+            changes: Vec::new(),
+            holds: Holds::default(),
+        }
     }
 
     pub fn apply(&mut self, shard: u32, command: &Command) -> Outcome {
@@ -64,6 +73,9 @@ impl Ledger {
                     let change = Change::Reversal(Reversal {});
                     self.change_coupon(shard, reverse.code.as_ref(), &reverse.request_id, change)
                 }
+                Operation::HoldCoupon(hold) => self.hold(hold),
+                Operation::ConfirmHold(confirm) => self.confirm(shard, confirm),
+                Operation::ReleaseHold(release) => self.release(release),
                 Operation::VoidCoupon(void) => {
                     let voiding =
                         Voiding { reason: void.reason.clone(), quota_returned: void.return_quota };
@@ -137,7 +149,7 @@ impl Ledger {
         outcome::Outcome::CampaignChanged(changed.into())
     }
 
-    fn issue(&mut self, shard: u32, issue: &IssueCommand) -> outcome::Outcome {
+    pub(super) fn issue(&mut self, shard: u32, issue: &IssueCommand) -> outcome::Outcome {
         let Some((_, record, coupons)) = self.campaigns.get_mut(&issue.campaign) else {
             return outcome::Outcome::Refusal(refusal(RefusalReason::CampaignNotFound));
         };

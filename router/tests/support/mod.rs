@@ -5,6 +5,7 @@
 
 pub mod fake_cluster;
 pub mod fake_node;
+pub mod holds;
 pub mod http1;
 pub mod http2;
 pub mod ledger;

@@ -113,6 +113,42 @@ def test_a_coupon_is_redeemed_once(client, sdk):
     assert "nonsense" not in f"{malformed.value}"
 
 
+def test_a_coupon_is_held_while_a_customer_pays(client, sdk):
+    campaign_id = new_campaign(client, sdk, 1, per_recipient_limit=1)
+    ttl = timedelta(minutes=10)
+    held = client.hold_coupon(campaign_id=campaign_id, recipient="ann", ttl=ttl)
+    hold = held.hold
+    assert (hold.state, hold.recipient, held.replayed) == (sdk.v1.HOLD_STATE_OPEN, "ann", False)
+    assert hold.expire_time.ToDatetime() - hold.create_time.ToDatetime() == ttl
+    again = client.hold_coupon(campaign_id=campaign_id, recipient="ann", ttl=ttl, request_id=hold.hold_id)
+    assert again.replayed and again.hold == hold
+    with pytest.raises(sdk.QuotaHeld) as full:
+        client.issue_coupon(campaign_id=campaign_id, recipient="bob")
+    assert full.value.retry_after == 10
+    with pytest.raises(sdk.RecipientLimitReached) as limit:
+        client.hold_coupon(campaign_id=campaign_id, recipient="ann", ttl=ttl)
+    assert (limit.value.codes, limit.value.hold_ids) == ((), (hold.hold_id,))
+    with pytest.raises(sdk.FieldViolations):
+        client.hold_coupon(campaign_id=campaign_id, recipient="bob", ttl=timedelta(days=2))
+
+    released = client.release_hold(campaign_id=campaign_id, hold_id=hold.hold_id).hold
+    assert released.state == sdk.v1.HOLD_STATE_RELEASED
+    with pytest.raises(sdk.HoldReleased) as gone:
+        client.confirm_hold(campaign_id=campaign_id, hold_id=hold.hold_id)
+    assert gone.value.release_time == released.release_time.ToDatetime(timezone.utc)
+    hold = client.hold_coupon(campaign_id=campaign_id, recipient="bob", ttl=ttl).hold
+    shown = client.get_campaign(campaign_id=campaign_id).campaign
+    assert (shown.issued, shown.held, shown.remaining) == (0, 1, 0)
+    bought = client.confirm_hold(campaign_id=campaign_id, hold_id=hold.hold_id, metadata={"order": "7"}).coupon
+    assert (bought.recipient, bought.request_id, bought.metadata["order"]) == ("bob", hold.hold_id, "7")
+    with pytest.raises(sdk.HoldConfirmed):
+        client.release_hold(campaign_id=campaign_id, hold_id=hold.hold_id)
+    with pytest.raises(sdk.HoldNotFound):
+        client.release_hold(campaign_id=campaign_id, hold_id=sdk.new_request_id())
+    with pytest.raises(sdk.SoldOut):
+        client.hold_coupon(campaign_id=campaign_id, recipient="cat", ttl=ttl)
+
+
 def test_before_the_start_the_exception_says_how_long_to_wait(client, sdk):
     start = datetime.now(timezone(timedelta(hours=9))).replace(microsecond=5) + timedelta(hours=1)
     campaign_id = new_campaign(client, sdk, 1, start_time=start)

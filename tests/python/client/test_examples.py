@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ SECONDS = 60
 FORMS = {"curl": ("sh", r"^ *curl "), "grpcurl": ("sh", r"^ *grpcurl "), "python": ("python", r"^\w")}
 
 # What examples call, and the names in them.
-ADDRESS, CAMPAIGN, CODE, NUMBER = "127.0.0.1:7000", "spring", "CODE", "4294967296"
+ADDRESS, CAMPAIGN, CODE, HOLD, NUMBER = "127.0.0.1:7000", "spring", "CODE", "HOLD_ID", "4294967296"
 
 
 def rpcs():
@@ -54,7 +55,7 @@ class Example:
         return found[0]
 
 
-# The situations that examples need: each takes a client and a campaign without coupons, and returns a code or None.
+# The situations that examples need: each takes a client and a campaign without coupons, and returns a code, the id of a hold, or None.
 def nothing(client, campaign_id):
     return None
 
@@ -67,6 +68,10 @@ def redeemed_coupon(client, campaign_id):
     code = coupon(client, campaign_id)
     client.redeem_coupon(code=code)
     return code
+
+
+def hold(client, campaign_id):
+    return client.hold_coupon(campaign_id=campaign_id, recipient="ann", ttl=timedelta(minutes=10)).hold.hold_id
 
 
 def paused_campaign(client, campaign_id):
@@ -86,6 +91,7 @@ SITUATIONS = {
     "campaign": nothing,
     "coupon": coupon,
     "redeemed coupon": redeemed_coupon,
+    "hold": hold,
     "paused campaign": paused_campaign,
     "ended campaign": ended_campaign,
     "archived campaign": archived_campaign,
@@ -108,7 +114,7 @@ def prepared(client, address):
             number, held = str(campaign.numeric_id), SITUATIONS[example.needs](client, campaign_id)
         code = code.replace(ADDRESS, address).replace(NUMBER, number)
         code = re.sub(rf"\b{CAMPAIGN}\b", campaign_id, code)
-        return re.sub(rf"\b{CODE}\b", held, code) if held else code
+        return re.sub(rf"\b({CODE}|{HOLD})\b", held, code) if held else code
     return prepare
 
 

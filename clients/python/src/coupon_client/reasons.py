@@ -83,6 +83,66 @@ class SoldOut(Refused):
     REASON = "SOLD_OUT"
 
 
+class QuotaHeld(Refused):
+    """What is not issued of the quota is held, and may come back: `retry_after` says when to ask again."""
+
+    REASON = "QUOTA_HELD"
+
+
+class TooManyHolds(Refused):
+    """There are too many holds to make another one: `retry_after` says when to ask again."""
+
+    REASON = "TOO_MANY_HOLDS"
+
+
+class HoldNotFound(Refused):
+    """There is no such hold, or it ended long ago."""
+
+    REASON = "HOLD_NOT_FOUND"
+
+
+class HoldExpired(Refused):
+    """At or after the end of the hold."""
+
+    REASON = "HOLD_EXPIRED"
+    SETTLES = True
+
+    @property
+    def expire_time(self) -> datetime | None:
+        """Since when it cannot be confirmed."""
+        return self._time("expire_time")
+
+
+class HoldConfirmed(Refused):
+    """Another request has confirmed the hold."""
+
+    REASON = "HOLD_CONFIRMED"
+    SETTLES = True
+
+    @property
+    def confirm_time(self) -> datetime | None:
+        """When it was confirmed."""
+        return self._time("confirm_time")
+
+
+class HoldReleased(Refused):
+    """Another request has released the hold."""
+
+    REASON = "HOLD_RELEASED"
+    SETTLES = True
+
+    @property
+    def release_time(self) -> datetime | None:
+        """When it was released."""
+        return self._time("release_time")
+
+
+class HoldsOpen(Refused):
+    """The campaign still has open holds, which can be confirmed."""
+
+    REASON = "HOLDS_OPEN"
+
+
 class ShardFull(Refused):
     """The campaign's shard has used up its numbers for campaigns or codes."""
 
@@ -104,6 +164,11 @@ class RecipientLimitReached(Refused):
     def codes(self) -> tuple[str, ...]:
         """The codes that the recipient holds, the first ten of them."""
         return tuple(filter(None, self.metadata.get("codes", "").split(",")))
+
+    @property
+    def hold_ids(self) -> tuple[str, ...]:
+        """The ids of the recipient's open holds, the first ten of them."""
+        return tuple(filter(None, self.metadata.get("hold_ids", "").split(",")))
 
 
 class RecipientRequired(Refused):
@@ -204,7 +269,7 @@ class EtagMismatch(Refused):
 
 
 class QuotaBelowIssued(Refused):
-    """The quota asked for is less than what is issued."""
+    """The quota asked for is less than what is issued and held."""
 
     REASON = "QUOTA_BELOW_ISSUED"
 

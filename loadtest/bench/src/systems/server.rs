@@ -98,6 +98,27 @@ impl<I: Issue> CouponService for Peer<I> {
         Err(not_served())
     }
 
+    async fn hold_coupon(
+        &self,
+        _request: Request<v1::HoldCouponRequest>,
+    ) -> Result<Response<v1::HoldCouponResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn confirm_hold(
+        &self,
+        _request: Request<v1::ConfirmHoldRequest>,
+    ) -> Result<Response<v1::ConfirmHoldResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn release_hold(
+        &self,
+        _request: Request<v1::ReleaseHoldRequest>,
+    ) -> Result<Response<v1::ReleaseHoldResponse>, Status> {
+        Err(not_served())
+    }
+
     async fn void_coupon(
         &self,
         _request: Request<v1::VoidCouponRequest>,

@@ -49,7 +49,7 @@ pub enum LineError {
     /// The format is not the one that this program reads.
     #[error("version {0} of the format is not known")]
     UnknownVersion(u32),
-    /// The campaign of a call or a row was not described before.
+    /// The campaign of a line was not described before.
     #[error("its campaign was not described before")]
     UnknownCampaign,
     /// A campaign was described twice.
@@ -132,6 +132,18 @@ impl Assembler {
             Line::Row(row) => {
                 let campaign = self.campaign(&row.campaign)?;
                 campaign.rows.push(row.into_coupon());
+            }
+            Line::Hold(hold) => {
+                let campaign = self.campaign(&hold.campaign)?;
+                campaign.holds.push(hold.into_hold());
+            }
+            Line::Claim(claim) => {
+                let campaign = self.campaign(&claim.campaign)?;
+                campaign.claims.push(claim.into_claim());
+            }
+            Line::Balance(balance) => {
+                let campaign = self.campaign(&balance.campaign)?;
+                campaign.balances.push(balance.into_balance());
             }
             Line::Replica(ReplicaLine { shard, replica, applied_index, digest }) => {
                 let digest = digest.into();
@@ -219,7 +231,7 @@ mod tests {
         r#"{"campaign":{"id":"a","quota":9,"per_recipient_limit":1,"complete":true}}"#;
     const GET: &str = r#"{"op":{"campaign":"a","t":[5,7],"call":"get","outcome":{"counted":3}}}"#;
 
-    const END: &str = r#"{"end":{"campaigns":1,"calls":1,"rows":0,"replicas":0,"faults":0}}"#;
+    const END: &str = r#"{"end":{"campaigns":1,"calls":1,"rows":0,"holds":0,"claims":0,"balances":0,"replicas":0,"faults":0}}"#;
 
     fn read(lines: &[&str]) -> Result<History, ReadError> {
         let mut assembler = Assembler::new();

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::held;
 use super::request_id::RequestId;
 use crate::findings::len;
-use crate::history::{Call, Coupon, CouponState, History, Operation, Outcome};
+use crate::history::{Call, Campaign, Coupon, CouponState, History, Operation, Outcome};
 
 /// A line.
 #[derive(Debug, Deserialize, Serialize)]
@@ -17,6 +18,9 @@ pub(super) enum Line<'a> {
     Campaign(CampaignLine<'a>),
     Op(OperationLine<'a>),
     Row(RowLine<'a>),
+    Hold(held::HoldLine<'a>),
+    Claim(held::ClaimLine<'a>),
+    Balance(held::BalanceLine<'a>),
     Replica(ReplicaLine<'a>),
     Fault(FaultLine<'a>),
     End(EndLine),
@@ -135,6 +139,9 @@ pub(super) struct EndLine {
     pub(super) campaigns: u64,
     pub(super) calls: u64,
     pub(super) rows: Option<u64>,
+    pub(super) holds: u64,
+    pub(super) claims: u64,
+    pub(super) balances: u64,
     pub(super) replicas: u64,
     pub(super) faults: u64,
 }
@@ -143,7 +150,11 @@ impl EndLine {
     /// The end of a history, all of whose coupons are there.
     pub(super) fn of(history: &History) -> Self {
         let campaigns = &history.campaigns;
+        let count = |of: fn(&Campaign) -> u64| campaigns.iter().map(of).sum();
         Self {
+            holds: count(|campaign| len(&campaign.holds)),
+            claims: count(|campaign| len(&campaign.claims)),
+            balances: count(|campaign| len(&campaign.balances)),
             campaigns: len(campaigns),
             calls: campaigns.iter().map(|campaign| len(&campaign.operations)).sum(),
             rows: Some(campaigns.iter().map(|campaign| len(&campaign.rows)).sum()),

@@ -1,10 +1,11 @@
 //! Writing.
 
 use super::VERSION;
+use super::held::{BalanceLine, ClaimLine, HoldLine};
 use super::line::{
     CampaignLine, EndLine, FaultLine, HistoryLine, Line, OperationLine, ReplicaLine, RowLine,
 };
-use crate::history::{Campaign, Coupon, Fault, History, Operation, Replica};
+use crate::history::{Balance, Campaign, Claim, Coupon, Fault, History, Hold, Operation, Replica};
 
 /// What one line says.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +15,7 @@ pub enum Record<'a> {
         /// The wall clock when the monotonic clock was 0, as RFC 3339.
         began: &'a str,
     },
-    /// A campaign without its operations and rows, which are records of their own.
+    /// A campaign without what was asked of it and found in it, which are records of their own.
     Campaign(&'a Campaign),
     /// A call.
     Operation {
@@ -29,6 +30,27 @@ pub enum Record<'a> {
         campaign: &'a str,
         /// The coupon.
         coupon: &'a Coupon,
+    },
+    /// A hold.
+    Hold {
+        /// The campaign's id.
+        campaign: &'a str,
+        /// The hold.
+        hold: &'a Hold,
+    },
+    /// What claimed quota without a hold.
+    Claim {
+        /// The campaign's id.
+        campaign: &'a str,
+        /// The claim.
+        claim: &'a Claim,
+    },
+    /// A read of all counters.
+    Balance {
+        /// The campaign's id.
+        campaign: &'a str,
+        /// The counters.
+        balance: &'a Balance,
     },
     /// What a replica said.
     Replica(&'a Replica),
@@ -65,6 +87,11 @@ impl Record<'_> {
                 Line::Op(OperationLine::of(campaign, operation))
             }
             Self::Row { campaign, coupon } => Line::Row(RowLine::of(campaign, coupon)),
+            Self::Hold { campaign, hold } => Line::Hold(HoldLine::of(campaign, hold)),
+            Self::Claim { campaign, claim } => Line::Claim(ClaimLine::of(campaign, claim)),
+            Self::Balance { campaign, balance } => {
+                Line::Balance(BalanceLine::of(campaign, balance))
+            }
             Self::Replica(Replica { shard, replica, applied_index, digest }) => {
                 Line::Replica(ReplicaLine {
                     shard: *shard,
@@ -113,7 +140,12 @@ fn with_end<'a>(
         let operations =
             operations.map(move |operation| Record::Operation { campaign: id, operation });
         let rows = campaign.rows.iter().map(move |coupon| Record::Row { campaign: id, coupon });
-        std::iter::once(Record::Campaign(campaign)).chain(operations).chain(rows)
+        let holds = campaign.holds.iter().map(move |hold| Record::Hold { campaign: id, hold });
+        let claims = campaign.claims.iter().map(move |claim| Record::Claim { campaign: id, claim });
+        let balances = campaign.balances.iter();
+        let balances = balances.map(move |balance| Record::Balance { campaign: id, balance });
+        let all = std::iter::once(Record::Campaign(campaign)).chain(operations).chain(rows);
+        all.chain(holds).chain(claims).chain(balances)
     });
     std::iter::once(Record::History { began })
         .chain(campaigns)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use coupon_cluster::{CampaignName, CampaignState, Epoch};
 
 use crate::entry::{Entry, Found};
+use crate::hold::settle;
 use crate::{
     AskedTerms, Campaign, CampaignSpec, CampaignStage, Change, LogTime, Outcome, Refusal, Store,
 };
@@ -23,6 +24,19 @@ impl<S: Store> Entry<'_, S> {
         change: Change,
         alter: impl FnOnce(&Campaign, LogTime) -> Result<Option<CampaignSpec>, Refusal>,
     ) -> Result<Outcome, S::Error> {
+        let now = self.fence.state.log_time;
+        self.change_campaign_at(epoch, campaign, change, now, alter)
+    }
+
+    /// The same at log time `now`, to which the caller moves it if something is changed.
+    pub(super) fn change_campaign_at(
+        &mut self,
+        epoch: Epoch,
+        campaign: &CampaignName,
+        change: Change,
+        now: LogTime,
+        alter: impl FnOnce(&Campaign, LogTime) -> Result<Option<CampaignSpec>, Refusal>,
+    ) -> Result<Outcome, S::Error> {
         let Self { fence, store, touched } = self;
         let touched = match touched.find(fence, *store, epoch, campaign)? {
             Found::Campaign(touched) => touched,
@@ -30,7 +44,6 @@ impl<S: Store> Entry<'_, S> {
             Found::Fenced(refusal) => return Ok(refusal.into()),
         };
         let campaign = &mut touched.campaign;
-        let now = fence.state.log_time;
         let made = |made: &&Change| made.request_id == change.request_id;
         if let Some(made) = campaign.spec.changes.iter().find(made) {
             return Ok(if *made == change {
@@ -44,6 +57,7 @@ impl<S: Store> Entry<'_, S> {
             Err(refusal) => return Ok(refusal.into()),
         };
         if let Some(altered) = altered {
+            settle(*store, campaign, now)?;
             let has_other_quota = altered.quota != campaign.spec.quota;
             let revision = campaign.counters.revision.saturating_add(1);
             campaign.counters.revision = revision;

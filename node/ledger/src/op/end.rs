@@ -5,7 +5,7 @@ use coupon_cluster::{CampaignName, CampaignState, Epoch, RequestId};
 use crate::entry::Entry;
 use crate::{CampaignSpec, Change, ChangeKind, Outcome, Store};
 
-/// Ends a campaign now. This cannot be undone; coupons that were issued stay valid.
+/// Ends a campaign now. This cannot be undone; coupons that were issued stay valid, and open holds can be confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndCampaign {
     /// The campaign.
@@ -25,10 +25,8 @@ impl<S: Store> Entry<'_, S> {
     ) -> Result<Outcome, S::Error> {
         let EndCampaign { campaign, request_id } = command;
         let change = Change { request_id: *request_id, kind: ChangeKind::End };
-        let before = self.fence.state.log_time;
-        let end = before.after_micros(1);
-        self.fence.state.log_time = end;
-        let outcome = self.change_campaign(epoch, campaign, change, |campaign, now| {
+        let end = self.fence.state.log_time.after_micros(1);
+        let outcome = self.change_campaign_at(epoch, campaign, change, end, |campaign, now| {
             let has_ended = match campaign.state_at(now) {
                 CampaignState::Ended | CampaignState::Archived => true,
                 CampaignState::Scheduled
@@ -41,8 +39,8 @@ impl<S: Store> Entry<'_, S> {
         })?;
         let is_ended_now = matches!(&outcome, Outcome::CampaignChanged { campaign, .. }
             if campaign.spec.end == Some(end));
-        if !is_ended_now {
-            self.fence.state.log_time = before;
+        if is_ended_now {
+            self.fence.state.log_time = end;
         }
         Ok(outcome)
     }

@@ -6,10 +6,13 @@ use coupon_cluster::{CampaignName, CampaignState, Epoch, RequestId};
 
 use crate::block::take_counter;
 use crate::code::{issued, state_of};
-use crate::entry::{Entry, Found};
+use crate::entry::{Entry, Found, Touched};
+use crate::fence::Fence;
+use crate::hold::HoldEnds;
 use crate::mutants::{self, Mutant};
 use crate::{
-    Campaign, Coupon, CouponState, LogTime, Outcome, Refusal, SEQUENCE_MAX, StateReader, Store,
+    Campaign, Coupon, CouponState, IssuedCoupon, LogTime, Outcome, Refusal, SEQUENCE_MAX,
+    StateReader, Store,
 };
 
 /// Issues a coupon.
@@ -42,38 +45,54 @@ impl<S: Store> Entry<'_, S> {
             Found::Nothing => return Ok(Refusal::CampaignNotFound.into()),
             Found::Fenced(refusal) => return Ok(refusal.into()),
         };
-        let campaign = &mut touched.campaign;
-        let spec = &*campaign.spec;
         let now = fence.state.log_time;
-
-        if let Some(outcome) = without_effect(*store, campaign, &command, now)? {
+        if let Some(outcome) = without_effect(*store, &touched.campaign, &command, now)? {
             return Ok(outcome);
         }
-        let counters = &mut campaign.counters;
-        let sequence = counters.issued.saturating_add(1);
-        if sequence > SEQUENCE_MAX {
-            return Ok(Refusal::ShardFull.into());
-        }
-        let Some(counter) = take_counter(&mut fence.state, *store, spec, counters)? else {
-            return Ok(Refusal::ShardFull.into());
-        };
-        let coupon = Coupon {
-            counter,
-            recipient: command.recipient,
-            request_id: command.request_id,
-            issued_at: now,
-            expires_at: spec.coupon_ttl_micros.map(|ttl| now.after_micros(ttl)),
-            metadata: command.metadata,
-        };
-        store.insert_coupon(spec, sequence, &coupon)?;
-        counters.issued = sequence;
-        counters.revision = counters.revision.saturating_add(1);
-        counters.opened.get_or_insert(now);
-        touched.changed = true;
-        let issued = issued(spec, sequence, coupon, CouponState::Issued);
-        campaign.note_sold_out(now);
-        Ok(Outcome::CouponIssued { issued, replayed: false })
+        let Issue { campaign: _, recipient, request_id, metadata } = command;
+        let added = add_coupon(fence, *store, touched, recipient, request_id, metadata)?;
+        Ok(match added {
+            Some(issued) => Outcome::CouponIssued { issued, replayed: false },
+            None => Refusal::ShardFull.into(),
+        })
     }
+}
+
+/// Adds a coupon that the campaign's quota has room for. `None`: the shard has no number for it, and nothing was
+/// changed.
+pub(super) fn add_coupon<S: Store>(
+    fence: &mut Fence,
+    store: &mut S,
+    touched: &mut Touched,
+    recipient: String,
+    request_id: RequestId,
+    metadata: BTreeMap<String, String>,
+) -> Result<Option<IssuedCoupon>, S::Error> {
+    let (now, campaign) = (fence.state.log_time, &mut touched.campaign);
+    let (spec, counters) = (&*campaign.spec, &mut campaign.counters);
+    let sequence = counters.issued.saturating_add(1);
+    if sequence > SEQUENCE_MAX {
+        return Ok(None);
+    }
+    let Some(counter) = take_counter(&mut fence.state, store, spec, counters)? else {
+        return Ok(None);
+    };
+    let coupon = Coupon {
+        counter,
+        recipient,
+        request_id,
+        issued_at: now,
+        expires_at: spec.coupon_ttl_micros.map(|ttl| now.after_micros(ttl)),
+        metadata,
+    };
+    store.insert_coupon(spec, sequence, &coupon)?;
+    counters.issued = sequence;
+    counters.revision = counters.revision.saturating_add(1);
+    counters.opened.get_or_insert(now);
+    touched.changed = true;
+    let issued = issued(spec, sequence, coupon, CouponState::Issued);
+    campaign.note_sold_out(now);
+    Ok(Some(issued))
 }
 
 /// The outcome of a command that changes nothing; `None` if it issues a coupon.
@@ -88,31 +107,49 @@ pub(crate) fn without_effect<S: StateReader>(
     command: &Issue,
     now: LogTime,
 ) -> Result<Option<Outcome>, S::Error> {
-    let spec = &*campaign.spec;
-    if let Some(sequence) = store.sequence_of_request(spec.number, command.request_id)?
+    let number = campaign.spec.number;
+    // The id of a hold is that of the coupon that it becomes.
+    if campaign.counters.has_holds && store.hold(number, command.request_id)?.is_some() {
+        return Ok(Some(Refusal::RequestIdReused.into()));
+    }
+    if let Some(sequence) = store.sequence_of_request(number, command.request_id)?
         && !mutants::is(Mutant::RetryNotDeduplicated)
     {
         return replay(store, campaign, sequence, command).map(Some);
     }
-    if let Some(refusal) = recipient_refusal(store, campaign, &command.recipient)?
+    Ok(claim_refusal(store, campaign, &command.recipient, now)?.map(Outcome::from))
+}
+
+/// Why a new request cannot claim quota of a campaign, for a coupon or a hold; `None`: it can.
+pub(super) fn claim_refusal<S: StateReader>(
+    store: &mut S,
+    campaign: &Campaign,
+    recipient: &str,
+    now: LogTime,
+) -> Result<Option<Refusal>, S::Error> {
+    let spec = &*campaign.spec;
+    if let Some(refusal) = recipient_refusal(store, campaign, recipient, now)?
         && !mutants::is(Mutant::LimitOutsideLog)
     {
-        return Ok(Some(refusal.into()));
+        return Ok(Some(refusal));
     }
     let state = campaign.state_at(now);
     #[cfg(feature = "mutants")]
     let state = mutants::distorted(state, campaign, now);
-    let refusal = match (state, spec.end) {
+    Ok(Some(match (state, spec.end) {
         (CampaignState::Scheduled, _) => Refusal::NotStarted { start: spec.start, now },
         (CampaignState::Ended | CampaignState::Archived, end) => {
             let end = end.expect("only a campaign with an end can have ended");
             Refusal::Ended { end, now }
         }
         (CampaignState::Paused, _) => Refusal::Paused,
-        (CampaignState::Exhausted, _) => Refusal::SoldOut,
+        (CampaignState::Exhausted, _) => match campaign.counters.hold_ends {
+            // As long as quota is held, it may come back.
+            Some(HoldEnds { first, .. }) => Refusal::QuotaHeld { until: first, now },
+            None => Refusal::SoldOut,
+        },
         (CampaignState::Active, _) => return Ok(None),
-    };
-    Ok(Some(refusal.into()))
+    }))
 }
 
 /// The outcome of a command whose request id was used before in its campaign.
@@ -131,11 +168,13 @@ fn replay<S: StateReader>(
     Ok(Outcome::CouponIssued { issued, replayed: true })
 }
 
-/// Why the recipient of a new request cannot have a coupon, whatever the campaign's window and quota.
+/// Why the recipient of a new request cannot have a coupon, whatever the campaign's window and quota. Open holds count
+/// like coupons.
 fn recipient_refusal<S: StateReader>(
     store: &mut S,
     campaign: &Campaign,
     recipient: &str,
+    now: LogTime,
 ) -> Result<Option<Refusal>, S::Error> {
     let spec = &*campaign.spec;
     if spec.per_recipient_limit == 0 {
@@ -146,10 +185,12 @@ fn recipient_refusal<S: StateReader>(
     }
     // A limit that does not fit is greater than any number of coupons held in memory.
     let limit = usize::try_from(spec.per_recipient_limit).unwrap_or(usize::MAX);
-    let Some(sequences) = store.sequences_at_limit(spec.number, recipient, limit)? else {
-        return Ok(None);
+    let mut hold_ids = match campaign.counters.held {
+        0 => Vec::new(),
+        _ => store.open_holds_of(spec.number, recipient, now, limit)?,
     };
-    let Some(sequences) = without_returned(store, campaign, recipient, limit, sequences)? else {
+    let Some(sequences) = coupons_at_limit(store, campaign, recipient, limit, hold_ids.len())?
+    else {
         return Ok(None);
     };
     let mut held = Vec::new();
@@ -160,7 +201,28 @@ fn recipient_refusal<S: StateReader>(
         let coupon = Coupon { metadata: BTreeMap::new(), ..coupon };
         held.push(issued(spec, sequence, coupon, state));
     }
-    Ok(Some(Refusal::RecipientLimitReached { held }))
+    hold_ids.truncate(HELD_SHOWN_MAX);
+    Ok(Some(Refusal::RecipientLimitReached { held, hold_ids }))
+}
+
+/// The coupons that count against the limit of a recipient with some open holds; `None` if all of these are fewer than
+/// the limit.
+fn coupons_at_limit<S: StateReader>(
+    store: &mut S,
+    campaign: &Campaign,
+    recipient: &str,
+    limit: usize,
+    open_holds: usize,
+) -> Result<Option<Vec<u64>>, S::Error> {
+    let number = campaign.spec.number;
+    let limit = limit.saturating_sub(open_holds);
+    if limit == 0 {
+        return Ok(Some(Vec::new()));
+    }
+    match store.sequences_at_limit(number, recipient, limit)? {
+        Some(latest) => without_returned(store, campaign, recipient, limit, latest),
+        None => Ok(None),
+    }
 }
 
 /// The coupons that count against the limit of a recipient who was issued `latest`, as many as the limit is; `None`

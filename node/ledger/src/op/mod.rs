@@ -3,12 +3,15 @@
 mod archive;
 mod change;
 mod change_coupon;
+mod confirm;
 mod create;
 mod delete;
 mod end;
+mod hold;
 mod issue;
 mod pause;
 mod redeem;
+mod release;
 mod resume;
 mod reverse;
 mod update;
@@ -18,14 +21,18 @@ use crate::entry::Entry;
 use crate::{Action, Command, Outcome, Refusal, Store};
 
 pub use archive::ArchiveCampaign;
+pub use confirm::ConfirmHold;
 pub use create::CreateCampaign;
 pub(crate) use create::created;
 pub use delete::DeleteCampaign;
 pub use end::EndCampaign;
+pub(crate) use hold::hold_without_effect;
+pub use hold::{HOLD_REMEMBERED_MICROS, HOLDS_KEPT_MAX, HoldCoupon};
 pub(crate) use issue::without_effect;
 pub use issue::{HELD_SHOWN_MAX, Issue};
 pub use pause::PauseCampaign;
 pub use redeem::{RedeemCoupon, redemption_refusal};
+pub use release::ReleaseHold;
 pub use resume::ResumeCampaign;
 pub use reverse::ReverseRedemption;
 pub use update::UpdateCampaign;
@@ -48,6 +55,9 @@ pub(crate) fn apply<S: Store>(
         Action::RedeemCoupon(redeem) => entry.redeem_coupon(command.epoch, redeem),
         Action::ReverseRedemption(reverse) => entry.reverse_redemption(command.epoch, &reverse),
         Action::VoidCoupon(void) => entry.void_coupon(command.epoch, void),
+        Action::HoldCoupon(hold) => entry.hold_coupon(command.epoch, hold),
+        Action::ConfirmHold(confirm) => entry.confirm_hold(command.epoch, confirm),
+        Action::ReleaseHold(release) => entry.release_hold(command.epoch, &release),
         Action::AdoptRing { epoch, ring_shards } => entry.adopt_ring(epoch, ring_shards),
         Action::SkipCounters => Ok(match entry.fence.state.clone().restored() {
             Ok(skipped) => {

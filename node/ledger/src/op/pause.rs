@@ -6,8 +6,8 @@ use super::change::refuse_ended;
 use crate::entry::Entry;
 use crate::{Campaign, CampaignSpec, Change, ChangeKind, LogTime, Outcome, Refusal, Store};
 
-/// Stops issuing coupons of a campaign until it is resumed. What was issued stays issued, and retries of
-/// requests that were answered are answered.
+/// Stops issuing and holding coupons of a campaign until it is resumed. What was issued stays issued, open holds can
+/// be confirmed, and retries of requests that were answered are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PauseCampaign {
     /// The campaign.

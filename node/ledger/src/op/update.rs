@@ -9,7 +9,9 @@ use siphasher::sip::SipHasher24;
 use super::change::{refuse_archived, refuse_ended};
 use crate::entry::Entry;
 use crate::mutants::{self, Mutant};
-use crate::{Campaign, CampaignSpec, Change, ChangeKind, LogTime, Outcome, Refusal, Store};
+use crate::{
+    Campaign, CampaignCounters, CampaignSpec, Change, ChangeKind, LogTime, Outcome, Refusal, Store,
+};
 
 /// Changes fields of a campaign, all of them or none. A field that is `None` stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +80,8 @@ impl UpdateCampaign {
         }
         let quota_min = before.quota.saturating_sub(campaign.remaining());
         if after.quota != before.quota && after.quota < quota_min {
-            let issued = campaign.counters.issued;
-            return Err(Refusal::QuotaBelowIssued { issued, quota_min });
+            let CampaignCounters { issued, held, .. } = campaign.counters;
+            return Err(Refusal::QuotaBelowIssued { issued, held, quota_min });
         }
         Ok((after != *before).then_some(after))
     }

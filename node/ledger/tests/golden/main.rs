@@ -15,6 +15,9 @@
 //! delete ID rN                       delete a campaign
 //! check create ID ...                what that would come to (no entry)
 //! issue ID RECIPIENT rN [KEY=VALUE...]    RECIPIENT - is nobody, KEY=VALUE is metadata
+//! hold ID RECIPIENT rN MICROS        hold a coupon for MICROS microseconds; rN is the hold's id
+//! confirm ID rHOLD rN [KEY=VALUE...] confirm a hold
+//! release ID rHOLD rN                release a hold
 //! redeem SHARD/COUNTER[/KEY] rN [order=TEXT]
 //! reverse SHARD/COUNTER[/KEY] rN
 //! void SHARD/COUNTER[/KEY] rN [reason=TEXT]

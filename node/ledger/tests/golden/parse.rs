@@ -7,9 +7,9 @@ use coupon_cluster::{
     ShardId, TenantId,
 };
 use coupon_ledger::{
-    Action, ArchiveCampaign, CodeNumber, Command, CreateCampaign, DeleteCampaign, EndCampaign,
-    Issue, LogTime, PauseCampaign, RedeemCoupon, ResumeCampaign, ReverseRedemption, UpdateCampaign,
-    VoidCoupon,
+    Action, ArchiveCampaign, CodeNumber, Command, ConfirmHold, CreateCampaign, DeleteCampaign,
+    EndCampaign, HoldCoupon, Issue, LogTime, PauseCampaign, RedeemCoupon, ReleaseHold,
+    ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
 };
 
 /// The command that `words` say; `epoch` is the one its sender routed by.
@@ -51,6 +51,23 @@ pub(crate) fn command(words: &[&str], epoch: Epoch) -> Command {
             let return_quota = *verb == "void-and-return";
             Action::VoidCoupon(VoidCoupon { code, request_id, reason, return_quota })
         }
+        ["hold", id, recipient, request, ttl] => Action::HoldCoupon(HoldCoupon {
+            campaign: campaign_name(id),
+            recipient: name_of(recipient),
+            request_id: request_id(request),
+            ttl_micros: number(ttl),
+        }),
+        ["confirm", id, hold, request, metadata @ ..] => Action::ConfirmHold(ConfirmHold {
+            campaign: campaign_name(id),
+            hold_id: request_id(hold),
+            request_id: request_id(request),
+            metadata: pairs(metadata),
+        }),
+        ["release", id, hold, request] => Action::ReleaseHold(ReleaseHold {
+            campaign: campaign_name(id),
+            hold_id: request_id(hold),
+            request_id: request_id(request),
+        }),
         ["archive", id, request] => Action::ArchiveCampaign(ArchiveCampaign {
             campaign: campaign_name(id),
             request_id: request_id(request),
@@ -77,10 +94,15 @@ pub(crate) fn issue(
 ) -> Action {
     Action::Issue(Issue {
         campaign: campaign_name(campaign),
-        recipient: if recipient == "-" { String::new() } else { recipient.to_owned() },
+        recipient: name_of(recipient),
         request_id,
         metadata,
     })
+}
+
+/// A recipient.
+fn name_of(word: &str) -> String {
+    if word == "-" { String::new() } else { word.to_owned() }
 }
 
 fn create(id: &str, fields: &BTreeMap<String, String>) -> CreateCampaign {

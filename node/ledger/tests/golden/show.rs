@@ -1,7 +1,9 @@
 //! Outcomes and state, in the words of a script.
 
 use coupon_cluster::{CodeScheme, RequestId};
-use coupon_ledger::{Campaign, CouponState, IssuedCoupon, LogTime, Outcome, Refusal, ShardState};
+use coupon_ledger::{
+    Campaign, CouponState, Hold, HoldState, IssuedCoupon, LogTime, Outcome, Refusal, ShardState,
+};
 
 /// What came of a command; `now` is the log time of its entry.
 pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
@@ -25,6 +27,14 @@ pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
             let verb = if *replayed { "replayed" } else { "changed" };
             format!("{verb} {} at {}: {}", campaign.id(), at.0, coupon(changed))
         }
+        Outcome::HoldChanged { hold_id, hold: changed, replayed } => {
+            let verb = if *replayed { "replayed" } else { "hold" };
+            format!("{verb} {}", hold(*hold_id, changed, now))
+        }
+        Outcome::HoldConfirmed { issued, replayed } => {
+            let verb = if *replayed { "replayed" } else { "confirmed" };
+            format!("{verb} {}", coupon(issued))
+        }
         Outcome::RingAdopted { epoch } => format!("at epoch {epoch}"),
         Outcome::CountersSkipped => "counters left out".to_owned(),
         Outcome::Refused(refusal) => format!("refused: {}", reason(refusal)),
@@ -40,10 +50,23 @@ fn reason(refusal: &Refusal) -> String {
         Refusal::Paused => "paused".to_owned(),
         Refusal::SoldOut => "sold out".to_owned(),
         Refusal::Unreadable => "unreadable".to_owned(),
-        Refusal::RecipientLimitReached { held } => {
-            let held: Vec<_> = held.iter().map(coupon).collect();
-            format!("recipient limit reached, holds {}", held.join(" and "))
+        Refusal::QuotaHeld { until, now } => {
+            format!("quota held, until={} now={}", until.0, now.0)
         }
+        Refusal::RecipientLimitReached { held, hold_ids } => {
+            let held = held.iter().map(coupon);
+            let open = hold_ids.iter().map(|id| format!("hold {}", request(*id)));
+            let all: Vec<_> = held.chain(open).collect();
+            format!("recipient limit reached, holds {}", all.join(" and "))
+        }
+        Refusal::TooManyHolds { until, now } => {
+            format!("too many holds, until={} now={}", until.0, now.0)
+        }
+        Refusal::HoldNotFound => "hold not found".to_owned(),
+        Refusal::HoldExpired { end, now } => format!("hold expired, end={} now={}", end.0, now.0),
+        Refusal::HoldConfirmed { at } => format!("hold confirmed, at={}", at.0),
+        Refusal::HoldReleased { at } => format!("hold released, at={}", at.0),
+        Refusal::HoldsOpen { held } => format!("holds open, held={held}"),
         Refusal::RecipientRequired => "recipient required".to_owned(),
         Refusal::CampaignExists => "campaign exists".to_owned(),
         Refusal::CampaignNotFound => "campaign not found".to_owned(),
@@ -52,8 +75,9 @@ fn reason(refusal: &Refusal) -> String {
         Refusal::AlreadyStarted { start, now } => {
             format!("already started, start={} now={}", start.0, now.0)
         }
-        Refusal::QuotaBelowIssued { issued, quota_min } => {
-            format!("quota below issued, issued={issued} quota_min={quota_min}")
+        Refusal::QuotaBelowIssued { issued, held, quota_min } => {
+            let held = if *held > 0 { format!(" held={held}") } else { String::new() };
+            format!("quota below issued, issued={issued}{held} quota_min={quota_min}")
         }
         Refusal::PerRecipientLimitFixed => "limit per recipient fixed".to_owned(),
         Refusal::CouponTtlFixed => "lifetime of coupons fixed".to_owned(),
@@ -107,6 +131,18 @@ fn coupon(issued: &IssuedCoupon) -> String {
     text
 }
 
+fn hold(id: RequestId, hold: &Hold, now: LogTime) -> String {
+    let recipient = if hold.recipient.is_empty() { "-" } else { hold.recipient.as_str() };
+    let (id, at, end) = (request(id), hold.held_at.0, hold.expires_at.0);
+    let state = match hold.state {
+        HoldState::Open if hold.expires_at <= now => " EXPIRED".to_owned(),
+        HoldState::Open => String::new(),
+        HoldState::Confirmed { at, sequence, .. } => format!(" CONFIRMED at={} #{sequence}", at.0),
+        HoldState::Released { at, .. } => format!(" RELEASED at={}", at.0),
+    };
+    format!("{id} {recipient} at={at} end={end}{state}")
+}
+
 /// A campaign; `now` is log time.
 pub(crate) fn campaign(campaign: &Campaign, now: LogTime) -> String {
     let spec = &campaign.spec;
@@ -126,6 +162,7 @@ pub(crate) fn campaign(campaign: &Campaign, now: LogTime) -> String {
         ("redeemed", counters.redeemed),
         ("voided", counters.voided),
         ("returned", counters.returned),
+        ("held", counters.held),
     ];
     for (name, count) in of_coupons.into_iter().filter(|(_, count)| *count > 0) {
         text += &format!(" {name}={count}");
@@ -156,12 +193,13 @@ pub(crate) fn terms(campaign: &Campaign) -> String {
 pub(crate) fn shard(state: &ShardState) -> String {
     let members: Vec<_> = state.ring_shards.iter().map(ToString::to_string).collect();
     format!(
-        "epoch={} ring=[{}] time={} next_campaign={} next_block={}",
+        "epoch={} ring=[{}] time={} next_campaign={} next_block={} holds={}",
         state.epoch,
         members.join(" "),
         state.log_time.0,
         state.next_campaign_number,
         state.next_block,
+        state.holds,
     )
 }
 

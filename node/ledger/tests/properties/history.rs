@@ -7,9 +7,9 @@ use coupon_cluster::{
     CampaignName, CodeFormat, CodePrefix, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId,
 };
 use coupon_ledger::{
-    Action, ArchiveCampaign, BLOCK_SIZE, CodeNumber, Command, CreateCampaign, DeleteCampaign,
-    EndCampaign, Issue, LogTime, PauseCampaign, RedeemCoupon, ResumeCampaign, ReverseRedemption,
-    UpdateCampaign, VoidCoupon,
+    Action, ArchiveCampaign, BLOCK_SIZE, CodeNumber, Command, ConfirmHold, CreateCampaign,
+    DeleteCampaign, EndCampaign, HoldCoupon, Issue, LogTime, PauseCampaign, RedeemCoupon,
+    ReleaseHold, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -105,6 +105,8 @@ fn draw() -> impl Strategy<Value = Draw> {
             Draw::New(Action::EndCampaign(EndCampaign { campaign, request_id }))
         }),
         20 => change_of_coupon().prop_map(Draw::New),
+        12 => hold().prop_map(|hold| Draw::New(Action::HoldCoupon(hold))),
+        16 => end_of_hold().prop_map(Draw::New),
         3 => (campaign_name(), request_id()).prop_map(|(campaign, request_id)| {
             Draw::New(Action::ArchiveCampaign(ArchiveCampaign { campaign, request_id }))
         }),
@@ -148,6 +150,29 @@ fn issue() -> impl Strategy<Value = Issue> {
             recipient,
             request_id,
             metadata,
+        },
+    )
+}
+
+fn hold() -> impl Strategy<Value = HoldCoupon> {
+    let ttl_micros = prop_oneof![20 => 0..40_u64, 1 => Just(u64::MAX)];
+    (campaign_name(), "[abc]?", request_id(), ttl_micros).prop_map(
+        |(campaign, recipient, request_id, ttl_micros)| HoldCoupon {
+            campaign,
+            recipient,
+            request_id,
+            ttl_micros,
+        },
+    )
+}
+
+/// What is done with a hold.
+fn end_of_hold() -> impl Strategy<Value = Action> {
+    let metadata = prop_oneof![6 => Just(BTreeMap::new()), 1 => words()];
+    (campaign_name(), request_id(), request_id(), metadata, 0..3_u8).prop_map(
+        |(campaign, hold_id, request_id, metadata, what)| match what {
+            0 => Action::ReleaseHold(ReleaseHold { campaign, hold_id, request_id }),
+            _ => Action::ConfirmHold(ConfirmHold { campaign, hold_id, request_id, metadata }),
         },
     )
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coupon_cluster::RequestId;
 use coupon_ledger::{
-    BLOCK_SIZE, Campaign, CampaignSpec, CampaignStage, Coupon, CouponState, LogTime, MemoryStore,
-    StateReader,
+    BLOCK_SIZE, Campaign, CampaignSpec, CampaignStage, Coupon, CouponState, Hold, HoldEnd,
+    HoldState, LogTime, MemoryStore, StateReader,
 };
 
 /// Checks `after`, the state that an entry made of `before`.
@@ -13,15 +14,20 @@ pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {
     for campaign in after.campaigns() {
         if campaign.spec.is_deleted() {
             assert_eq!(after.coupons(campaign.spec.number).count(), 0);
+            assert_eq!(after.holds(campaign.spec.number).count(), 0);
             continue;
         }
+        let holds: BTreeMap<_, _> = after.holds(campaign.spec.number).collect();
         let coupons: Vec<_> = after.coupons(campaign.spec.number).collect();
         sequences_have_no_gaps(campaign, &coupons);
         times_follow_from_coupons(campaign, &coupons);
         let voided_and_returned = coupons_are_counted(after, campaign);
         quota_is_kept(campaign, &voided_and_returned);
-        window_is_kept(campaign, &coupons);
-        limit_is_kept(campaign, &coupons, &voided_and_returned);
+        window_is_kept(campaign, &coupons, &holds);
+        limit_is_kept(campaign, &coupons, &voided_and_returned, &open_holds(&holds, time(after)));
+        holds_are_counted(campaign, &holds, time(after));
+        holds_are_indexed(after, campaign.spec.number, &holds);
+        confirmed_holds_are_coupons(&coupons, &holds);
         requests_have_one_coupon(&coupons);
         blocks_lead_to_coupons(after, campaign, &coupons);
         for (_, coupon) in &coupons {
@@ -30,6 +36,8 @@ pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {
     }
     numbers_lead_to_campaigns(after);
     coupons_stay(before, after);
+    holds_end_once(before, after);
+    assert_eq!(after.clone().shard_state().unwrap().holds, after.all_hold_ends().count() as u64);
     time_does_not_run_backwards(before, after);
 }
 
@@ -61,28 +69,99 @@ fn coupons_are_counted(store: &MemoryStore, campaign: &Campaign) -> BTreeSet<u64
 }
 
 fn quota_is_kept(campaign: &Campaign, returned: &BTreeSet<u64>) {
-    assert!(campaign.counters.issued - returned.len() as u64 <= campaign.spec.quota);
+    let coupons = campaign.counters.issued - returned.len() as u64;
+    assert!(coupons + campaign.counters.held <= campaign.spec.quota);
+}
+
+fn open_holds<'a>(holds: &BTreeMap<RequestId, &'a Hold>, now: LogTime) -> Vec<&'a Hold> {
+    let is_open = |hold: &&Hold| hold.state == HoldState::Open && now < hold.expires_at;
+    holds.values().copied().filter(is_open).collect()
+}
+
+/// The counters have all open holds, and of those that have expired only such as no command has come across yet.
+fn holds_are_counted(campaign: &Campaign, holds: &BTreeMap<RequestId, &Hold>, now: LogTime) {
+    let counters = campaign.counters;
+    assert_eq!(counters.has_holds, !holds.is_empty());
+    let open = open_holds(holds, now);
+    let Some(ends) = counters.hold_ends else {
+        assert_eq!((counters.held, open.len()), (0, 0));
+        return;
+    };
+    assert!(counters.held > 0);
+    assert!(open.iter().all(|hold| (ends.first..=ends.last).contains(&hold.expires_at)));
+    let is_counted = |hold: &&&Hold| hold.state == HoldState::Open && ends.first <= hold.expires_at;
+    assert_eq!(counters.held, holds.values().filter(is_counted).count() as u64);
+}
+
+fn holds_are_indexed(store: &MemoryStore, number: u32, holds: &BTreeMap<RequestId, &Hold>) {
+    let ends = holds.iter().filter_map(|(hold_id, hold)| {
+        Some(HoldEnd { at: hold.end()?, campaign_number: number, hold_id: *hold_id })
+    });
+    let ends: BTreeSet<_> = ends.collect();
+    let all = store.all_hold_ends().copied();
+    assert_eq!(ends, all.filter(|end| end.campaign_number == number).collect());
+}
+
+fn confirmed_holds_are_coupons(coupons: &[(u64, &Coupon)], holds: &BTreeMap<RequestId, &Hold>) {
+    for (hold_id, hold) in holds {
+        let mut of_hold = coupons.iter().filter(|(_, coupon)| coupon.request_id == *hold_id);
+        let HoldState::Confirmed { at, sequence, .. } = hold.state else {
+            assert!(of_hold.next().is_none());
+            continue;
+        };
+        let (found, coupon) = of_hold.next().unwrap();
+        assert_eq!((*found, coupon.issued_at), (sequence, at));
+        assert_eq!(coupon.recipient, hold.recipient);
+        assert!(at < hold.expires_at);
+    }
+}
+
+/// A hold is confirmed or released once, and stays so.
+fn holds_end_once(before: &MemoryStore, after: &MemoryStore) {
+    let deleted = |number: u32| {
+        after.campaigns().any(|one| one.spec.number == number && one.spec.is_deleted())
+    };
+    let numbers = before.campaigns().map(|campaign| campaign.spec.number);
+    for number in numbers.filter(|number| !deleted(*number)) {
+        let holds: BTreeMap<_, _> = after.holds(number).collect();
+        for (hold_id, was) in before.holds(number) {
+            let is = holds[&hold_id];
+            assert!(was == is || was.state == HoldState::Open);
+            assert_eq!(Hold { state: was.state, ..is.clone() }, *was);
+        }
+    }
 }
 
 fn times_follow_from_coupons(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
     let first = coupons.first().map(|(_, coupon)| coupon.issued_at);
     assert_eq!(campaign.counters.opened, first);
-    let is_used_up = campaign.counters.quota_used() == campaign.spec.quota;
+    let is_used_up = campaign.counters.quota_issued() == campaign.spec.quota;
     assert!(campaign.counters.sold_out.is_none() || is_used_up);
     assert!(campaign.counters.sold_out.is_some() || !is_used_up || coupons.is_empty());
 }
 
-fn window_is_kept(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
+fn window_is_kept(
+    campaign: &Campaign,
+    coupons: &[(u64, &Coupon)],
+    holds: &BTreeMap<RequestId, &Hold>,
+) {
     let mut last = LogTime(0);
     for (_, coupon) in coupons {
-        assert!(campaign.spec.start <= coupon.issued_at);
-        assert!(campaign.spec.end.is_none_or(|end| coupon.issued_at < end));
+        let claimed_at =
+            holds.get(&coupon.request_id).map_or(coupon.issued_at, |hold| hold.held_at);
+        assert!(campaign.spec.start <= claimed_at);
+        assert!(campaign.spec.end.is_none_or(|end| claimed_at < end));
         assert!(last <= coupon.issued_at);
         last = coupon.issued_at;
     }
 }
 
-fn limit_is_kept(campaign: &Campaign, coupons: &[(u64, &Coupon)], returned: &BTreeSet<u64>) {
+fn limit_is_kept(
+    campaign: &Campaign,
+    coupons: &[(u64, &Coupon)],
+    returned: &BTreeSet<u64>,
+    open_holds: &[&Hold],
+) {
     let limit = campaign.spec.per_recipient_limit;
     if limit == 0 {
         return;
@@ -93,10 +172,12 @@ fn limit_is_kept(campaign: &Campaign, coupons: &[(u64, &Coupon)], returned: &BTr
         if returned.contains(sequence) {
             continue;
         }
-        let held = held.entry(&coupon.recipient).or_insert(0);
-        *held += 1;
-        assert!(*held <= limit);
+        *held.entry(&coupon.recipient).or_insert(0) += 1;
     }
+    for hold in open_holds {
+        *held.entry(&hold.recipient).or_insert(0) += 1;
+    }
+    assert!(held.values().all(|held| *held <= limit));
 }
 
 fn requests_have_one_coupon(coupons: &[(u64, &Coupon)]) {

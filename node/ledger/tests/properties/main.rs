@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coupon_ledger::{
-    BLOCK_SIZE, ChangeKind, Command, CouponState, Ledger, LogTime, MemoryStore, Outcome, Refusal,
-    StateReader, Store,
+    Action, BLOCK_SIZE, Campaign, ChangeKind, Command, CouponState, HoldCoupon, HoldState, Issue,
+    Ledger, LogTime, MemoryStore, Outcome, Refusal, StateReader, Store,
 };
 use history::{Entry, history, shard};
 use model::Model;
@@ -95,10 +95,16 @@ fn is_of_deleted(store: &MemoryStore, counter: u64) -> bool {
     deleted.any(|campaign| campaign.spec.number == number)
 }
 
-/// Outcomes as the model has them: it compares updates field by field.
-fn without_fingerprints(outcomes: &[Outcome]) -> Vec<Outcome> {
+/// Outcomes as the model has them: it compares updates field by field, and knows exactly when the first hold ends.
+fn as_in_model(outcomes: &[Outcome], model: &[Outcome]) -> Vec<Outcome> {
     let mut outcomes = outcomes.to_vec();
-    for outcome in &mut outcomes {
+    for (outcome, expected) in outcomes.iter_mut().zip(model) {
+        if let Outcome::Refused(Refusal::QuotaHeld { until, now }) = outcome
+            && let Outcome::Refused(Refusal::QuotaHeld { until: first, .. }) = expected
+        {
+            assert!(*now < *until && *until <= *first);
+            *until = *first;
+        }
         let (Outcome::CampaignCreated { campaign, .. } | Outcome::CampaignChanged { campaign, .. }) =
             outcome
         else {
@@ -109,8 +115,35 @@ fn without_fingerprints(outcomes: &[Outcome]) -> Vec<Outcome> {
                 *fingerprint = 0;
             }
         }
+        let counters = &mut campaign.counters;
+        assert_eq!(counters.hold_ends.is_some(), counters.held > 0);
+        counters.hold_ends = None;
     }
     outcomes
+}
+
+/// Takes the holds that have expired out of the counters of the campaign that a command claims quota of.
+fn settle_campaign_of(store: &mut MemoryStore, command: &Command, now: LogTime) {
+    if let Action::Issue(Issue { campaign: name, .. })
+    | Action::HoldCoupon(HoldCoupon { campaign: name, .. }) = &command.action
+    {
+        let campaign = store.campaign(name).unwrap().unwrap();
+        settle(store, campaign, now);
+    }
+}
+
+/// A store whose campaigns have no holds that have expired.
+fn settled(store: &MemoryStore) -> MemoryStore {
+    let mut settled = store.clone();
+    let now = settled.shard_state().unwrap().log_time;
+    store.campaigns().for_each(|campaign| settle(&mut settled, campaign.clone(), now));
+    settled
+}
+
+fn settle(store: &mut MemoryStore, mut campaign: Campaign, now: LogTime) {
+    let number = campaign.spec.number;
+    campaign.settle_holds(now, |from, until| store.hold_ends(number, from, until)).unwrap();
+    store.put_counters(&campaign.spec, campaign.counters).unwrap();
 }
 
 /// The counters of all coupons.
@@ -130,7 +163,8 @@ proptest! {
         let mut model = Model::default();
         for entry in &entries {
             let before = run.store.clone();
-            prop_assert_eq!(without_fingerprints(run.apply(entry)), model.apply(entry));
+            let expected = model.apply(entry);
+            prop_assert_eq!(as_in_model(run.apply(entry), &expected), expected);
             prop_assert_eq!(&run.store.shard_state().unwrap(), run.ledger.state());
             invariants::check(&before, &run.store);
         }
@@ -145,8 +179,13 @@ proptest! {
         let answered: Vec<_> = commands.zip(run.outcomes.clone()).collect();
         let before = run.store.clone();
         for (command, outcome) in answered {
-            let is_answer =
-                matches!(outcome, Outcome::CouponIssued { .. } | Outcome::CouponChanged { .. });
+            let is_answer = matches!(
+                outcome,
+                Outcome::CouponIssued { .. }
+                    | Outcome::CouponChanged { .. }
+                    | Outcome::HoldChanged { .. }
+                    | Outcome::HoldConfirmed { .. }
+            );
             if !is_answer {
                 continue;
             }
@@ -163,11 +202,13 @@ proptest! {
                     answer,
                     Outcome::CouponIssued { replayed: true, .. }
                         | Outcome::CouponChanged { replayed: true, .. }
+                        | Outcome::HoldChanged { replayed: true, .. }
+                        | Outcome::HoldConfirmed { replayed: true, .. }
                 );
                 prop_assert!(is_replay);
             }
         }
-        prop_assert_eq!(before, run.store);
+        prop_assert_eq!(settled(&before), settled(&run.store));
     }
 
     /// What is answered without the log is what an entry would answer, and that entry changes nothing. What
@@ -188,6 +229,7 @@ proptest! {
                     Some(known) => {
                         prop_assert_eq!(known, outcome);
                         let mut before = before;
+                        settle_campaign_of(&mut before, command, log_time.log_time);
                         before.put_shard_state(&log_time).unwrap();
                         prop_assert_eq!(before, run.store.clone());
                     }
@@ -198,7 +240,9 @@ proptest! {
                             | "archived" | "not ended" | "not archived" | "deleted" | "deleted again" | "was deleted"
                             | "end in past" | "already started" | "below issued" | "fixed" | "etag"
                             | "paused" | "coupon changed" | "coupon changed again" | "no coupon" | "redeemed"
-                            | "voided" | "expired" | "not redeemed"
+                            | "voided" | "expired" | "not redeemed" | "hold" | "hold again" | "confirmed"
+                            | "confirmed again" | "no hold" | "hold expired" | "hold confirmed" | "hold released"
+                            | "holds open"
                     ), "{outcome:?}"),
                 }
             }
@@ -265,12 +309,21 @@ proptest! {
     }
 }
 
-/// An answer as its retry has it. That of a coupon's issue shows what the coupon is by now.
+/// An answer as its retry has it. That of an issue shows what the coupon is by now, and that of a hold what became of
+/// the hold.
 fn as_replayed(outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
     match &mut outcome {
         Outcome::CouponIssued { issued, replayed } => {
             issued.state = CouponState::Issued;
+            *replayed = true;
+        }
+        Outcome::HoldConfirmed { issued, replayed } => {
+            issued.state = CouponState::Issued;
+            *replayed = true;
+        }
+        Outcome::HoldChanged { hold, replayed, .. } => {
+            hold.state = HoldState::Open;
             *replayed = true;
         }
         Outcome::CouponChanged { replayed, .. } => *replayed = true,
@@ -314,6 +367,16 @@ fn histories_reach_every_outcome() {
         "voided",
         "expired",
         "not redeemed",
+        "hold",
+        "hold again",
+        "confirmed",
+        "confirmed again",
+        "quota held",
+        "no hold",
+        "hold expired",
+        "hold confirmed",
+        "hold released",
+        "holds open",
         "unreadable",
         "sold out",
         "limit",
@@ -349,6 +412,10 @@ fn kind(outcome: &Outcome) -> &'static str {
         Outcome::CampaignChanged { replayed: true, .. } => "changed again",
         Outcome::CouponChanged { replayed: false, .. } => "coupon changed",
         Outcome::CouponChanged { replayed: true, .. } => "coupon changed again",
+        Outcome::HoldChanged { replayed: false, .. } => "hold",
+        Outcome::HoldChanged { replayed: true, .. } => "hold again",
+        Outcome::HoldConfirmed { replayed: false, .. } => "confirmed",
+        Outcome::HoldConfirmed { replayed: true, .. } => "confirmed again",
         Outcome::CampaignDeleted { replayed: false } => "deleted",
         Outcome::CampaignDeleted { replayed: true } => "deleted again",
         Outcome::RingAdopted { .. } => "ring",
@@ -359,6 +426,13 @@ fn kind(outcome: &Outcome) -> &'static str {
             Refusal::Paused => "paused",
             Refusal::Unreadable => "unreadable",
             Refusal::SoldOut => "sold out",
+            Refusal::QuotaHeld { .. } => "quota held",
+            Refusal::TooManyHolds { .. } => "too many holds",
+            Refusal::HoldNotFound => "no hold",
+            Refusal::HoldExpired { .. } => "hold expired",
+            Refusal::HoldConfirmed { .. } => "hold confirmed",
+            Refusal::HoldReleased { .. } => "hold released",
+            Refusal::HoldsOpen { .. } => "holds open",
             Refusal::RecipientLimitReached { .. } => "limit",
             Refusal::RecipientRequired => "recipient required",
             Refusal::CampaignExists => "exists",

@@ -9,14 +9,15 @@ use coupon_cluster::{CampaignName, Epoch, RequestId, Ring, ShardId, TenantId};
 use coupon_ledger::{
     Action, ArchiveCampaign, AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage,
     Change, ChangeKind, CodeNumber, Command, Coupon, CouponState, CreateCampaign, EndCampaign,
-    Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign, RedeemCoupon, Refusal, ResumeCampaign,
-    ReverseRedemption, UpdateCampaign, VoidCoupon,
+    Hold, Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign, RedeemCoupon, Refusal,
+    ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
 };
 
 use crate::history::{Entry, shard};
 
 mod coupons;
 mod deletion;
+mod holds;
 
 const BLOCK: u64 = 65_536;
 
@@ -47,6 +48,10 @@ struct Listed {
     coupon_changes: Vec<CouponChanged>,
     /// The request that deleted it.
     deleted_by: Option<RequestId>,
+    /// All its holds, in the order in which they were made.
+    holds: Vec<(RequestId, Hold)>,
+    /// How many holds were made and released.
+    hold_changes: u64,
 }
 
 /// What can be changed about a campaign.
@@ -116,6 +121,9 @@ impl Model {
                 let asked = Asked::Void(reason.clone(), *return_quota);
                 self.change_coupon(command.epoch, code, *request_id, asked)
             }
+            Action::HoldCoupon(hold) => self.hold(command.epoch, hold),
+            Action::ConfirmHold(confirm) => self.confirm(command.epoch, confirm),
+            Action::ReleaseHold(release) => self.release(command.epoch, release),
             Action::DeleteCampaign(delete) => self.delete(command.epoch, delete),
             Action::Unreadable => Err(Refusal::Unreadable),
         };
@@ -173,13 +181,15 @@ impl Model {
                 sold_out: None,
                 coupon_changes: Vec::new(),
                 deleted_by: None,
+                holds: Vec::new(),
+                hold_changes: 0,
             });
         }
-        let campaign = self.campaign(place.unwrap());
+        let campaign = self.campaign(place.unwrap(), self.now);
         Ok(Outcome::CampaignCreated { campaign, replayed })
     }
 
-    fn campaign(&self, place: usize) -> Campaign {
+    fn campaign(&self, place: usize, now: u64) -> Campaign {
         let listed = &self.campaigns[place];
         let Listed { asked, created, coupons, terms, changes, changed, sold_out, .. } = listed;
         let count = |is_counted: fn(&CouponState) -> bool| {
@@ -221,7 +231,11 @@ impl Model {
         };
         let counters = CampaignCounters {
             issued,
-            revision: issued + (changed.len() + listed.coupon_changes.len()) as u64,
+            revision: listed.revision(),
+            held: listed.open_holds(now).count() as u64,
+            // What it is between is looked at by the test itself.
+            hold_ends: None,
+            has_holds: !listed.holds.is_empty(),
             redeemed: count(|state| matches!(state, CouponState::Redeemed { .. })),
             voided: count(|state| matches!(state, CouponState::Voided { .. })),
             returned: count(is_returned),
@@ -250,7 +264,8 @@ impl Model {
             if before != action {
                 return Err(Refusal::RequestIdReused);
             }
-            return Ok(Outcome::CampaignChanged { campaign: self.campaign(place), replayed: true });
+            let campaign = self.campaign(place, self.now);
+            return Ok(Outcome::CampaignChanged { campaign, replayed: true });
         }
         let is_end = matches!(action, Action::EndCampaign(_));
         let now = if is_end { self.now + 1 } else { self.now };
@@ -265,28 +280,27 @@ impl Model {
             };
             let is_altered = asked_for(&before) != asked_for(&listed.terms);
             listed.is_altered |= is_altered;
-            let revision =
-                listed.coupons.len() + listed.changed.len() + listed.coupon_changes.len() + 1;
-            listed.changed.push((revision as u64, now));
+            listed.changed.push((listed.revision() + 1, now));
         }
+        let is_changed = listed.terms != before;
         if listed.terms.quota != before.quota {
             listed.note_sold_out(now);
         }
-        if listed.terms.end == Some(LogTime(now)) {
+        listed.changes.push(action.clone());
+        let has_ended_now = listed.terms.end == Some(LogTime(now));
+        let campaign = self.campaign(place, if is_changed { now } else { self.now });
+        if has_ended_now {
             self.now = now;
         }
-        listed.changes.push(action.clone());
-        Ok(Outcome::CampaignChanged { campaign: self.campaign(place), replayed: false })
+        Ok(Outcome::CampaignChanged { campaign, replayed: false })
     }
 
     fn issue(&mut self, epoch: Epoch, issue: &Issue) -> Result<Outcome, Refusal> {
-        self.fence(epoch, &issue.campaign)?;
         let now = self.now;
-        let is_it = |listed: &&mut Listed| {
-            listed.asked.name == issue.campaign && listed.deleted_by.is_none()
-        };
-        let listed = self.campaigns.iter_mut().find(is_it);
-        let listed = listed.ok_or(Refusal::CampaignNotFound)?;
+        let listed = self.listed(epoch, &issue.campaign)?;
+        if listed.hold_with(issue.request_id).is_some() {
+            return Err(Refusal::RequestIdReused);
+        }
         if let Some(before) = listed.by_request(issue.request_id) {
             let Coupon { recipient, metadata, .. } = &before.coupon;
             if (recipient, metadata) != (&issue.recipient, &issue.metadata) {
@@ -294,49 +308,23 @@ impl Model {
             }
             return Ok(Outcome::CouponIssued { issued: before.clone(), replayed: true });
         }
-        let limit = listed.asked.per_recipient_limit as usize;
-        if limit > 0 {
-            if issue.recipient.is_empty() {
-                return Err(Refusal::RecipientRequired);
-            }
-            let held = listed.held_by(&issue.recipient);
-            if held.len() >= limit {
-                return Err(Refusal::RecipientLimitReached { held });
-            }
-        }
-        listed.still_open(now)?;
-        if listed.terms.is_paused {
-            return Err(Refusal::Paused);
-        }
-        if now < listed.terms.start {
-            let start = LogTime(listed.terms.start);
-            return Err(Refusal::NotStarted { start, now: LogTime(now) });
-        }
-        let issued = listed.coupons.len() as u64;
-        if listed.used() >= listed.terms.quota {
-            return Err(Refusal::SoldOut);
-        }
-        let counter = if issued.is_multiple_of(BLOCK) {
-            self.blocks_taken += 1;
-            (self.blocks_taken - 1) * BLOCK
-        } else {
-            listed.coupons.last().unwrap().coupon.counter + 1
-        };
-        let ttl = listed.asked.coupon_ttl_micros;
-        let coupon = Coupon {
-            counter,
-            recipient: issue.recipient.clone(),
-            request_id: issue.request_id,
-            issued_at: LogTime(now),
-            expires_at: ttl.map(|ttl| LogTime(now.saturating_add(ttl))),
-            metadata: issue.metadata.clone(),
-        };
-        let CreateCampaign { code_key, code_scheme, .. } = listed.asked;
-        let (sequence, code_shard, state) = (issued + 1, shard(), CouponState::Issued);
-        let issued = IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme, state };
-        listed.coupons.push(issued.clone());
-        listed.note_sold_out(now);
+        listed.can_be_claimed(&issue.recipient, now)?;
+        let issued = self.add_coupon(
+            &issue.campaign,
+            issue.recipient.clone(),
+            issue.request_id,
+            issue.metadata.clone(),
+        );
         Ok(Outcome::CouponIssued { issued, replayed: false })
+    }
+
+    /// The campaign that a command names, if it is there.
+    fn listed(&mut self, epoch: Epoch, campaign: &CampaignName) -> Result<&mut Listed, Refusal> {
+        self.fence(epoch, campaign)?;
+        let mut campaigns = self.campaigns.iter_mut();
+        let is_it =
+            |listed: &&mut Listed| listed.asked.name == *campaign && listed.deleted_by.is_none();
+        campaigns.find(is_it).ok_or(Refusal::CampaignNotFound)
     }
 }
 
@@ -373,6 +361,9 @@ fn remembered(action: &Action) -> Change {
         | Action::RedeemCoupon(_)
         | Action::ReverseRedemption(_)
         | Action::VoidCoupon(_)
+        | Action::HoldCoupon(_)
+        | Action::ConfirmHold(_)
+        | Action::ReleaseHold(_)
         | Action::AdoptRing { .. }
         | Action::SkipCounters
         | Action::DeleteCampaign(_)
@@ -407,6 +398,9 @@ impl Listed {
                 Err(Refusal::Archived)
             }
             Action::ArchiveCampaign(_) if self.still_open(now).is_ok() => Err(Refusal::NotEnded),
+            Action::ArchiveCampaign(_) if self.open_holds(now).count() > 0 => {
+                Err(Refusal::HoldsOpen { held: self.open_holds(now).count() as u64 })
+            }
             Action::ArchiveCampaign(_) => Ok(Terms { is_archived: true, ..terms }),
             Action::PauseCampaign(_) => {
                 self.still_open(now)?;
@@ -424,6 +418,9 @@ impl Listed {
             | Action::RedeemCoupon(_)
             | Action::ReverseRedemption(_)
             | Action::VoidCoupon(_)
+            | Action::HoldCoupon(_)
+            | Action::ConfirmHold(_)
+            | Action::ReleaseHold(_)
             | Action::AdoptRing { .. }
             | Action::SkipCounters
             | Action::DeleteCampaign(_)
@@ -468,9 +465,10 @@ impl Listed {
         if has_other_window && new.end.is_some_and(|end| end.0 <= new.start) {
             return Err(Refusal::EmptyWindow);
         }
-        let (issued, quota_min) = (self.coupons.len() as u64, self.used());
+        let (issued, held) = (self.coupons.len() as u64, self.open_holds(now).count() as u64);
+        let quota_min = self.used() + held;
         if new.quota < quota_min {
-            return Err(Refusal::QuotaBelowIssued { issued, quota_min });
+            return Err(Refusal::QuotaBelowIssued { issued, held, quota_min });
         }
         Ok(new)
     }
@@ -482,7 +480,6 @@ impl Listed {
     fn held_by(&self, recipient: &str) -> Vec<IssuedCoupon> {
         let mut held = self.coupons.clone();
         held.retain(|issued| issued.coupon.recipient == recipient && !is_returned(&issued.state));
-        held.truncate(coupon_ledger::HELD_SHOWN_MAX);
         held.iter_mut().for_each(|issued| issued.coupon.metadata.clear());
         held
     }

@@ -111,7 +111,7 @@ fn check_known(storage: &Storage, number: u64) {
     let Action::Issue(again) = issue(LIMITED, number) else { unreachable!() };
     let again = Action::Issue(Issue { request_id: request(number + 1_000_000), ..again });
     match &apply(storage, [again])[..] {
-        [Outcome::Refused(Refusal::RecipientLimitReached { held })] => {
+        [Outcome::Refused(Refusal::RecipientLimitReached { held, .. })] => {
             let held: Vec<_> = held.iter().map(|held| held.sequence).collect();
             assert_eq!(held, [number / 2 * 2 + 1, number / 2 * 2 + 2]);
         }

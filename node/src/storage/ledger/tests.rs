@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coupon_cluster::{CodeScheme, KeyId, ShardId, TenantId};
-use coupon_ledger::{CouponChange, CouponChangeKind, LogTime};
+use coupon_ledger::{CouponChange, CouponChangeKind, EndsFound, HoldState, StateReader as _};
 
 use super::*;
 
@@ -36,6 +36,9 @@ fn campaign(id: &str, number: u32) -> Campaign {
         redeemed: 0,
         voided: 0,
         returned: 0,
+        held: 0,
+        hold_ends: None,
+        has_holds: false,
         revision: 1,
         next_counter: 0,
         block_left: 0,
@@ -95,4 +98,67 @@ fn blocks_and_what_was_done_with_coupons_are_seen_in_their_batch_and_later() {
         (None, None)
     );
     assert_eq!((batch.block(3).unwrap(), batch.block(4).unwrap()), (Some((1, 5)), None));
+}
+
+/// Before a batch is written, and after.
+#[test]
+fn holds_are_found_by_their_ends_and_recipients() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::open(dir.path()).unwrap();
+    let keys = StateKeys::new(ShardId::new(1).unwrap(), 0);
+    let begin = || LedgerBatch::new(&storage, keys, Digest::default()).unwrap();
+    let id = |number: u8| RequestId::from_bytes(&[number; 16]).unwrap();
+    let hold = |recipient: &str, end: u64, state: HoldState| Hold {
+        recipient: recipient.to_owned(),
+        held_at: LogTime(1),
+        expires_at: LogTime(end),
+        state,
+    };
+    let open = |recipient: &str, end: u64| hold(recipient, end, HoldState::Open);
+    let found = |batch: &mut LedgerBatch<'_>| {
+        let ends = |batch: &mut LedgerBatch<'_>, number: u32, until: u64| {
+            let EndsFound { ended, next } =
+                batch.hold_ends(number, LogTime(0), LogTime(until)).unwrap();
+            (ended, next.map(|next| next.0))
+        };
+        let ends = [ends(batch, 1, 5), ends(batch, 1, 20), ends(batch, 2, 100), ends(batch, 3, 9)];
+        let of_ann = batch.open_holds_of(1, "ann", LogTime(10), 9).unwrap();
+        let first = batch.first_hold_end(LogTime(5)).unwrap().map(|end| (end.at.0, end.hold_id));
+        (ends, of_ann, first)
+    };
+
+    let mut batch = begin();
+    batch.put_hold(1, id(1), &open("ann", 10), None).unwrap();
+    batch.put_hold(1, id(2), &open("ann", 20), None).unwrap();
+    batch.put_hold(2, id(3), &open("", 30), None).unwrap();
+    let all = ([(0, Some(10)), (2, None), (1, None), (0, None)], vec![id(2)], Some((10, id(1))));
+    assert_eq!(found(&mut batch), all);
+    storage.write(batch.finish().0).unwrap();
+    let mut batch = begin();
+    assert_eq!(found(&mut batch), all);
+
+    let confirmed = HoldState::Confirmed { at: LogTime(2), request_id: id(9), sequence: 1 };
+    let released = HoldState::Released { at: LogTime(3), request_id: id(9) };
+    let confirmed = hold("ann", 10, confirmed);
+    batch.put_hold(1, id(1), &confirmed, Some(LogTime(10))).unwrap();
+    batch.put_hold(1, id(2), &hold("ann", 20, released), Some(LogTime(20))).unwrap();
+    let some = ([(1, None), (1, None), (1, None), (0, None)], vec![], Some((30, id(3))));
+    assert_eq!(found(&mut batch), some);
+    storage.write(batch.finish().0).unwrap();
+    let mut batch = begin();
+    assert_eq!(found(&mut batch), some);
+    assert_eq!(batch.hold(1, id(1)).unwrap(), Some(confirmed));
+
+    for (at, campaign_number, number) in [(3, 1, 2), (30, 2, 3)] {
+        let end = HoldEnd { at: LogTime(at), campaign_number, hold_id: id(number) };
+        batch.forget_hold(&end).unwrap();
+        assert_eq!(batch.hold(campaign_number, id(number)).unwrap(), None);
+    }
+    batch.free_coupons(&campaign("a", 1).spec).unwrap();
+    let none = ([(0, None), (0, None), (0, None), (0, None)], vec![], None);
+    assert_eq!(found(&mut batch), none);
+    storage.write(batch.finish().0).unwrap();
+    assert_eq!(found(&mut begin()), none);
+    let rows = storage.db().iterator_cf(storage.state(), rocksdb::IteratorMode::Start);
+    assert_eq!(rows.count(), 0);
 }

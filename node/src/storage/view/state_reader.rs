@@ -1,11 +1,14 @@
 //! The view as a ledger reads it.
 
 use coupon_cluster::{CampaignName, RequestId};
-use coupon_ledger::{Campaign, Coupon, CouponHistory, ShardState, StateReader};
+use coupon_ledger::{
+    Campaign, Coupon, CouponHistory, EndsFound, Hold, LogTime, ShardState, StateReader,
+};
 
 use super::LedgerView;
 use crate::codec::row;
 use crate::storage::StorageError;
+use crate::storage::hold_rows;
 use crate::storage::index::Coupons;
 use crate::storage::ledger::{block_from, history_from};
 
@@ -69,5 +72,32 @@ impl StateReader for LedgerView<'_> {
         max: usize,
     ) -> Result<Vec<u64>, StorageError> {
         self.index.latest_held(&self.layers, self, campaign_number, recipient, max)
+    }
+
+    fn hold(
+        &mut self,
+        campaign_number: u32,
+        hold_id: RequestId,
+    ) -> Result<Option<Hold>, StorageError> {
+        hold_rows::hold(self, self.keys, campaign_number, &hold_id)
+    }
+
+    fn hold_ends(
+        &mut self,
+        campaign_number: u32,
+        from: LogTime,
+        until: LogTime,
+    ) -> Result<EndsFound, StorageError> {
+        hold_rows::hold_ends(self, self.keys, campaign_number, from, until)
+    }
+
+    fn open_holds_of(
+        &mut self,
+        campaign_number: u32,
+        recipient: &str,
+        now: LogTime,
+        max: usize,
+    ) -> Result<Vec<RequestId>, StorageError> {
+        hold_rows::open_holds_of(self, self.keys, campaign_number, recipient, now, max)
     }
 }

@@ -26,10 +26,16 @@ pub(super) fn already_started(refusal: &Refusal) -> Report {
 }
 
 pub(super) fn quota_below_issued(refusal: &Refusal) -> Report {
-    let Refusal { issued, quota_min, .. } = refusal;
-    let message = format!("{issued} coupons are issued: the quota must be {quota_min} or more");
+    let Refusal { issued, open_holds: held, quota_min, .. } = refusal;
+    let message = match held {
+        0 => format!("{issued} coupons are issued: the quota must be {quota_min} or more"),
+        _ => format!(
+            "{issued} coupons are issued and {held} are held: the quota must be {quota_min} or more"
+        ),
+    };
     Report::new(Code::FailedPrecondition, Reason::QuotaBelowIssued, message)
         .with("issued", issued)
+        .with("held", held)
         .with("quota_min", quota_min)
 }
 

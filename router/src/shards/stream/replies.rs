@@ -75,6 +75,8 @@ fn answer(waiter: Waiter, outcome: Outcome) {
             | outcome::Outcome::CampaignChanged(_)
             | outcome::Outcome::CampaignDeleted(_)
             | outcome::Outcome::CouponChanged(_)
+            | outcome::Outcome::HoldChanged(_)
+            | outcome::Outcome::HoldConfirmed(_)
             | outcome::Outcome::CouponIssued(_),
         )
         | None => None,

@@ -3,6 +3,41 @@
 use super::*;
 
 impl Model {
+    /// Adds a coupon to a campaign.
+    pub(super) fn add_coupon(
+        &mut self,
+        campaign: &CampaignName,
+        recipient: String,
+        request_id: RequestId,
+        metadata: BTreeMap<String, String>,
+    ) -> IssuedCoupon {
+        let now = self.now;
+        let mut campaigns = self.campaigns.iter_mut();
+        let listed = campaigns.find(|listed| listed.asked.name == *campaign).unwrap();
+        let issued = listed.coupons.len() as u64;
+        let counter = if issued.is_multiple_of(BLOCK) {
+            self.blocks_taken += 1;
+            (self.blocks_taken - 1) * BLOCK
+        } else {
+            listed.coupons.last().unwrap().coupon.counter + 1
+        };
+        let ttl = listed.asked.coupon_ttl_micros;
+        let coupon = Coupon {
+            counter,
+            recipient,
+            request_id,
+            issued_at: LogTime(now),
+            expires_at: ttl.map(|ttl| LogTime(now.saturating_add(ttl))),
+            metadata,
+        };
+        let CreateCampaign { code_key, code_scheme, .. } = listed.asked;
+        let (sequence, code_shard, state) = (issued + 1, shard(), CouponState::Issued);
+        let issued = IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme, state };
+        listed.coupons.push(issued.clone());
+        listed.note_sold_out(now);
+        issued
+    }
+
     pub(super) fn change_coupon(
         &mut self,
         epoch: Epoch,

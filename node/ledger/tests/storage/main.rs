@@ -2,151 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is a test, also what is not marked as one")]
 
+mod watched;
+
 use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId};
 use coupon_ledger::{
-    Action, Campaign, CampaignCounters, CampaignSpec, CodeNumber, Command, Coupon, CouponHistory,
-    CreateCampaign, Issue, Ledger, LogTime, MemoryStore, Outcome, Refusal, ShardState, StateReader,
-    Store, VoidCoupon,
+    Action, CampaignSpec, CodeNumber, Command, ConfirmHold, CreateCampaign, HOLD_REMEMBERED_MICROS,
+    HOLDS_KEPT_MAX, HOLDS_OPEN_MAX, HoldCoupon, HoldEnds, Issue, Ledger, LogTime, MemoryStore,
+    Outcome, Refusal, ReleaseHold, ShardState, StateReader, Store, VoidCoupon,
 };
-
-/// A store that remembers what it was asked for, and fails from one call on.
-#[derive(Default)]
-struct WatchedStore {
-    inner: MemoryStore,
-    calls: Vec<&'static str>,
-    /// How many calls go well; `None`: all.
-    healthy_calls: Option<usize>,
-}
-
-/// The fault of a [`WatchedStore`].
-#[derive(Debug, PartialEq, Eq)]
-struct Fault;
-
-impl WatchedStore {
-    fn call(&mut self, name: &'static str) -> Result<&mut MemoryStore, Fault> {
-        self.calls.push(name);
-        if self.healthy_calls.is_some_and(|healthy| self.calls.len() > healthy) {
-            return Err(Fault);
-        }
-        Ok(&mut self.inner)
-    }
-}
-
-/// What a store that cannot fail gave.
-fn sound<T>(result: Result<T, std::convert::Infallible>) -> Result<T, Fault> {
-    result.map_err(|never| match never {})
-}
-
-impl StateReader for WatchedStore {
-    type Error = Fault;
-
-    fn shard_state(&mut self) -> Result<ShardState, Fault> {
-        sound(self.call("shard_state")?.shard_state())
-    }
-
-    fn campaign(&mut self, id: &CampaignName) -> Result<Option<Campaign>, Fault> {
-        sound(self.call("campaign")?.campaign(id))
-    }
-
-    fn campaign_of_number(&mut self, number: u32) -> Result<Option<Campaign>, Fault> {
-        sound(self.call("campaign_of_number")?.campaign_of_number(number))
-    }
-
-    fn coupon(&mut self, campaign_number: u32, sequence: u64) -> Result<Coupon, Fault> {
-        sound(self.call("coupon")?.coupon(campaign_number, sequence))
-    }
-
-    fn coupon_history(
-        &mut self,
-        campaign_number: u32,
-        sequence: u64,
-    ) -> Result<Option<CouponHistory>, Fault> {
-        sound(self.call("coupon_history")?.coupon_history(campaign_number, sequence))
-    }
-
-    fn block(&mut self, block: u64) -> Result<Option<(u32, u64)>, Fault> {
-        sound(self.call("block")?.block(block))
-    }
-
-    fn sequence_of_request(
-        &mut self,
-        campaign_number: u32,
-        request_id: RequestId,
-    ) -> Result<Option<u64>, Fault> {
-        sound(self.call("sequence_of_request")?.sequence_of_request(campaign_number, request_id))
-    }
-
-    fn sequences_at_limit(
-        &mut self,
-        campaign_number: u32,
-        recipient: &str,
-        limit: usize,
-    ) -> Result<Option<Vec<u64>>, Fault> {
-        let store = self.call("sequences_at_limit")?;
-        sound(store.sequences_at_limit(campaign_number, recipient, limit))
-    }
-
-    fn latest_sequences(
-        &mut self,
-        campaign_number: u32,
-        recipient: &str,
-        max: usize,
-    ) -> Result<Vec<u64>, Fault> {
-        sound(self.call("latest_sequences")?.latest_sequences(campaign_number, recipient, max))
-    }
-}
-
-impl Store for WatchedStore {
-    fn put_shard_state(&mut self, state: &ShardState) -> Result<(), Fault> {
-        sound(self.call("put_shard_state")?.put_shard_state(state))
-    }
-
-    fn put_campaign(&mut self, campaign: &Campaign) -> Result<(), Fault> {
-        sound(self.call("put_campaign")?.put_campaign(campaign))
-    }
-
-    fn put_counters(
-        &mut self,
-        campaign: &CampaignSpec,
-        counters: CampaignCounters,
-    ) -> Result<(), Fault> {
-        sound(self.call("put_counters")?.put_counters(campaign, counters))
-    }
-
-    fn insert_coupon(
-        &mut self,
-        campaign: &CampaignSpec,
-        sequence: u64,
-        coupon: &Coupon,
-    ) -> Result<(), Fault> {
-        sound(self.call("insert_coupon")?.insert_coupon(campaign, sequence, coupon))
-    }
-
-    fn put_coupon_history(
-        &mut self,
-        campaign: &CampaignSpec,
-        sequence: u64,
-        history: &CouponHistory,
-    ) -> Result<(), Fault> {
-        let store = self.call("put_coupon_history")?;
-        sound(store.put_coupon_history(campaign, sequence, history))
-    }
-
-    fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Fault> {
-        sound(self.call("free_coupons")?.free_coupons(campaign))
-    }
-
-    fn put_block(
-        &mut self,
-        block: u64,
-        campaign_number: u32,
-        first_sequence: u64,
-    ) -> Result<(), Fault> {
-        sound(self.call("put_block")?.put_block(block, campaign_number, first_sequence))
-    }
-}
+use watched::{Fault, WatchedStore};
 
 fn shard() -> ShardId {
     ShardId::new(1).unwrap()
@@ -186,6 +52,33 @@ fn issue(id: &str, recipient: &str, request_number: u8) -> Command {
         recipient: recipient.to_owned(),
         request_id: request(request_number),
         metadata: BTreeMap::new(),
+    }))
+}
+
+/// Holds a coupon, for ten microseconds.
+fn hold(id: &str, recipient: &str, request_number: u8) -> Command {
+    command(Action::HoldCoupon(HoldCoupon {
+        campaign: CampaignName::new(&TenantId::default(), id).unwrap(),
+        recipient: recipient.to_owned(),
+        request_id: request(request_number),
+        ttl_micros: 10,
+    }))
+}
+
+fn confirm(id: &str, hold: u8, request_number: u8) -> Command {
+    command(Action::ConfirmHold(ConfirmHold {
+        campaign: CampaignName::new(&TenantId::default(), id).unwrap(),
+        hold_id: request(hold),
+        request_id: request(request_number),
+        metadata: BTreeMap::new(),
+    }))
+}
+
+fn release(id: &str, hold: u8, request_number: u8) -> Command {
+    command(Action::ReleaseHold(ReleaseHold {
+        campaign: CampaignName::new(&TenantId::default(), id).unwrap(),
+        hold_id: request(hold),
+        request_id: request(request_number),
     }))
 }
 
@@ -315,6 +208,104 @@ fn issuing_costs_no_look_up_of_what_was_done_with_coupons() {
     assert_eq!(store.calls, expected);
 }
 
+/// A hold is looked up by its id, and by its recipient where there is a limit. Holds that may have expired are counted
+/// once, and not looked at where none can have, or all have.
+#[test]
+fn holds_cost_what_a_coupon_costs() {
+    let before = vec![adopt(), create("fair", 1), hold("fair", "ann", 1), hold("fair", "bob", 2)];
+    let (mut store, mut ledger) = after(before);
+    let mut calls = |time: u64, commands: Vec<Command>| {
+        store.calls.clear();
+        ledger.apply(&mut store, LogTime(time), commands).unwrap();
+        store.calls.clone()
+    };
+    let confirmed = [
+        "campaign",
+        "hold",
+        "put_block",
+        "insert_coupon",
+        "put_hold",
+        "put_counters",
+        "put_shard_state",
+    ];
+    assert_eq!(calls(2, vec![confirm("fair", 1, 3)]), confirmed);
+    let held = [
+        "campaign",
+        "hold",
+        "sequence_of_request",
+        "open_holds_of",
+        "sequences_at_limit",
+        "put_hold",
+        "put_counters",
+        "put_shard_state",
+    ];
+    assert_eq!(calls(3, vec![hold("fair", "eve", 4)]), held);
+    // That of bob may have expired by now; that of eve has not.
+    let counted = ["campaign", "hold_ends", "hold", "put_counters", "put_shard_state"];
+    assert_eq!(calls(11, vec![confirm("fair", 9, 5)]), counted);
+    assert_eq!(calls(12, vec![confirm("fair", 9, 5)]), ["campaign", "hold", "put_shard_state"]);
+    let all_expired = ["campaign", "hold", "put_counters", "put_shard_state"];
+    assert_eq!(calls(13, vec![confirm("fair", 9, 5)]), all_expired);
+}
+
+#[test]
+fn a_campaign_with_as_many_open_holds_as_it_may_have_makes_no_more() {
+    let (mut store, mut ledger) = after(vec![adopt(), create("free", 0), hold("free", "", 1)]);
+    let name = CampaignName::new(&TenantId::default(), "free").unwrap();
+    let mut campaign = store.inner.campaign(&name).unwrap().unwrap();
+    campaign.counters.held = HOLDS_OPEN_MAX;
+    let quota = u64::MAX;
+    campaign.spec = CampaignSpec { quota, ..CampaignSpec::clone(&campaign.spec) }.into();
+    store.inner.put_campaign(&campaign).unwrap();
+    let commands = vec![hold("free", "", 2), release("free", 1, 3), hold("free", "", 2)];
+    let outcomes = ledger.apply(&mut store, LogTime(2), commands).unwrap();
+    let (until, now) = (LogTime(11), LogTime(2));
+    assert_eq!(outcomes[0], Refusal::TooManyHolds { until, now }.into());
+    assert!(matches!(outcomes[2], Outcome::HoldChanged { replayed: false, .. }), "{outcomes:?}");
+    assert_eq!(campaign.counters.hold_ends, Some(HoldEnds { first: until, last: until }));
+}
+
+/// Each new hold makes a shard forget some that ended long ago, or at all if there are too many, of whatever campaign.
+#[test]
+fn holds_that_ended_are_forgotten() {
+    let commands = vec![adopt(), create("old", 0), hold("old", "ann", 1), create("new", 0)];
+    let (mut store, mut ledger) = after(commands);
+    let mut apply = |store: &mut WatchedStore, time: u64, command: Command| {
+        ledger.apply(store, LogTime(time), vec![command]).unwrap().remove(0)
+    };
+    let day = HOLD_REMEMBERED_MICROS;
+    apply(&mut store, 10 + day, hold("new", "", 2));
+    assert_eq!(store.inner.all_hold_ends().count(), 2);
+    // The hold of the campaign `old` ended at 11.
+    apply(&mut store, 11 + day, hold("new", "", 3));
+    assert_eq!(store.inner.all_hold_ends().count(), 2);
+    assert_eq!(store.inner.shard_state().unwrap().holds, 2);
+    let gone = apply(&mut store, 11 + day, confirm("old", 1, 9));
+    assert_eq!(gone, Refusal::HoldNotFound.into());
+    assert_eq!(store.inner.holds(0).count(), 0);
+    // What is open is not forgotten, however many there are.
+    let full = |store: &mut WatchedStore| {
+        let state = store.inner.shard_state().unwrap();
+        store.inner.put_shard_state(&ShardState { holds: HOLDS_KEPT_MAX, ..state }).unwrap();
+        Ledger::open(shard(), store).unwrap()
+    };
+    let mut ledger = full(&mut store);
+    let mut apply = |store: &mut WatchedStore, time: u64, command: Command| {
+        ledger.apply(store, LogTime(time), vec![command]).unwrap().remove(0)
+    };
+    let refused = apply(&mut store, 12 + day, hold("old", "", 4));
+    assert!(matches!(refused, Outcome::Refused(Refusal::TooManyHolds { .. })), "{refused:?}");
+    // One of the campaign `new` is over. It is forgotten, though not in time for the one who asks first.
+    let refused = apply(&mut store, 20 + day, hold("old", "", 4));
+    assert!(matches!(refused, Outcome::Refused(Refusal::TooManyHolds { .. })), "{refused:?}");
+    let name = CampaignName::new(&TenantId::default(), "new").unwrap();
+    assert_eq!(store.inner.campaign(&name).unwrap().unwrap().counters.held, 1);
+    let held = apply(&mut store, 20 + day, hold("old", "", 4));
+    assert!(matches!(held, Outcome::HoldChanged { replayed: false, .. }), "{held:?}");
+    assert_eq!(store.inner.shard_state().unwrap().holds, HOLDS_KEPT_MAX);
+    assert_eq!(apply(&mut store, 20 + day, confirm("new", 2, 9)), Refusal::HoldNotFound.into());
+}
+
 /// Looking past coupons that returned their quota has a bound.
 #[test]
 fn a_recipient_of_a_hundred_returned_coupons_is_at_the_limit() {
@@ -333,10 +324,11 @@ fn a_recipient_of_a_hundred_returned_coupons_is_at_the_limit() {
     }
     let commands = vec![issue("fair", "ann", 200), issue("fair", "bob", 201)];
     let outcomes = ledger.apply(&mut store, LogTime(3), commands).unwrap();
-    let [Outcome::Refused(Refusal::RecipientLimitReached { held }), bob] = &outcomes[..] else {
+    let [Outcome::Refused(Refusal::RecipientLimitReached { held, hold_ids }), bob] = &outcomes[..]
+    else {
         panic!("{outcomes:?}");
     };
-    assert!(held.is_empty());
+    assert!(held.is_empty() && hold_ids.is_empty());
     assert!(matches!(bob, Outcome::CouponIssued { .. }));
 }
 
@@ -352,6 +344,10 @@ fn a_fault_never_becomes_an_outcome() {
             issue("new", "ann", 3),
             void(0, 4, true),
             issue("new", "ann", 5),
+            hold("new", "bob", 6),
+            hold("new", "bob", 7),
+            confirm("new", 6, 8),
+            release("new", 6, 9),
         ]
     };
     let (mut store, mut ledger) = after(vec![adopt()]);
