@@ -199,8 +199,10 @@ mod tests {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let examples = help.split_once("Examples:\n").map_or("", |(_, examples)| examples);
             let lines = examples.lines().map_while(|line| line.strip_prefix("  "));
-            // A shell takes what it writes into a file.
-            let lines: Vec<_> = lines.filter_map(|line| line.split(" > ").next()).collect();
+            // A shell takes what it writes into a file or to another command.
+            let lines: Vec<_> = lines
+                .filter_map(|line| line.split(" > ").flat_map(|line| line.split(" | ")).next())
+                .collect();
             if !command.has_subcommands() && !lines.iter().any(|line| line.starts_with(&name)) {
                 wrong.push(format!("{name} has no example"));
             }

@@ -16,9 +16,9 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Nobody reads the output any more, as after `… | head`.
+/// The reader of the output is gone, as after `… | head`.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads the output")]
+#[error("the reader of the output is gone")]
 pub(crate) struct ReaderGone;
 
 /// Prints a line, at once.
@@ -45,8 +45,11 @@ pub(crate) fn format_of(arguments: &ArgMatches) -> Format {
     match arguments.subcommand() {
         Some((_, nested)) => format_of(nested),
         None => {
-            let asked = arguments.try_get_one::<Format>("output").ok().flatten();
-            asked.copied().unwrap_or_default()
+            // As text, since some commands have formats of their own.
+            let asked = arguments.try_get_raw("output").ok().flatten();
+            let is_json =
+                asked.and_then(|mut asked| asked.next()).is_some_and(|asked| asked == "json");
+            if is_json { Format::Json } else { Format::Table }
         }
     }
 }

@@ -3,13 +3,16 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use coupon_proto::v1::issue_stream_response::Result as IssueResult;
 use coupon_proto::v1::{IssueCouponRequest, IssueStreamRequest, IssueStreamResponse};
 use coupon_router::RouterConfig;
 use support::fake_cluster::FakeCluster;
-use support::{Fixture, REQUEST_ID, config, issue};
+use support::{Fixture, REQUEST_ID, config, connect_narrow, issue};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
@@ -23,8 +26,12 @@ struct Caller {
 
 impl Caller {
     async fn open(t: &mut Fixture) -> Self {
+        Self::of(&mut t.coupons).await
+    }
+
+    async fn of(coupons: &mut CouponServiceClient<tonic::transport::Channel>) -> Self {
         let (requests, receiver) = mpsc::channel(64);
-        let answers = t.coupons.issue_stream(ReceiverStream::new(receiver)).await;
+        let answers = coupons.issue_stream(ReceiverStream::new(receiver)).await;
         Self { requests: Some(requests), answers: answers.expect("it opens").into_inner() }
     }
 
@@ -170,4 +177,30 @@ async fn a_router_that_stops_answers_what_it_has_read_and_ends_its_streams() {
     stopped.expect("no stream holds it up");
     assert_eq!(caller.answer().await, Some((1, Ok(1))));
     assert_eq!(caller.answer().await, None);
+}
+
+#[tokio::test]
+async fn a_caller_that_takes_no_answers_holds_up_no_others() {
+    let cluster = FakeCluster::start(1, &[1]).await;
+    let config = RouterConfig { requests_max: 32, ..config(&cluster) };
+    let mut t = Fixture::with(cluster, config).await;
+    t.create("spring", 1_000).await;
+    let seen = t.cluster.seen().len();
+    let caller = Caller::of(&mut CouponServiceClient::new(connect_narrow(&t.router))).await;
+    // Their answers are several times what may come before it is read.
+    let metadata = (0..4).map(|key| (format!("key-{key}"), "x".repeat(255))).collect();
+    let large = IssueCouponRequest { metadata, ..issue("spring", "") };
+    for tag in 0..200 {
+        let request = Some(large.clone());
+        caller.send(IssueStreamRequest { tag, request, timeout: None }).await;
+        let count = seen + 1 + usize::try_from(tag).expect("it is small");
+        let issued = timeout(Duration::from_secs(20), t.cluster.until_seen(count));
+        issued.await.expect("it is issued although no answer is taken");
+    }
+    for _ in 0..5 {
+        t.coupons.issue_coupon(issue("spring", "")).await.expect("there is room for it");
+    }
+    let answers = caller.rest().await;
+    assert_eq!(answers.len(), 200);
+    assert!(answers.values().all(Result::is_ok), "{answers:?}");
 }

@@ -3,6 +3,7 @@
 //! A task reads requests as long as there is room for them, lets them be issued side by side, and sends each answer as
 //! soon as it is there. Without room it reads nothing more, and HTTP/2 holds the caller up.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt as _, StreamExt as _};
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -23,8 +24,7 @@ use super::limits::{Permits, Stopping};
 use crate::answer::error::Fault;
 use crate::shards::shard_client::ShardClient;
 
-/// Number of requests of a stream that are taken before some are answered: as many as a batch may have, and as a shard
-/// takes in a log entry.
+/// Maximum number of unanswered requests of a stream: as many as a log entry of a shard has.
 const CALLS_MAX: usize = 1_024;
 
 /// Size of requests of a stream beyond which no more are taken before some are answered.
@@ -84,23 +84,34 @@ enum Reading {
 impl Session {
     async fn run(self, mut requests: Streaming<IssueStreamRequest>, mut stopping: Stopping) {
         let mut calls: FuturesUnordered<BoxFuture<'static, Answered>> = FuturesUnordered::new();
+        // Answers wait here, so that a caller that does not take them holds up nothing but its own stream: calls go
+        // on, and their permits are free for others as soon as they are answered.
+        let mut unsent: VecDeque<Answered> = VecDeque::new();
         let mut bytes = 0;
+        let mut give_up_at = Instant::now();
         let mut reading = Reading::More;
         loop {
             let is_open = matches!(reading, Reading::More);
-            if !is_open && calls.is_empty() {
+            if !is_open && calls.is_empty() && unsent.is_empty() {
                 break;
             }
-            let has_room = calls.len() < CALLS_MAX && bytes < CALLS_BYTES;
+            let has_room = calls.len() + unsent.len() < CALLS_MAX && bytes < CALLS_BYTES;
             tokio::select! {
                 biased;
                 () = self.answers.closed() => return,
-                Some(answered) = calls.next(), if !calls.is_empty() => {
+                room = self.answers.reserve(), if !unsent.is_empty() => {
+                    let (Ok(room), Some(answered)) = (room, unsent.pop_front()) else { return };
                     bytes -= answered.request_bytes;
-                    if !self.send(Ok(answered.answer)).await {
-                        return;
-                    }
+                    room.send(Ok(answered.answer));
+                    give_up_at = Instant::now() + CALLER_PATIENCE;
                 }
+                Some(answered) = calls.next(), if !calls.is_empty() => {
+                    if unsent.is_empty() {
+                        give_up_at = Instant::now() + CALLER_PATIENCE;
+                    }
+                    unsent.push_back(answered);
+                }
+                () = sleep_until(give_up_at), if !unsent.is_empty() => return,
                 request = requests.message(), if is_open && has_room => match request {
                     Ok(Some(request)) => {
                         bytes += request.encoded_len();
@@ -114,13 +125,10 @@ impl Session {
         }
         if let Reading::Malformed = reading {
             let why = "must be valid protobuf of at most 65536 bytes; strings must be UTF-8";
-            self.send(Err(Fault::field("request", why).into_status())).await;
+            let refused = Err(Fault::field("request", why).into_status());
+            // A caller that takes nothing any more is told nothing.
+            let _ = self.answers.send_timeout(refused, CALLER_PATIENCE).await;
         }
-    }
-
-    /// Sends what the caller is told. Returns false if the caller takes nothing any more.
-    async fn send(&self, answer: Result<IssueStreamResponse, Status>) -> bool {
-        self.answers.send_timeout(answer, CALLER_PATIENCE).await.is_ok()
     }
 
     /// Works on a request.

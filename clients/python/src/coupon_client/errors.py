@@ -196,7 +196,10 @@ class Incomplete(Unavailable):
     """
 
     def __init__(self, unreachable: Sequence[str]) -> None:
-        super().__init__(grpc.StatusCode.UNAVAILABLE, f"the list lacks what {', '.join(unreachable)} has")
+        super().__init__(
+            grpc.StatusCode.UNAVAILABLE,
+            f"the list is not complete: {', '.join(unreachable)} cannot be reached; list again later",
+        )
         self.unreachable = tuple(unreachable)
 
     def __reduce__(self) -> Any:
