@@ -125,11 +125,11 @@ async fn commands_hold_confirm_and_release() {
     let id = held["hold_id"].as_str().expect("a hold has an id");
     let again = ["hold", "spring", "--recipient", "ann", "--ttl", "10m", "--request-id", id];
     assert_eq!(json(&again, 0)["replayed"], true);
-    json(&["issue", "spring", "--recipient", "bob"], 1);
+    json(&["issue", "spring", "--recipient", "bob"], 4);
     let shown = json(&["campaign", "get", "spring"], 0);
     assert_eq!((&shown["held"], &shown["remaining"]), (&1.into(), &0.into()));
     assert_eq!(json(&["release-hold", "spring", id], 0)["state"], "RELEASED");
-    json(&["confirm-hold", "spring", id], 1);
+    json(&["confirm-hold", "spring", id], 4);
     let held = json(&["hold", "spring", "--recipient", "bob", "--ttl", "1m"], 0);
     let id = held["hold_id"].as_str().expect("a hold has an id");
     let coupon = json(&["confirm-hold", "spring", id, "--metadata", "order=A-1"], 0);
@@ -137,5 +137,5 @@ async fn commands_hold_confirm_and_release() {
         (&coupon["recipient"], &coupon["metadata"]["order"]),
         (&"bob".into(), &"A-1".into())
     );
-    json(&["hold", "spring", "--recipient", "eve", "--ttl", "2d"], 1);
+    json(&["hold", "spring", "--recipient", "eve", "--ttl", "2d"], 4);
 }
