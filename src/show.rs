@@ -110,6 +110,15 @@ impl Campaign {
 }
 
 impl Campaign {
+    /// What changes most, in a line.
+    pub(crate) fn change(&self) -> String {
+        let Self { revision, state, issued, quota, remaining, redeemed, voided, .. } = self;
+        format!(
+            "revision {revision}: {state}, {issued} of {quota} issued, {remaining} left, {redeemed} redeemed, \
+             {voided} voided"
+        )
+    }
+
     fn voided_text(&self) -> String {
         match self.returned {
             0 => self.voided.to_string(),

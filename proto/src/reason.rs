@@ -71,7 +71,7 @@ pub enum Reason {
     ShardFull,
     /// The quota is used up.
     SoldOut,
-    /// A stream of coupons ended before all were sent.
+    /// A stream ended before all was sent, or because its router stops.
     StreamBroken,
     /// The campaign has issued more coupons than an answer may list.
     TooManyCoupons,

@@ -11,6 +11,7 @@ mod moment;
 mod pause;
 mod resume;
 mod update;
+pub(crate) mod watch;
 
 use std::collections::BTreeMap;
 

@@ -20,4 +20,5 @@ mod stale_leader;
 mod support;
 mod two_histories;
 mod unanswered;
+mod watch;
 mod wiped_node;

@@ -146,6 +146,16 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The revision that a campaign has; `None` if there is no such campaign.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub(super) fn revision_of(&self, name: &CampaignName) -> Result<Option<u64>, ReadError> {
+        let found = self.view()?.campaign(name)?;
+        Ok(found.map(|campaign| campaign.counters.revision))
+    }
+
     /// The answer that shows the campaign which `find` finds.
     fn one_campaign(
         &self,

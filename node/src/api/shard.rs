@@ -44,6 +44,9 @@ const FORWARD_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long a question waits for a replica to learn which one leads, while an election is under way. Together
 /// with [`FORWARD_TIMEOUT`], less than a router waits for an answer; and less than that, for one that is forwarded.
 const LEADER_WAIT: Duration = Duration::from_millis(200);
+/// How long a question may wait for a campaign to change: as long as routers ask for, and half as long as a call that is
+/// forwarded may take.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 /// How many messages of a stream of coupons may wait for the router.
 const STREAM_PAGES_MAX: usize = 4;
 /// How long a stream of coupons waits for a router that does not take them. Until then it holds a
@@ -238,16 +241,12 @@ impl ShardService for ShardEndpoint {
             }
         };
         let query = request.query.ok_or_else(|| malformed(&Malformed("query")))?;
+        if let Some(wait) = &request.wait {
+            self.wait(&replica, wait).await?;
+        }
         confirm(&replica).await?;
-        let (storage, now) = (self.storage.clone(), self.now());
-        let turn = self.reads.clone().acquire_owned().await.map_err(|_| gone())?;
-        // Rows may have to come from disk, and heartbeats must not wait for that.
-        let answer = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            Reader { storage: &storage, replica: &replica, now }.answer(request.epoch, query)
-        });
-        let answer = answer.await.map_err(|error| Status::internal(error.to_string()))?;
-        answer.map(Response::new).map_err(ReadError::into_status)
+        let answer = self.look(replica, move |reader| reader.answer(request.epoch, query));
+        answer.await.map(Response::new)
     }
 
     type StreamCouponsStream = Answers<pb::StreamCouponsResponse>;
@@ -293,6 +292,39 @@ impl ShardService for ShardEndpoint {
 }
 
 impl ShardEndpoint {
+    /// Looks at the state of a replica. Rows may have to come from disk, and heartbeats must not wait for that.
+    async fn look<T: Send + 'static>(
+        &self,
+        replica: Replica,
+        look: impl FnOnce(&Reader<'_>) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Status> {
+        let (storage, now) = (self.storage.clone(), self.now());
+        let turn = self.reads.clone().acquire_owned().await.map_err(|_| gone())?;
+        let found = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            look(&Reader { storage: &storage, replica: &replica, now })
+        });
+        let found = found.await.map_err(|error| Status::internal(error.to_string()))?;
+        found.map_err(ReadError::into_status)
+    }
+
+    /// Waits until a campaign has another revision than its router knows, or that has taken long enough.
+    async fn wait(&self, replica: &Replica, wait: &pb::RevisionWait) -> Result<(), Status> {
+        let name = campaign_name(&wait.campaign).map_err(ReadError::into_status)?;
+        let mut next = replica.raft.revisions.next_of(&name);
+        // After that, so that nothing is missed in between.
+        let now = self.look(replica.clone(), move |reader| reader.revision_of(&name)).await?;
+        if now != Some(wait.revision) {
+            return Ok(());
+        }
+        let long_enough = Duration::from_micros(wait.micros_max).min(WAIT_MAX);
+        tokio::select! {
+            () = next.other_than(wait.revision) => Ok(()),
+            () = tokio::time::sleep(long_enough) => Ok(()),
+            () = self.stopping.cancelled() => Err(gone()),
+        }
+    }
+
     fn now(&self) -> LogTime {
         // A clock that is off says nothing; log time is what is left then.
         LogTime(self.clock.stamp_micros().unwrap_or(0))

@@ -38,6 +38,9 @@
 //! settling that, its error [may have happened](CallError::may_have_happened). It is never reported as
 //! failed.
 //!
+//! **What is resumed.** A [`CampaignWatch`] that breaks goes on after its last message, at the next router.
+//! [`RetryPolicy::give_up_after`] is the maximum time that it is out of reach.
+//!
 //! Deliberately absent: TLS and authentication, which routers do not have yet; limits of the rate at which
 //! a program calls.
 
@@ -48,8 +51,10 @@ mod channels;
 mod client;
 mod coupons;
 mod endpoint;
+mod follow;
 mod meaning;
 mod retry;
+mod watch;
 
 pub use batch::{ItemAnswer, item_answers};
 pub use call_error::{CallError, code_name};
@@ -60,3 +65,4 @@ pub use coupon_proto::v1;
 pub use endpoint::{AddressError, endpoint};
 pub use meaning::{Meaning, is_transient};
 pub use retry::{Backoff, RetryPolicy};
+pub use watch::CampaignWatch;

@@ -60,7 +60,8 @@ fn profile_to_pb(profile: CodeProfile) -> v1::CodeProfile {
     }
 }
 
-fn state_to_pb(state: CampaignState) -> v1::CampaignState {
+/// A state as clients see it.
+pub(crate) fn state_to_pb(state: CampaignState) -> v1::CampaignState {
     match state {
         CampaignState::Scheduled => v1::CampaignState::Scheduled,
         CampaignState::Active => v1::CampaignState::Active,

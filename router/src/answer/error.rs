@@ -62,6 +62,8 @@ pub(crate) enum Fault {
     DeadlineExceeded,
     /// A stream of coupons ended before all were sent.
     StreamBroken,
+    /// A watch ends because its router does.
+    StreamEnded,
     /// A campaign has issued more coupons than an answer may list.
     TooManyCoupons {
         /// How many it has issued.
@@ -221,6 +223,12 @@ impl Fault {
                 "the stream broke before all coupons were sent: begin again",
             )
             .retry_after(NO_LEADER_RETRY),
+            Self::StreamEnded => Report::new(
+                Code::Unavailable,
+                Reason::StreamBroken,
+                "the router stops: resume after the last message",
+            )
+            .retry_after(UNKNOWN_RETRY),
             Self::TooManyCoupons { issued, listed_max } => Report::new(
                 Code::FailedPrecondition,
                 Reason::TooManyCoupons,
@@ -448,6 +456,7 @@ mod tests {
             Fault::Unanswered(Unanswered::OutcomeUnknown),
             Fault::Overloaded,
             Fault::StreamBroken,
+            Fault::StreamEnded,
         ] {
             let status = fault.into_status();
             assert_eq!(status.code(), Code::Unavailable);

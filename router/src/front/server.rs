@@ -24,7 +24,7 @@ use super::dispatch::Dispatch;
 use super::malformed::{
     self, REQUEST_BYTES_MAX, SizedByMethod, request_bytes_max, request_items_max,
 };
-use crate::op::limits::Permits;
+use crate::op::limits::{Permits, Stopping};
 use crate::op::{Campaigns, Coupons, OlderCoupons};
 use crate::route::retry::Timing;
 use crate::shards::directory::{Service, WrongCluster};
@@ -204,7 +204,8 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
 
     let shards =
         Arc::new(ShardClient::new(config.nodes, config.cluster_id, config.timing, config.clock));
-    let campaigns = CampaignServiceServer::new(Campaigns::new(Arc::clone(&shards)))
+    let (running, stopping) = Stopping::new();
+    let campaigns = CampaignServiceServer::new(Campaigns::new(Arc::clone(&shards), stopping))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let permits = Permits::new(config.requests_max);
     let coupons = SizedByMethod::new(Coupons::new(Arc::clone(&shards), permits.clone()));
@@ -239,7 +240,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     };
     let server = coupon_protocols::serve(listener, service, ended);
     tracing::info!(address = %local_addr, "router listens");
-    let announcement = announce(shards.directory().service(), health, stopped, end);
+    let announcement = announce(shards.directory().service(), health, stopped, (running, end));
     let server = tokio::spawn(async {
         tokio::select! {
             () = server => {}
@@ -257,12 +258,13 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 }
 
 /// Reports SERVING while the cluster is there, and NOT_SERVING from the moment at which the router is
-/// `stopped` or its handle dropped. Then it lets the server `end`.
+/// `stopped` or its handle dropped. Then it ends what is `running` without an end of its own, and lets the server
+/// `end`.
 async fn announce(
     mut service: watch::Receiver<Service>,
     health: HealthReporter,
     mut stopped: oneshot::Receiver<()>,
-    end: oneshot::Sender<()>,
+    (running, end): (watch::Sender<()>, oneshot::Sender<()>),
 ) -> Infallible {
     loop {
         let status = match *service.borrow_and_update() {
@@ -281,6 +283,7 @@ async fn announce(
         }
     }
     set_health(&health, ServingStatus::NotServing).await;
+    drop(running);
     // The receiver is gone when the server has ended by itself.
     let _ = end.send(());
     std::future::pending().await

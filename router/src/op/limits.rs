@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::answer::error::Fault;
@@ -10,6 +10,23 @@ use crate::answer::error::Fault;
 /// When a request must have been answered. Found in the extensions of every request let in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline(pub(crate) Instant);
+
+/// The end of the router, for streams that would not end by themselves. A cheap clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Stopping(watch::Receiver<()>);
+
+impl Stopping {
+    /// The router stops when the sender is dropped.
+    pub(crate) fn new() -> (watch::Sender<()>, Self) {
+        let (running, stopping) = watch::channel(());
+        (running, Self(stopping))
+    }
+
+    /// Returns once the router stops.
+    pub(crate) async fn wait(&mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
+}
 
 /// The permits of the requests that are worked on. A cheap clone.
 #[derive(Debug, Clone)]

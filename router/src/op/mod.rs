@@ -35,6 +35,7 @@ mod update_campaign;
 mod update_mask;
 mod validate_coupon;
 mod void_coupon;
+mod watch_campaign;
 
 pub(crate) use campaigns::Campaigns;
 pub(crate) use couponpb::OlderCoupons;

@@ -11,7 +11,7 @@ use coupon_cluster::{CampaignName, NodeId, NumericId, ShardId, TenantId};
 use coupon_env::entropy::fraction;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::{
-    GetCampaignByNumberQuery, GetCampaignQuery, ReadRequest, ReadResponse, Refusal,
+    GetCampaignByNumberQuery, GetCampaignQuery, ReadRequest, ReadResponse, Refusal, RevisionWait,
     StreamCouponsRequest, StreamCouponsResponse, read_request,
 };
 use coupon_transport::{AddressedChannel, Mismatch};
@@ -35,12 +35,20 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How much later a node gives a read up than the router does.
 const TIMEOUT_MARGIN: Duration = Duration::from_millis(100);
 
+/// How long a shard is asked to wait for a campaign to change. So often an idle watch asks anew.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// A stream of coupons, and the message it began with.
 pub(crate) struct CouponStream {
     /// The first message; carries no refusal by epoch or ownership.
     pub(crate) first: StreamCouponsResponse,
     /// What follows.
     pub(crate) rest: Streaming<StreamCouponsResponse>,
+}
+
+/// The question for one campaign.
+pub(crate) fn get_campaign(campaign: &CampaignName) -> read_request::Query {
+    read_request::Query::GetCampaign(GetCampaignQuery { campaign: campaign.to_string() })
 }
 
 impl ShardClient {
@@ -53,9 +61,34 @@ impl ShardClient {
         campaign: &CampaignName,
         deadline: Instant,
     ) -> Result<ReadResponse, Fault> {
-        let query = GetCampaignQuery { campaign: campaign.to_string() };
-        let query = read_request::Query::GetCampaign(query);
-        self.read_from(Destination::Owner(campaign), query, deadline).await
+        self.read_from(Destination::Owner(campaign), get_campaign(campaign), deadline).await
+    }
+
+    /// Asks the shard that owns a campaign once the campaign has another revision than `revision`, or `wait` is over,
+    /// or [`WAIT_MAX`]. Returns the answer, and the map by which it was asked.
+    ///
+    /// # Errors
+    /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when the shard refuses.
+    pub(crate) async fn read_changed(
+        &self,
+        campaign: &CampaignName,
+        query: read_request::Query,
+        (revision, wait): (u64, Duration),
+        deadline: Instant,
+    ) -> Result<(ReadResponse, Arc<Topology>), Fault> {
+        let wait = wait.min(WAIT_MAX).as_micros();
+        let micros_max = u64::try_from(wait).unwrap_or(u64::MAX);
+        let campaign_name = campaign.to_string();
+        let wait = RevisionWait { campaign: campaign_name, revision, micros_max };
+        let wait = Some(wait).filter(|_| micros_max > 0);
+        loop {
+            let topology = self.topology(deadline).await?;
+            let (shard, query, wait) = (topology.owner(campaign), query.clone(), wait.clone());
+            let asked = self.read_after(shard, &topology, query, wait, deadline);
+            if let Some(response) = asked.await? {
+                return Ok((response, topology));
+            }
+        }
     }
 
     /// Asks a shard, by newer maps as often as it takes.
@@ -112,14 +145,29 @@ impl ShardClient {
         query: read_request::Query,
         deadline: Instant,
     ) -> Result<Option<ReadResponse>, Fault> {
+        self.read_after(shard, topology, query, None, deadline).await
+    }
+
+    /// The same, answered after a wait.
+    async fn read_after(
+        &self,
+        shard: ShardId,
+        topology: &Topology,
+        query: read_request::Query,
+        wait: Option<RevisionWait>,
+        deadline: Instant,
+    ) -> Result<Option<ReadResponse>, Fault> {
         let epoch = topology.epoch().get();
+        let waits = wait.as_ref().map_or(0, |wait| wait.micros_max);
+        let attempt = self.timing().read_attempt + Duration::from_micros(waits);
         let ask = |mut client: ShardServiceClient<AddressedChannel>, forward| {
-            let query = Some(query.clone());
-            let question = ReadRequest { shard_id: shard.get(), epoch, query, forward };
-            let question = self.bounded(question, deadline);
+            let (query, wait) = (Some(query.clone()), wait.clone());
+            let question = ReadRequest { shard_id: shard.get(), epoch, query, forward, wait };
+            let question = bounded(question, attempt, deadline);
             async move { client.read(question).await.map(tonic::Response::into_inner) }.boxed()
         };
-        let response = self.ask_leader(shard, topology, Lane::Calls, deadline, ask).await?;
+        let response =
+            self.ask_leader(shard, topology, Lane::Calls, attempt, deadline, ask).await?;
         self.check_refusal(response.refusal.as_ref(), topology, deadline)
             .await
             .map(|owned| owned.then_some(response))
@@ -153,20 +201,22 @@ impl ShardClient {
                 };
                 open.boxed()
             };
-            let stream = self.ask_leader(shard, &topology, Lane::Exports, deadline, ask).await?;
+            let (lane, attempt) = (Lane::Exports, self.timing().read_attempt);
+            let stream = self.ask_leader(shard, &topology, lane, attempt, deadline, ask).await?;
             if self.check_refusal(stream.first.refusal.as_ref(), &topology, deadline).await? {
                 return Ok((stream, topology));
             }
         }
     }
 
-    /// Asks nodes until the leader of the shard answers. `ask` is told whether the node it asks shall
-    /// pass the question on.
+    /// Asks nodes until the leader of the shard answers, each for `attempt_max` at most. `ask` is told whether the node it
+    /// asks shall pass the question on.
     async fn ask_leader<T>(
         &self,
         shard: ShardId,
         topology: &Topology,
         lane: Lane,
+        attempt_max: Duration,
         deadline: Instant,
         ask: impl Fn(
             ShardServiceClient<AddressedChannel>,
@@ -183,7 +233,7 @@ impl ShardClient {
             let candidate = guess.lock().choose(topology.replicas(shard), now);
             if let Some(route) = candidate {
                 let node = route.node;
-                let until = (now + self.timing().read_attempt).min(deadline);
+                let until = (now + attempt_max).min(deadline);
                 let attempt =
                     async { ask(self.client(node, topology, lane)?, route.forward).await };
                 let late = || Err(Status::deadline_exceeded("no answer in time"));
@@ -267,15 +317,6 @@ impl ShardClient {
         Ok(ShardServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 
-    /// Tells the node when the caller stops waiting. The channel watches that time as well, and would
-    /// say that the call was cancelled: whoever waits has to be the first to notice.
-    fn bounded<T>(&self, question: T, deadline: Instant) -> Request<T> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut request = Request::new(question);
-        request.set_timeout(left.min(self.timing().read_attempt) + TIMEOUT_MARGIN);
-        request
-    }
-
     /// Whether the shard answered; if not, because of its epoch, waits a little for a newer map.
     async fn check_refusal(
         &self,
@@ -296,4 +337,13 @@ impl ShardClient {
         tokio::time::sleep_until(resume).await;
         Ok(false)
     }
+}
+
+/// Tells the node when the caller stops waiting. The channel watches that time as well, and would say that the call was
+/// cancelled: whoever waits has to be the first to notice.
+fn bounded<T>(question: T, attempt_max: Duration, deadline: Instant) -> Request<T> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut request = Request::new(question);
+    request.set_timeout(left.min(attempt_max) + TIMEOUT_MARGIN);
+    request
 }

@@ -142,6 +142,11 @@ impl FakeCluster {
         self.state.lock().passed_on
     }
 
+    /// How many questions were answered.
+    pub fn reads(&self) -> usize {
+        self.state.lock().reads
+    }
+
     /// Lets every export repeat the first coupon, with much metadata, for ever.
     pub fn flood(&self) {
         self.state.lock().flooding = true;

@@ -131,6 +131,7 @@ impl Ledger {
         };
         change(record);
         record.update_revision += 1;
+        record.counters.as_mut().expect("campaigns are made with counters").revision += 1;
         let changed = CampaignChanged { campaign: Some(record.clone()), replayed: false };
         outcome::Outcome::CampaignChanged(changed.into())
     }
@@ -372,6 +373,12 @@ impl Ledger {
             code_key_id: record.code_key_id,
             ..Default::default()
         }));
+    }
+
+    /// The revision of a campaign, by its name.
+    pub fn revision_of(&self, campaign: &str) -> Option<u64> {
+        let (_, record, _) = self.campaigns.get(campaign)?;
+        record.counters.as_ref().map(|counters| counters.revision)
     }
 
     pub fn export(&self, campaign: &str) -> Option<(CampaignRecord, Vec<CouponIssued>)> {

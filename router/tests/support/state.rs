@@ -44,6 +44,8 @@ pub struct State {
     pub seen: Vec<Seen>,
     pub refused: usize,
     pub passed_on: usize,
+    /// How many questions were answered.
+    pub reads: usize,
     /// Whether exports never end.
     pub flooding: bool,
     pub flooded: usize,
@@ -65,6 +67,7 @@ impl Default for State {
             seen: Vec::new(),
             refused: 0,
             passed_on: 0,
+            reads: 0,
             flooding: false,
             flooded: 0,
             progress: watch::Sender::new(()),

@@ -284,3 +284,27 @@ def test_pauses_double_up_to_a_bound_and_are_never_shorter_than_asked(sdk):
     course = Course(policy, 2, 0)
     assert (course.timeout(0), course.timeout(1.5), course.timeout(3)) == (1, 0.5, 0.001)
     assert course.pause(0.45, 0.0, 1.5) is None, "an attempt of 50 ms is no use"
+
+
+def test_a_watch_goes_on_after_its_last_message(client, sdk, router):
+    def seen(revision, state=sdk.v1.CAMPAIGN_STATE_ACTIVE):
+        return sdk.v1.WatchCampaignResponse(campaign=sdk.v1.Campaign(revision=revision, state=state))
+
+    broken = status(CODE.UNAVAILABLE, "STREAM_BROKEN", retry_millis=1)
+    paused = sdk.v1.CAMPAIGN_STATE_PAUSED
+    router.answers = [[broken], [seen(5), seen(7, paused), broken], [], [seen(8)],
+                      [status(CODE.NOT_FOUND, "CAMPAIGN_NOT_FOUND")]]
+    watch = client.watch_campaign(campaign_id="spring")
+    assert [next(watch).revision for _ in range(3)] == [5, 7, 8]
+    with pytest.raises(sdk.CampaignNotFound):
+        next(watch)
+    asked = [sdk.v1.WatchCampaignRequest.FromString(request) for _, request in router.asked]
+    assert [(request.after_revision, request.after_state) for request in asked] == [
+        (0, 0), (0, 0), (7, paused), (7, paused), (8, sdk.v1.CAMPAIGN_STATE_ACTIVE)]
+
+
+def test_a_watch_gives_up_when_it_is_out_of_reach_for_too_long(client, sdk, router):
+    no_leader = status(CODE.UNAVAILABLE, "NO_LEADER", retry_millis=1)
+    router.answers = [[no_leader]] * 10_000
+    with pytest.raises(sdk.NoLeader):
+        next(client.watch_campaign(campaign_id="spring", timeout=0.3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from . import v1
@@ -60,3 +60,28 @@ class Client(Operations):
             else:
                 time.sleep(pause)
         return batch.results()
+
+    def watch_campaign(
+        self, *, campaign_id: str = "", after_revision: int = 0, after_state: v1.CampaignState | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[v1.Campaign]:
+        """A campaign as it is now, and again whenever it changes; see the definition of `WatchCampaign`.
+
+        When the stream breaks, the watch is resumed after the last campaign, at the next router. The iterator ends with
+        `CampaignNotFound` when the campaign is deleted.
+
+        campaign_id: The campaign.
+        after_revision: The revision of the last campaign that you have seen. 0: begins with the present.
+        after_state: Its state. None: does not matter.
+        timeout: The maximum time for which the campaign is out of reach, in seconds. None: that of the policy.
+        """
+        method = Method("/coupon.v1.CampaignService/WatchCampaign", v1.WatchCampaignRequest, v1.WatchCampaignResponse)
+        request = v1.WatchCampaignRequest(
+            campaign_id=campaign_id, after_revision=after_revision, after_state=after_state)
+
+        def note(part: v1.WatchCampaignResponse) -> None:
+            request.after_revision = part.campaign.revision
+            request.after_state = part.campaign.state
+
+        for part in self._follow(method, request, timeout, note):
+            yield part.campaign
