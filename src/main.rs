@@ -82,6 +82,7 @@ enum Command {
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
     Watch(campaign::watch::WatchArgs),
+    Events(campaign::events::EventsArgs),
     Issue(issue::IssueArgs),
     #[command(flatten)]
     Coupon(coupon::CouponCommand),
@@ -109,6 +110,7 @@ impl Command {
             | Self::Restore(_)
             | Self::Campaign(_)
             | Self::Watch(_)
+            | Self::Events(_)
             | Self::Issue(_)
             | Self::Coupon(_)
             | Self::Loadtest(_)
@@ -133,6 +135,7 @@ impl Command {
             Self::Restore(args) => restore::run(args),
             Self::Campaign(command) => campaign::run(command),
             Self::Watch(args) => campaign::watch::run(args),
+            Self::Events(args) => campaign::events::run(args),
             Self::Issue(args) => issue::run(args),
             Self::Coupon(command) => coupon::run(command),
             Self::Loadtest(args) => loadtest::run(&args),

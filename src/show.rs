@@ -1,5 +1,7 @@
 //! Campaigns and coupons as they are printed. The names of the JSON fields are those of the API.
 
+mod event;
+
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -9,6 +11,7 @@ use prost_types::Timestamp;
 use serde::Serialize;
 
 use crate::output::table;
+pub(crate) use event::Event;
 
 /// A campaign.
 #[derive(Debug, Serialize)]
@@ -206,6 +209,14 @@ impl Coupon {
             ("request id", text(&self.request_id)),
             ("replayed", (self.replayed == Some(true)).then(|| replayed.to_owned())),
         ])
+    }
+}
+
+impl Coupon {
+    /// Its number, its code and who holds it.
+    fn brief(&self) -> String {
+        let Self { sequence, code, recipient, .. } = self;
+        format!("#{sequence} {code} {recipient}").trim_end().to_owned()
     }
 }
 

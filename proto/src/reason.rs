@@ -39,6 +39,8 @@ pub enum Reason {
     EtagMismatch,
     /// Fields are not what they must be; a `BadRequest` names them.
     FieldViolations,
+    /// The shard continues from a backup or from one of two histories, and the caller knows events from before.
+    HistoryChanged,
     /// A fault of the router or of a node.
     Internal,
     /// A shard has no leader, or the router does not know its cluster; nothing was changed.
@@ -79,7 +81,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::AlreadyRedeemed,
         Self::AlreadyStarted,
         Self::Archived,
@@ -96,6 +98,7 @@ impl Reason {
         Self::Ended,
         Self::EtagMismatch,
         Self::FieldViolations,
+        Self::HistoryChanged,
         Self::Internal,
         Self::NoLeader,
         Self::NotArchived,
@@ -135,6 +138,7 @@ impl Reason {
             Self::Ended => "ENDED",
             Self::EtagMismatch => "ETAG_MISMATCH",
             Self::FieldViolations => "FIELD_VIOLATIONS",
+            Self::HistoryChanged => "HISTORY_CHANGED",
             Self::Internal => "INTERNAL",
             Self::NoLeader => "NO_LEADER",
             Self::NotArchived => "NOT_ARCHIVED",

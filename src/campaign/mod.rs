@@ -5,6 +5,7 @@ mod change;
 mod create;
 mod delete;
 mod end;
+pub(crate) mod events;
 mod get;
 mod list;
 mod moment;

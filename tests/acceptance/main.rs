@@ -5,6 +5,7 @@ mod backup;
 mod command_line;
 mod crash;
 mod demo;
+mod events;
 mod failover;
 mod loadtest;
 mod lost_tail;

@@ -95,6 +95,6 @@ async fn the_command_prints_each_change() {
     lines.read_until("revision 2: EXHAUSTED, 1 of 1 issued, 0 left");
     json.read_until("\"issued\":1");
     let none = run(&["watch", "nothing", "--router", router]);
-    assert_eq!(none.status.code(), Some(1));
+    assert_eq!(none.status.code(), Some(4), "a refusal");
     assert!(String::from_utf8_lossy(&none.stderr).contains("CAMPAIGN_NOT_FOUND"));
 }

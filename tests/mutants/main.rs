@@ -8,6 +8,7 @@
 mod clock;
 mod demo;
 mod etag;
+mod events;
 mod issued;
 mod issuing;
 mod lost_log;

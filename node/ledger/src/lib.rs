@@ -25,6 +25,8 @@
 //! 9. A command has an effect only if its sender routed by the epoch in force and this shard owns the
 //!    campaign in it.
 //!
+//! 10. Each revision of a campaign is one change: a coupon that was issued, or an [`Event`].
+//!
 //! # Refusals and faults
 //!
 //! Saying no is part of the job: a [`Refusal`] is an outcome, and replicated like one. A fault of the
@@ -46,6 +48,7 @@ mod code;
 mod command;
 mod coupon;
 mod entry;
+mod event;
 mod fence;
 mod history;
 mod ledger;
@@ -65,6 +68,7 @@ pub use campaign::{
 pub use code::find_coupon;
 pub use command::{Action, Command};
 pub use coupon::{CodeNumber, Coupon, CouponState, IssuedCoupon, SEQUENCE_MAX};
+pub use event::{CampaignTerms, Event, EventKind};
 pub use history::{CouponChange, CouponChangeKind, CouponHistory};
 pub use ledger::Ledger;
 pub use memory::MemoryStore;

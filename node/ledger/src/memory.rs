@@ -6,7 +6,8 @@ use std::convert::Infallible;
 use coupon_cluster::{CampaignName, RequestId};
 
 use crate::{
-    Campaign, CampaignCounters, CampaignSpec, Coupon, CouponHistory, ShardState, StateReader, Store,
+    Campaign, CampaignCounters, CampaignSpec, Coupon, CouponHistory, Event, ShardState,
+    StateReader, Store,
 };
 
 /// A [`Store`] that keeps everything in ordered maps and loses it when it is dropped.
@@ -25,13 +26,15 @@ pub struct MemoryStore {
     blocks: BTreeMap<u64, (u32, u64)>,
 }
 
-/// The coupons of one campaign, and the ways to find them.
+/// The coupons of one campaign, the ways to find them, and what else happened to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct CouponTables {
     by_sequence: BTreeMap<u64, Coupon>,
     by_request: BTreeMap<RequestId, u64>,
     by_recipient: BTreeMap<String, Vec<u64>>,
     histories: BTreeMap<u64, CouponHistory>,
+    /// By revision.
+    events: BTreeMap<u64, Event>,
 }
 
 impl MemoryStore {
@@ -47,6 +50,12 @@ impl MemoryStore {
             .into_iter()
             .flat_map(|tables| &tables.by_sequence)
             .map(|(sequence, coupon)| (*sequence, coupon))
+    }
+
+    /// The events of a campaign, by revision.
+    pub fn events(&self, campaign_number: u32) -> impl Iterator<Item = (u64, &Event)> {
+        let tables = self.coupons.get(&campaign_number).into_iter();
+        tables.flat_map(|tables| &tables.events).map(|(revision, event)| (*revision, event))
     }
 
     /// What was done with the coupons of a campaign, by sequence number.
@@ -168,6 +177,17 @@ impl Store for MemoryStore {
     ) -> Result<(), Infallible> {
         let tables = self.coupons.entry(campaign.number).or_default();
         tables.histories.insert(sequence, history.clone());
+        Ok(())
+    }
+
+    fn put_event(
+        &mut self,
+        campaign: &CampaignSpec,
+        revision: u64,
+        event: &Event,
+    ) -> Result<(), Infallible> {
+        let tables = self.coupons.entry(campaign.number).or_default();
+        tables.events.insert(revision, event.clone());
         Ok(())
     }
 

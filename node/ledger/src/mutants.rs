@@ -46,6 +46,9 @@ pub enum Mutant {
     RedeemedTwice,
     /// A voided coupon returns its quota twice. Found as `oversold`.
     QuotaReturnedTwice,
+    /// A page of events that begins with a change of the campaign, or of a coupon, leaves it out. Found by a consumer
+    /// that counts.
+    EventSkipped,
 }
 
 /// How often [`Mutant::AcknowledgedBeforeSync`] syncs a log: twice a second at a light load.
@@ -88,7 +91,7 @@ pub fn activate(mutant: Mutant) {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::RetryNotDeduplicated,
         Self::ReadWithoutQuorum,
         Self::QuotaOutsideLog,
@@ -100,6 +103,7 @@ impl Mutant {
         Self::EtagIgnored,
         Self::RedeemedTwice,
         Self::QuotaReturnedTwice,
+        Self::EventSkipped,
     ];
 
     /// What `COUPON_MUTANT` calls it.
@@ -117,6 +121,7 @@ impl Mutant {
             Self::EtagIgnored => "etag-ignored",
             Self::RedeemedTwice => "redeemed-twice",
             Self::QuotaReturnedTwice => "quota-returned-twice",
+            Self::EventSkipped => "event-skipped",
         }
     }
 }

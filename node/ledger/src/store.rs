@@ -2,7 +2,9 @@
 
 use coupon_cluster::{CampaignName, RequestId};
 
-use crate::{Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, ShardState};
+use crate::{
+    Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, Event, ShardState,
+};
 
 /// What a ledger reads of its state.
 ///
@@ -113,8 +115,16 @@ pub trait Store: StateReader {
         history: &CouponHistory,
     ) -> Result<(), Self::Error>;
 
-    /// Removes all coupons of a campaign that is deleted, and their entries in the indexes. The ledger asks for none
-    /// of them again.
+    /// Adds an event under the revision that it made. The ledger does not read it.
+    fn put_event(
+        &mut self,
+        campaign: &CampaignSpec,
+        revision: u64,
+        event: &Event,
+    ) -> Result<(), Self::Error>;
+
+    /// Removes all coupons of a campaign that is deleted, their entries in the indexes, and its events. The ledger asks
+    /// for none of them again.
     fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Self::Error>;
 
     /// Records which campaign uses a block of code counters, and the sequence number of the coupon

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId};
 use coupon_ledger::{
     Action, Campaign, CampaignCounters, CampaignSpec, CodeNumber, Command, Coupon, CouponHistory,
-    CreateCampaign, Issue, Ledger, LogTime, MemoryStore, Outcome, Refusal, ShardState, StateReader,
-    Store, VoidCoupon,
+    CreateCampaign, Event, Issue, Ledger, LogTime, MemoryStore, Outcome, Refusal, ShardState,
+    StateReader, Store, VoidCoupon,
 };
 
 /// A store that remembers what it was asked for, and fails from one call on.
@@ -132,6 +132,15 @@ impl Store for WatchedStore {
     ) -> Result<(), Fault> {
         let store = self.call("put_coupon_history")?;
         sound(store.put_coupon_history(campaign, sequence, history))
+    }
+
+    fn put_event(
+        &mut self,
+        campaign: &CampaignSpec,
+        revision: u64,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        sound(self.call("put_event")?.put_event(campaign, revision, event))
     }
 
     fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Fault> {
@@ -274,6 +283,7 @@ fn a_change_of_a_coupon_looks_its_place_up_and_writes_its_history() {
         "coupon",
         "coupon_history",
         "put_coupon_history",
+        "put_event",
         // Voided already.
         "block",
         "coupon",

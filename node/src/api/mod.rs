@@ -4,6 +4,7 @@
 pub mod backup;
 mod campaign_list;
 pub mod cluster;
+mod events;
 pub(crate) mod health;
 mod one_coupon;
 #[cfg(feature = "mutants")]

@@ -93,6 +93,7 @@ impl<'a> Reader<'a> {
             Query::GetCoupon(query) => self.get_coupon(epoch, &query),
             Query::FindCoupon(code) => self.find_coupon(epoch, &code),
             Query::CheckCreation(command) => self.check_creation(epoch, command),
+            Query::ListEvents(query) => self.list_events(epoch, &query),
         }
     }
 

@@ -318,7 +318,8 @@ mod tests {
             add_coupon_to_row(&coupon, &mut row);
             add_coupon_to_row(&coupon, &mut row);
             let record = coupon_to_pb(coupon);
-            let expected = pb::CouponRow { coupons: vec![record.clone(), record] };
+            let coupons = vec![record.clone(), record];
+            let expected = pb::CouponRow { coupons, ..Default::default() };
             prop_assert_eq!(row, expected.encode_to_vec());
         }
     }

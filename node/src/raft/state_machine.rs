@@ -235,6 +235,7 @@ impl StateMachine {
                     }
                     EntryPayload::Normal(proposal) => match &mut self.machine {
                         Machine::Ledger(ledger) => {
+                            rows.begin_entry(entry.log_id.index);
                             apply_ledger(ledger, &mut rows, &self.applied_digests, &proposal)?
                         }
                         Machine::Meta(current) => {

@@ -19,6 +19,7 @@
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
 //! | `state` | *prefix* `S` | `ShardRecord` |
 //! | `state` | *prefix* `T` | `TermStarts` |
+//! | `state` | *prefix* `V` number `u32`, revision `u64` | `EventRecord` |
 //!
 //! *prefix* is shard `u32`, generation `u32`: a snapshot is installed under a new generation, which
 //! becomes the replica's state in one write. Tags are stable for ever; a new table takes a new tag.
@@ -51,6 +52,7 @@ const SHARD_MAP: u8 = b'M';
 pub(super) const COUNTERS: u8 = b'N';
 pub(super) const SHARD: u8 = b'S';
 pub(super) const TERMS: u8 = b'T';
+const EVENT: u8 = b'V';
 
 /// How many bytes of a state key are prefix.
 pub const PREFIX_LEN: usize = 8;
@@ -261,6 +263,20 @@ impl StateKeys {
         key
     }
 
+    /// The prefix of all events of a campaign.
+    pub fn events(&self, number: u32) -> Vec<u8> {
+        let mut key = self.table(EVENT, 12);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    /// The key of the event that made a revision of a campaign.
+    pub fn event(&self, number: u32, revision: u64) -> Vec<u8> {
+        let mut key = self.events(number);
+        key.extend_from_slice(&revision.to_be_bytes());
+        key
+    }
+
     /// The prefix of all coupons.
     pub fn all_coupons(&self) -> Vec<u8> {
         self.table(COUPON, 0)
@@ -316,7 +332,7 @@ mod tests {
             for key in [
                 keys.applied(), keys.shard(), keys.shard_map(), keys.terms(), keys.block(sequence),
                 keys.campaign_number(number), keys.counters(number), keys.coupon(number, sequence),
-                keys.coupon_history(number, sequence),
+                keys.coupon_history(number, sequence), keys.event(number, sequence),
                 keys.all_counters(),
             ] {
                 prop_assert!(key.starts_with(keys.prefix()));

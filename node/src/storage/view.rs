@@ -1,5 +1,6 @@
 //! A consistent view of a ledger's state, for reads that do not go through the log.
 
+mod events;
 mod state_reader;
 mod states;
 
@@ -10,10 +11,12 @@ use coupon_ledger::{Campaign, CampaignSpec, CouponState, IssuedCoupon, ShardStat
 use coupon_proto::internal as pb;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
+use super::coupon_rows::{self, Found};
 use super::index::{Coupons, Index, Layers};
 use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
-use super::ledger::{decode, history_from, name_of_number};
-use super::{Storage, StorageError, coupon_rows, snapshot};
+use super::ledger::decode;
+use super::records::{history_from, name_of_number};
+use super::{Storage, StorageError, snapshot};
 use crate::codec::row;
 use states::States;
 
@@ -146,23 +149,28 @@ impl<'a> LedgerView<'a> {
         campaign: &'a Campaign,
         after: u64,
     ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + '_ {
-        let number = campaign.spec.number;
-        // The run that holds the first of them may begin before it.
+        let mut states = self.states_after(campaign, after);
+        self.found_after(campaign.spec.number, after).map(move |found| {
+            let Found { sequence, coupon, .. } = found?;
+            issued(campaign, sequence, coupon, states.of(sequence)?)
+        })
+    }
+
+    /// The records of the coupons of a campaign with sequence numbers greater than `after`, in order.
+    fn found_after(
+        &self,
+        number: u32,
+        after: u64,
+    ) -> impl Iterator<Item = Result<Found, StorageError>> + use<'_, 'a> {
+        // The row that holds the first of them may begin before it.
         let first = self.keys.coupon(number, coupon_rows::earliest_first(after.saturating_add(1)));
         let end = after_prefix(&self.keys.coupons(number));
-        let found = self.rows(self.storage.coupons(), &first, end).flat_map(move |row| {
+        self.rows(self.storage.coupons(), &first, end).flat_map(move |row| {
             let run = row.and_then(|(key, value)| coupon_rows::run(&key, &value));
-            let (first, coupons, fault) = match run {
-                Ok((first, coupons)) => (first, coupons, None),
-                Err(fault) => (0, Vec::new(), Some(fault)),
-            };
-            let wanted = (first..).zip(coupons).filter(move |(sequence, _)| *sequence > after);
-            fault.map(Err).into_iter().chain(wanted.map(Ok))
-        });
-        let mut states = self.states_after(campaign, after);
-        found.map(move |found| {
-            let (sequence, coupon) = found?;
-            issued(campaign, sequence, coupon, states.of(sequence)?)
+            let (run, fault) =
+                run.map_or_else(|fault| (None, Some(fault)), |run| (Some(run), None));
+            let found = run.into_iter().flatten().filter(move |found| found.sequence > after);
+            fault.map(Err).into_iter().chain(found.map(Ok))
         })
     }
 

@@ -38,7 +38,7 @@
 //! settling that, its error [may have happened](CallError::may_have_happened). It is never reported as
 //! failed.
 //!
-//! **What is resumed.** A [`CampaignWatch`] that breaks goes on after its last message, at the next router.
+//! **What is resumed.** A [`CampaignWatch`] or an [`EventStream`] that breaks goes on after its last message, at the next router.
 //! [`RetryPolicy::give_up_after`] is the maximum time that it is out of reach.
 //!
 //! Deliberately absent: TLS and authentication, which routers do not have yet; limits of the rate at which
@@ -51,6 +51,7 @@ mod channels;
 mod client;
 mod coupons;
 mod endpoint;
+mod events;
 mod follow;
 mod meaning;
 mod retry;
@@ -63,6 +64,7 @@ pub use client::{Client, ConnectError, new_request_id};
 pub use coupon_proto::reason::Reason;
 pub use coupon_proto::v1;
 pub use endpoint::{AddressError, endpoint};
+pub use events::EventStream;
 pub use meaning::{Meaning, is_transient};
 pub use retry::{Backoff, RetryPolicy};
 pub use watch::CampaignWatch;

@@ -48,6 +48,7 @@ impl Meaning {
             | Reason::Ended
             | Reason::EtagMismatch
             | Reason::FieldViolations
+            | Reason::HistoryChanged
             | Reason::NotArchived
             | Reason::NotEnded
             | Reason::NotRedeemed
@@ -167,6 +168,7 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::CouponNotFound
         | Reason::DeadlineExceeded
         | Reason::FieldViolations
+        | Reason::HistoryChanged
         | Reason::Internal
         | Reason::NoLeader
         | Reason::NotArchived
@@ -209,6 +211,7 @@ mod tests {
             (Reason::Ended, Meaning::Refused),
             (Reason::EtagMismatch, Meaning::Refused),
             (Reason::FieldViolations, Meaning::Refused),
+            (Reason::HistoryChanged, Meaning::Refused),
             (Reason::Internal, Meaning::Unknown),
             (Reason::NoLeader, Meaning::RetryUnchanged),
             (Reason::NotArchived, Meaning::Refused),

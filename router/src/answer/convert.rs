@@ -177,7 +177,8 @@ fn split(micros: u64) -> (i64, i32) {
     (to_i64(micros / MICROS_PER_SECOND), nanos)
 }
 
-fn to_i64(value: u64) -> i64 {
+/// A number as clients see it.
+pub(crate) fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

@@ -62,8 +62,13 @@ pub(crate) enum Fault {
     DeadlineExceeded,
     /// A stream of coupons ended before all were sent.
     StreamBroken,
-    /// A watch ends because its router does.
+    /// A stream that can be resumed ends early: its router stops, or its client takes nothing.
     StreamEnded,
+    /// The caller knows events of a history that its shard has given up.
+    HistoryChanged {
+        /// The history now.
+        history_id: u64,
+    },
     /// A campaign has issued more coupons than an answer may list.
     TooManyCoupons {
         /// How many it has issued.
@@ -226,9 +231,16 @@ impl Fault {
             Self::StreamEnded => Report::new(
                 Code::Unavailable,
                 Reason::StreamBroken,
-                "the router stops: resume after the last message",
+                "the router stops, or took this client for gone: resume after the last message",
             )
             .retry_after(UNKNOWN_RETRY),
+            Self::HistoryChanged { history_id } => Report::new(
+                Code::FailedPrecondition,
+                Reason::HistoryChanged,
+                "the shard continues from a backup or from one of two histories, and later events were lost: read \
+                 the events from the beginning",
+            )
+            .with("history_id", history_id),
             Self::TooManyCoupons { issued, listed_max } => Report::new(
                 Code::FailedPrecondition,
                 Reason::TooManyCoupons,

@@ -9,6 +9,7 @@ use coupon_env::{Clock, SystemClock};
 use coupon_proto::FILE_DESCRIPTOR_SET;
 use coupon_proto::couponpb::coupon_service_server::CouponServiceServer as OlderServiceServer;
 use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
+use coupon_proto::v1::event_service_server::EventServiceServer;
 use coupon_protocols::{Cors, Rules, Schema, SchemaError, Translator};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -25,7 +26,7 @@ use super::malformed::{
     self, REQUEST_BYTES_MAX, SizedByMethod, request_bytes_max, request_items_max,
 };
 use crate::op::limits::{Permits, Stopping};
-use crate::op::{Campaigns, Coupons, OlderCoupons};
+use crate::op::{Campaigns, Coupons, Events, OlderCoupons};
 use crate::route::retry::Timing;
 use crate::shards::directory::{Service, WrongCluster};
 use crate::shards::pool::{self, Lane};
@@ -205,6 +206,8 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     let shards =
         Arc::new(ShardClient::new(config.nodes, config.cluster_id, config.timing, config.clock));
     let (running, stopping) = Stopping::new();
+    let events = EventServiceServer::new(Events::new(Arc::clone(&shards), stopping.clone()))
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
     let campaigns = CampaignServiceServer::new(Campaigns::new(Arc::clone(&shards), stopping))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let permits = Permits::new(config.requests_max);
@@ -218,6 +221,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     let (end, ended) = oneshot::channel();
     let routes = Routes::new(campaigns)
         .add_service(coupons)
+        .add_service(events)
         .add_service(older)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
@@ -291,9 +295,13 @@ async fn announce(
 
 /// Sets the health of the router as a whole and of its services.
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in
-        ["", "coupon.v1.CampaignService", "coupon.v1.CouponService", "couponpb.CouponService"]
-    {
+    for service in [
+        "",
+        "coupon.v1.CampaignService",
+        "coupon.v1.CouponService",
+        "coupon.v1.EventService",
+        "couponpb.CouponService",
+    ] {
         health.set_service_status(service, status).await;
     }
 }

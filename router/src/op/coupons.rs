@@ -8,7 +8,8 @@ use coupon_proto::v1::{
     IssueCouponRequest, IssueCouponResponse, ListCouponsRequest, ListCouponsResponse,
     LookupCouponRequest, LookupCouponResponse, RedeemCouponRequest, RedeemCouponResponse,
     ReverseRedemptionRequest, ReverseRedemptionResponse, StreamCouponsRequest,
-    ValidateCouponRequest, ValidateCouponResponse, VoidCouponRequest, VoidCouponResponse,
+    StreamCouponsResponse, ValidateCouponRequest, ValidateCouponResponse, VoidCouponRequest,
+    VoidCouponResponse,
 };
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
@@ -19,9 +20,10 @@ use super::issue_coupon::issue_coupon;
 use super::limits::Permits;
 use super::list_coupons::list_coupons;
 use super::lookup_coupon::lookup_coupon;
+use super::parts::Parts;
 use super::redeem_coupon::redeem_coupon;
 use super::reverse_redemption::reverse_redemption;
-use super::stream_coupons::{Parts, stream_coupons};
+use super::stream_coupons::stream_coupons;
 use super::validate_coupon::validate_coupon;
 use super::void_coupon::void_coupon;
 use super::{answered, deadline};
@@ -115,12 +117,12 @@ impl CouponService for Coupons {
         answered(list_coupons(&self.shards, request.into_inner(), deadline).await)
     }
 
-    type StreamCouponsStream = Parts;
+    type StreamCouponsStream = Parts<StreamCouponsResponse>;
 
     async fn stream_coupons(
         &self,
         request: Request<StreamCouponsRequest>,
-    ) -> Result<Response<Parts>, Status> {
+    ) -> Result<Response<Parts<StreamCouponsResponse>>, Status> {
         let deadline = deadline(&request);
         answered(stream_coupons(&self.shards, &self.exports, request.get_ref(), deadline).await)
     }

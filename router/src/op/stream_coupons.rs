@@ -1,27 +1,18 @@
 //! `StreamCoupons`: all coupons of a campaign on their way to a client.
-//!
-//! A task takes parts from the shard and hands them to the call, as far as the client takes them. It
-//! holds a permit for an export, and gives it back when it ends: a client that takes nothing
-//! keeps one for [`CLIENT_PATIENCE`] at most.
-//!
-//! Caveat: what the client had not taken by then, at most two parts, stays in memory as long as its
-//! connection keeps the call.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use coupon_cluster::CampaignName;
 use coupon_proto::internal::{self, CouponIssued};
 use coupon_proto::v1::{Coupon, StreamCouponsRequest, StreamCouponsResponse};
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use tokio::sync::mpsc::error::SendTimeoutError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use futures::stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 
 use super::check;
+use super::parts::{Parts, pump};
 use crate::answer::convert;
 use crate::answer::error::Fault;
 use crate::route::topology::Topology;
@@ -32,16 +23,6 @@ use crate::shards::shard_client::ShardClient;
 /// long as its reader wants.
 const SHARD_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a stream of coupons waits for its client to take a part. Long for a reader that works on
-/// what it reads, and short for the others that want the permit.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How many parts wait for the client, beside the one that the task holds.
-const PARTS_WAITING_MAX: usize = 1;
-
-/// What a client receives.
-pub(super) type Parts = BoxStream<'static, Result<StreamCouponsResponse, Status>>;
-
 /// Sends all coupons of a campaign, once one of the `exports` is free.
 ///
 /// # Errors
@@ -51,7 +32,7 @@ pub(super) async fn stream_coupons(
     exports: &Arc<Semaphore>,
     request: &StreamCouponsRequest,
     deadline: Instant,
-) -> Result<Parts, Fault> {
+) -> Result<Parts<StreamCouponsResponse>, Fault> {
     let campaign = check::campaign_id(&request.campaign_id)?;
     let permit = Arc::clone(exports).try_acquire_owned().map_err(|_| Fault::Overloaded)?;
     let (stream, topology) = shards.stream_coupons(&campaign, deadline).await?;
@@ -102,12 +83,12 @@ impl Export {
     }
 
     /// Starts the task that sends everything; `permit` is given back when it ends.
-    fn send(self, permit: OwnedSemaphorePermit) -> Parts {
+    fn send(self, permit: OwnedSemaphorePermit) -> Parts<StreamCouponsResponse> {
         let parts = stream::try_unfold(self, |mut export| async {
             let part = export.next().await?;
             Ok(part.map(|part| (part, export)))
         });
-        pump(parts, permit)
+        pump(parts, permit, Fault::StreamBroken)
     }
 
     /// The next part; `None` at the end. A campaign without coupons has one empty part.
@@ -164,95 +145,5 @@ impl Export {
 
     fn part(&self, coupons: Vec<Coupon>) -> StreamCouponsResponse {
         StreamCouponsResponse { coupons, revision: self.revision }
-    }
-}
-
-/// Hands parts to a client from a task of their own, which ends when all are sent, when the client is
-/// gone, or when it has taken nothing for [`CLIENT_PATIENCE`].
-fn pump(
-    parts: impl Stream<Item = Result<StreamCouponsResponse, Fault>> + Send + 'static,
-    permit: OwnedSemaphorePermit,
-) -> Parts {
-    let (sender, receiver) = mpsc::channel(PARTS_WAITING_MAX);
-    tokio::spawn(async move {
-        let _permit = permit;
-        let mut parts = pin!(parts);
-        loop {
-            let part = tokio::select! {
-                part = parts.try_next() => part,
-                () = sender.closed() => return,
-            };
-            let last = !matches!(part, Ok(Some(_)));
-            match sender.send_timeout(part, CLIENT_PATIENCE).await {
-                Ok(()) if !last => {}
-                Ok(()) | Err(SendTimeoutError::Closed(_)) => return,
-                Err(SendTimeoutError::Timeout(_)) => {
-                    tracing::info!("gave up a stream of coupons whose client takes nothing");
-                    return;
-                }
-            }
-        }
-    });
-    let received = stream::try_unfold(receiver, |mut receiver| async {
-        match receiver.recv().await {
-            Some(Ok(part)) => Ok(part.map(|part| (part, receiver))),
-            Some(Err(fault)) => Err(fault.into_status()),
-            // The task says when all is sent. It did not, so the client had its time.
-            None => Err(Fault::StreamBroken.into_status()),
-        }
-    });
-    received.boxed()
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::sync::Semaphore;
-    use tonic_types::StatusExt as _;
-
-    use super::*;
-
-    fn endless() -> impl Stream<Item = Result<StreamCouponsResponse, Fault>> {
-        stream::repeat_with(|| Ok(StreamCouponsResponse::default()))
-    }
-
-    async fn sent(
-        parts: impl Stream<Item = Result<StreamCouponsResponse, Fault>> + Send + 'static,
-    ) -> Parts {
-        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await;
-        pump(parts, permit.unwrap())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_loses_its_permit_and_learns_that_parts_are_missing() {
-        let permits = Arc::new(Semaphore::new(1));
-        let mut parts = pump(endless(), Arc::clone(&permits).acquire_owned().await.unwrap());
-        let begun = Instant::now();
-        drop(permits.acquire().await.unwrap());
-        assert_eq!(begun.elapsed().as_secs(), CLIENT_PATIENCE.as_secs());
-        assert!(parts.next().await.unwrap().is_ok(), "what had been handed over is there");
-        let broken = parts.next().await.unwrap().unwrap_err();
-        assert_eq!(broken.get_details_error_info().unwrap().reason, "STREAM_BROKEN");
-        assert!(parts.next().await.is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_hangs_up_gives_its_permit_back_at_once() {
-        let permits = Arc::new(Semaphore::new(1));
-        let silent = stream::pending();
-        let parts = pump(silent, Arc::clone(&permits).acquire_owned().await.unwrap());
-        let begun = Instant::now();
-        drop(parts);
-        drop(permits.acquire().await.unwrap());
-        assert!(begun.elapsed().is_zero());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_client_gets_everything() {
-        let mut parts = sent(endless().take(5)).await;
-        for _ in 0..5 {
-            tokio::time::sleep(CLIENT_PATIENCE - Duration::from_secs(1)).await;
-            parts.next().await.unwrap().unwrap();
-        }
-        assert!(parts.next().await.is_none(), "the end is no error");
     }
 }

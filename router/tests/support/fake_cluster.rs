@@ -175,6 +175,11 @@ impl FakeCluster {
         }
     }
 
+    /// Lets the shards continue from a backup.
+    pub fn restore(&self) {
+        self.state.lock().ledger.history_id += 1;
+    }
+
     /// Lets the shards go to an epoch of which no map tells yet.
     pub fn fence(&self, epoch: u64) {
         self.state.lock().ledger.epoch = epoch;

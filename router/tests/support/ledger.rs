@@ -7,10 +7,11 @@ use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::coupon_change::Change;
 use coupon_proto::internal::{
     CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignDeleted,
-    CampaignRecord, CampaignStage, CodeNumber, Command, CouponChange, CouponChanged, CouponIssued,
-    CouponRecord, CreateCampaignCommand, IssueCommand, Outcome, ReadRequest, ReadResponse,
-    Redemption, Refusal, RefusalReason, Reversal, UpdateCampaignCommand, Voiding,
-    campaign_condition, outcome, read_request,
+    CampaignEvent, CampaignRecord, CampaignStage, CampaignTerms, CodeNumber, Command, CouponChange,
+    CouponChanged, CouponIssued, CouponRecord, CreateCampaignCommand, EventRecord, IssueCommand,
+    IssueEvent, ListCouponsQuery, ListEventsQuery, Outcome, ReadRequest, ReadResponse, Redemption,
+    Refusal, RefusalReason, Reversal, UpdateCampaignCommand, Voiding, campaign_condition,
+    event_record, outcome, read_request,
 };
 
 /// The log time of everything.
@@ -23,6 +24,8 @@ const SEARCHED_MAX: usize = 2;
 pub struct Ledger {
     /// The epoch the shards are at.
     pub epoch: u64,
+    /// The history of all shards.
+    pub history_id: u64,
     campaigns: BTreeMap<String, (u32, CampaignRecord, Vec<CouponIssued>)>,
     /// What was done with coupons, by request id.
     changes: Vec<(Vec<u8>, CouponChanged)>,
@@ -30,7 +33,7 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn at_epoch(epoch: u64) -> Self {
-        Self { epoch, campaigns: BTreeMap::new(), changes: Vec::new() }
+        Self { epoch, history_id: 0, campaigns: BTreeMap::new(), changes: Vec::new() }
     }
 
     pub fn apply(&mut self, shard: u32, command: &Command) -> Outcome {
@@ -255,13 +258,21 @@ impl Ledger {
         outcome::Outcome::CouponChanged(changed.into())
     }
 
+    /// The campaigns of a shard.
+    fn here(
+        &self,
+        shard_id: u32,
+    ) -> impl Iterator<Item = &(u32, CampaignRecord, Vec<CouponIssued>)> {
+        self.campaigns.values().filter(move |(shard, ..)| *shard == shard_id)
+    }
+
     pub fn read(&self, request: &ReadRequest) -> ReadResponse {
         let mut response = ReadResponse { log_time_micros: NOW_MICROS, ..Default::default() };
         if request.epoch != self.epoch {
             response.refusal = Some(self.stale());
             return response;
         }
-        let here = self.campaigns.values().filter(|(shard, ..)| *shard == request.shard_id);
+        let here = self.here(request.shard_id);
         match request.query.as_ref().expect("the router asks something") {
             read_request::Query::GetCampaign(query) => match self.export(&query.campaign) {
                 Some((campaign, _)) => response.campaigns.push(campaign),
@@ -315,46 +326,87 @@ impl Ledger {
                 Some(_) => response.refusal = Some(refusal(RefusalReason::CampaignExists)),
                 None => response.campaigns.push(record(request.shard_id, 0, create)),
             },
+            read_request::Query::ListEvents(query) => match self.export(&query.campaign) {
+                Some((record, coupons)) => self.list_events(&mut response, query, &record, coupons),
+                None => response.refusal = Some(refusal(RefusalReason::CampaignNotFound)),
+            },
             read_request::Query::ListCoupons(query) => {
-                if !query.campaign_id.is_empty()
-                    && self.export(&format!("{}/{}", query.tenant, query.campaign_id)).is_none()
-                {
-                    response.refusal = Some(refusal(RefusalReason::CampaignNotFound));
-                    return response;
-                }
-                let after = (query.after_campaign_id.as_str(), query.after_sequence);
-                let mut found = Vec::new();
-                let mut searched: Vec<_> = here.filter(|(_, r, _)| id_of(r) >= after.0).collect();
-                if query.campaign_id.is_empty() && searched.len() > SEARCHED_MAX {
-                    searched.truncate(SEARCHED_MAX);
-                    let last = searched.last().expect("some are searched");
-                    response.searched_campaign_id = id_of(&last.1).to_owned();
-                }
-                for (_, record, coupons) in searched {
-                    for coupon in coupons {
-                        let place = (id_of(record), coupon.sequence);
-                        let holder = &coupon.coupon.as_ref().expect("coupons are kept").recipient;
-                        let wanted = place > after
-                            && (query.campaign_id.is_empty() || query.campaign_id == place.0)
-                            && (query.recipient.is_empty() || query.recipient == *holder);
-                        if wanted {
-                            found.push(CampaignCoupon {
-                                campaign_id: id_of(record).to_owned(),
-                                coupon: Some(coupon.clone()),
-                            });
-                        }
-                    }
-                }
-                if found.len() > query.limit as usize {
-                    response.searched_campaign_id.clear();
-                    found.truncate(query.limit as usize);
-                    response.more = true;
-                }
-                response.more |= !response.searched_campaign_id.is_empty();
-                response.coupons = found;
+                self.list_coupons(&mut response, query, request.shard_id);
             }
         }
         response
+    }
+
+    /// The coupons of a campaign, of a recipient, or both.
+    fn list_coupons(&self, response: &mut ReadResponse, query: &ListCouponsQuery, shard_id: u32) {
+        if !query.campaign_id.is_empty()
+            && self.export(&format!("{}/{}", query.tenant, query.campaign_id)).is_none()
+        {
+            response.refusal = Some(refusal(RefusalReason::CampaignNotFound));
+            return;
+        }
+        let after = (query.after_campaign_id.as_str(), query.after_sequence);
+        let mut found = Vec::new();
+        let mut searched: Vec<_> =
+            self.here(shard_id).filter(|(_, r, _)| id_of(r) >= after.0).collect();
+        if query.campaign_id.is_empty() && searched.len() > SEARCHED_MAX {
+            searched.truncate(SEARCHED_MAX);
+            let last = searched.last().expect("some are searched");
+            response.searched_campaign_id = id_of(&last.1).to_owned();
+        }
+        for (_, record, coupons) in searched {
+            for coupon in coupons {
+                let place = (id_of(record), coupon.sequence);
+                let holder = &coupon.coupon.as_ref().expect("coupons are kept").recipient;
+                let wanted = place > after
+                    && (query.campaign_id.is_empty() || query.campaign_id == place.0)
+                    && (query.recipient.is_empty() || query.recipient == *holder);
+                if wanted {
+                    found.push(CampaignCoupon {
+                        campaign_id: id_of(record).to_owned(),
+                        coupon: Some(coupon.clone()),
+                    });
+                }
+            }
+        }
+        if found.len() > query.limit as usize {
+            response.searched_campaign_id.clear();
+            found.truncate(query.limit as usize);
+            response.more = true;
+        }
+        response.more |= !response.searched_campaign_id.is_empty();
+        response.coupons = found;
+    }
+
+    /// The events of a campaign of which nothing but coupons was asked.
+    fn list_events(
+        &self,
+        response: &mut ReadResponse,
+        query: &ListEventsQuery,
+        record: &CampaignRecord,
+        coupons: Vec<CouponIssued>,
+    ) {
+        let created = event_record::Event::CampaignCreated(CampaignTerms::default());
+        let issued = |_: &CouponIssued| event_record::Event::CouponIssued(IssueEvent {});
+        let kinds = std::iter::once(created).chain(coupons.iter().map(issued)).collect::<Vec<_>>();
+        let shown = std::iter::once(None).chain(coupons.iter().cloned().map(Some));
+        let events = (1..).zip(kinds).zip(shown).map(|((revision, kind), coupon)| CampaignEvent {
+            revision,
+            record: Some(EventRecord {
+                log_index: 100 + revision,
+                time_micros: NOW_MICROS,
+                request_id: vec![1; 16],
+                event: Some(kind),
+                ..Default::default()
+            }),
+            coupon,
+        });
+        let wanted = events.filter(|event| event.revision > query.after_revision);
+        response.events = wanted.take(query.limit as usize).collect();
+        response.revision = record.counters.as_ref().map_or(0, |counters| counters.revision);
+        let last = response.events.last().map_or(query.after_revision, |event| event.revision);
+        response.more = last < response.revision;
+        response.history_id = self.history_id;
     }
 
     /// Issues the first `count` coupons of a campaign.

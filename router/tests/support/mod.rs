@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::BufMut as _;
 use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
+use coupon_proto::v1::event_service_client::EventServiceClient;
 use coupon_proto::v1::{CreateCampaignRequest, IssueCouponRequest};
 use coupon_router::{RouterConfig, RouterHandle, Timing};
 use tonic::Status;
@@ -31,6 +32,7 @@ pub struct Fixture {
     pub channel: Channel,
     pub campaigns: CampaignServiceClient<Channel>,
     pub coupons: CouponServiceClient<Channel>,
+    pub events: EventServiceClient<Channel>,
 }
 
 /// A configuration whose bounds are short, but long for a loopback on a busy machine.
@@ -67,6 +69,7 @@ impl Fixture {
             router,
             campaigns: CampaignServiceClient::new(channel.clone()),
             coupons: CouponServiceClient::new(channel.clone()),
+            events: EventServiceClient::new(channel.clone()),
             channel,
         }
     }

@@ -308,3 +308,20 @@ def test_a_watch_gives_up_when_it_is_out_of_reach_for_too_long(client, sdk, rout
     router.answers = [[no_leader]] * 10_000
     with pytest.raises(sdk.NoLeader):
         next(client.watch_campaign(campaign_id="spring", timeout=0.3))
+
+
+def test_a_stream_of_events_goes_on_after_its_last_event(client, sdk, router):
+    def happened(*revisions):
+        events = [sdk.v1.Event(revision=revision, history_id=3) for revision in revisions]
+        return sdk.v1.StreamEventsResponse(events=events)
+
+    broken = status(CODE.UNAVAILABLE, "STREAM_BROKEN", retry_millis=1)
+    changed = status(CODE.FAILED_PRECONDITION, "HISTORY_CHANGED", history_id="4")
+    router.answers = [[happened(1, 2), broken], [happened(3), happened(4, 5)], [changed]]
+    stream = client.stream_events(campaign_id="spring")
+    assert [next(stream).revision for _ in range(5)] == [1, 2, 3, 4, 5]
+    with pytest.raises(sdk.HistoryChanged) as caught:
+        next(stream)
+    assert caught.value.history_id == 4
+    asked = [sdk.v1.StreamEventsRequest.FromString(request) for _, request in router.asked]
+    assert [(request.after_revision, request.history_id) for request in asked] == [(0, 0), (2, 3), (5, 3)]
