@@ -15,6 +15,7 @@ mod recovery;
 mod redemption;
 mod registration;
 mod restart;
+mod silent_clients;
 mod stale_leader;
 #[path = "../support/mod.rs"]
 mod support;

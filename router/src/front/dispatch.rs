@@ -20,6 +20,7 @@ use tonic::service::Routes;
 use tower::{BoxError, ServiceExt as _};
 
 use super::admission::{Admission, InTime, is_governed};
+use super::incomplete::Incomplete;
 use super::malformed::{self, REQUEST_BYTES_MAX, request_bytes_max};
 use super::pages::Page;
 use super::unary::{self, AnswerBody};
@@ -38,6 +39,7 @@ pub(super) struct Dispatch {
     shards: Arc<ShardClient>,
     routes: Routes,
     translator: Translator,
+    incomplete: Incomplete,
     connection: Tag,
 }
 
@@ -49,12 +51,14 @@ impl Dispatch {
         routes: Routes,
         translator: Translator,
     ) -> Self {
-        Self { admission, shards, routes: routes.prepare(), translator, connection: Tag::default() }
+        let (incomplete, connection) = (Incomplete::default(), Tag::default());
+        Self { admission, shards, routes: routes.prepare(), translator, incomplete, connection }
     }
 
     /// The same for the requests of one connection, which marks know by its socket.
     pub(super) fn on_connection(self, socket: RawFd) -> Self {
-        Self { connection: socket.unsigned_abs().into(), ..self }
+        let incomplete = self.incomplete.of_connection();
+        Self { connection: socket.unsigned_abs().into(), incomplete, ..self }
     }
 
     /// The answer to a request.
@@ -62,36 +66,44 @@ impl Dispatch {
         &self,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
-        if is_grpc(&request) && !malformed::must_be_counted(request.uri().path()) {
-            Either::Left(self.call(request))
+        let path = request.uri().path();
+        let is_stream = path != ISSUE && self.translator.takes_stream(path);
+        let request = request.map(|body| self.incomplete.count(body, is_stream));
+        let too_large = malformed::header_fault(&request);
+        let is_counted = malformed::must_be_counted(request.uri().path());
+        if is_grpc(&request) && (!is_counted || too_large.is_some()) {
+            Either::Left(self.call(request, too_large))
         } else {
-            Either::Right(self.clone().translate(request.map(Body::new)).boxed())
+            let request = request.map(Body::new);
+            Either::Right(self.clone().translate(request, too_large.is_some()).boxed())
         }
         .map(Ok)
     }
 
     /// The answer to a request that is no plain gRPC call, or one whose items must be counted.
-    async fn translate(self, request: Request<Body>) -> Response<AnswerBody> {
+    async fn translate(self, request: Request<Body>, is_too_large: bool) -> Response<AnswerBody> {
         let answer = match Page::asked_for(&request) {
+            _ if is_too_large => malformed::headers_too_large(),
             Some(page) => page.answer(self.routes).await,
             None => {
-                let call = async |request| self.call(request).await.map(Body::new);
+                let call = async |request| self.call(request, None).await.map(Body::new);
                 self.translator.answer(request, call).await
             }
         };
         answer.map(AnswerBody::Routed)
     }
 
-    /// The answer to a gRPC call.
+    /// The answer to a gRPC call, whose headers may be too large.
     fn call<B>(
         &self,
         request: Request<B>,
+        too_large: Option<Fault>,
     ) -> impl Future<Output = Response<AnswerBody>> + Send + use<B>
     where
         B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let admitted = match self.admission.admit(&request) {
+        let admitted = match too_large.map_or_else(|| self.admission.admit(&request), Err) {
             Ok(admitted) => admitted,
             Err(fault) => return Answering::Refused { fault: Some(fault) },
         };
