@@ -44,6 +44,8 @@ const FORWARD_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long a question waits for a replica to learn which one leads, while an election is under way. Together
 /// with [`FORWARD_TIMEOUT`], less than a router waits for an answer; and less than that, for one that is forwarded.
 const LEADER_WAIT: Duration = Duration::from_millis(200);
+/// How long a question for a later leader waits for one. Less than a router waits for the answer.
+const LATER_LEADER_WAIT: Duration = Duration::from_millis(500);
 /// How many messages of a stream of coupons may wait for the router.
 const STREAM_PAGES_MAX: usize = 4;
 /// How long a stream of coupons waits for a router that does not take them. Until then it holds a
@@ -248,6 +250,24 @@ impl ShardService for ShardEndpoint {
         });
         let answer = answer.await.map_err(|error| Status::internal(error.to_string()))?;
         answer.map(Response::new).map_err(ReadError::into_status)
+    }
+
+    async fn get_leader(
+        &self,
+        request: Request<pb::GetLeaderRequest>,
+    ) -> Result<Response<pb::GetLeaderResponse>, Status> {
+        let pb::GetLeaderRequest { shard_id, after_term } = request.into_inner();
+        let raft = self.replica(shard_id)?.raft;
+        if after_term > 0 {
+            tokio::select! {
+                () = raft.wait_for_leader_after(after_term, LATER_LEADER_WAIT) => {}
+                () = self.stopping.cancelled() => return Err(gone()),
+            }
+        }
+        let progress = raft.progress();
+        let leads = raft.surely_leads() && !self.storage.flusher().is_stuck();
+        let leader_node_id = progress.leader.map_or(0, |node| node.get());
+        Ok(Response::new(pb::GetLeaderResponse { term: progress.term, leader_node_id, leads }))
     }
 
     type StreamCouponsStream = Answers<pb::StreamCouponsResponse>;

@@ -31,6 +31,7 @@ mod options;
 pub(crate) mod renewal;
 pub mod restore;
 pub mod snapshot;
+mod sync_time;
 pub mod view;
 
 pub use db::Storage;

@@ -177,13 +177,14 @@ impl ShardClient {
         T: Send + 'static,
     {
         let guess = self.shard(shard).leader;
+        let mut patience = self.timing().read_attempt;
         for misses in 1.. {
             let now = Instant::now();
             let mut named = false;
             let candidate = guess.lock().choose(topology.replicas(shard), now);
             if let Some(route) = candidate {
                 let node = route.node;
-                let until = (now + self.timing().read_attempt).min(deadline);
+                let until = (now + patience).min(deadline);
                 let attempt =
                     async { ask(self.client(node, topology, lane)?, route.forward).await };
                 let late = || Err(Status::deadline_exceeded("no answer in time"));
@@ -218,6 +219,10 @@ impl ShardClient {
                         "a node refused a read",
                     );
                     return Err(Fault::Internal("a node refused a read"));
+                }
+                if status.code() == tonic::Code::DeadlineExceeded {
+                    // Where all nodes are slow, the same patience again would never get an answer.
+                    patience = patience.saturating_mul(2);
                 }
                 // A slow answer at the very end says more about the deadline than about the node.
                 if until < deadline || status.code() != tonic::Code::DeadlineExceeded {
@@ -272,7 +277,7 @@ impl ShardClient {
     fn bounded<T>(&self, question: T, deadline: Instant) -> Request<T> {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut request = Request::new(question);
-        request.set_timeout(left.min(self.timing().read_attempt) + TIMEOUT_MARGIN);
+        request.set_timeout(left + TIMEOUT_MARGIN);
         request
     }
 

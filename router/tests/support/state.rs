@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use coupon_proto::internal::{Command, RouterHello};
 use parking_lot::Mutex;
@@ -44,6 +45,10 @@ pub struct State {
     pub seen: Vec<Seen>,
     pub refused: usize,
     pub passed_on: usize,
+    /// How long a leader takes for each batch.
+    pub slow_by: Duration,
+    /// Whether a leader answers that it leads, however silent it is.
+    pub assures: bool,
     /// Whether exports never end.
     pub flooding: bool,
     pub flooded: usize,
@@ -65,6 +70,8 @@ impl Default for State {
             seen: Vec::new(),
             refused: 0,
             passed_on: 0,
+            slow_by: Duration::ZERO,
+            assures: false,
             flooding: false,
             flooded: 0,
             progress: watch::Sender::new(()),
