@@ -19,4 +19,5 @@ mod openings;
 pub mod proposer;
 pub mod reconciler;
 pub mod registry;
+mod stall;
 pub mod submission;
