@@ -6,6 +6,7 @@ mod command_line;
 mod crash;
 mod demo;
 mod failover;
+mod health;
 mod loadtest;
 mod lost_tail;
 mod other_cluster;
