@@ -3,7 +3,7 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coupon_proto::internal::command::Operation;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
@@ -238,6 +238,23 @@ async fn an_overloaded_shard_is_asked_three_times() {
     t.cluster.play([Trick::Overloaded; 3]);
     let refused = t.coupons.issue_coupon(issue("spring", "a")).await.unwrap_err();
     assert_unavailable(&refused, "OVERLOADED");
+    assert_eq!(t.cluster.issued("spring"), 1);
+}
+
+#[tokio::test]
+async fn a_shard_that_always_needs_the_log_is_asked_eight_times_and_not_all_at_once() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.play([Trick::NeedsLog]);
+    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+    assert_eq!(request_ids(&t.cluster.seen()).len(), 2);
+    let (before, begun) = (t.cluster.seen().len(), Instant::now());
+    t.cluster.play([Trick::NeedsLog; 100]);
+    let refused = t.coupons.issue_coupon(issue("spring", "a")).await.unwrap_err();
+    assert_unavailable(&refused, "OVERLOADED");
+    assert_eq!(t.cluster.seen().len() - before, 8);
+    // The first one comes again at once, the others after a pause each.
+    assert!(begun.elapsed() >= Duration::from_millis(60));
     assert_eq!(t.cluster.issued("spring"), 1);
 }
 

@@ -26,11 +26,10 @@ use super::{
 
 /// The field of a `Command` that issues a coupon.
 const ISSUE: u32 = 3;
+/// The least field of a `Command` that is an operation.
+const OPERATION_MIN: u32 = 2;
 /// The greatest field of a `Command` that is an operation.
 const OPERATION_MAX: u32 = 12;
-/// The operations that never give a campaign coupons to issue again: to create, issue, pause, archive, delete, redeem and
-/// reverse. To end one is not among them: it moves log time.
-const NOT_OPENING: [u32; 7] = [2, ISSUE, 4, 8, 9, 10, 11];
 /// The fields of a `CommandEntry`: what it does, and those that it shares with `LogHeader`.
 const ENTRY_FIELDS: [u32; 7] = [1, 2, 3, 4, 5, 14, 15];
 /// The fields of an `IssueCommand` that name the campaign, the recipient and the request.
@@ -202,27 +201,66 @@ fn delimited<'a>(message: &mut &'a [u8], number: u32) -> Option<&'a [u8]> {
     Some(found)
 }
 
-/// Whether a command may make a campaign issue coupons that refused them: unless it is one that issues a coupon.
-pub fn may_open_campaigns(command: &[u8]) -> bool {
-    !has_field(command, |number| NOT_OPENING.contains(&number))
+/// Whether a command may reopen a campaign: make it issue coupons that it would refuse. What cannot be read counts.
+pub fn may_reopen_campaigns(command: &[u8]) -> bool {
+    // Nearly all commands issue a coupon, and that is seen without reading the rest.
+    if matches!(operation(command), Some((ISSUE, _))) {
+        return false;
+    }
+    let Ok(command) = pb::Command::decode(command) else { return true };
+    match command.operation {
+        Some(
+            Operation::CreateCampaign(_)
+            | Operation::Issue(_)
+            | Operation::PauseCampaign(_)
+            | Operation::ArchiveCampaign(_)
+            | Operation::DeleteCampaign(_)
+            | Operation::RedeemCoupon(_)
+            | Operation::ReverseRedemption(_),
+        ) => false,
+        // The end of one moves log time, and another may start then.
+        Some(
+            Operation::ResumeCampaign(_)
+            | Operation::UpdateCampaign(_)
+            | Operation::EndCampaign(_),
+        )
+        | None => true,
+        Some(Operation::VoidCoupon(void)) => void.return_quota,
+    }
 }
 
 /// The id of the campaign that a command issues a coupon of, without reading the rest. `None` for other commands.
 pub fn campaign_of_issue(command: &[u8]) -> Option<&str> {
-    std::str::from_utf8(field(field(command, ISSUE)?, CAMPAIGN)?).ok()
+    let (ISSUE, mut issue) = operation(command)? else { return None };
+    let fields = std::iter::from_fn(|| next_field(&mut issue));
+    let (_, campaign) = fields.filter(|(number, _)| *number == CAMPAIGN).last()?;
+    std::str::from_utf8(campaign).ok()
 }
 
-/// The first field with this number in a message, where it is a message, text or bytes.
-fn field(mut message: &[u8], number: u32) -> Option<&[u8]> {
-    while !message.is_empty() {
-        let (found, kind) = decode_key(&mut message).ok()?;
-        if found == number && kind == WireType::LengthDelimited {
-            let length = usize::try_from(decode_varint(&mut message).ok()?).ok()?;
-            return message.get(..length);
+/// The operation of a command: its field, and its bytes. Of several the last one counts, as protobuf has it.
+fn operation(mut command: &[u8]) -> Option<(u32, &[u8])> {
+    let mut last = None;
+    while !command.is_empty() {
+        let (number, bytes) = next_field(&mut command)?;
+        if (OPERATION_MIN..=OPERATION_MAX).contains(&number) {
+            last = Some((number, bytes));
         }
-        skip_field(kind, found, &mut message, DecodeContext::default()).ok()?;
     }
-    None
+    last
+}
+
+/// Takes the next field off a message: its number, and its bytes if it is a message, text or bytes. `None` at the end,
+/// and where it cannot be read.
+fn next_field<'a>(message: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
+    let (number, kind) = decode_key(message).ok()?;
+    if kind != WireType::LengthDelimited {
+        skip_field(kind, number, message, DecodeContext::default()).ok()?;
+        return Some((number, &[]));
+    }
+    let length = usize::try_from(decode_varint(message).ok()?).ok()?;
+    let (bytes, rest) = message.split_at_checked(length)?;
+    *message = rest;
+    Some((number, bytes))
 }
 
 #[cfg(test)]
@@ -311,15 +349,37 @@ mod tests {
     }
 
     #[test]
-    fn only_what_issues_coupons_opens_no_campaign() {
-        assert!(!may_open_campaigns(&issue("default/c")));
+    fn only_what_can_undo_a_refusal_reopens_a_campaign() {
+        assert!(!may_reopen_campaigns(&issue("default/c")));
         let end = encoded(Operation::EndCampaign(pb::EndCampaignCommand::default()));
-        assert!(may_open_campaigns(&end) && may_open_campaigns(b""));
+        assert!(may_reopen_campaigns(&end) && may_reopen_campaigns(b""));
         let redeem = Operation::RedeemCoupon(pb::RedeemCouponCommand::default());
         let reverse = Operation::ReverseRedemption(pb::ReverseRedemptionCommand::default());
-        assert!(![redeem, reverse].into_iter().any(|one| may_open_campaigns(&encoded(one))));
-        let void = Operation::VoidCoupon(pb::VoidCouponCommand::default());
-        assert!(may_open_campaigns(&encoded(void)));
+        assert!(![redeem, reverse].into_iter().any(|one| may_reopen_campaigns(&encoded(one))));
+        let void = |return_quota| {
+            let void = pb::VoidCouponCommand { return_quota, ..Default::default() };
+            encoded(Operation::VoidCoupon(void))
+        };
+        assert!(may_reopen_campaigns(&void(true)) && !may_reopen_campaigns(&void(false)));
+    }
+
+    #[test]
+    fn the_last_of_several_operations_counts() {
+        let resume = encoded(Operation::ResumeCampaign(pb::ResumeCampaignCommand::default()));
+        let (one, other) = (issue("default/one"), issue("default/other"));
+        let joined = |parts: [&Bytes; 2]| Bytes::from(parts.concat());
+        let reopens = joined([&one, &resume]);
+        assert!(may_reopen_campaigns(&reopens));
+        assert_eq!(campaign_of_issue(&reopens), None);
+        let issues = joined([&resume, &one]);
+        assert!(!may_reopen_campaigns(&issues));
+        assert_eq!(campaign_of_issue(&issues), Some("default/one"));
+        let both = joined([&one, &other]);
+        assert_eq!(campaign_of_issue(&both), Some("default/other"));
+        let Action::Issue(read) = CommandReader::default().read(both).action else {
+            panic!("it issues a coupon");
+        };
+        assert_eq!(read.campaign.as_str(), "default/other");
     }
 
     #[test]

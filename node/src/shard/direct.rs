@@ -18,7 +18,7 @@ use coupon_ledger::{
 };
 use coupon_proto::internal as pb;
 
-use super::openings::Openings;
+use super::pending_reopenings::PendingReopenings;
 use super::proposer::Stamps;
 use super::submission::{EncodedCommand, Submission, SubmissionQueue, not_proposed, refuse, reply};
 use crate::codec::command::{CommandReader, campaign_of_issue};
@@ -42,7 +42,7 @@ pub(super) async fn run(
     raft: RaftReplica,
     storage: Storage,
     stamps: Stamps,
-    openings: Openings,
+    reopenings: PendingReopenings,
     mut waiting: SubmissionQueue,
 ) {
     let mut reader = None;
@@ -53,10 +53,10 @@ pub(super) async fn run(
         {
             round.push(next);
         }
-        // Before the round, so that the state has all earlier ones.
-        let may_open = openings.exist();
+        // Before the round, so that the state has them. Without a quorum they may have no outcome for long.
+        let settled = tokio::time::timeout(READ_INDEX_TIMEOUT, reopenings.settled()).await.is_ok();
         // A node that should lead no more must not assure its followers that it does.
-        let is_fit = !storage.flusher().is_stuck() && stamps.now_micros().is_some();
+        let is_fit = settled && !storage.flusher().is_stuck() && stamps.now_micros().is_some();
         let is_leader = is_fit && raft.read_index(READ_INDEX_TIMEOUT).await.is_ok();
         if !is_leader {
             // The others would only wait for the same.
@@ -75,8 +75,7 @@ pub(super) async fn run(
         // Coupons may have to come from disk, and heartbeats must not wait for that.
         let answering = tokio::task::spawn_blocking(move || {
             let shard = raft.key.shard;
-            let now = (!may_open).then_some(LogTime(now));
-            answer_all(&storage, &raft, reader, now, current).unwrap_or_else(|fault| {
+            answer_all(&storage, &raft, reader, LogTime(now), current).unwrap_or_else(|fault| {
                 fatal::abort(&format!("answering from the state of shard {shard}"), &fault)
             })
         });
@@ -88,13 +87,12 @@ pub(super) async fn run(
     }
 }
 
-/// Answers submissions as of `now`; `None`: none of them may be answered without the log. Returns the ledger for the
-/// next ones.
+/// Answers submissions as of `now`. Returns the ledger for the next ones.
 fn answer_all(
     storage: &Storage,
     raft: &RaftReplica,
     reader: Option<Ledger>,
-    now: Option<LogTime>,
+    now: LogTime,
     submissions: Vec<Submission>,
 ) -> Result<Ledger, StorageError> {
     let mut state = State::new(storage, raft)?;
@@ -120,15 +118,14 @@ fn answer(
     raft: &RaftReplica,
     ledger: &Ledger,
     state: &mut State<'_>,
-    now: Option<LogTime>,
+    now: LogTime,
     command: EncodedCommand,
 ) -> Result<pb::Reply, StorageError> {
     let command = state.commands.read(command.bytes);
-    if let Some(now) = now
-        && let Some(outcome) = ledger.outcome_without_effect(state, now, &command)?
-    {
+    if let Some(outcome) = ledger.outcome_without_effect(state, now, &command)? {
         return Ok(reply(outcome));
     }
+    // It goes through the log when it comes again, as all for its campaign.
     if let Action::Issue(issue) = &command.action {
         raft.closed.forget(issue.campaign.as_str());
     }

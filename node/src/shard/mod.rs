@@ -3,7 +3,7 @@
 //!
 //! - [`proposer`]: commands in, one log entry for everything that waits.
 //! - `direct`: answers to commands that change nothing, without the log.
-//! - `openings`: entries on their way that such answers have to wait for.
+//! - `pending_reopenings`: entries on their way that such answers have to wait for.
 //! - [`submission`]: commands that came together, and the queues in which they wait.
 //! - [`registry`]: which replicas run here.
 //! - [`reconciler`]: what the leader of a shard does besides leading.
@@ -15,7 +15,7 @@ mod direct;
 pub mod divergence;
 pub mod leadership_transfer;
 mod log_retention;
-mod openings;
+mod pending_reopenings;
 pub mod proposer;
 pub mod reconciler;
 pub mod registry;

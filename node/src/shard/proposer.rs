@@ -20,13 +20,13 @@ use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::direct;
-use super::openings::Openings;
+use super::pending_reopenings::PendingReopenings;
 use super::submission::{
     self, EncodedCommand, Submission, SubmissionQueue, SubmissionSender, not_proposed, refuse,
     reply, unknown,
 };
 use crate::clock::TrustedClock;
-use crate::codec::command::may_open_campaigns;
+use crate::codec::command::may_reopen_campaigns;
 use crate::raft::closed_campaigns::ClosedCampaigns;
 use crate::raft::replica::{self, RaftReplica, WriteOutcome, WriteResult};
 use crate::raft::types::{Applied, Proposal};
@@ -64,11 +64,11 @@ impl Proposer {
         let stamps = Stamps { clock, last_micros: Arc::default() };
         let ((log, for_log), (direct, for_direct)) = (submission::queue(), submission::queue());
         let disk = storage.flusher().clone();
-        let openings = Openings::default();
+        let reopenings = PendingReopenings::default();
         let answering =
-            direct::run(raft.clone(), storage, stamps.clone(), openings.clone(), for_direct);
+            direct::run(raft.clone(), storage, stamps.clone(), reopenings.clone(), for_direct);
         tokio::spawn(answering);
-        tokio::spawn(run(raft, stamps, disk, openings, for_log, in_flight.clone()));
+        tokio::spawn(run(raft, stamps, disk, reopenings, for_log, in_flight.clone()));
         Self { log, direct, closed, in_flight }
     }
 
@@ -124,7 +124,7 @@ async fn run(
     raft: RaftReplica,
     stamps: Stamps,
     disk: Flusher,
-    openings: Openings,
+    reopenings: PendingReopenings,
     mut waiting: SubmissionQueue,
     in_flight: Arc<Semaphore>,
 ) {
@@ -159,7 +159,7 @@ async fn run(
         };
         let mut parts = Vec::new();
         let mut bytes = 0;
-        let opening = openings.track(|| {
+        let reopening = reopenings.track(|| {
             let mut next = Some(first);
             while let Some(submission) = next {
                 if submission.leadership != leadership {
@@ -175,7 +175,7 @@ async fn run(
                 }
                 next = waiting.try_next();
             }
-            entry.commands.iter().any(|command| may_open_campaigns(command))
+            entry.commands.iter().any(|command| may_reopen_campaigns(command))
         });
         if entry.commands.is_empty() {
             parts.into_iter().for_each(|part| answer(part, &mut std::iter::empty()));
@@ -193,7 +193,7 @@ async fn run(
                     let result = outcome.await.ok();
                     mark_decided(shard, result.as_ref(), &parts);
                     finish(result, parts);
-                    drop((permit, opening));
+                    drop((permit, reopening));
                 });
             }
             Err(_) => finish(None, parts),
