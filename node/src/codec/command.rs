@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coupon_cluster::{CampaignName, Epoch};
+use coupon_cluster::{CampaignName, Epoch, KeyId};
 use coupon_ledger::{Action, Command, Issue};
 use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
@@ -24,10 +24,12 @@ use super::{
     redeem_coupon, resume_campaign, reverse_redemption, update_campaign, void_coupon,
 };
 
+/// The field of a `Command` that creates a campaign.
+const CREATE_CAMPAIGN: u32 = 2;
 /// The field of a `Command` that issues a coupon.
 const ISSUE: u32 = 3;
 /// The least field of a `Command` that is an operation.
-const OPERATION_MIN: u32 = 2;
+const OPERATION_MIN: u32 = CREATE_CAMPAIGN;
 /// The greatest field of a `Command` that is an operation.
 const OPERATION_MAX: u32 = 12;
 /// The fields of a `CommandEntry`: what it does, and those that it shares with `LogHeader`.
@@ -220,9 +222,7 @@ pub fn may_reopen_campaigns(command: &[u8]) -> bool {
         ) => false,
         // The end of one moves log time, and another may start then.
         Some(
-            Operation::ResumeCampaign(_)
-            | Operation::UpdateCampaign(_)
-            | Operation::EndCampaign(_),
+            Operation::ResumeCampaign(_) | Operation::UpdateCampaign(_) | Operation::EndCampaign(_),
         )
         | None => true,
         Some(Operation::VoidCoupon(void)) => void.return_quota,
@@ -235,6 +235,13 @@ pub fn campaign_of_issue(command: &[u8]) -> Option<&str> {
     let fields = std::iter::from_fn(|| next_field(&mut issue));
     let (_, campaign) = fields.filter(|(number, _)| *number == CAMPAIGN).last()?;
     std::str::from_utf8(campaign).ok()
+}
+
+/// The key that the codes of the campaign that a command creates are to be made with. `None` for other commands.
+pub fn code_key_of_creation(command: &[u8]) -> Option<KeyId> {
+    let (CREATE_CAMPAIGN, create) = operation(command)? else { return None };
+    let create = pb::CreateCampaignCommand::decode(create).ok()?;
+    Some(KeyId(create.code_key_id))
 }
 
 /// The operation of a command: its field, and its bytes. Of several the last one counts, as protobuf has it.
@@ -367,7 +374,7 @@ mod tests {
     fn the_last_of_several_operations_counts() {
         let resume = encoded(Operation::ResumeCampaign(pb::ResumeCampaignCommand::default()));
         let (one, other) = (issue("default/one"), issue("default/other"));
-        let joined = |parts: [&Bytes; 2]| Bytes::from(parts.concat());
+        let joined = |[one, other]: [&Bytes; 2]| Bytes::from([&one[..], &other[..]].concat());
         let reopens = joined([&one, &resume]);
         assert!(may_reopen_campaigns(&reopens));
         assert_eq!(campaign_of_issue(&reopens), None);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use coupon_proto::internal::{Command, RouterHello};
+use coupon_proto::internal::{Command, RouterHello, ShardMap};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -24,6 +24,8 @@ pub enum Trick {
     Expired,
     /// Says that it needs the log.
     NeedsLog,
+    /// Says that there is a newer code key.
+    OldCodeKey,
     /// Sends one reply too many.
     TooManyReplies,
 }
@@ -50,6 +52,10 @@ pub struct State {
     pub flooding: bool,
     pub flooded: usize,
     pub ledger: Ledger,
+    /// The map of the meta shard, where nobody who watches the map has it yet.
+    pub unseen_map: Option<ShardMap>,
+    /// How many times the meta shard was asked for it.
+    pub maps_read: usize,
     /// Tells that something was seen or refused.
     pub progress: watch::Sender<()>,
 }
@@ -71,6 +77,8 @@ impl Default for State {
             flooded: 0,
             progress: watch::Sender::new(()),
             ledger: Ledger::at_epoch(1),
+            unseen_map: None,
+            maps_read: 0,
         }
     }
 }
