@@ -12,6 +12,8 @@ pub enum Outcome {
         /// The campaign as it is after the command; in a replay, coupons may have been issued since
         /// it was created.
         campaign: Campaign,
+        /// Log time of the answer.
+        now: LogTime,
         /// Whether an earlier command with the same request id created it.
         replayed: bool,
     },
@@ -19,6 +21,8 @@ pub enum Outcome {
     CampaignChanged {
         /// The campaign as it is after the command; in a replay, as it is by now.
         campaign: Campaign,
+        /// Log time of the answer.
+        now: LogTime,
         /// Whether an earlier command with the same request id changed it.
         replayed: bool,
     },
@@ -29,8 +33,10 @@ pub enum Outcome {
     },
     /// There is a coupon as the command asked for it.
     CouponIssued {
-        /// The coupon, the same in every replay.
+        /// The coupon, in a replay as it is by now.
         issued: IssuedCoupon,
+        /// Log time of the answer.
+        now: LogTime,
         /// Whether an earlier command with the same request id issued it.
         replayed: bool,
     },
@@ -88,8 +94,10 @@ pub enum Refusal {
     SoldOut,
     /// The recipient holds as many coupons as the campaign allows.
     RecipientLimitReached {
-        /// All of them, in the order of issuance.
+        /// The first of them, in the order of issuance.
         held: Vec<IssuedCoupon>,
+        /// Log time.
+        now: LogTime,
     },
     /// The campaign has a limit per recipient, and the command names none.
     RecipientRequired,

@@ -323,7 +323,7 @@ fn a_recipient_of_more_returned_coupons_than_are_skipped_is_at_the_limit() {
     }
     let commands = vec![issue("fair", "ann", 200), issue("fair", "bob", 201)];
     let outcomes = ledger.apply(&mut store, LogTime(3), commands).unwrap();
-    let [Outcome::Refused(Refusal::RecipientLimitReached { held }), bob] = &outcomes[..] else {
+    let [Outcome::Refused(Refusal::RecipientLimitReached { held, .. }), bob] = &outcomes[..] else {
         panic!("{outcomes:?}");
     };
     assert!(held.is_empty());

@@ -62,6 +62,6 @@ impl Reader<'_> {
 }
 
 fn shown(campaign_id: &str, found: IssuedCoupon) -> pb::CampaignCoupon {
-    let coupon = Some(outcome::issued_to_pb(found, false));
+    let coupon = Some(outcome::issued_to_pb(found));
     pb::CampaignCoupon { campaign_id: campaign_id.to_owned(), coupon }
 }

@@ -59,7 +59,8 @@ fn refusal(view: &LedgerView<'_>, command: Bytes) -> Result<Option<Refusal>, Sto
     let held = view.coupons_of(&campaign, &recipient, 0).take(limit);
     let held = held.collect::<Result<Vec<_>, _>>()?;
     let is_reached = limit > 0 && held.len() >= limit;
-    Ok(is_reached.then_some(Refusal::RecipientLimitReached { held }))
+    let now = view.shard_state()?.log_time;
+    Ok(is_reached.then_some(Refusal::RecipientLimitReached { held, now }))
 }
 
 fn reply(refusal: Refusal) -> pb::Reply {

@@ -261,7 +261,7 @@ impl<'a> Reader<'a> {
         let mut page = pb::StreamCouponsResponse::default();
         let mut bytes = 0;
         for coupon in view.coupons_after(&campaign, 0) {
-            let coupon = outcome::issued_to_pb(coupon?, false);
+            let coupon = outcome::issued_to_pb(coupon?);
             bytes += coupon.encoded_len();
             page.coupons.push(coupon);
             if page.coupons.len() >= STREAM_PAGE || bytes >= PAGE_BYTES {
@@ -308,7 +308,7 @@ impl Page<pb::CampaignCoupon> {
         coupons: impl Iterator<Item = Result<IssuedCoupon, StorageError>>,
     ) -> Result<(), StorageError> {
         for coupon in coupons {
-            let coupon = Some(outcome::issued_to_pb(coupon?, false));
+            let coupon = Some(outcome::issued_to_pb(coupon?));
             if !self.push(pb::CampaignCoupon { campaign_id: campaign_id.to_owned(), coupon }) {
                 break;
             }

@@ -34,7 +34,7 @@ impl<S: Store> Entry<'_, S> {
         let made = |made: &&Change| made.request_id == change.request_id;
         if let Some(made) = campaign.spec.changes.iter().find(made) {
             return Ok(if *made == change {
-                Outcome::CampaignChanged { campaign: campaign.clone(), replayed: true }
+                Outcome::CampaignChanged { campaign: campaign.clone(), now, replayed: true }
             } else {
                 Refusal::RequestIdReused.into()
             });
@@ -61,7 +61,7 @@ impl<S: Store> Entry<'_, S> {
         let forgotten = changes.len().saturating_sub(CHANGES_REMEMBERED);
         changes.drain(..forgotten);
         store.put_campaign(campaign)?;
-        Ok(Outcome::CampaignChanged { campaign: campaign.clone(), replayed: false })
+        Ok(Outcome::CampaignChanged { campaign: campaign.clone(), now, replayed: false })
     }
 }
 

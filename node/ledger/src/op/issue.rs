@@ -72,7 +72,7 @@ impl<S: Store> Entry<'_, S> {
         touched.changed = true;
         let issued = issued(spec, sequence, coupon, CouponState::Issued);
         campaign.note_sold_out(now);
-        Ok(Outcome::CouponIssued { issued, replayed: false })
+        Ok(Outcome::CouponIssued { issued, now, replayed: false })
     }
 }
 
@@ -92,9 +92,9 @@ pub(crate) fn without_effect<S: StateReader>(
     if let Some(sequence) = store.sequence_of_request(spec.number, command.request_id)?
         && !mutants::is(Mutant::RetryNotDeduplicated)
     {
-        return replay(store, campaign, sequence, command).map(Some);
+        return replay(store, campaign, sequence, command, now).map(Some);
     }
-    if let Some(refusal) = recipient_refusal(store, campaign, &command.recipient)?
+    if let Some(refusal) = recipient_refusal(store, campaign, &command.recipient, now)?
         && !mutants::is(Mutant::LimitOutsideLog)
     {
         return Ok(Some(refusal.into()));
@@ -121,6 +121,7 @@ fn replay<S: StateReader>(
     campaign: &Campaign,
     sequence: u64,
     command: &Issue,
+    now: LogTime,
 ) -> Result<Outcome, S::Error> {
     let coupon = store.coupon(campaign.spec.number, sequence)?;
     if coupon.recipient != command.recipient || coupon.metadata != command.metadata {
@@ -128,7 +129,7 @@ fn replay<S: StateReader>(
     }
     let state = state_of(store, campaign, sequence)?;
     let issued = issued(&campaign.spec, sequence, coupon, state);
-    Ok(Outcome::CouponIssued { issued, replayed: true })
+    Ok(Outcome::CouponIssued { issued, now, replayed: true })
 }
 
 /// Why the recipient of a new request cannot have a coupon, whatever the campaign's window and quota.
@@ -136,6 +137,7 @@ fn recipient_refusal<S: StateReader>(
     store: &mut S,
     campaign: &Campaign,
     recipient: &str,
+    now: LogTime,
 ) -> Result<Option<Refusal>, S::Error> {
     let spec = &*campaign.spec;
     if spec.per_recipient_limit == 0 {
@@ -157,5 +159,5 @@ fn recipient_refusal<S: StateReader>(
         let coupon = Coupon { metadata: BTreeMap::new(), ..coupon };
         held.push(issued(spec, sequence, coupon, state));
     }
-    Ok(Some(Refusal::RecipientLimitReached { held }))
+    Ok(Some(Refusal::RecipientLimitReached { held, now }))
 }

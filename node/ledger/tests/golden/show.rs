@@ -6,18 +6,18 @@ use coupon_ledger::{Campaign, CouponState, IssuedCoupon, LogTime, Outcome, Refus
 /// What came of a command; `now` is the log time of its entry.
 pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
     match outcome {
-        Outcome::CampaignCreated { campaign: created, replayed } => {
+        Outcome::CampaignCreated { campaign: created, replayed, .. } => {
             let verb = if *replayed { "replayed" } else { "created" };
             format!("{verb} {}", campaign(created, now))
         }
-        Outcome::CampaignChanged { campaign: changed, replayed } => {
+        Outcome::CampaignChanged { campaign: changed, replayed, .. } => {
             let verb = if *replayed { "replayed" } else { "is now" };
             format!("{verb} {}", campaign(changed, now))
         }
         Outcome::CampaignDeleted { replayed } => {
             if *replayed { "replayed: deleted" } else { "deleted" }.to_owned()
         }
-        Outcome::CouponIssued { issued, replayed } => {
+        Outcome::CouponIssued { issued, replayed, .. } => {
             let verb = if *replayed { "replayed" } else { "issued" };
             format!("{verb} {}", coupon(issued))
         }
@@ -40,7 +40,7 @@ fn reason(refusal: &Refusal) -> String {
         Refusal::Paused => "paused".to_owned(),
         Refusal::SoldOut => "sold out".to_owned(),
         Refusal::Unreadable => "unreadable".to_owned(),
-        Refusal::RecipientLimitReached { held } => {
+        Refusal::RecipientLimitReached { held, .. } => {
             let held: Vec<_> = held.iter().map(coupon).collect();
             format!("recipient limit reached, holds {}", held.join(" and "))
         }

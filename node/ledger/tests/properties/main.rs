@@ -269,8 +269,9 @@ proptest! {
 fn as_replayed(outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
     match &mut outcome {
-        Outcome::CouponIssued { issued, replayed } => {
+        Outcome::CouponIssued { issued, now, replayed } => {
             issued.state = CouponState::Issued;
+            *now = LogTime(0);
             *replayed = true;
         }
         Outcome::CouponChanged { replayed, .. } => *replayed = true,

@@ -176,7 +176,7 @@ impl Model {
             });
         }
         let campaign = self.campaign(place.unwrap());
-        Ok(Outcome::CampaignCreated { campaign, replayed })
+        Ok(Outcome::CampaignCreated { campaign, now: LogTime(self.now), replayed })
     }
 
     fn campaign(&self, place: usize) -> Campaign {
@@ -243,6 +243,9 @@ impl Model {
         self.fence(epoch, campaign)?;
         let is_it = |listed: &Listed| listed.asked.name == *campaign && listed.deleted_by.is_none();
         let place = self.campaigns.iter().position(is_it).ok_or(Refusal::CampaignNotFound)?;
+        // The end of a campaign is the first moment after what came before it.
+        let is_end = matches!(action, Action::EndCampaign(_));
+        let now = if is_end { self.now + 1 } else { self.now };
         let listed = &mut self.campaigns[place];
         let mut latest = listed.changes.iter().rev().take(16);
         let request = remembered(action).request_id;
@@ -250,10 +253,9 @@ impl Model {
             if before != action {
                 return Err(Refusal::RequestIdReused);
             }
-            return Ok(Outcome::CampaignChanged { campaign: self.campaign(place), replayed: true });
+            let campaign = self.campaign(place);
+            return Ok(Outcome::CampaignChanged { campaign, now: LogTime(now), replayed: true });
         }
-        let is_end = matches!(action, Action::EndCampaign(_));
-        let now = if is_end { self.now + 1 } else { self.now };
         let before = listed.terms.clone();
         listed.terms = listed.altered(action, now)?;
         if listed.terms != before {
@@ -276,7 +278,8 @@ impl Model {
             self.now = now;
         }
         listed.changes.push(action.clone());
-        Ok(Outcome::CampaignChanged { campaign: self.campaign(place), replayed: false })
+        let campaign = self.campaign(place);
+        Ok(Outcome::CampaignChanged { campaign, now: LogTime(now), replayed: false })
     }
 
     fn issue(&mut self, epoch: Epoch, issue: &Issue) -> Result<Outcome, Refusal> {
@@ -292,7 +295,8 @@ impl Model {
             if (recipient, metadata) != (&issue.recipient, &issue.metadata) {
                 return Err(Refusal::RequestIdReused);
             }
-            return Ok(Outcome::CouponIssued { issued: before.clone(), replayed: true });
+            let (issued, now) = (before.clone(), LogTime(now));
+            return Ok(Outcome::CouponIssued { issued, now, replayed: true });
         }
         let limit = listed.asked.per_recipient_limit as usize;
         if limit > 0 {
@@ -301,7 +305,7 @@ impl Model {
             }
             let held = listed.held_by(&issue.recipient);
             if held.len() >= limit {
-                return Err(Refusal::RecipientLimitReached { held });
+                return Err(Refusal::RecipientLimitReached { held, now: LogTime(now) });
             }
         }
         listed.still_open(now)?;
@@ -336,7 +340,7 @@ impl Model {
         let issued = IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme, state };
         listed.coupons.push(issued.clone());
         listed.note_sold_out(now);
-        Ok(Outcome::CouponIssued { issued, replayed: false })
+        Ok(Outcome::CouponIssued { issued, now: LogTime(now), replayed: false })
     }
 }
 
