@@ -37,8 +37,8 @@ pub(crate) struct RecoverArgs {
     /// Nodes whose data directories are gone for good
     #[arg(long, value_name = "NODE_ID", value_delimiter = ',')]
     gone: Vec<u64>,
-    /// A file for the coupons that each choice loses, one JSON object a line. It will hold codes
-    /// and recipients
+    /// A file for the coupons and changes that each choice loses, one JSON object a line. It will
+    /// hold codes and recipients
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// The directory to go on with, one of --data; the others are given up
@@ -165,6 +165,7 @@ fn table(directories: &[Named]) -> anyhow::Result<String> {
 fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyhow::Result<String> {
     // Several of the others may hold the same.
     let (mut coupons, mut campaigns) = (BTreeSet::new(), BTreeSet::new());
+    let (mut coupon_changes, mut campaign_changes) = (BTreeSet::new(), BTreeSet::new());
     let mut not_kept = BTreeSet::new();
     for found in kept.replicas.iter().filter(|found| found.shard != ShardId::META) {
         let ours = History::read(&kept.open, found).with_context(|| kept.name.clone())?;
@@ -177,8 +178,14 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
             differences(&ours, &theirs, |lost| {
                 let is_new = match lost {
                     Lost::Campaign(campaign) => campaigns.insert(campaign.spec.name.clone()),
+                    Lost::CampaignChange(campaign) => {
+                        campaign_changes.insert(campaign.spec.name.clone())
+                    }
                     Lost::Coupon(id, issued) => {
                         coupons.insert((id.clone(), issued.coupon.request_id))
+                    }
+                    Lost::CouponChange(id, issued, change) => {
+                        coupon_changes.insert((id.clone(), issued.sequence, change.request_id))
                     }
                 };
                 match report.as_deref_mut().filter(|_| is_new) {
@@ -193,9 +200,12 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
         not_kept.extend(shards.filter(|shard| kept.replicas.iter().all(|own| own.shard != *shard)));
     }
     let mut text = format!(
-        "loses {} coupons and {} campaigns that another directory holds",
+        "loses {} coupons and {} campaigns that another directory holds, {} changes of other coupons, and what was \
+         changed about {} other campaigns",
         coupons.len(),
-        campaigns.len()
+        campaigns.len(),
+        coupon_changes.len(),
+        campaign_changes.len(),
     );
     if kept.open.lost.is_some() {
         text.push_str(", and an unknown number that this lost store has forgotten");
@@ -231,7 +241,7 @@ fn carry_out(
     ))
 }
 
-/// The report: a file that lists the coupons that each choice loses.
+/// The report: a file that lists what each choice loses.
 struct Report {
     path: PathBuf,
     file: BufWriter<std::fs::File>,
@@ -251,11 +261,17 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     recipient: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// The request that issued the coupon, or that made the change.
     request_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issue_time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
+    /// Only this is lost of the coupon, or of the campaign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change_time: Option<String>,
 }
 
 impl Report {
@@ -273,35 +289,35 @@ impl Report {
         shard: ShardId,
         lost: &Lost<'_>,
     ) -> anyhow::Result<()> {
+        let (campaign, issued, change) = match lost {
+            Lost::Campaign(campaign) => (&campaign.spec.name, None, None),
+            Lost::CampaignChange(campaign) => {
+                (&campaign.spec.name, None, Some(("UPDATE", campaign.spec.updated, None)))
+            }
+            Lost::Coupon(campaign, issued) => (*campaign, Some(*issued), None),
+            Lost::CouponChange(campaign, issued, change) => {
+                let change = (change.kind.name(), change.at, Some(change.request_id));
+                (*campaign, Some(*issued), Some(change))
+            }
+        };
+        let of_change = change.and_then(|(_, _, request_id)| request_id);
+        let request_id = of_change.or(issued.map(|issued| issued.coupon.request_id));
         let line = Line {
             keeping: &kept.name,
             loses_from: &other.name,
             shard_id: shard.get(),
-            campaign_id: "",
-            sequence: 0,
-            code: None,
-            recipient: None,
-            request_id: None,
-            issue_time: None,
-            state: None,
-        };
-        let line = match lost {
-            Lost::Campaign(campaign) => Line { campaign_id: campaign.spec.name.id(), ..line },
-            Lost::Coupon(campaign, issued) => {
-                let coupon = &issued.coupon;
-                let time = UNIX_EPOCH + Duration::from_micros(coupon.issued_at.0);
-                let at = (issued.code_shard, coupon.counter);
-                Line {
-                    campaign_id: campaign.id(),
-                    sequence: issued.sequence,
-                    code: code(&other.open.map, issued.code_key, issued.code_scheme, at),
-                    recipient: Some(&coupon.recipient),
-                    request_id: Some(coupon.request_id.to_string()),
-                    issue_time: Some(humantime::format_rfc3339_micros(time).to_string()),
-                    state: Some(issued.state.name()),
-                    ..line
-                }
-            }
+            campaign_id: campaign.id(),
+            sequence: issued.map_or(0, |issued| issued.sequence),
+            code: issued.and_then(|issued| {
+                let at = (issued.code_shard, issued.coupon.counter);
+                code(&other.open.map, issued.code_key, issued.code_scheme, at)
+            }),
+            recipient: issued.map(|issued| issued.coupon.recipient.as_str()),
+            request_id: request_id.map(|id| id.to_string()),
+            issue_time: issued.map(|issued| time(issued.coupon.issued_at.0)),
+            state: issued.map(|issued| issued.state.name()),
+            change: change.map(|(name, ..)| name),
+            change_time: change.map(|(_, at, _)| time(at.0)),
         };
         serde_json::to_writer(&mut self.file, &line)?;
         self.file.write_all(b"\n").with_context(|| self.path.display().to_string())
@@ -311,6 +327,12 @@ impl Report {
         let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
         written.with_context(|| self.path.display().to_string())
     }
+}
+
+/// Microseconds since 1970 as text.
+fn time(micros: u64) -> String {
+    let time = UNIX_EPOCH + Duration::from_micros(micros);
+    humantime::format_rfc3339_micros(time).to_string()
 }
 
 /// The code of a coupon, issued by a shard under a counter, as people hold it; `None` where the map does not have its

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignName, ShardId};
 use coupon_ledger::{
-    Action, Campaign, Command, CouponState, IssuedCoupon, Ledger, LogTime, Outcome,
+    Action, Campaign, Command, CouponHistory, IssuedCoupon, Ledger, LogTime, Outcome,
+    StateReader as _,
 };
 use coupon_proto::internal as pb;
 use coupon_proto::internal::log_entry::Payload;
@@ -24,9 +25,10 @@ pub struct History<'a> {
     shard: ShardId,
     view: LedgerView<'a>,
     campaigns: BTreeMap<CampaignName, Campaign>,
-    unapplied: BTreeMap<CampaignName, Vec<IssuedCoupon>>,
-    /// What became of coupons since, by sequence number.
-    changed: BTreeMap<CampaignName, BTreeMap<u64, CouponState>>,
+    /// The coupons that entries which are not applied yet issue, by the number of the campaign.
+    unapplied: BTreeMap<u32, Vec<IssuedCoupon>>,
+    /// What was done with the coupons that such entries change, by the number of the campaign and the sequence number.
+    changed: BTreeMap<(u32, u64), CouponHistory>,
 }
 
 impl<'a> History<'a> {
@@ -41,9 +43,6 @@ impl<'a> History<'a> {
         let mut campaigns = BTreeMap::new();
         for campaign in view.campaigns() {
             let campaign = campaign?;
-            if campaign.spec.is_deleted() {
-                continue;
-            }
             campaigns.insert(campaign.spec.name.clone(), campaign);
         }
         let (unapplied, changed) = (BTreeMap::new(), BTreeMap::new());
@@ -76,6 +75,9 @@ impl<'a> History<'a> {
             let index = entry.log_id.map_or(0, |id| id.index);
             digests.push(index, rows.digest());
         }
+        let touched = rows.campaigns().map(|touched| (touched.spec.name.clone(), touched.clone()));
+        history.campaigns.extend(touched);
+        history.changed = rows.histories().map(|(place, done)| (place, done.clone())).collect();
         Ok(history)
     }
 
@@ -89,52 +91,17 @@ impl<'a> History<'a> {
         let unreadable = |why: String| RecoveryError::Unreadable { shard, why };
         let log_time = LogTime(entry.log_time_micros);
         let commands = command::read_entry(entry).map_err(|error| unreadable(error.to_string()))?;
-        let named = |command: &Command| match &command.action {
-            Action::Issue(issue) => Some(issue.campaign.clone()),
-            Action::DeleteCampaign(delete) => Some(delete.campaign.clone()),
-            Action::CreateCampaign(_)
-            | Action::PauseCampaign(_)
-            | Action::ResumeCampaign(_)
-            | Action::UpdateCampaign(_)
-            | Action::EndCampaign(_)
-            | Action::RedeemCoupon(_)
-            | Action::ReverseRedemption(_)
-            | Action::VoidCoupon(_)
-            | Action::ArchiveCampaign(_)
-            | Action::AdoptRing { .. }
-            | Action::SkipCounters
-            | Action::Unreadable => None,
+        let named = |command: &Command| {
+            let Action::Issue(issue) = &command.action else { return None };
+            Some(issue.campaign.clone())
         };
         let ids: Vec<Option<CampaignName>> = commands.iter().map(named).collect();
         let outcomes = ledger.apply(rows, log_time, commands)?;
         for (id, outcome) in ids.into_iter().zip(outcomes) {
-            match (outcome, id) {
-                (Outcome::CampaignCreated { campaign, replayed: false }, _) => {
-                    self.campaigns.insert(campaign.spec.name.clone(), campaign);
-                }
-                (Outcome::CampaignChanged { campaign, .. }, _) => {
-                    self.campaigns.insert(campaign.spec.name.clone(), campaign);
-                }
-                (Outcome::CampaignDeleted { .. }, Some(id)) => {
-                    self.campaigns.remove(&id);
-                }
-                (Outcome::CouponIssued { issued, replayed: false }, Some(id)) => {
-                    self.unapplied.entry(id).or_default().push(issued);
-                }
-                (Outcome::CouponChanged { campaign, coupon, replayed: false, .. }, _) => {
-                    let changed = self.changed.entry(campaign).or_default();
-                    changed.insert(coupon.sequence, coupon.state);
-                }
-                (
-                    Outcome::CampaignCreated { .. }
-                    | Outcome::CampaignDeleted { .. }
-                    | Outcome::CouponIssued { .. }
-                    | Outcome::CouponChanged { .. }
-                    | Outcome::RingAdopted { .. }
-                    | Outcome::CountersSkipped
-                    | Outcome::Refused(_),
-                    _,
-                ) => {}
+            if let (Some(id), Outcome::CouponIssued { issued, replayed: false, .. }) = (id, outcome)
+                && let Some(campaign) = rows.campaign(&id)?
+            {
+                self.unapplied.entry(campaign.spec.number).or_default().push(issued);
             }
         }
         Ok(())
@@ -145,25 +112,29 @@ impl<'a> History<'a> {
         self.shard
     }
 
-    /// Its campaigns, by id.
+    /// Its campaigns, by id, what is left of deleted ones included.
     pub fn campaigns(&self) -> &BTreeMap<CampaignName, Campaign> {
         &self.campaigns
     }
 
-    /// The coupons of one of its campaigns, by sequence number from 1.
+    /// The coupons of one of its campaigns, by sequence number from 1, and what was done with each.
     pub fn coupons(
         &'a self,
         campaign: &'a Campaign,
-    ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + 'a {
-        let unapplied = self.unapplied.get(&campaign.spec.name).into_iter().flatten();
-        let all = self.view.coupons_after(campaign, 0).chain(unapplied.cloned().map(Ok));
-        let changed = self.changed.get(&campaign.spec.name);
-        all.map(move |coupon| {
-            let mut coupon = coupon?;
-            if let Some(state) = changed.and_then(|changed| changed.get(&coupon.sequence)) {
-                coupon.state.clone_from(state);
+    ) -> impl Iterator<Item = Result<(IssuedCoupon, CouponHistory), StorageError>> + 'a {
+        let number = campaign.spec.number;
+        let unapplied = self.unapplied.get(&number).into_iter().flatten();
+        let unapplied = unapplied.map(|coupon| Ok((coupon.clone(), CouponHistory::default())));
+        let all = self.view.coupons_with_histories(campaign, 0).chain(unapplied);
+        // Those of a deleted one may still be in the view, since the deletion is not applied.
+        let all = (!campaign.spec.is_deleted()).then_some(all).into_iter().flatten();
+        all.map(move |found| {
+            let (mut coupon, mut history) = found?;
+            if let Some(changed) = self.changed.get(&(number, coupon.sequence)) {
+                history.clone_from(changed);
+                coupon.state = history.state();
             }
-            Ok(coupon)
+            Ok((coupon, history))
         })
     }
 }

@@ -145,6 +145,11 @@ impl<'a> LedgerBatch<'a> {
         touched.map(|cached| &cached.campaign)
     }
 
+    /// What was done with the coupons that the batch changed: by the number of the campaign and the sequence number.
+    pub fn histories(&self) -> impl Iterator<Item = ((u32, u64), &CouponHistory)> {
+        self.histories.iter().map(|(place, history)| (*place, history))
+    }
+
     /// The finished batch, the campaigns for the next one, which may begin once this one is written, and what the
     /// index is to be told then. The order of the rows does not matter, since each key occurs once among the rows
     /// that wait.

@@ -1,12 +1,12 @@
 //! A consistent view of a ledger's state, for reads that do not go through the log.
 
+mod histories;
 mod state_reader;
-mod states;
 
 use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, ReplicaId, ShardId, TenantId};
-use coupon_ledger::{Campaign, CampaignSpec, CouponState, IssuedCoupon, ShardState};
+use coupon_ledger::{Campaign, CampaignSpec, CouponHistory, CouponState, IssuedCoupon, ShardState};
 use coupon_proto::internal as pb;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
@@ -15,7 +15,7 @@ use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
 use super::ledger::{decode, history_from, name_of_number};
 use super::{Storage, StorageError, coupon_rows, snapshot};
 use crate::codec::row;
-use states::States;
+use histories::Histories;
 
 type Row = (Box<[u8]>, Box<[u8]>);
 
@@ -151,6 +151,16 @@ impl<'a> LedgerView<'a> {
         campaign: &'a Campaign,
         after: u64,
     ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + '_ {
+        let found = self.coupons_with_histories(campaign, after);
+        found.map(|found| found.map(|(coupon, _)| coupon))
+    }
+
+    /// The same, each with what was done with it.
+    pub fn coupons_with_histories(
+        &self,
+        campaign: &'a Campaign,
+        after: u64,
+    ) -> impl Iterator<Item = Result<(IssuedCoupon, CouponHistory), StorageError>> + '_ {
         let number = campaign.spec.number;
         // The run that holds the first of them may begin before it.
         let first = self.keys.coupon(number, coupon_rows::earliest_first(after.saturating_add(1)));
@@ -164,10 +174,11 @@ impl<'a> LedgerView<'a> {
             let wanted = (first..).zip(coupons).filter(move |(sequence, _)| *sequence > after);
             fault.map(Err).into_iter().chain(wanted.map(Ok))
         });
-        let mut states = self.states_after(campaign, after);
+        let mut histories = self.histories_after(campaign, after);
         found.map(move |found| {
             let (sequence, coupon) = found?;
-            issued(campaign, sequence, coupon, states.of(sequence)?)
+            let history = histories.of(sequence)?;
+            Ok((issued(campaign, sequence, coupon, history.state())?, history))
         })
     }
 
@@ -218,19 +229,19 @@ impl<'a> LedgerView<'a> {
         row.map_or(Ok(CouponState::Issued), |row| Ok(history_from(&row)?.state()))
     }
 
-    /// What the coupons of a campaign are that come after `after`.
-    fn states_after<'s>(
+    /// What was done with the coupons of a campaign that come after `after`.
+    fn histories_after<'s>(
         &'s self,
         campaign: &Campaign,
         after: u64,
-    ) -> States<impl Iterator<Item = Result<Row, StorageError>> + use<'s, 'a>> {
+    ) -> Histories<impl Iterator<Item = Result<Row, StorageError>> + use<'s, 'a>> {
         let number = campaign.spec.number;
         let rows = campaign.counters.has_changed_coupons().then(|| {
             let first = self.keys.coupon_history(number, after.saturating_add(1));
             let end = after_prefix(&self.keys.coupon_histories(number));
             self.rows(self.storage.state(), &first, end)
         });
-        States::new(rows)
+        Histories::new(rows)
     }
 
     fn with_counters(&self, spec: &[u8]) -> Result<Campaign, StorageError> {
