@@ -121,12 +121,12 @@ mod tests {
     }
 
     fn rename(request: u8) -> Operation {
-        Operation::UpdateCampaign(pb::UpdateCampaignCommand {
+        Operation::UpdateCampaign(Box::new(pb::UpdateCampaignCommand {
             campaign: "default/spring".to_owned(),
             request_id: request_id(request),
             display_name: Some("Spring again".to_owned()),
             ..Default::default()
-        })
+        }))
     }
 
     /// A campaign with two coupons.
@@ -152,7 +152,7 @@ mod tests {
             internal_command: Some(adopt),
             ..Default::default()
         };
-        let operations = [Operation::CreateCampaign(create), issue(2), issue(3)];
+        let operations = [Operation::CreateCampaign(create.into()), issue(2), issue(3)];
         std::iter::once(first).chain(operations.map(entry)).collect()
     }
 

@@ -316,7 +316,7 @@ mod tests {
     async fn a_new_campaign_with_an_older_code_key_is_not_proposed() {
         let create = |code_key_id| {
             let create = pb::CreateCampaignCommand { code_key_id, ..Default::default() };
-            let operation = Some(pb::command::Operation::CreateCampaign(create));
+            let operation = Some(pb::command::Operation::CreateCampaign(create.into()));
             let bytes = pb::Command { epoch: 1, operation }.encode_to_vec().into();
             EncodedCommand { bytes, deadline_micros: 0 }
         };

@@ -6,12 +6,12 @@ mod history;
 mod invariants;
 mod model;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coupon_ledger::{
-    BLOCK_SIZE, ChangeKind, Command, CouponState, Ledger, LogTime, MemoryStore, Outcome, Refusal,
-    StateReader, Store,
+    Action, BLOCK_SIZE, Campaign, ChangeKind, Command, CouponState, IssuedCoupon, Ledger, LogTime,
+    MemoryStore, Outcome, Refusal, StateReader, Store, find_coupon,
 };
 use history::{Entry, history, shard};
 use model::Model;
@@ -133,6 +133,7 @@ proptest! {
             prop_assert_eq!(without_fingerprints(run.apply(entry)), model.apply(entry));
             prop_assert_eq!(&run.store.shard_state().unwrap(), run.ledger.state());
             invariants::check(&before, &run.store);
+            reads_agree(&mut run.store, &model, entry);
         }
     }
 
@@ -262,6 +263,59 @@ proptest! {
         let (old, new) = (since(&old), since(&new));
         prop_assert!(old.is_disjoint(&new));
         prop_assert!(old.is_disjoint(&since(&newest)));
+    }
+}
+
+/// Checks that what is read of a store is what the model says: all campaigns, all coupons, and what the codes in the
+/// commands of an entry lead to.
+fn reads_agree(store: &mut MemoryStore, model: &Model, entry: &Entry) {
+    let found: Vec<_> =
+        store.campaigns().filter(|found| !found.spec.is_deleted()).cloned().collect();
+    for campaign in &found {
+        let number = campaign.spec.number;
+        let histories: BTreeMap<_, _> = store.histories(number).collect();
+        let state_of =
+            |sequence| histories.get(&sequence).map_or(CouponState::Issued, |h| h.state());
+        let coupons = store.coupons(number).map(|(sequence, coupon)| IssuedCoupon {
+            coupon: coupon.clone(),
+            sequence,
+            code_shard: campaign.spec.code_shard,
+            code_key: campaign.spec.code_key,
+            code_scheme: campaign.spec.code_scheme,
+            state: state_of(sequence),
+        });
+        let coupons: Vec<_> = coupons.collect();
+        assert_eq!(Some(coupons), model.coupons(&campaign.spec.name));
+    }
+    let without_fingerprints = |campaign: Campaign| {
+        let created = Outcome::CampaignCreated { campaign, now: LogTime(0), replayed: false };
+        without_fingerprints(&[created]).remove(0)
+    };
+    let found: Vec<_> = found.into_iter().map(without_fingerprints).collect();
+    let expected: Vec<_> = model.campaigns().into_iter().map(without_fingerprints).collect();
+    assert_eq!(found, expected);
+    let state = store.shard_state().unwrap();
+    assert_eq!((state.log_time, state.next_block), (model.now(), model.blocks_taken()));
+    for command in &entry.commands {
+        let code = match &command.action {
+            Action::RedeemCoupon(redeem) => &redeem.code,
+            Action::ReverseRedemption(reverse) => &reverse.code,
+            Action::VoidCoupon(void) => &void.code,
+            Action::CreateCampaign(_)
+            | Action::Issue(_)
+            | Action::PauseCampaign(_)
+            | Action::ResumeCampaign(_)
+            | Action::UpdateCampaign(_)
+            | Action::EndCampaign(_)
+            | Action::ArchiveCampaign(_)
+            | Action::DeleteCampaign(_)
+            | Action::AdoptRing { .. }
+            | Action::SkipCounters
+            | Action::Unreadable => continue,
+        };
+        let found = find_coupon(store, shard(), code).unwrap();
+        let found = found.map(|(campaign, coupon)| (campaign.spec.name.clone(), coupon));
+        assert_eq!(found, model.find(code));
     }
 }
 

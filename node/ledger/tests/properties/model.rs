@@ -15,12 +15,17 @@ use coupon_ledger::{
 
 use crate::history::{Entry, shard};
 
+// Named, because tests of nodes use the model as well.
+#[path = "model/coupons.rs"]
 mod coupons;
+#[path = "model/deletion.rs"]
 mod deletion;
+#[path = "model/reads.rs"]
+mod reads;
 
 const BLOCK: u64 = 65_536;
 
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Model {
     epoch: u64,
     ring_shards: Vec<ShardId>,
@@ -30,6 +35,7 @@ pub(crate) struct Model {
 }
 
 /// A campaign, as it was asked for and with what came of it.
+#[derive(Clone, PartialEq)]
 struct Listed {
     asked: CreateCampaign,
     created: u64,
@@ -62,6 +68,7 @@ struct Terms {
 }
 
 /// A change of a coupon.
+#[derive(Clone, PartialEq)]
 struct CouponChanged {
     place: usize,
     request_id: RequestId,
@@ -342,6 +349,14 @@ impl Model {
         listed.note_sold_out(now);
         Ok(Outcome::CouponIssued { issued, now: LogTime(now), replayed: false })
     }
+}
+
+/// Whether a code is that of a coupon.
+fn is_code_of(code: &CodeNumber, issued: &IssuedCoupon) -> bool {
+    (issued.code_shard, issued.code_key, issued.coupon.counter)
+        == (code.shard, code.key, code.counter)
+        && code.tenant == TenantId::default()
+        && code.scheme == issued.code_scheme.folded()
 }
 
 fn is_returned(state: &CouponState) -> bool {

@@ -13,12 +13,7 @@ impl Model {
         if epoch.0 != self.epoch {
             return Err(Refusal::StaleEpoch { epoch: Epoch(self.epoch) });
         }
-        let is_it = |issued: &IssuedCoupon| {
-            (issued.code_shard, issued.code_key, issued.coupon.counter)
-                == (code.shard, code.key, code.counter)
-                && code.tenant == TenantId::default()
-                && code.scheme == issued.code_scheme.folded()
-        };
+        let is_it = |issued: &IssuedCoupon| is_code_of(code, issued);
         let mut campaigns = self.campaigns.iter().filter(|listed| listed.deleted_by.is_none());
         let found = campaigns.find_map(|listed| {
             Some((listed.asked.name.clone(), listed.coupons.iter().position(is_it)?))

@@ -1,0 +1,42 @@
+//! What can be read.
+
+use coupon_ledger::IssuedCoupon;
+
+use super::*;
+
+impl Model {
+    /// Log time.
+    pub(crate) fn now(&self) -> LogTime {
+        LogTime(self.now)
+    }
+
+    /// How many blocks of code counters were taken.
+    pub(crate) fn blocks_taken(&self) -> u64 {
+        self.blocks_taken
+    }
+
+    /// All campaigns that are not deleted, by id.
+    pub(crate) fn campaigns(&self) -> Vec<Campaign> {
+        let places = 0..self.campaigns.len();
+        let there = places.filter(|place| self.campaigns[*place].deleted_by.is_none());
+        let mut campaigns: Vec<_> = there.map(|place| self.campaign(place)).collect();
+        campaigns.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
+        campaigns
+    }
+
+    /// The coupons of a campaign, by sequence number; `None`: there is no such campaign.
+    pub(crate) fn coupons(&self, campaign: &CampaignName) -> Option<Vec<IssuedCoupon>> {
+        let is_it =
+            |listed: &&Listed| listed.asked.name == *campaign && listed.deleted_by.is_none();
+        Some(self.campaigns.iter().find(is_it)?.coupons.clone())
+    }
+
+    /// The coupon of a code, and the name of its campaign.
+    pub(crate) fn find(&self, code: &CodeNumber) -> Option<(CampaignName, IssuedCoupon)> {
+        let mut campaigns = self.campaigns.iter().filter(|listed| listed.deleted_by.is_none());
+        campaigns.find_map(|listed| {
+            let coupon = listed.coupons.iter().find(|issued| is_code_of(code, issued))?;
+            Some((listed.asked.name.clone(), coupon.clone()))
+        })
+    }
+}
