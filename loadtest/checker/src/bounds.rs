@@ -8,11 +8,11 @@
 //! | coupon s, replayed | p(s) ≤ returned; if no other call can have issued it, invoked ≤ p(s) |
 //! | none, and coupon s is of this request | invoked ≤ p(s) |
 //! | k are issued | p(k) ≤ returned, invoked ≤ p(k + 1) |
-//! | sold out | p(quota) ≤ returned |
+//! | sold out | p(quota) ≤ returned, by the least quota that may have been in force |
 //! | the recipient has reached the limit, with coupon s | p(s) ≤ returned |
 //! | the same, and coupon s was issued later to another recipient of this request id | invoked ≤ p(s) |
 //! | refused otherwise, and coupon s is of this request and recipient | invoked ≤ p(s) |
-//! | used, or cancelled: coupon s | p(s) ≤ returned |
+//! | used, made unused, or cancelled: coupon s | p(s) ≤ returned |
 //!
 //! The campaign starts before all coupons and ends after them. "Sold out" can only be said after the
 //! start, and "ended" only after the end. What is asked for too late by that is found by
@@ -107,14 +107,13 @@ impl Bounds {
     /// Bounds what an answer shows.
     fn add_answer(&mut self, operation: &Operation, index: &Index<'_>) {
         let Operation { invoked, returned, call, outcome } = operation;
-        let campaign = index.campaign;
         match (call, outcome) {
             (Call::Issue { .. }, Outcome::Issued { sequence, .. }) => {
                 self.not_after(*sequence, *returned);
             }
             (Call::Issue { .. }, Outcome::SoldOut) => {
                 self.started = self.started.min(*returned);
-                self.not_after(campaign.quota, *returned);
+                self.not_after(index.quotas.least(*invoked, *returned), *returned);
             }
             (Call::Issue { .. }, Outcome::Ended) => self.ended = self.ended.min(*returned),
             (Call::Issue { recipient, .. }, Outcome::LimitReached { .. }) => {
@@ -126,7 +125,10 @@ impl Bounds {
                 self.not_after(*issued, *returned);
                 self.not_before(issued.saturating_add(1), *invoked);
             }
-            (Call::Redeem { code } | Call::Void { code }, Outcome::Done) => {
+            (
+                Call::Redeem { code } | Call::Reverse { code } | Call::Void { code },
+                Outcome::Done,
+            ) => {
                 if let Some(row) = index.with_code(code) {
                     self.not_after(row.sequence, *returned);
                 }

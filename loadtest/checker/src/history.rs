@@ -19,7 +19,7 @@ pub struct History {
 pub struct Campaign {
     /// Its id.
     pub id: String,
-    /// How many coupons may be issued, besides those that returned their quota.
+    /// How many coupons may be issued, besides those that returned their quota, until a call changes that.
     pub quota: u64,
     /// How many coupons a recipient may hold; 0 is no limit.
     pub per_recipient_limit: u64,
@@ -28,7 +28,8 @@ pub struct Campaign {
     /// Every call, in any order.
     pub operations: Vec<Operation>,
     /// Whether `operations` are all calls that changed the campaign. False when others gave load as
-    /// well: then no row can be called a phantom, and order says less.
+    /// well: then no row can be called a phantom, and order says less. Others must not reverse redemptions, nor
+    /// change the quota.
     pub is_complete: bool,
 }
 
@@ -92,10 +93,20 @@ pub enum Call {
         /// Its code.
         code: Box<str>,
     },
+    /// Make a used coupon unused again.
+    Reverse {
+        /// Its code.
+        code: Box<str>,
+    },
     /// Cancel a coupon.
     Void {
         /// Its code.
         code: Box<str>,
+    },
+    /// Change the quota of the campaign.
+    SetQuota {
+        /// To this.
+        quota: u64,
     },
 }
 
@@ -103,8 +114,8 @@ impl Operation {
     /// The code that the call names.
     pub(crate) fn code(&self) -> Option<&str> {
         match &self.call {
-            Call::Redeem { code } | Call::Void { code } => Some(code),
-            Call::Issue { .. } | Call::Get => None,
+            Call::Redeem { code } | Call::Reverse { code } | Call::Void { code } => Some(code),
+            Call::Issue { .. } | Call::Get | Call::SetQuota { .. } => None,
         }
     }
 
@@ -117,7 +128,7 @@ impl Operation {
             | Outcome::Ended
             | Outcome::LimitReached { .. } => matches!(self.call, Call::Issue { .. }),
             Outcome::Counted { .. } => self.call == Call::Get,
-            Outcome::Done => matches!(self.call, Call::Redeem { .. } | Call::Void { .. }),
+            Outcome::Done => !matches!(self.call, Call::Issue { .. } | Call::Get),
             Outcome::Refused | Outcome::Unknown => true,
         }
     }
@@ -157,7 +168,7 @@ pub enum Outcome {
         /// How many.
         issued: u64,
     },
-    /// Redeem and Void: done.
+    /// Redeem, Reverse, Void and SetQuota: done.
     Done,
     /// Any other definite refusal: the call had no effect, then or ever.
     Refused,

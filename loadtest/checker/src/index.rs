@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use crate::history::{Campaign, Coupon};
 use crate::issue::Issue;
 use crate::position::{as_answered, numbered, place};
+use crate::quotas::Quotas;
 use crate::request::{Request, Requests};
 
 /// A campaign, with its rows and calls by what the checks look for.
@@ -19,6 +20,8 @@ pub(crate) struct Index<'a> {
     by_recipient: Vec<(u64, u32)>,
     by_code: Vec<(u64, u32)>,
     requests: Requests,
+    /// The quotas that were in force.
+    pub(crate) quotas: Quotas,
 }
 
 impl<'a> Index<'a> {
@@ -31,7 +34,8 @@ impl<'a> Index<'a> {
         // Few histories look a coupon up by its code.
         let looks_codes_up = campaign.operations.iter().any(|call| call.code().is_some());
         let by_code = if looks_codes_up { by_text(&rows, |row| &row.code) } else { Vec::new() };
-        Self { campaign, rows, by_recipient, by_code, requests }
+        let quotas = Quotas::of(campaign);
+        Self { campaign, rows, by_recipient, by_code, requests, quotas }
     }
 
     /// The rows in the order of their sequence numbers.

@@ -17,7 +17,11 @@ impl<'a> Issue<'a> {
             Call::Issue { request_id, recipient } => {
                 Some(Self { operation, request_id: *request_id, recipient })
             }
-            Call::Get | Call::Redeem { .. } | Call::Void { .. } => None,
+            Call::Get
+            | Call::Redeem { .. }
+            | Call::Reverse { .. }
+            | Call::Void { .. }
+            | Call::SetQuota { .. } => None,
         }
     }
 }

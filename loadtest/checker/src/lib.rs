@@ -16,8 +16,8 @@
 //! - Deliberately absent: I/O, clocks and randomness. A saved history gets the same verdict
 //!   for ever.
 //!
-//! Caveat: quota and limit are those of the whole recording. A history in which they were changed
-//! cannot be judged yet.
+//! Caveats: the limit is that of the whole recording. Where calls changed the quota, or a coupon has more than
+//! [`CALLS_MAX`](lifecycle::CALLS_MAX) calls, what is found is wrong for sure, but not all that is wrong is found.
 
 mod answers;
 mod bounds;
@@ -30,12 +30,14 @@ mod gaps;
 mod history;
 mod index;
 mod issue;
+mod lifecycle;
 mod limit;
 mod lost;
 mod order;
 mod phantoms;
 mod position;
 mod quota;
+mod quotas;
 mod redemptions;
 mod refusals;
 mod repeats;

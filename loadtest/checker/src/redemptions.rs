@@ -3,11 +3,12 @@
 //! At most one use of a coupon is answered as done, and none if its cancellation is: whichever came
 //! second had to be refused, concurrent or not. To cancel what is cancelled may be done again. What was
 //! answered as done is found in the coupon's state, and a state belongs to a call that may have led
-//! to it.
+//! to it. Where a use may have been undone, the order of the calls decides: see [`lifecycle`].
 
 use crate::findings::Findings;
 use crate::history::{Call, Coupon, CouponState, Operation, Outcome};
 use crate::index::{Index, hash};
+use crate::lifecycle;
 use crate::position::{numbered, place};
 
 /// Finds uses and cancellations that exclude each other, did not last, or were not asked for.
@@ -21,13 +22,21 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
     let mut judged: Vec<u64> = Vec::new();
     for calls in calls.chunk_by(|(_, one, _), (_, other, _)| one == other) {
         let operations = calls.iter().map(|(.., number)| &campaign.operations[place(*number)]);
-        let came_to = CameTo::of(operations);
+        let operations: Vec<&Operation> = operations.collect();
+        let came_to = CameTo::of(operations.iter().copied());
+        let is_reversed = |call: &&Operation| {
+            matches!(call.call, Call::Reverse { .. }) && call.outcome != Outcome::Refused
+        };
         if let Some(row) = index.with_code(calls[0].1) {
             judged.push(row.sequence);
-            judge(index, row, came_to, &mut findings);
+            if operations.iter().any(is_reversed) {
+                judge_order(index, row, &operations, &mut findings);
+            } else {
+                judge(index, row, came_to, &mut findings);
+            }
         } else {
-            findings.add(campaign, came_to.redeemed + came_to.voided, || {
-                "a code that no coupon has was used or cancelled".to_owned()
+            findings.add(campaign, came_to.done, || {
+                "a code that no coupon has was used, reversed or cancelled".to_owned()
             });
         }
     }
@@ -43,6 +52,8 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
 /// What all calls that name one code came to.
 #[derive(Clone, Copy, Default)]
 struct CameTo {
+    /// How many calls were answered as done.
+    done: u64,
     /// How many uses were answered as done.
     redeemed: u64,
     /// How many cancellations were answered as done.
@@ -59,21 +70,44 @@ impl CameTo {
         for operation in operations {
             let is_done = operation.outcome == Outcome::Done;
             let may_be_done = is_done || operation.outcome == Outcome::Unknown;
-            if matches!(operation.call, Call::Redeem { .. }) {
-                came_to.redeemed += u64::from(is_done);
-                came_to.may_be_redeemed |= may_be_done;
-            } else {
-                came_to.voided += u64::from(is_done);
-                came_to.may_be_voided |= may_be_done;
+            came_to.done += u64::from(is_done);
+            match operation.call {
+                Call::Redeem { .. } => {
+                    came_to.redeemed += u64::from(is_done);
+                    came_to.may_be_redeemed |= may_be_done;
+                }
+                Call::Void { .. } => {
+                    came_to.voided += u64::from(is_done);
+                    came_to.may_be_voided |= may_be_done;
+                }
+                Call::Reverse { .. } | Call::Issue { .. } | Call::Get | Call::SetQuota { .. } => {}
             }
         }
         came_to
     }
 }
 
+/// Judges the calls of a coupon whose use may have been undone.
+fn judge_order(
+    index: &Index<'_>,
+    row: &Coupon,
+    operations: &[&Operation],
+    findings: &mut Findings,
+) {
+    let is_possible = lifecycle::is_possible(operations, row.state, !index.campaign.is_complete);
+    findings.add(index.campaign, u64::from(!is_possible), || {
+        format!(
+            "coupon {} is {:?}, and no order of its {} uses, reversals and cancellations leads to that",
+            row.sequence,
+            row.state,
+            operations.len()
+        )
+    });
+}
+
 /// Judges what a coupon's calls came to, among themselves and against its state.
 fn judge(index: &Index<'_>, row: &Coupon, came_to: CameTo, findings: &mut Findings) {
-    let CameTo { redeemed, voided, may_be_redeemed, may_be_voided } = came_to;
+    let CameTo { done: _, redeemed, voided, may_be_redeemed, may_be_voided } = came_to;
     let others_may_have = !index.campaign.is_complete;
     let (is_explained, state) = match row.state {
         CouponState::Issued => (redeemed == 0 && voided == 0, "unused"),
@@ -184,6 +218,19 @@ mod tests {
                 assert_eq!(redemptions_of(campaign), 0);
             }
         }
+    }
+
+    #[test]
+    fn a_use_that_was_undone_may_be_repeated() {
+        use Outcome::{Done, Refused, Unknown};
+        let reverse = || Call::Reverse { code: "a-7".into() };
+        for (outcome, expected) in [(Done, 0), (Unknown, 0), (Refused, 1)] {
+            let calls = [(redeem(), Done), (reverse(), outcome), (redeem(), Done)];
+            assert_eq!(redemptions_of(after_calls(CouponState::Redeemed, &calls)), expected);
+        }
+        let lost = [(redeem(), Done), (reverse(), Done)];
+        assert_eq!(redemptions_of(after_calls(CouponState::Redeemed, &lost)), 1);
+        assert_eq!(redemptions_of(after_calls(CouponState::Issued, &[(reverse(), Done)])), 1);
     }
 
     #[test]

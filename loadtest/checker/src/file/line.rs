@@ -62,7 +62,9 @@ enum CallLine<'a> {
     },
     Get,
     Redeem(#[serde(borrow)] Cow<'a, str>),
+    Reverse(#[serde(borrow)] Cow<'a, str>),
     Void(#[serde(borrow)] Cow<'a, str>),
+    SetQuota(u64),
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -164,7 +166,9 @@ impl<'a> OperationLine<'a> {
                 },
                 Call::Get => CallLine::Get,
                 Call::Redeem { code } => CallLine::Redeem(Cow::Borrowed(code)),
+                Call::Reverse { code } => CallLine::Reverse(Cow::Borrowed(code)),
                 Call::Void { code } => CallLine::Void(Cow::Borrowed(code)),
+                Call::SetQuota { quota } => CallLine::SetQuota(*quota),
             },
             outcome: match &operation.outcome {
                 Outcome::Issued { sequence, code, replayed } => OutcomeLine::Issued {
@@ -194,7 +198,9 @@ impl<'a> OperationLine<'a> {
             }
             CallLine::Get => Call::Get,
             CallLine::Redeem(code) => Call::Redeem { code: code.into() },
+            CallLine::Reverse(code) => Call::Reverse { code: code.into() },
             CallLine::Void(code) => Call::Void { code: code.into() },
+            CallLine::SetQuota(quota) => Call::SetQuota { quota },
         };
         let outcome = match self.outcome {
             OutcomeLine::Issued { seq, code, replayed } => {

@@ -3,7 +3,7 @@
 //! UTF-8, one JSON object a line, each with exactly one key, which says what the line is:
 //!
 //! ```text
-//! {"history":{"version":2,"began":"2026-11-22T18:00:00.123456789Z"}}
+//! {"history":{"version":3,"began":"2026-11-22T18:00:00.123456789Z"}}
 //! {"campaign":{"id":"a","quota":100,"per_recipient_limit":1,"complete":true}}
 //! {"op":{"campaign":"a","t":[1200,1900],"call":{"issue":{"request":"0192…","recipient":"r"}},"outcome":{"issued":{"seq":7,"code":"…","replayed":true}}}}
 //! {"row":{"campaign":"a","seq":7,"code":"…","recipient":"r","request":"0192…","state":"issued"}}
@@ -17,7 +17,7 @@
 //! | `began` of `history` | the wall clock when the monotonic clock was 0; for people, nothing is computed with it |
 //! | `complete` | [`Campaign::is_complete`](crate::Campaign::is_complete) |
 //! | `t` | invoked and returned, in nanoseconds; returned is `null` if and only if the outcome is unknown |
-//! | `call` | `{"issue":{"request":…,"recipient":…}}`, `"get"`, `{"redeem":CODE}` or `{"void":CODE}` |
+//! | `call` | `{"issue":{"request":…,"recipient":…}}`, `"get"`, `{"redeem":CODE}`, `{"reverse":CODE}`, `{"void":CODE}` or `{"set_quota":QUOTA}` |
 //! | `outcome` | `{"issued":{"seq":…,"code":…,"replayed":…}}`, `{"limit_reached":[CODE,…]}`, `{"counted":…}`, or one of `"sold_out"`, `"not_started"`, `"ended"`, `"done"`, `"refused"`, `"unknown"` |
 //! | `request` | a UUID, as 36 characters in lower or upper case |
 //! | `end` | how many lines of each kind there are before it; `rows` is `null` if the coupons could not be read back, and then there is nothing to judge |
@@ -39,4 +39,4 @@ pub use assembler::{Assembler, LineError, ReadError};
 pub use record::{Record, records, records_of_calls};
 
 /// The version of the format that is written, and the only one that is read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;

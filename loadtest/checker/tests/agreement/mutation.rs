@@ -106,7 +106,7 @@ fn answer_otherwise(campaign: &mut Campaign, random: &mut Random) {
             }
         }
         Call::Get => operation.outcome = Outcome::Counted { issued: random.below(5) },
-        Call::Redeem { .. } | Call::Void { .. } => {
+        Call::Redeem { .. } | Call::Reverse { .. } | Call::Void { .. } | Call::SetQuota { .. } => {
             operation.outcome = match random.below(3) {
                 0 => Outcome::Unknown,
                 1 => Outcome::Refused,
@@ -212,8 +212,10 @@ fn ask_otherwise(campaign: &mut Campaign, random: &mut Random) {
                 *recipient = format!("r{}", number % 3).into();
             }
         }
-        Call::Redeem { code } | Call::Void { code } => *code = format!("c{number}").into(),
-        Call::Get => operation.call = Call::Void { code: "c1".into() },
+        Call::Redeem { code } | Call::Reverse { code } | Call::Void { code } => {
+            *code = format!("c{number}").into();
+        }
+        Call::Get | Call::SetQuota { .. } => operation.call = Call::Void { code: "c1".into() },
     }
 }
 

@@ -122,9 +122,15 @@ impl Search<'_> {
         match &operation.call {
             Call::Get => (operation.outcome == Outcome::Counted { issued: state.issued as u64 })
                 .then(|| state.clone()),
-            Call::Redeem { code } | Call::Void { code } => {
-                let is_use = matches!(operation.call, Call::Redeem { .. });
-                let to = if is_use { CouponState::Redeemed } else { CouponState::Voided };
+            Call::SetQuota { .. } => None,
+            Call::Redeem { code } | Call::Reverse { code } | Call::Void { code } => {
+                let to = match operation.call {
+                    Call::Redeem { .. } => CouponState::Redeemed,
+                    Call::Reverse { .. } => CouponState::Issued,
+                    Call::Void { .. } | Call::Issue { .. } | Call::Get | Call::SetQuota { .. } => {
+                        CouponState::Voided
+                    }
+                };
                 let place = self.found[..state.issued].iter().position(|row| row.code == *code)?;
                 let is_done = is_unknown || operation.outcome == Outcome::Done;
                 if !is_done {
@@ -218,10 +224,12 @@ enum Answer<'a> {
     Otherwise,
 }
 
-/// The state in which a coupon that could be used is used or cancelled.
+/// The state in which a coupon that could be used is used or cancelled, or one that was used can be used again.
 fn change(state: &State, place: usize, to: CouponState) -> Option<State> {
     let mut after = state.clone();
     let coupon = &mut after.states[place];
-    (*coupon == CouponState::Issued).then(|| *coupon = to)?;
+    let is_reversal = to == CouponState::Issued;
+    let from = if is_reversal { CouponState::Redeemed } else { CouponState::Issued };
+    (*coupon == from).then(|| *coupon = to)?;
     Some(after)
 }

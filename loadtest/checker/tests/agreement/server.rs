@@ -10,11 +10,11 @@ const CALLS_MAX: u64 = 10;
 /// When the last call is invoked at the latest. Few moments for many calls, so that ties are common.
 const MOMENTS: u64 = 24;
 
-/// A history, of seed to seed another one.
-pub(crate) fn history(random: &mut Random) -> Campaign {
+/// A history, of seed to seed another one. `with_quotas` says whether the quota may change.
+pub(crate) fn history(random: &mut Random, with_quotas: bool) -> Campaign {
     let mut server = Server::new(random);
     let mut planned: Vec<(u64, Operation)> =
-        (0..2 + random.below(CALLS_MAX - 1)).map(|_| plan(random)).collect();
+        (0..2 + random.below(CALLS_MAX - 1)).map(|_| plan(random, with_quotas)).collect();
     planned.sort_by_key(|(moment, _)| *moment);
     for (moment, operation) in &mut planned {
         server.handle(*moment, operation, random);
@@ -22,13 +22,17 @@ pub(crate) fn history(random: &mut Random) -> Campaign {
     let mut operations: Vec<Operation> =
         planned.into_iter().map(|(_, operation)| operation).collect();
     if !server.campaign.is_complete {
-        operations.retain(|_| random.percent(60));
+        // Others reverse nothing, and do not change the quota.
+        operations.retain(|operation| {
+            matches!(operation.call, Call::Reverse { .. } | Call::SetQuota { .. })
+                || random.percent(60)
+        });
     }
-    Campaign { operations, ..server.campaign }
+    Campaign { operations, quota: server.first_quota, ..server.campaign }
 }
 
 /// A call, and the moment at which the server will handle it.
-fn plan(random: &mut Random) -> (u64, Operation) {
+fn plan(random: &mut Random, with_quotas: bool) -> (u64, Operation) {
     let invoked = random.below(MOMENTS);
     let moment = invoked + random.below(6);
     let returned = moment + random.below(6);
@@ -42,14 +46,18 @@ fn plan(random: &mut Random) -> (u64, Operation) {
             Call::Issue { request_id: request_id.into(), recipient }
         }
         14..=16 => Call::Get,
-        17..=18 => Call::Redeem { code: code() },
-        _ => Call::Void { code: code() },
+        17 => Call::Redeem { code: code() },
+        18 if with_quotas => Call::SetQuota { quota: random.below(7) },
+        18 => Call::Reverse { code: code() },
+        _ if random.percent(50) => Call::Void { code: code() },
+        _ => Call::Redeem { code: code() },
     };
     (moment, Operation { invoked, returned, call, outcome: Outcome::Unknown })
 }
 
 struct Server {
     campaign: Campaign,
+    first_quota: u64,
     start: u64,
     end: u64,
 }
@@ -65,7 +73,7 @@ impl Server {
         };
         let start = if random.percent(30) { random.below(MOMENTS) } else { 0 };
         let end = if random.percent(30) { start + random.below(MOMENTS) } else { u64::MAX };
-        Self { campaign, start, end }
+        Self { first_quota: campaign.quota, campaign, start, end }
     }
 
     /// Handles a call, or loses it or the answer to it.
@@ -86,9 +94,18 @@ impl Server {
                 *code = self.guess(random);
                 self.change(code, CouponState::Redeemed)
             }
+            Call::Reverse { code } => {
+                *code = self.guess(random);
+                self.change(code, CouponState::Issued)
+            }
             Call::Void { code } => {
                 *code = self.guess(random);
                 self.change(code, CouponState::Voided)
+            }
+            Call::SetQuota { quota } if *quota < self.issued() => Outcome::Refused,
+            Call::SetQuota { quota } => {
+                self.campaign.quota = *quota;
+                Outcome::Done
             }
         };
         if !random.percent(15) {
@@ -151,7 +168,8 @@ impl Server {
             return Outcome::Refused;
         };
         match (row.state, to) {
-            (CouponState::Issued, to) => {
+            (CouponState::Issued, CouponState::Redeemed | CouponState::Voided)
+            | (CouponState::Redeemed, CouponState::Issued) => {
                 row.state = to;
                 Outcome::Done
             }
