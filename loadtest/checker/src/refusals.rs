@@ -20,11 +20,9 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
         let row = request.rows().next();
         for issue in request.issues() {
             let wrong = match &issue.operation.outcome {
-                Outcome::SoldOut => {
-                    // It is final only as long as the quota stays as it is.
-                    let row = row.filter(|_| !index.quotas.have_changed());
-                    refused_for_good(index, issue, row, "sold out")
-                }
+                // It is final only as long as the quota stays as it is.
+                Outcome::SoldOut if index.quotas.have_changed() => None,
+                Outcome::SoldOut => refused_for_good(index, issue, row, "sold out"),
                 Outcome::Ended => refused_for_good(index, issue, row, "ended"),
                 Outcome::LimitReached { codes } => refused_for_limit(index, issue, row, codes),
                 Outcome::Issued { .. }
