@@ -151,15 +151,24 @@ impl<'a> LedgerView<'a> {
         campaign: &'a Campaign,
         after: u64,
     ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + '_ {
-        let found = self.coupons_with_histories(campaign, after);
+        let found = self.with_histories(campaign, after, campaign.counters.has_changed_coupons());
         found.map(|found| found.map(|(coupon, _)| coupon))
     }
 
-    /// The same, each with what was done with it.
+    /// The same, each with what was done with it, even where that left it as it was issued.
     pub fn coupons_with_histories(
         &self,
         campaign: &'a Campaign,
         after: u64,
+    ) -> impl Iterator<Item = Result<(IssuedCoupon, CouponHistory), StorageError>> + '_ {
+        self.with_histories(campaign, after, true)
+    }
+
+    fn with_histories(
+        &self,
+        campaign: &'a Campaign,
+        after: u64,
+        reads_histories: bool,
     ) -> impl Iterator<Item = Result<(IssuedCoupon, CouponHistory), StorageError>> + '_ {
         let number = campaign.spec.number;
         // The run that holds the first of them may begin before it.
@@ -174,7 +183,7 @@ impl<'a> LedgerView<'a> {
             let wanted = (first..).zip(coupons).filter(move |(sequence, _)| *sequence > after);
             fault.map(Err).into_iter().chain(wanted.map(Ok))
         });
-        let mut histories = self.histories_after(campaign, after);
+        let mut histories = self.histories_after(campaign, after, reads_histories);
         found.map(move |found| {
             let (sequence, coupon) = found?;
             let history = histories.of(sequence)?;
@@ -234,9 +243,10 @@ impl<'a> LedgerView<'a> {
         &'s self,
         campaign: &Campaign,
         after: u64,
+        reads_histories: bool,
     ) -> Histories<impl Iterator<Item = Result<Row, StorageError>> + use<'s, 'a>> {
         let number = campaign.spec.number;
-        let rows = campaign.counters.has_changed_coupons().then(|| {
+        let rows = reads_histories.then(|| {
             let first = self.keys.coupon_history(number, after.saturating_add(1));
             let end = after_prefix(&self.keys.coupon_histories(number));
             self.rows(self.storage.state(), &first, end)
