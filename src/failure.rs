@@ -125,7 +125,7 @@ pub(crate) enum Kind {
     Refused = 4,
     /// It is not known whether the call changed something: ask again with the same request id.
     OutcomeUnknown = 5,
-    /// Nobody could answer, and nothing was changed: try again later.
+    /// No router or node could answer, or a list lacks what some shards have; nothing was changed: try again later.
     Unavailable = 6,
 }
 

@@ -9,7 +9,7 @@ const USAGE: i32 = 2;
 /// A failure.
 const FAILURE: i32 = 1;
 
-/// Nobody could answer.
+/// No router or node could answer.
 const UNAVAILABLE: i32 = 6;
 
 #[track_caller]

@@ -17,7 +17,7 @@ pub struct Hold {
     pub recipient: String,
     /// When the hold was made.
     pub held_at: LogTime,
-    /// From when on it claims nothing, unless it was confirmed or released before.
+    /// When it expires: from then on it claims no quota, unless it was confirmed or released before.
     pub expires_at: LogTime,
     /// What became of it.
     pub state: HoldState,
@@ -63,7 +63,7 @@ impl Hold {
 /// nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HoldEnd {
-    /// From when on it claims nothing.
+    /// When it expires: from then on it claims no quota.
     pub at: LogTime,
     /// The number of its campaign.
     pub campaign_number: u32,

@@ -26,7 +26,7 @@ const PAGE_MAX: u32 = 1_000;
 /// Ten years with every leap day they may have.
 const COUPON_TTL_SECONDS_MAX: i64 = 3_653 * 86_400;
 
-/// Maximum lifetime of a hold: a day. Nobody takes longer to pay, and what is held is lost to others.
+/// Maximum lifetime of a hold: a day, longer than a payment takes, because others cannot have what is held.
 const HOLD_TTL_MICROS_MAX: u64 = 86_400 * MICROS_PER_SECOND;
 
 /// The end of the year 9999, which is where protobuf's timestamps end.

@@ -36,10 +36,10 @@ const ANSWERS_WAITING_MAX: usize = 64;
 /// How long a stream waits for its caller to take an answer.
 const CALLER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a request is worked on that does not say.
+/// Time for a request that sets no timeout: that of a call without a deadline.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
-/// No request is worked on for longer.
+/// Maximum time for a request: that of any other call.
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// What a caller receives.

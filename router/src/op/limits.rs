@@ -28,7 +28,7 @@ impl Stopping {
 
     /// Waits until the router stops.
     pub(crate) async fn wait(&mut self) {
-        // An error says that nobody is left who could tell.
+        // An error says that the sender was dropped.
         let _ = self.0.wait_for(|is_stopping| *is_stopping).await;
     }
 }
