@@ -86,6 +86,15 @@ pub enum CouponState {
 }
 
 impl CouponState {
+    /// Whether another coupon may be issued in its place.
+    #[must_use]
+    pub fn has_returned_quota(&self) -> bool {
+        match self {
+            Self::Voided { quota_returned, .. } => *quota_returned,
+            Self::Issued | Self::Redeemed { .. } => false,
+        }
+    }
+
     /// Its name in the API.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -142,23 +142,24 @@ impl StateReader for MemoryStore {
         campaign_number: u32,
         recipient: &str,
         limit: usize,
+        skipped_max: usize,
     ) -> Result<Option<Vec<u64>>, Infallible> {
-        let tables = self.coupons.get(&campaign_number);
-        let sequences = tables.and_then(|tables| tables.by_recipient.get(recipient));
-        let latest = sequences.filter(|sequences| sequences.len() >= limit);
-        Ok(latest.map(|sequences| sequences[sequences.len() - limit..].to_vec()))
-    }
-
-    fn latest_sequences(
-        &mut self,
-        campaign_number: u32,
-        recipient: &str,
-        max: usize,
-    ) -> Result<Vec<u64>, Infallible> {
-        let tables = self.coupons.get(&campaign_number);
-        let sequences = tables.and_then(|tables| tables.by_recipient.get(recipient));
-        let sequences = sequences.map_or(&[][..], Vec::as_slice);
-        Ok(sequences[sequences.len().saturating_sub(max)..].to_vec())
+        let Some(tables) = self.coupons.get(&campaign_number) else { return Ok(None) };
+        let issued = tables.by_recipient.get(recipient).map_or(&[][..], Vec::as_slice);
+        let (mut held, mut skipped) = (Vec::new(), 0);
+        for sequence in issued.iter().rev() {
+            let history = tables.histories.get(sequence);
+            if history.is_some_and(|history| history.state().has_returned_quota()) {
+                skipped += 1;
+            } else {
+                held.push(*sequence);
+            }
+            if held.len() == limit || skipped > skipped_max {
+                held.reverse();
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
     }
 
     fn hold(

@@ -51,23 +51,20 @@ pub trait StateReader {
         request_id: RequestId,
     ) -> Result<Option<u64>, Self::Error>;
 
-    /// The sequence numbers, ascending, of the latest `limit` coupons of a campaign that a recipient was issued;
-    /// `None` if they were fewer. Called only for campaigns with a limit per recipient.
+    /// The sequence numbers, ascending, of the latest `limit` coupons of a campaign that a recipient was issued and
+    /// that did not return their quota; `None` if they are fewer. Called only for campaigns with a limit per
+    /// recipient.
+    ///
+    /// At most `skipped_max` coupons that returned their quota are skipped. Where there is another one, what was found
+    /// until then is all, even if it is less than the limit. In a campaign where no coupon returned its quota
+    /// `skipped_max` is 0, and histories are not looked at.
     fn sequences_at_limit(
         &mut self,
         campaign_number: u32,
         recipient: &str,
         limit: usize,
+        skipped_max: usize,
     ) -> Result<Option<Vec<u64>>, Self::Error>;
-
-    /// The sequence numbers, ascending, of the latest coupons of a campaign that a recipient was issued, at most
-    /// `max` of them. Called only where some of them returned their quota.
-    fn latest_sequences(
-        &mut self,
-        campaign_number: u32,
-        recipient: &str,
-        max: usize,
-    ) -> Result<Vec<u64>, Self::Error>;
 
     /// A hold of a campaign; `None`: there is none with this id, or it was forgotten.
     fn hold(

@@ -201,17 +201,9 @@ impl StateReader for State<'_> {
         campaign_number: u32,
         recipient: &str,
         limit: usize,
+        skipped_max: usize,
     ) -> Result<Option<Vec<u64>>, StorageError> {
-        self.view.sequences_at_limit(campaign_number, recipient, limit)
-    }
-
-    fn latest_sequences(
-        &mut self,
-        campaign_number: u32,
-        recipient: &str,
-        max: usize,
-    ) -> Result<Vec<u64>, StorageError> {
-        self.view.latest_sequences(campaign_number, recipient, max)
+        self.view.sequences_at_limit(campaign_number, recipient, limit, skipped_max)
     }
 
     fn hold(

@@ -11,7 +11,7 @@ use rocksdb::{DBAccess, DBIteratorWithThreadMode, Direction, IteratorMode, ReadO
 
 use super::index::Coupons;
 use super::keys::{StateKeys, trailing_u64};
-use super::ledger::decode;
+use super::ledger::{decode, history_from};
 use super::{Storage, StorageError};
 use crate::codec::row;
 
@@ -114,6 +114,12 @@ impl Coupons for Issued<'_> {
         let (options, key) = look_up(self.keys, number, sequence);
         let family = self.storage.coupons();
         coupon(self.storage.db().iterator_cf_opt(family, options, mode(&key)), sequence)
+    }
+
+    fn has_returned_quota(&self, number: u32, sequence: u64) -> Result<bool, StorageError> {
+        let key = self.keys.coupon_history(number, sequence);
+        let row = self.storage.db().get_pinned_cf(self.storage.state(), key)?;
+        row.map_or(Ok(false), |row| Ok(history_from(&row)?.state().has_returned_quota()))
     }
 }
 

@@ -220,6 +220,14 @@ impl Coupons for LedgerBatch<'_> {
             None => Issued { storage: self.storage, keys: self.keys }.coupon(number, sequence),
         }
     }
+
+    fn has_returned_quota(&self, number: u32, sequence: u64) -> Result<bool, StorageError> {
+        match self.histories.get(&(number, sequence)) {
+            Some(history) => Ok(history.state().has_returned_quota()),
+            None => Issued { storage: self.storage, keys: self.keys }
+                .has_returned_quota(number, sequence),
+        }
+    }
 }
 
 impl Store for LedgerBatch<'_> {

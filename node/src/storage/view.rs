@@ -37,6 +37,11 @@ impl Coupons for LedgerView<'_> {
         let rows = self.snapshot.iterator_cf_opt(family, options, coupon_rows::mode(&key));
         coupon_rows::coupon(rows, sequence)
     }
+
+    fn has_returned_quota(&self, number: u32, sequence: u64) -> Result<bool, StorageError> {
+        let row = self.get(&self.keys.coupon_history(number, sequence))?;
+        row.map_or(Ok(false), |row| Ok(history_from(&row)?.state().has_returned_quota()))
+    }
 }
 
 impl Rows for LedgerView<'_> {

@@ -79,10 +79,7 @@ fn count(counters: &mut CampaignCounters, before: &CouponState, after: &CouponSt
     let is_redeemed =
         |state: &CouponState| u64::from(matches!(state, CouponState::Redeemed { .. }));
     let is_voided = |state: &CouponState| u64::from(matches!(state, CouponState::Voided { .. }));
-    let is_returned = |state: &CouponState| match state {
-        CouponState::Voided { quota_returned, .. } => u64::from(*quota_returned),
-        CouponState::Issued | CouponState::Redeemed { .. } => 0,
-    };
+    let is_returned = |state: &CouponState| u64::from(state.has_returned_quota());
     let change = |counter: &mut u64, of: &dyn Fn(&CouponState) -> u64| {
         *counter = counter.saturating_add(of(after)).saturating_sub(of(before));
     };

@@ -32,9 +32,9 @@ pub struct Issue {
 /// apply and to answer.
 pub const HELD_SHOWN_MAX: usize = 10;
 
-/// How many coupons of one recipient may have returned their quota, so that looking past them has a bound: a
-/// recipient whose latest coupons are as many returned ones counts as being at the limit.
-const RETURNED_PASSED_MAX: usize = 100;
+/// Maximum number of coupons that returned their quota that the check of a recipient's limit skips, with two look-ups
+/// for each. A recipient who has more of them among the latest ones counts as being at the limit.
+const RETURNED_SKIPPED_MAX: usize = 32;
 
 impl<S: Store> Entry<'_, S> {
     /// Issues a coupon, if everything speaks for it.
@@ -219,35 +219,6 @@ fn coupons_at_limit<S: StateReader>(
     if limit == 0 {
         return Ok(Some(Vec::new()));
     }
-    match store.sequences_at_limit(number, recipient, limit)? {
-        Some(latest) => without_returned(store, campaign, recipient, limit, latest),
-        None => Ok(None),
-    }
-}
-
-/// The coupons that count against the limit of a recipient who was issued `latest`, as many as the limit is; `None`
-/// if they are fewer, since some returned their quota.
-fn without_returned<S: StateReader>(
-    store: &mut S,
-    campaign: &Campaign,
-    recipient: &str,
-    limit: usize,
-    latest: Vec<u64>,
-) -> Result<Option<Vec<u64>>, S::Error> {
-    if campaign.counters.returned == 0 {
-        return Ok(Some(latest));
-    }
-    let max = limit.saturating_add(RETURNED_PASSED_MAX);
-    let latest = store.latest_sequences(campaign.spec.number, recipient, max)?;
-    let is_cut = latest.len() >= max;
-    let mut held = Vec::new();
-    for sequence in latest {
-        let state = state_of(store, campaign, sequence)?;
-        if !matches!(state, CouponState::Voided { quota_returned: true, .. }) {
-            held.push(sequence);
-        }
-    }
-    let fewer = held.len() < limit && !is_cut;
-    held.drain(..held.len().saturating_sub(limit));
-    Ok((!fewer).then_some(held))
+    let skipped_max = if campaign.counters.returned > 0 { RETURNED_SKIPPED_MAX } else { 0 };
+    store.sequences_at_limit(number, recipient, limit, skipped_max)
 }

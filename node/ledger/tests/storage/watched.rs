@@ -78,18 +78,10 @@ impl StateReader for WatchedStore {
         campaign_number: u32,
         recipient: &str,
         limit: usize,
+        skipped_max: usize,
     ) -> Result<Option<Vec<u64>>, Fault> {
         let store = self.call("sequences_at_limit")?;
-        sound(store.sequences_at_limit(campaign_number, recipient, limit))
-    }
-
-    fn latest_sequences(
-        &mut self,
-        campaign_number: u32,
-        recipient: &str,
-        max: usize,
-    ) -> Result<Vec<u64>, Fault> {
-        sound(self.call("latest_sequences")?.latest_sequences(campaign_number, recipient, max))
+        sound(store.sequences_at_limit(campaign_number, recipient, limit, skipped_max))
     }
 
     fn hold(&mut self, campaign_number: u32, hold_id: RequestId) -> Result<Option<Hold>, Fault> {

@@ -118,6 +118,13 @@ pub(super) trait Coupons {
     ///
     /// When the disk fails.
     fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError>;
+
+    /// Whether a coupon was voided and returned its quota.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    fn has_returned_quota(&self, number: u32, sequence: u64) -> Result<bool, StorageError>;
 }
 
 impl Layers {

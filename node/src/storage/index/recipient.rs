@@ -13,8 +13,10 @@ pub struct CouponPlace {
 }
 
 impl Index {
-    /// The sequence numbers, ascending, of the coupons that a recipient holds of a campaign, if they are at least
-    /// `limit`.
+    /// The sequence numbers, ascending, of the latest `limit` coupons of a campaign that a recipient was issued and
+    /// that did not return their quota; `None` if they are fewer. Of those that did, at most `skipped_max` are skipped:
+    /// see [`StateReader::sequences_at_limit`](coupon_ledger::StateReader::sequences_at_limit). So there are at most
+    /// `2 * (limit + skipped_max + 1)` look-ups, collisions aside.
     ///
     /// # Errors
     ///
@@ -26,53 +28,33 @@ impl Index {
         number: u32,
         recipient: &str,
         limit: usize,
+        skipped_max: usize,
     ) -> Result<Option<Vec<u64>>, StorageError> {
         let mut claimed = self.newest_first(layers, self.hasher.recipient(number, recipient));
-        let mut held = Vec::new();
-        while held.len() < limit {
-            // Fewer claims than the limit need no check: each coupon has one.
-            let wanted = limit - held.len();
-            let next: Vec<u64> = claimed.by_ref().take(wanted).collect::<Result<_, _>>()?;
-            if next.len() < wanted {
-                return Ok(None);
-            }
-            for sequence in next {
-                let coupon = coupons.coupon(number, sequence)?;
-                if coupon.is_some_and(|coupon| coupon.recipient == recipient) {
-                    held.push(sequence);
-                }
-            }
+        // Fewer claims can be neither at the limit nor more than are skipped, and need no check: each coupon has one.
+        let fewest = if skipped_max == 0 { limit } else { limit.min(skipped_max + 1) };
+        let first: Vec<u64> = claimed.by_ref().take(fewest).collect::<Result<_, _>>()?;
+        if first.len() < fewest {
+            return Ok(None);
         }
-        held.reverse();
-        Ok(Some(held))
-    }
-
-    /// The sequence numbers, ascending, of the latest coupons that a recipient holds of a campaign, at most `max`.
-    ///
-    /// # Errors
-    ///
-    /// When the disk fails.
-    pub(in super::super) fn latest_held(
-        &self,
-        layers: &Layers,
-        coupons: &impl Coupons,
-        number: u32,
-        recipient: &str,
-        max: usize,
-    ) -> Result<Vec<u64>, StorageError> {
-        let mut held = Vec::new();
-        for sequence in self.newest_first(layers, self.hasher.recipient(number, recipient)) {
-            if held.len() == max {
-                break;
-            }
+        let (mut held, mut skipped) = (Vec::new(), 0);
+        for sequence in first.into_iter().map(Ok).chain(claimed) {
             let sequence = sequence?;
             let coupon = coupons.coupon(number, sequence)?;
-            if coupon.is_some_and(|coupon| coupon.recipient == recipient) {
+            if coupon.is_none_or(|coupon| coupon.recipient != recipient) {
+                continue;
+            }
+            if skipped_max > 0 && coupons.has_returned_quota(number, sequence)? {
+                skipped += 1;
+            } else {
                 held.push(sequence);
             }
+            if held.len() == limit || skipped > skipped_max {
+                held.reverse();
+                return Ok(Some(held));
+            }
         }
-        held.reverse();
-        Ok(held)
+        Ok(None)
     }
 
     /// Places after `after`, in order, at most `max`: those of all coupons that a recipient holds, in all campaigns, and

@@ -3,6 +3,7 @@
 
 mod recipients;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,9 +12,10 @@ use coupon_cluster::{
     CampaignName, CodeScheme, Epoch, KeyId, ReplicaId, RequestId, ShardId, TenantId,
 };
 use coupon_ledger::{
-    Action, ArchiveCampaign, Command, CreateCampaign, DeleteCampaign, EndCampaign, Issue, Ledger,
-    LogTime, Outcome, Refusal,
+    Action, ArchiveCampaign, CodeNumber, Command, CreateCampaign, DeleteCampaign, EndCampaign,
+    Issue, Ledger, LogTime, Outcome, Refusal, VoidCoupon,
 };
+use coupon_proto::internal as pb;
 use rocksdb::{Direction, IteratorMode, WriteBatch};
 
 use super::super::keys::StateKeys;
@@ -24,7 +26,7 @@ use super::claim::{Claim, Key};
 use super::memtable::Memtable;
 use super::table::Table;
 use super::tables::{Merge, TableDir, pick_compaction};
-use super::{TABLE_CLAIMS, dir_name};
+use super::{Coupons, TABLE_CLAIMS, dir_name};
 
 const LIMITED: &str = "limited";
 const UNLIMITED: &str = "unlimited";
@@ -139,6 +141,71 @@ fn check_listed(storage: &Storage, number: u64) {
         assert_eq!(listed(0), [2 * number + 1, 2 * number + 2]);
         assert_eq!(listed(2 * number + 1), [2 * number + 2]);
     }
+}
+
+/// The coupons of a batch, and the number of look-ups.
+struct Counted<'a> {
+    batch: LedgerBatch<'a>,
+    look_ups: Cell<usize>,
+}
+
+impl Coupons for Counted<'_> {
+    fn coupon(&self, number: u32, sequence: u64) -> Result<Option<pb::CouponRecord>, StorageError> {
+        self.look_ups.set(self.look_ups.get() + 1);
+        self.batch.coupon(number, sequence)
+    }
+
+    fn has_returned_quota(&self, number: u32, sequence: u64) -> Result<bool, StorageError> {
+        self.look_ups.set(self.look_ups.get() + 1);
+        self.batch.has_returned_quota(number, sequence)
+    }
+}
+
+/// Ten coupons that one recipient holds, the latest eight of which returned their quota.
+#[test]
+fn coupons_that_returned_their_quota_are_skipped_with_two_look_ups_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(dir.path());
+    let campaign = CampaignName::new(&TenantId::default(), UNLIMITED).unwrap();
+    for number in 0..10 {
+        let issue = Issue {
+            campaign: campaign.clone(),
+            recipient: "ann".to_owned(),
+            request_id: request(number),
+            metadata: Default::default(),
+        };
+        let void = VoidCoupon {
+            code: CodeNumber {
+                tenant: TenantId::default(),
+                shard: shard(),
+                key: KeyId(1),
+                counter: number,
+                scheme: CodeScheme::default(),
+            },
+            request_id: request(number),
+            reason: String::new(),
+            return_quota: true,
+        };
+        let void = (number > 1).then_some(Action::VoidCoupon(void));
+        apply(&storage, [Action::Issue(issue)].into_iter().chain(void));
+    }
+    let digest = running_digest(&storage, &keys()).unwrap();
+    let batch = LedgerBatch::new(&storage, keys(), digest).unwrap();
+    let index = storage.index_of(keys()).unwrap();
+    let coupons = Counted { batch, look_ups: Cell::new(0) };
+    let look_up = |recipient, limit, skipped_max| {
+        coupons.look_ups.set(0);
+        let layers = index.layers();
+        let held = index.held_at_limit(&layers, &coupons, 1, recipient, limit, skipped_max);
+        (held.unwrap(), coupons.look_ups.get())
+    };
+    assert_eq!(look_up("ann", 2, 8), (Some(vec![1, 2]), 20));
+    assert_eq!(look_up("ann", 3, 8), (None, 20));
+    assert_eq!(look_up("ann", 2, 7), (Some(vec![]), 16));
+    assert_eq!(look_up("ann", 1, 7), (Some(vec![]), 16), "the oldest ones are not looked at");
+    assert_eq!(look_up("ann", 11, 20), (None, 0), "there are too few");
+    assert_eq!(look_up("ann", 2, 0), (Some(vec![9, 10]), 2), "histories are not looked at");
+    assert_eq!(look_up("bob", 1, 8), (None, 0));
 }
 
 /// Several tables, and rows in memory besides.

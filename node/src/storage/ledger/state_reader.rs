@@ -123,17 +123,10 @@ impl StateReader for LedgerBatch<'_> {
         campaign_number: u32,
         recipient: &str,
         limit: usize,
+        skipped_max: usize,
     ) -> Result<Option<Vec<u64>>, StorageError> {
-        self.index.held_at_limit(&self.layers, self, campaign_number, recipient, limit)
-    }
-
-    fn latest_sequences(
-        &mut self,
-        campaign_number: u32,
-        recipient: &str,
-        max: usize,
-    ) -> Result<Vec<u64>, StorageError> {
-        self.index.latest_held(&self.layers, self, campaign_number, recipient, max)
+        let (layers, number) = (&self.layers, campaign_number);
+        self.index.held_at_limit(layers, self, number, recipient, limit, skipped_max)
     }
 
     fn hold(
