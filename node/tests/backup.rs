@@ -213,7 +213,7 @@ fn replicas_begin_alike_with_what_is_in_the_backup() {
     let counters: Vec<(u64, bool)> = outcomes
         .iter()
         .map(|outcome| match outcome {
-            Outcome::CouponIssued { issued, replayed } => (issued.coupon.counter, *replayed),
+            Outcome::CouponIssued { issued, replayed, .. } => (issued.coupon.counter, *replayed),
             Outcome::CampaignCreated { .. }
             | Outcome::CampaignChanged { .. }
             | Outcome::CouponChanged { .. }

@@ -3,8 +3,9 @@
 mod support;
 
 use coupon_proto::v1::{
-    CouponState, GetCouponRequest, LookupCouponRequest, RedeemCouponRequest,
-    ReverseRedemptionRequest, ValidateCouponRequest, VoidCouponRequest,
+    CampaignState, CouponState, CreateCampaignRequest, GetCouponRequest, IssueCouponRequest,
+    LookupCouponRequest, PauseCampaignRequest, RedeemCouponRequest, ReverseRedemptionRequest,
+    ValidateCouponRequest, VoidCouponRequest,
 };
 use support::{Fixture, REQUEST_ID, issue, reason};
 use tonic::Code;
@@ -167,4 +168,37 @@ async fn a_stale_router_finds_the_coupon_by_the_newer_map() {
     validated.unwrap();
     let epochs: Vec<_> = t.cluster.seen().iter().map(|seen| seen.command.epoch).collect();
     assert_eq!((epochs[2], epochs.last()), (1, Some(&2)));
+}
+
+/// Log time in the fake cluster is years behind the clock of its router.
+#[tokio::test]
+async fn what_a_coupon_is_follows_from_log_time_and_not_from_the_clock_of_a_router() {
+    let mut t = Fixture::start().await;
+    let request = CreateCampaignRequest {
+        campaign_id: "spring".to_owned(),
+        quota: 2,
+        per_recipient_limit: 1,
+        coupon_ttl: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+        end_time: Some(prost_types::Timestamp { seconds: 1_700_000_060, nanos: 0 }),
+        request_id: REQUEST_ID.to_owned(),
+        ..Default::default()
+    };
+    for _ in ["at first", "again"] {
+        let created = t.campaigns.create_campaign(request.clone()).await.unwrap().into_inner();
+        assert_eq!(created.campaign.unwrap().state(), CampaignState::Active);
+    }
+    let first = IssueCouponRequest { request_id: REQUEST_ID.to_owned(), ..issue("spring", "ann") };
+    for replayed in [false, true] {
+        let answer = t.coupons.issue_coupon(first.clone()).await.unwrap().into_inner();
+        assert_eq!(
+            (answer.replayed, answer.coupon.unwrap().state()),
+            (replayed, CouponState::Issued)
+        );
+    }
+    let refused = t.coupons.issue_coupon(issue("spring", "ann")).await.unwrap_err();
+    assert_eq!(reason(&refused), "RECIPIENT_LIMIT_REACHED");
+    assert_eq!(refused.get_details_error_info().unwrap().metadata["states"], "ISSUED");
+    let pause = PauseCampaignRequest { campaign_id: "spring".to_owned(), ..Default::default() };
+    let paused = t.campaigns.pause_campaign(pause).await.unwrap().into_inner();
+    assert_eq!(paused.campaign.unwrap().state(), CampaignState::Paused);
 }

@@ -12,6 +12,8 @@ pub enum Outcome {
         /// The campaign as it is after the command; in a replay, coupons may have been issued since
         /// it was created.
         campaign: Campaign,
+        /// Log time of the answer.
+        now: LogTime,
         /// Whether an earlier command with the same request id created it.
         replayed: bool,
     },
@@ -19,6 +21,8 @@ pub enum Outcome {
     CampaignChanged {
         /// The campaign as it is after the command; in a replay, as it is by now.
         campaign: Campaign,
+        /// Log time of the answer.
+        now: LogTime,
         /// Whether an earlier command with the same request id changed it.
         replayed: bool,
     },
@@ -29,8 +33,10 @@ pub enum Outcome {
     },
     /// There is a coupon as the command asked for it.
     CouponIssued {
-        /// The coupon, the same in every replay.
+        /// The coupon, in a replay as it is by now.
         issued: IssuedCoupon,
+        /// Log time of the answer.
+        now: LogTime,
         /// Whether an earlier command with the same request id issued it.
         replayed: bool,
     },
@@ -51,13 +57,17 @@ pub enum Outcome {
         hold_id: RequestId,
         /// The hold as it is after the command; in a replay, as it is by now.
         hold: Hold,
+        /// Log time of the answer.
+        now: LogTime,
         /// Whether an earlier command with the same request id had changed it.
         replayed: bool,
     },
     /// A hold is a coupon now.
     HoldConfirmed {
-        /// The coupon, the same in every replay.
+        /// The coupon, in a replay as it is by now.
         issued: IssuedCoupon,
+        /// Log time of the answer.
+        now: LogTime,
         /// Whether an earlier command with the same request id had confirmed the hold.
         replayed: bool,
     },
@@ -111,10 +121,12 @@ pub enum Refusal {
     },
     /// The recipient holds as many coupons as the campaign allows, open holds included.
     RecipientLimitReached {
-        /// The coupons, in the order of issuance.
+        /// The first of the coupons, in the order of issuance.
         held: Vec<IssuedCoupon>,
-        /// The open holds, in the order of their ends.
+        /// The first of the open holds, in the order of their ends.
         hold_ids: Vec<RequestId>,
+        /// Log time.
+        now: LogTime,
     },
     /// There are too many holds to make another one.
     TooManyHolds {

@@ -74,7 +74,7 @@ impl Reader<'_> {
             command,
         );
         match outcome {
-            Outcome::CampaignCreated { campaign, replayed } => {
+            Outcome::CampaignCreated { campaign, replayed, .. } => {
                 answer.campaigns.push(row::campaign_to_pb(&campaign));
                 answer.replayed = replayed;
             }
@@ -141,7 +141,7 @@ mod tests {
         let state = ShardState { epoch: Epoch(1), ring_shards: vec![shard], ..Default::default() };
         let outcome =
             Ledger::outcome_of_creation(shard, state, None, LogTime(1), Epoch(1), command);
-        let Outcome::CampaignCreated { campaign, replayed: false } = outcome else {
+        let Outcome::CampaignCreated { campaign, replayed: false, .. } = outcome else {
             panic!("{outcome:?}");
         };
         campaign

@@ -63,6 +63,6 @@ impl Reader<'_> {
 
 /// A coupon as answers show it.
 pub(super) fn shown(campaign_id: &str, found: IssuedCoupon) -> pb::CampaignCoupon {
-    let coupon = Some(outcome::issued_to_pb(found, false));
+    let coupon = Some(outcome::issued_to_pb(found));
     pb::CampaignCoupon { campaign_id: campaign_id.to_owned(), coupon }
 }

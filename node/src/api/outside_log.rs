@@ -65,7 +65,8 @@ fn refusal(view: &LedgerView<'_>, command: Bytes) -> Result<Option<Refusal>, Sto
         }
     }
     let is_reached = limit > 0 && held.len() >= limit;
-    Ok(is_reached.then_some(Refusal::RecipientLimitReached { held, hold_ids: Vec::new() }))
+    let (hold_ids, now) = (Vec::new(), view.shard_state()?.log_time);
+    Ok(is_reached.then_some(Refusal::RecipientLimitReached { held, hold_ids, now }))
 }
 
 fn reply(refusal: Refusal) -> pb::Reply {

@@ -1,7 +1,7 @@
 //! `IssueCommand`, and its answer.
 
 use coupon_cluster::CampaignName;
-use coupon_ledger::{Action, Issue, IssuedCoupon};
+use coupon_ledger::{Action, Issue, IssuedCoupon, LogTime};
 use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
 use coupon_wire::code::scheme_to_pb;
@@ -22,8 +22,8 @@ pub(super) fn from_pb(
     }))
 }
 
-/// The answer, without what the router has: it is that of its command.
-pub(super) fn answer_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIssued {
+/// The answer, without what the router has: it is that of its command. `replayed_at` is log time in a replay.
+pub(super) fn answer_to_pb(issued: IssuedCoupon, replayed_at: Option<LogTime>) -> pb::CouponIssued {
     let coupon = pb::CouponRecord {
         counter: issued.coupon.counter,
         issue_micros: issued.coupon.issued_at.0,
@@ -33,7 +33,8 @@ pub(super) fn answer_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIs
     pb::CouponIssued {
         coupon: Some(coupon),
         sequence: issued.sequence,
-        replayed,
+        replayed: replayed_at.is_some(),
+        log_time_micros: time_to_pb(replayed_at),
         code_shard_id: issued.code_shard.get(),
         code_key_id: issued.code_key.0,
         code_scheme: scheme_to_pb(issued.code_scheme).map(Box::new),

@@ -7,11 +7,12 @@ use coupon_wire::code::scheme_to_pb;
 use super::{coupon_history, hold, issue, row};
 
 /// An issued coupon as it travels.
-pub fn issued_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIssued {
+pub fn issued_to_pb(issued: IssuedCoupon) -> pb::CouponIssued {
     pb::CouponIssued {
         coupon: Some(row::coupon_to_pb(issued.coupon)),
         sequence: issued.sequence,
-        replayed,
+        replayed: false,
+        log_time_micros: 0,
         code_shard_id: issued.code_shard.get(),
         code_key_id: issued.code_key.0,
         code_scheme: scheme_to_pb(issued.code_scheme).map(Box::new),
@@ -23,35 +24,46 @@ pub fn issued_to_pb(issued: IssuedCoupon, replayed: bool) -> pb::CouponIssued {
 pub fn outcome_to_pb(outcome: Outcome) -> Option<pb::Outcome> {
     use pb::outcome::Outcome as Kind;
     let kind = match outcome {
-        Outcome::CampaignCreated { campaign, replayed } => {
+        Outcome::CampaignCreated { campaign, now, replayed } => {
             let campaign = Some(row::campaign_to_pb(&campaign));
-            Kind::CampaignCreated(Box::new(pb::CampaignCreated { campaign, replayed }))
+            let log_time_micros = now.0;
+            Kind::CampaignCreated(Box::new(pb::CampaignCreated {
+                campaign,
+                replayed,
+                log_time_micros,
+            }))
         }
-        Outcome::CampaignChanged { campaign, replayed } => {
+        Outcome::CampaignChanged { campaign, now, replayed } => {
             let campaign = Some(row::campaign_to_pb(&campaign));
-            Kind::CampaignChanged(Box::new(pb::CampaignChanged { campaign, replayed }))
+            let log_time_micros = now.0;
+            Kind::CampaignChanged(Box::new(pb::CampaignChanged {
+                campaign,
+                replayed,
+                log_time_micros,
+            }))
         }
         Outcome::CampaignDeleted { replayed } => {
             Kind::CampaignDeleted(pb::CampaignDeleted { replayed })
         }
-        Outcome::CouponIssued { issued, replayed } => {
-            Kind::CouponIssued(issue::answer_to_pb(issued, replayed))
+        Outcome::CouponIssued { issued, now, replayed } => {
+            Kind::CouponIssued(issue::answer_to_pb(issued, replayed.then_some(now)))
         }
         Outcome::CouponChanged { campaign, coupon, at, replayed } => {
             let coupon = Some(pb::CampaignCoupon {
                 campaign_id: campaign.id().to_owned(),
-                coupon: Some(issued_to_pb(coupon, false)),
+                coupon: Some(issued_to_pb(coupon)),
             });
             let changed = pb::CouponChanged { coupon, time_micros: at.0, replayed };
             Kind::CouponChanged(Box::new(changed))
         }
-        Outcome::HoldChanged { hold_id: _, hold, replayed } => {
-            let hold = Some(hold::to_pb(&hold));
-            Kind::HoldChanged(Box::new(pb::HoldChanged { hold, replayed }))
+        Outcome::HoldChanged { hold_id: _, hold, now, replayed } => {
+            let (hold, log_time_micros) = (Some(hold::to_pb(&hold)), now.0);
+            Kind::HoldChanged(Box::new(pb::HoldChanged { hold, replayed, log_time_micros }))
         }
-        Outcome::HoldConfirmed { issued, replayed } => {
-            let coupon = Some(issued_to_pb(issued, replayed));
-            Kind::HoldConfirmed(Box::new(pb::HoldConfirmed { coupon }))
+        Outcome::HoldConfirmed { issued, now, replayed } => {
+            let log_time_micros = if replayed { now.0 } else { 0 };
+            let issued = pb::CouponIssued { replayed, log_time_micros, ..issued_to_pb(issued) };
+            Kind::HoldConfirmed(Box::new(pb::HoldConfirmed { coupon: Some(issued) }))
         }
         Outcome::Refused(refusal) => Kind::Refusal(refusal_to_pb(refusal)),
         Outcome::RingAdopted { .. } | Outcome::CountersSkipped => return None,
@@ -80,8 +92,9 @@ pub fn refusal_to_pb(refusal: Refusal) -> pb::Refusal {
             log_time_micros: now.0,
             ..refused(Reason::QuotaHeld)
         },
-        Refusal::RecipientLimitReached { held, hold_ids } => pb::Refusal {
-            held: held.into_iter().map(|issued| issued_to_pb(issued, false)).collect(),
+        Refusal::RecipientLimitReached { held, hold_ids, now } => pb::Refusal {
+            log_time_micros: now.0,
+            held: held.into_iter().map(issued_to_pb).collect(),
             hold_ids: hold_ids.iter().map(|id| id.as_bytes().to_vec()).collect(),
             ..refused(Reason::RecipientLimitReached)
         },

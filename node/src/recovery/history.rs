@@ -112,7 +112,7 @@ impl<'a> History<'a> {
         let outcomes = ledger.apply(rows, log_time, commands)?;
         for (id, outcome) in ids.into_iter().zip(outcomes) {
             match (outcome, id) {
-                (Outcome::CampaignCreated { campaign, replayed: false }, _) => {
+                (Outcome::CampaignCreated { campaign, replayed: false, .. }, _) => {
                     self.campaigns.insert(campaign.spec.name.clone(), campaign);
                 }
                 (Outcome::CampaignChanged { campaign, .. }, _) => {
@@ -122,8 +122,8 @@ impl<'a> History<'a> {
                     self.campaigns.remove(&id);
                 }
                 (
-                    Outcome::CouponIssued { issued, replayed: false }
-                    | Outcome::HoldConfirmed { issued, replayed: false },
+                    Outcome::CouponIssued { issued, replayed: false, .. }
+                    | Outcome::HoldConfirmed { issued, replayed: false, .. },
                     Some(id),
                 ) => {
                     self.unapplied.entry(id).or_default().push(issued);

@@ -143,18 +143,12 @@ impl Fault {
         Self::Invalid(vec![violation(field, description)])
     }
 
-    /// A refusal of the ledger that speaks of no coupons.
+    /// A refusal of the ledger, with the codes of the coupons it says are held, and what they were at its log time.
     pub(crate) fn refused(refusal: Refusal, topology: &Topology) -> Self {
-        Self::refused_at(refusal, topology, 0)
-    }
-
-    /// A refusal of the ledger, with the codes of the coupons it says are held, and what they are at log time
-    /// `now_micros`.
-    pub(crate) fn refused_at(refusal: Refusal, topology: &Topology, now_micros: u64) -> Self {
         let (mut held_codes, mut held_states) = (Vec::new(), Vec::new());
         for held in refusal.held.iter().take(HELD_CODES_MAX) {
             if let Ok(code) = convert::code(held, topology) {
-                let state = convert::coupon_state(held, now_micros).as_str_name();
+                let state = convert::coupon_state(held, refusal.log_time_micros).as_str_name();
                 held_states.push(state.trim_start_matches("COUPON_STATE_"));
                 held_codes.push(code);
             }

@@ -67,9 +67,7 @@ impl Change {
                 let record = changed
                     .campaign
                     .ok_or(Fault::Internal("a shard changed a nameless campaign"))?;
-                // The clock of this router may be behind the log time of the change.
-                let now = shards.now_micros().max(record.update_micros);
-                let campaign = convert::campaign(record, now);
+                let campaign = convert::campaign(record, changed.log_time_micros);
                 Ok((campaign, changed.replayed && !self.identity.generated))
             }
             Some(outcome::Outcome::Refusal(refusal)) => Err(Fault::refused(refusal, &topology)),

@@ -29,15 +29,14 @@ pub(super) async fn change_hold(
     match outcome.outcome {
         Some(outcome::Outcome::HoldChanged(changed)) => {
             let record = changed.hold.ok_or(Fault::Internal("a shard changed no hold"))?;
-            // Log time is its making, unless that was long ago.
-            let now = if changed.replayed { shards.now_micros() } else { record.hold_micros };
+            let now = changed.log_time_micros;
             let hold = convert::hold(campaign.id().to_owned(), hold_id, record, now);
             Ok((hold, changed.replayed && !identity.generated))
         }
         Some(outcome::Outcome::Refusal(refusal)) => {
             let held = refusal.held.iter();
             let keyed = shards.with_keys(topology.clone(), held, deadline).await;
-            Err(Fault::refused_at(refusal, &keyed.unwrap_or(topology), shards.now_micros()))
+            Err(Fault::refused(refusal, &keyed.unwrap_or(topology)))
         }
         Some(
             outcome::Outcome::CampaignCreated(_)

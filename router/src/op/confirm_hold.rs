@@ -42,14 +42,14 @@ pub(super) async fn confirm_hold(
         Some(outcome::Outcome::HoldConfirmed(confirmed)) => {
             let issued =
                 confirmed.coupon.ok_or(Fault::Internal("a shard confirmed a hold of no coupon"))?;
-            let CouponIssued { replayed, .. } = issued;
+            let CouponIssued { replayed, log_time_micros, .. } = issued;
             // The coupon exists; only asking again, by a newer map, could show it.
             let unknown = identity.judge(Fault::Unanswered(Unanswered::OutcomeUnknown));
             let once = std::iter::once(&issued);
             let topology = shards.with_keys(topology, once, deadline).await.ok_or(unknown)?;
-            // Log time is its issuance, unless that was long ago.
+            // Log time is its issuance, unless that was earlier.
             let issue_micros = issued.coupon.as_ref().map_or(0, |coupon| coupon.issue_micros);
-            let now = if replayed { shards.now_micros() } else { issue_micros };
+            let now = if replayed { log_time_micros } else { issue_micros };
             let coupon = convert::coupon(campaign.id().to_owned(), issued, &topology, now)?;
             let replayed = replayed && !identity.generated;
             Ok(ConfirmHoldResponse { coupon: Some(coupon), replayed })

@@ -36,10 +36,8 @@ pub(super) async fn create_campaign(
         Some(outcome::Outcome::CampaignCreated(created)) => {
             let record =
                 created.campaign.ok_or(Fault::Internal("a shard created a nameless campaign"))?;
-            // Log time is its creation, unless that was long ago.
-            let now = if created.replayed { shards.now_micros() } else { record.create_micros };
             Ok(CreateCampaignResponse {
-                campaign: Some(convert::campaign(record, now)),
+                campaign: Some(convert::campaign(record, created.log_time_micros)),
                 replayed: created.replayed && !identity.generated,
             })
         }

@@ -83,9 +83,9 @@ impl Issue {
                 let once = std::iter::once(&issued);
                 let topology = shards.with_keys(topology, once, deadline).await.ok_or(unknown)?;
                 let replayed = issued.replayed;
-                // Log time is its issuance, unless that was long ago.
+                // Log time is its issuance, unless that was earlier.
                 let issue_micros = issued.coupon.as_ref().map_or(0, |coupon| coupon.issue_micros);
-                let now = if replayed { shards.now_micros() } else { issue_micros };
+                let now = if replayed { issued.log_time_micros } else { issue_micros };
                 let coupon = convert::coupon(campaign.id().to_owned(), issued, &topology, now)?;
                 let replayed = replayed && !identity.generated;
                 Ok(IssueCouponResponse { coupon: Some(coupon), replayed })
@@ -93,7 +93,7 @@ impl Issue {
             Some(outcome::Outcome::Refusal(refusal)) => {
                 let held = refusal.held.iter();
                 let keyed = shards.with_keys(Arc::clone(&topology), held, deadline).await;
-                Err(Fault::refused_at(refusal, &keyed.unwrap_or(topology), shards.now_micros()))
+                Err(Fault::refused(refusal, &keyed.unwrap_or(topology)))
             }
             Some(
                 outcome::Outcome::CampaignCreated(_)

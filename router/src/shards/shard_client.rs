@@ -54,9 +54,9 @@ impl ShardClient {
         &self.context.timing
     }
 
-    /// The time of day: microseconds since 1970. Nothing is decided by it: nodes are told when a caller stops
-    /// waiting, and records that come without a log time are shown at it.
-    pub(crate) fn now_micros(&self) -> u64 {
+    /// The time of day: microseconds since 1970. Nothing is decided or shown by it: nodes are told when a caller stops
+    /// waiting.
+    pub(super) fn now_micros(&self) -> u64 {
         self.clock.now_micros()
     }
 

@@ -188,6 +188,11 @@ impl FakeCluster {
         });
     }
 
+    /// Lets log time pass in the answers to requests for holds.
+    pub fn pass_time_of_holds(&self, micros: u64) {
+        self.state.lock().ledger.holds.answered_micros += micros;
+    }
+
     /// Issues the first `count` coupons of a campaign.
     pub fn fill(&self, campaign_id: &str, count: u64) {
         self.state.lock().ledger.fill(&format!("default/{campaign_id}"), count);

@@ -1,4 +1,4 @@
-//! Holds of the fake ledger. They never expire, since its time stands still.
+//! Holds of the fake ledger. They never expire, since its time stands still; but an answer can say that it is later.
 
 use coupon_proto::internal::hold_record::End;
 use coupon_proto::internal::{
@@ -13,18 +13,27 @@ use super::ledger::{Ledger, NOW_MICROS, refusal};
 type Held = (String, Vec<u8>, HoldRecord);
 
 /// All holds.
-#[derive(Default)]
-pub struct Holds(Vec<Held>);
+pub struct Holds {
+    all: Vec<Held>,
+    /// The log time of the next answers.
+    pub answered_micros: u64,
+}
+
+impl Default for Holds {
+    fn default() -> Self {
+        Self { all: Vec::new(), answered_micros: NOW_MICROS }
+    }
+}
 
 impl Holds {
     fn find(&mut self, campaign: &str, hold_id: &[u8]) -> Option<&mut HoldRecord> {
-        let found = self.0.iter_mut().find(|(of, id, _)| of == campaign && id == hold_id);
+        let found = self.all.iter_mut().find(|(of, id, _)| of == campaign && id == hold_id);
         found.map(|(_, _, hold)| hold)
     }
 
     /// How many of a campaign are open.
     pub fn open(&self, campaign: &str) -> u64 {
-        self.0.iter().filter(|(of, _, hold)| of == campaign && hold.end.is_none()).count() as u64
+        self.all.iter().filter(|(of, _, hold)| of == campaign && hold.end.is_none()).count() as u64
     }
 }
 
@@ -36,14 +45,16 @@ fn refused(reason: RefusalReason) -> outcome::Outcome {
     })
 }
 
-fn changed(hold: &HoldRecord, replayed: bool) -> outcome::Outcome {
-    outcome::Outcome::HoldChanged(Box::new(HoldChanged { hold: Some(hold.clone()), replayed }))
+fn changed(hold: &HoldRecord, log_time_micros: u64, replayed: bool) -> outcome::Outcome {
+    let hold = Some(hold.clone());
+    outcome::Outcome::HoldChanged(Box::new(HoldChanged { hold, replayed, log_time_micros }))
 }
 
 impl Ledger {
     pub(super) fn hold(&mut self, hold: &HoldCouponCommand) -> outcome::Outcome {
+        let now = self.holds.answered_micros;
         if let Some(found) = self.holds.find(&hold.campaign, &hold.request_id) {
-            return changed(found, true);
+            return changed(found, now, true);
         }
         let Some((record, coupons)) = self.export(&hold.campaign) else {
             return refused(RefusalReason::CampaignNotFound);
@@ -58,8 +69,8 @@ impl Ledger {
             expire_micros: NOW_MICROS + hold.ttl_micros,
             end: None,
         };
-        self.holds.0.push((hold.campaign.clone(), hold.request_id.clone(), made.clone()));
-        changed(&made, false)
+        self.holds.all.push((hold.campaign.clone(), hold.request_id.clone(), made.clone()));
+        changed(&made, now, false)
     }
 
     pub(super) fn confirm(&mut self, shard: u32, confirm: &ConfirmHoldCommand) -> outcome::Outcome {
@@ -88,18 +99,18 @@ impl Ledger {
     }
 
     pub(super) fn release(&mut self, release: &ReleaseHoldCommand) -> outcome::Outcome {
-        let request_id = release.request_id.clone();
+        let (request_id, now) = (release.request_id.clone(), self.holds.answered_micros);
         let Some(hold) = self.holds.find(&release.campaign, &release.hold_id) else {
             return refused(RefusalReason::HoldNotFound);
         };
         match &hold.end {
-            Some(End::Release(end)) if end.request_id == request_id => changed(hold, true),
+            Some(End::Release(end)) if end.request_id == request_id => changed(hold, now, true),
             Some(End::Release(_)) => refused(RefusalReason::HoldReleased),
             Some(End::Confirmation(_)) => refused(RefusalReason::HoldConfirmed),
             None => {
                 let end = HoldRelease { time_micros: NOW_MICROS, request_id };
                 hold.end = Some(End::Release(end));
-                changed(hold, false)
+                changed(hold, now, false)
             }
         }
     }

@@ -30,7 +30,7 @@ pub struct Ledger {
     campaigns: BTreeMap<String, (u32, CampaignRecord, Vec<CouponIssued>)>,
     /// What was done with coupons, by request id.
     changes: Vec<(Vec<u8>, CouponChanged)>,
-    pub(super) holds: Holds,
+    pub holds: Holds,
 }
 
 impl Ledger {
@@ -96,7 +96,8 @@ impl Ledger {
     fn create(&mut self, shard: u32, create: &CreateCampaignCommand) -> outcome::Outcome {
         if let Some((_, existing, _)) = self.campaigns.get(&create.name) {
             let replayed = existing.request_id == create.request_id;
-            let created = CampaignCreated { campaign: Some(existing.clone()), replayed };
+            let campaign = Some(existing.clone());
+            let created = CampaignCreated { campaign, replayed, log_time_micros: NOW_MICROS };
             return if replayed {
                 outcome::Outcome::CampaignCreated(created.into())
             } else {
@@ -107,7 +108,8 @@ impl Ledger {
         let record = record(shard, number, create);
         let entry = (shard, record.clone(), Vec::new());
         self.campaigns.insert(create.name.clone(), entry);
-        let created = CampaignCreated { campaign: Some(record), replayed: false };
+        let campaign = Some(record);
+        let created = CampaignCreated { campaign, replayed: false, log_time_micros: NOW_MICROS };
         outcome::Outcome::CampaignCreated(created.into())
     }
 
@@ -145,7 +147,8 @@ impl Ledger {
         };
         change(record);
         record.update_revision += 1;
-        let changed = CampaignChanged { campaign: Some(record.clone()), replayed: false };
+        let campaign = Some(record.clone());
+        let changed = CampaignChanged { campaign, replayed: false, log_time_micros: NOW_MICROS };
         outcome::Outcome::CampaignChanged(changed.into())
     }
 
@@ -157,6 +160,7 @@ impl Ledger {
         if let Some(earlier) = coupons.iter().find(|c| coupon(c).request_id == issue.request_id) {
             return outcome::Outcome::CouponIssued(CouponIssued {
                 replayed: true,
+                log_time_micros: NOW_MICROS,
                 ..earlier.clone()
             });
         }
@@ -179,6 +183,7 @@ impl Ledger {
         if limit != 0 && held.len() >= limit {
             return outcome::Outcome::Refusal(Refusal {
                 held,
+                log_time_micros: NOW_MICROS,
                 ..refusal(RefusalReason::RecipientLimitReached)
             });
         }
@@ -194,11 +199,15 @@ impl Ledger {
                 recipient: issue.recipient.clone(),
                 request_id: issue.request_id.clone(),
                 issue_micros: NOW_MICROS,
-                expire_micros: 0,
+                expire_micros: match record.coupon_ttl_micros {
+                    0 => 0,
+                    ttl => NOW_MICROS + ttl,
+                },
                 metadata: issue.metadata.clone(),
             }),
             sequence: counters.issued,
             replayed: false,
+            log_time_micros: 0,
             code_shard_id: shard,
             code_key_id: record.code_key_id,
             code_scheme: record.code_scheme.clone().map(Box::new),

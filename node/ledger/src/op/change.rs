@@ -28,7 +28,7 @@ impl<S: Store> Entry<'_, S> {
         self.change_campaign_at(epoch, campaign, change, now, alter)
     }
 
-    /// The same at log time `now`, to which the caller moves it if something is changed.
+    /// The same at log time `now`, to which the caller moves it if something is changed, in the outcome as well.
     pub(super) fn change_campaign_at(
         &mut self,
         epoch: Epoch,
@@ -43,11 +43,16 @@ impl<S: Store> Entry<'_, S> {
             Found::Nothing => return Ok(Refusal::CampaignNotFound.into()),
             Found::Fenced(refusal) => return Ok(refusal.into()),
         };
+        let log_time = fence.state.log_time;
         let campaign = &mut touched.campaign;
         let made = |made: &&Change| made.request_id == change.request_id;
         if let Some(made) = campaign.spec.changes.iter().find(made) {
             return Ok(if *made == change {
-                Outcome::CampaignChanged { campaign: campaign.clone(), replayed: true }
+                Outcome::CampaignChanged {
+                    campaign: campaign.clone(),
+                    now: log_time,
+                    replayed: true,
+                }
             } else {
                 Refusal::RequestIdReused.into()
             });
@@ -75,7 +80,7 @@ impl<S: Store> Entry<'_, S> {
         let forgotten = changes.len().saturating_sub(CHANGES_REMEMBERED);
         changes.drain(..forgotten);
         store.put_campaign(campaign)?;
-        Ok(Outcome::CampaignChanged { campaign: campaign.clone(), replayed: false })
+        Ok(Outcome::CampaignChanged { campaign: campaign.clone(), now: log_time, replayed: false })
     }
 }
 

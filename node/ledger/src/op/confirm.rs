@@ -50,7 +50,7 @@ impl<S: Store> Entry<'_, S> {
                 }
                 let state = state_of(*store, &touched.campaign, sequence)?;
                 let issued = issued(&touched.campaign.spec, sequence, coupon, state);
-                return Ok(Outcome::HoldConfirmed { issued, replayed: true });
+                return Ok(Outcome::HoldConfirmed { issued, now, replayed: true });
             }
             HoldState::Open | HoldState::Confirmed { .. } | HoldState::Released { .. } => {}
         }
@@ -67,7 +67,7 @@ impl<S: Store> Entry<'_, S> {
         let end = hold.end();
         let state = HoldState::Confirmed { at: now, request_id, sequence: issued.sequence };
         store.put_hold(number, hold_id, &Hold { state, ..hold }, end)?;
-        Ok(Outcome::HoldConfirmed { issued, replayed: false })
+        Ok(Outcome::HoldConfirmed { issued, now, replayed: false })
     }
 }
 

@@ -53,7 +53,7 @@ impl<S: Store> Entry<'_, S> {
             Found::Nothing => None,
         };
         let outcome = created(fence, fence.state.log_time, existing, command);
-        if let Outcome::CampaignCreated { campaign, replayed: false } = &outcome {
+        if let Outcome::CampaignCreated { campaign, replayed: false, .. } = &outcome {
             fence.state.next_campaign_number = campaign.spec.number.saturating_add(1);
             store.put_campaign(campaign)?;
         }
@@ -69,7 +69,7 @@ pub(crate) fn created(
     command: CreateCampaign,
 ) -> Outcome {
     if let Some(existing) = existing {
-        return answer_with(existing, &command);
+        return answer_with(existing, now, &command);
     }
     let start = command.start.unwrap_or(now);
     if let Some(end) = command.end {
@@ -108,17 +108,17 @@ pub(crate) fn created(
         changes: Vec::new(),
     };
     let campaign = Campaign { spec: Arc::new(spec), counters: CampaignCounters::NEW };
-    Outcome::CampaignCreated { campaign, replayed: false }
+    Outcome::CampaignCreated { campaign, now, replayed: false }
 }
 
 /// The outcome of a command whose id is taken.
-fn answer_with(existing: &Campaign, command: &CreateCampaign) -> Outcome {
+fn answer_with(existing: &Campaign, now: LogTime, command: &CreateCampaign) -> Outcome {
     if existing.spec.is_deleted() {
         Refusal::CampaignDeleted.into()
     } else if existing.spec.request_id != command.request_id {
         Refusal::CampaignExists.into()
     } else if was_asked_for_by(&existing.spec, command) {
-        Outcome::CampaignCreated { campaign: existing.clone(), replayed: true }
+        Outcome::CampaignCreated { campaign: existing.clone(), now, replayed: true }
     } else {
         Refusal::RequestIdReused.into()
     }

@@ -26,21 +26,23 @@ impl<S: Store> Entry<'_, S> {
         let EndCampaign { campaign, request_id } = command;
         let change = Change { request_id: *request_id, kind: ChangeKind::End };
         let end = self.fence.state.log_time.after_micros(1);
-        let outcome = self.change_campaign_at(epoch, campaign, change, end, |campaign, now| {
-            let has_ended = match campaign.state_at(now) {
-                CampaignState::Ended | CampaignState::Archived => true,
-                CampaignState::Scheduled
-                | CampaignState::Active
-                | CampaignState::Paused
-                | CampaignState::Exhausted => false,
-            };
-            let ended = || CampaignSpec { end: Some(now), ..CampaignSpec::clone(&campaign.spec) };
-            Ok((!has_ended).then(ended))
-        })?;
-        let is_ended_now = matches!(&outcome, Outcome::CampaignChanged { campaign, .. }
-            if campaign.spec.end == Some(end));
-        if is_ended_now {
-            self.fence.state.log_time = end;
+        let mut outcome =
+            self.change_campaign_at(epoch, campaign, change, end, |campaign, now| {
+                let has_ended = match campaign.state_at(now) {
+                    CampaignState::Ended | CampaignState::Archived => true,
+                    CampaignState::Scheduled
+                    | CampaignState::Active
+                    | CampaignState::Paused
+                    | CampaignState::Exhausted => false,
+                };
+                let ended =
+                    || CampaignSpec { end: Some(now), ..CampaignSpec::clone(&campaign.spec) };
+                Ok((!has_ended).then(ended))
+            })?;
+        if let Outcome::CampaignChanged { campaign, now, .. } = &mut outcome
+            && campaign.spec.end == Some(end)
+        {
+            (*now, self.fence.state.log_time) = (end, end);
         }
         Ok(outcome)
     }

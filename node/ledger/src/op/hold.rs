@@ -78,7 +78,7 @@ impl<S: Store> Entry<'_, S> {
         counters.revision = counters.revision.saturating_add(1);
         touched.changed = true;
         self.forget_ended_holds()?;
-        Ok(Outcome::HoldChanged { hold_id: request_id, hold, replayed: false })
+        Ok(Outcome::HoldChanged { hold_id: request_id, hold, now, replayed: false })
     }
 
     /// Forgets some holds that ended long ago, or simply before now if the shard keeps as many as it may.
@@ -140,7 +140,7 @@ pub(crate) fn hold_without_effect<S: StateReader>(
         let end = command.end_from(hold.held_at);
         let is_same = hold.recipient == command.recipient && hold.expires_at == end;
         return Ok(Some(if is_same {
-            Outcome::HoldChanged { hold_id, hold, replayed: true }
+            Outcome::HoldChanged { hold_id, hold, now, replayed: true }
         } else {
             Refusal::RequestIdReused.into()
         }));

@@ -52,7 +52,7 @@ impl<S: Store> Entry<'_, S> {
         let Issue { campaign: _, recipient, request_id, metadata } = command;
         let added = add_coupon(fence, *store, touched, recipient, request_id, metadata)?;
         Ok(match added {
-            Some(issued) => Outcome::CouponIssued { issued, replayed: false },
+            Some(issued) => Outcome::CouponIssued { issued, now, replayed: false },
             None => Refusal::ShardFull.into(),
         })
     }
@@ -115,7 +115,7 @@ pub(crate) fn without_effect<S: StateReader>(
     if let Some(sequence) = store.sequence_of_request(number, command.request_id)?
         && !mutants::is(Mutant::RetryNotDeduplicated)
     {
-        return replay(store, campaign, sequence, command).map(Some);
+        return replay(store, campaign, sequence, command, now).map(Some);
     }
     Ok(claim_refusal(store, campaign, &command.recipient, now)?.map(Outcome::from))
 }
@@ -158,6 +158,7 @@ fn replay<S: StateReader>(
     campaign: &Campaign,
     sequence: u64,
     command: &Issue,
+    now: LogTime,
 ) -> Result<Outcome, S::Error> {
     let coupon = store.coupon(campaign.spec.number, sequence)?;
     if coupon.recipient != command.recipient || coupon.metadata != command.metadata {
@@ -165,7 +166,7 @@ fn replay<S: StateReader>(
     }
     let state = state_of(store, campaign, sequence)?;
     let issued = issued(&campaign.spec, sequence, coupon, state);
-    Ok(Outcome::CouponIssued { issued, replayed: true })
+    Ok(Outcome::CouponIssued { issued, now, replayed: true })
 }
 
 /// Why the recipient of a new request cannot have a coupon, whatever the campaign's window and quota. Open holds count
@@ -202,7 +203,7 @@ fn recipient_refusal<S: StateReader>(
         held.push(issued(spec, sequence, coupon, state));
     }
     hold_ids.truncate(HELD_SHOWN_MAX);
-    Ok(Some(Refusal::RecipientLimitReached { held, hold_ids }))
+    Ok(Some(Refusal::RecipientLimitReached { held, hold_ids, now }))
 }
 
 /// The coupons that count against the limit of a recipient with some open holds; `None` if all of these are fewer than

@@ -38,7 +38,7 @@ impl<S: Store> Entry<'_, S> {
         };
         match hold.state {
             HoldState::Released { request_id: by, .. } if by == request_id => {
-                return Ok(Outcome::HoldChanged { hold_id, hold, replayed: true });
+                return Ok(Outcome::HoldChanged { hold_id, hold, now, replayed: true });
             }
             HoldState::Open | HoldState::Confirmed { .. } | HoldState::Released { .. } => {}
         }
@@ -52,6 +52,6 @@ impl<S: Store> Entry<'_, S> {
         counters.close_hold();
         counters.revision = counters.revision.saturating_add(1);
         touched.changed = true;
-        Ok(Outcome::HoldChanged { hold_id, hold, replayed: false })
+        Ok(Outcome::HoldChanged { hold_id, hold, now, replayed: false })
     }
 }

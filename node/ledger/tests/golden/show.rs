@@ -8,18 +8,18 @@ use coupon_ledger::{
 /// What came of a command; `now` is the log time of its entry.
 pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
     match outcome {
-        Outcome::CampaignCreated { campaign: created, replayed } => {
+        Outcome::CampaignCreated { campaign: created, replayed, .. } => {
             let verb = if *replayed { "replayed" } else { "created" };
             format!("{verb} {}", campaign(created, now))
         }
-        Outcome::CampaignChanged { campaign: changed, replayed } => {
+        Outcome::CampaignChanged { campaign: changed, replayed, .. } => {
             let verb = if *replayed { "replayed" } else { "is now" };
             format!("{verb} {}", campaign(changed, now))
         }
         Outcome::CampaignDeleted { replayed } => {
             if *replayed { "replayed: deleted" } else { "deleted" }.to_owned()
         }
-        Outcome::CouponIssued { issued, replayed } => {
+        Outcome::CouponIssued { issued, replayed, .. } => {
             let verb = if *replayed { "replayed" } else { "issued" };
             format!("{verb} {}", coupon(issued))
         }
@@ -27,11 +27,11 @@ pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
             let verb = if *replayed { "replayed" } else { "changed" };
             format!("{verb} {} at {}: {}", campaign.id(), at.0, coupon(changed))
         }
-        Outcome::HoldChanged { hold_id, hold: changed, replayed } => {
+        Outcome::HoldChanged { hold_id, hold: changed, replayed, .. } => {
             let verb = if *replayed { "replayed" } else { "hold" };
             format!("{verb} {}", hold(*hold_id, changed, now))
         }
-        Outcome::HoldConfirmed { issued, replayed } => {
+        Outcome::HoldConfirmed { issued, replayed, .. } => {
             let verb = if *replayed { "replayed" } else { "confirmed" };
             format!("{verb} {}", coupon(issued))
         }
@@ -53,7 +53,7 @@ fn reason(refusal: &Refusal) -> String {
         Refusal::QuotaHeld { until, now } => {
             format!("quota held, until={} now={}", until.0, now.0)
         }
-        Refusal::RecipientLimitReached { held, hold_ids } => {
+        Refusal::RecipientLimitReached { held, hold_ids, .. } => {
             let held = held.iter().map(coupon);
             let open = hold_ids.iter().map(|id| format!("hold {}", request(*id)));
             let all: Vec<_> = held.chain(open).collect();

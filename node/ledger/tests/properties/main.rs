@@ -314,16 +314,19 @@ proptest! {
 fn as_replayed(outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
     match &mut outcome {
-        Outcome::CouponIssued { issued, replayed } => {
+        Outcome::CouponIssued { issued, now, replayed } => {
             issued.state = CouponState::Issued;
+            *now = LogTime(0);
             *replayed = true;
         }
-        Outcome::HoldConfirmed { issued, replayed } => {
+        Outcome::HoldConfirmed { issued, now, replayed } => {
             issued.state = CouponState::Issued;
+            *now = LogTime(0);
             *replayed = true;
         }
-        Outcome::HoldChanged { hold, replayed, .. } => {
+        Outcome::HoldChanged { hold, now, replayed, .. } => {
             hold.state = HoldState::Open;
+            *now = LogTime(0);
             *replayed = true;
         }
         Outcome::CouponChanged { replayed, .. } => *replayed = true,

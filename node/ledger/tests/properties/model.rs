@@ -186,7 +186,7 @@ impl Model {
             });
         }
         let campaign = self.campaign(place.unwrap(), self.now);
-        Ok(Outcome::CampaignCreated { campaign, replayed })
+        Ok(Outcome::CampaignCreated { campaign, now: LogTime(self.now), replayed })
     }
 
     fn campaign(&self, place: usize, now: u64) -> Campaign {
@@ -257,6 +257,9 @@ impl Model {
         self.fence(epoch, campaign)?;
         let is_it = |listed: &Listed| listed.asked.name == *campaign && listed.deleted_by.is_none();
         let place = self.campaigns.iter().position(is_it).ok_or(Refusal::CampaignNotFound)?;
+        // The end of a campaign is the first moment after what came before it.
+        let is_end = matches!(action, Action::EndCampaign(_));
+        let now = if is_end { self.now + 1 } else { self.now };
         let listed = &mut self.campaigns[place];
         let mut latest = listed.changes.iter().rev().take(16);
         let request = remembered(action).request_id;
@@ -264,11 +267,9 @@ impl Model {
             if before != action {
                 return Err(Refusal::RequestIdReused);
             }
-            let campaign = self.campaign(place, self.now);
-            return Ok(Outcome::CampaignChanged { campaign, replayed: true });
+            let (campaign, now) = (self.campaign(place, self.now), LogTime(self.now));
+            return Ok(Outcome::CampaignChanged { campaign, now, replayed: true });
         }
-        let is_end = matches!(action, Action::EndCampaign(_));
-        let now = if is_end { self.now + 1 } else { self.now };
         let before = listed.terms.clone();
         listed.terms = listed.altered(action, now)?;
         if listed.terms != before {
@@ -292,7 +293,7 @@ impl Model {
         if has_ended_now {
             self.now = now;
         }
-        Ok(Outcome::CampaignChanged { campaign, replayed: false })
+        Ok(Outcome::CampaignChanged { campaign, now: LogTime(self.now), replayed: false })
     }
 
     fn issue(&mut self, epoch: Epoch, issue: &Issue) -> Result<Outcome, Refusal> {
@@ -306,7 +307,8 @@ impl Model {
             if (recipient, metadata) != (&issue.recipient, &issue.metadata) {
                 return Err(Refusal::RequestIdReused);
             }
-            return Ok(Outcome::CouponIssued { issued: before.clone(), replayed: true });
+            let (issued, now) = (before.clone(), LogTime(now));
+            return Ok(Outcome::CouponIssued { issued, now, replayed: true });
         }
         listed.can_be_claimed(&issue.recipient, now)?;
         let issued = self.add_coupon(
@@ -315,7 +317,7 @@ impl Model {
             issue.request_id,
             issue.metadata.clone(),
         );
-        Ok(Outcome::CouponIssued { issued, replayed: false })
+        Ok(Outcome::CouponIssued { issued, now: LogTime(now), replayed: false })
     }
 
     /// The campaign that a command names, if it is there.

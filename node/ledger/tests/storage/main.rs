@@ -322,7 +322,8 @@ fn a_recipient_of_more_returned_coupons_than_are_skipped_is_at_the_limit() {
     }
     let commands = vec![issue("fair", "ann", 200), issue("fair", "bob", 201)];
     let outcomes = ledger.apply(&mut store, LogTime(3), commands).unwrap();
-    let [Outcome::Refused(Refusal::RecipientLimitReached { held, hold_ids }), bob] = &outcomes[..]
+    let [Outcome::Refused(Refusal::RecipientLimitReached { held, hold_ids, .. }), bob] =
+        &outcomes[..]
     else {
         panic!("{outcomes:?}");
     };

@@ -104,7 +104,7 @@ fn issue_all(storage: &Storage, campaign: &str, numbers: impl Iterator<Item = u6
 fn check_known(storage: &Storage, number: u64) {
     for campaign in [LIMITED, UNLIMITED] {
         match &apply(storage, [issue(campaign, number)])[..] {
-            [Outcome::CouponIssued { issued, replayed: true }] => {
+            [Outcome::CouponIssued { issued, replayed: true, .. }] => {
                 assert_eq!(issued.sequence, number + 1);
             }
             other => panic!("{campaign} {number}: {other:?}"),
@@ -436,7 +436,7 @@ fn a_compaction_without_room_is_put_off() {
     }
     assert!(!temporary.exists());
     (0..number).for_each(|number| match &apply(&storage, [issue(LIMITED, number)])[..] {
-        [Outcome::CouponIssued { issued, replayed: true }] => {
+        [Outcome::CouponIssued { issued, replayed: true, .. }] => {
             assert_eq!(issued.sequence, number + 1);
         }
         other => panic!("{number}: {other:?}"),
@@ -485,7 +485,7 @@ fn rows_of_a_history_that_was_given_up_do_not_count() {
     for campaign in [LIMITED, UNLIMITED] {
         for number in others() {
             match &apply(&storage, [issue(campaign, number)])[..] {
-                [Outcome::CouponIssued { issued, replayed: true }] => {
+                [Outcome::CouponIssued { issued, replayed: true, .. }] => {
                     assert_eq!(issued.sequence, number - 5_000 + 21);
                 }
                 other => panic!("{campaign} {number}: {other:?}"),

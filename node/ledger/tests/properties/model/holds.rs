@@ -14,7 +14,7 @@ impl Model {
             if (&hold.recipient, hold.expires_at) != (&asked.recipient, end(hold.held_at)) {
                 return Err(Refusal::RequestIdReused);
             }
-            return Ok(Outcome::HoldChanged { hold_id, hold: hold.clone(), replayed: true });
+            return Ok(Outcome::HoldChanged { hold_id, hold: hold.clone(), now, replayed: true });
         }
         if listed.by_request(hold_id).is_some() {
             return Err(Refusal::RequestIdReused);
@@ -25,7 +25,7 @@ impl Model {
         let hold = Hold { recipient, held_at: now, expires_at, state };
         listed.holds.push((hold_id, hold.clone()));
         listed.hold_changes += 1;
-        Ok(Outcome::HoldChanged { hold_id, hold, replayed: false })
+        Ok(Outcome::HoldChanged { hold_id, hold, now, replayed: false })
     }
 
     pub(super) fn confirm(
@@ -43,7 +43,7 @@ impl Model {
             if issued.coupon.metadata != asked.metadata {
                 return Err(Refusal::RequestIdReused);
             }
-            return Ok(Outcome::HoldConfirmed { issued, replayed: true });
+            return Ok(Outcome::HoldConfirmed { issued, now, replayed: true });
         }
         can_be_closed(&hold, asked.hold_id, asked.request_id, now)?;
         let issued = self.add_coupon(
@@ -55,7 +55,7 @@ impl Model {
         let (at, request_id, sequence) = (now, asked.request_id, issued.sequence);
         let listed = self.listed(epoch, &asked.campaign)?;
         listed.close(asked.hold_id, HoldState::Confirmed { at, request_id, sequence });
-        Ok(Outcome::HoldConfirmed { issued, replayed: false })
+        Ok(Outcome::HoldConfirmed { issued, now, replayed: false })
     }
 
     pub(super) fn release(
@@ -69,12 +69,12 @@ impl Model {
         let hold = listed.hold_with(hold_id).ok_or(Refusal::HoldNotFound)?.clone();
         let is_its = |by: RequestId| by == request_id;
         if matches!(hold.state, HoldState::Released { request_id: by, .. } if is_its(by)) {
-            return Ok(Outcome::HoldChanged { hold_id, hold, replayed: true });
+            return Ok(Outcome::HoldChanged { hold_id, hold, now, replayed: true });
         }
         can_be_closed(&hold, hold_id, request_id, now)?;
         let hold = listed.close(hold_id, HoldState::Released { at: now, request_id });
         listed.hold_changes += 1;
-        Ok(Outcome::HoldChanged { hold_id, hold, replayed: false })
+        Ok(Outcome::HoldChanged { hold_id, hold, now, replayed: false })
     }
 }
 
@@ -120,7 +120,8 @@ impl Listed {
             if held.len() + hold_ids.len() >= limit {
                 held.truncate(coupon_ledger::HELD_SHOWN_MAX);
                 hold_ids.truncate(coupon_ledger::HELD_SHOWN_MAX);
-                return Err(Refusal::RecipientLimitReached { held, hold_ids });
+                let now = LogTime(now);
+                return Err(Refusal::RecipientLimitReached { held, hold_ids, now });
             }
         }
         self.still_open(now)?;
