@@ -111,10 +111,9 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
     let node = Arc::new(Node::open(config, local_addr, clock, workers.clone(), refuse)?);
 
     let (registry, storage) = (node.registry.clone(), node.storage.clone());
-    let clock = node.clock.clone();
     let raft =
         RaftEndpoint::new(registry.clone(), storage.clone(), node.divergence(), node.stopping());
-    let shard = ShardEndpoint::new(registry, storage, clock, node.peers.clone(), node.stopping());
+    let shard = ShardEndpoint::new(registry, storage, node.peers.clone(), node.stopping());
     let (health, health_service) = tonic_health::server::health_reporter();
     let diverged = node.registry.watch_diverged();
     tokio::spawn(health::follow(health, node.watch_waiting(), diverged, node.stopping()));

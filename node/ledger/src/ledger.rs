@@ -60,7 +60,8 @@ impl Ledger {
     /// answer to a request that was answered before. `None` where only an entry of the log can tell.
     ///
     /// `now` is the time that an entry would be stamped with, no earlier than that of any entry on its way. No entry
-    /// on its way may open a campaign: this very request, sent earlier, could follow it.
+    /// on its way may open a campaign: this very request, sent earlier, could follow it. Coupons and holds are shown as
+    /// they are at `shown_at`, no later than any entry on its way, since that may still change them.
     ///
     /// # Errors
     ///
@@ -69,6 +70,7 @@ impl Ledger {
         &self,
         store: &mut S,
         now: LogTime,
+        shown_at: LogTime,
         command: &Command,
     ) -> Result<Option<Outcome>, S::Error> {
         let claim = match &command.action {
@@ -101,13 +103,21 @@ impl Ledger {
         let log_time = self.fence.state.log_time;
         let now = log_time.max(now);
         settle(store, &mut campaign, now)?;
-        let outcome = match claim {
+        let mut outcome = match claim {
             Claim::Coupon(issue) => without_effect(store, &campaign, issue, now)?,
             Claim::Hold(hold) => hold_without_effect(store, &campaign, hold, now)?,
         };
         // Entries on their way may hold this very request, sent earlier, and be stamped before the end.
         let may_change = matches!(outcome, Some(Outcome::Refused(Refusal::Ended { .. })))
             && campaign.spec.end.is_none_or(|end| log_time < end);
+        if let Some(
+            Outcome::CouponIssued { now, .. }
+            | Outcome::HoldChanged { now, .. }
+            | Outcome::Refused(Refusal::RecipientLimitReached { now, .. }),
+        ) = &mut outcome
+        {
+            *now = log_time.max(shown_at);
+        }
         Ok(outcome.filter(|_| !may_change))
     }
 

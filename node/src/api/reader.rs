@@ -65,7 +65,7 @@ pub(super) struct Reader<'a> {
     pub(super) storage: &'a Storage,
     /// Whose state it is.
     pub(super) replica: &'a Replica,
-    /// The time by this node's clock.
+    /// The time of the question: see [`Proposer::read_time`](crate::shard::proposer::Proposer::read_time).
     pub(super) now: LogTime,
 }
 
@@ -92,8 +92,8 @@ impl<'a> Reader<'a> {
         LedgerView::new(self.storage, key.shard, key.replica)
     }
 
-    /// The time that campaign states are shown at. Log time stands still while nothing is written;
-    /// the leader's clock is what the next entry would be stamped with.
+    /// The time that states are shown at. Log time stands still while nothing is written, but the next entry is stamped
+    /// with a later time.
     pub(super) fn time(&self, state: &ShardState) -> u64 {
         state.log_time.max(self.now).0
     }

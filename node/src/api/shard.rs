@@ -21,7 +21,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::reader::{ReadError, Reader};
 use super::status::{from_replica_error, malformed};
-use crate::clock::TrustedClock;
 use crate::codec::command;
 use crate::peers::{Lane, MESSAGE_BYTES_MAX, Peers};
 use crate::raft::replica::Leadership;
@@ -52,7 +51,6 @@ const READS_MAX: usize = 64;
 pub struct ShardEndpoint {
     registry: Registry,
     storage: Storage,
-    clock: TrustedClock,
     peers: Peers,
     stopping: CancellationToken,
     reads: Arc<Semaphore>,
@@ -78,12 +76,11 @@ impl ShardEndpoint {
     pub fn new(
         registry: Registry,
         storage: Storage,
-        clock: TrustedClock,
         peers: Peers,
         stopping: CancellationToken,
     ) -> Self {
         let reads = Arc::new(Semaphore::new(READS_MAX));
-        Self { registry, storage, clock, peers, stopping, reads }
+        Self { registry, storage, peers, stopping, reads }
     }
 
     /// Where a call is answered. During an election it waits for the end of that, so that routers need not
@@ -128,9 +125,13 @@ impl ShardEndpoint {
     }
 }
 
-/// Confirms leadership for a read that comes now.
-async fn confirm(replica: &Replica) -> Result<(), Status> {
-    replica.raft.read_index(READ_INDEX_TIMEOUT).await.map_err(|error| from_replica_error(&error))
+/// Confirms leadership for a read that comes now. Returns its time.
+async fn confirm(replica: &Replica) -> Result<LogTime, Status> {
+    // Before, since the next leader may stamp its entries with earlier times than a later one.
+    let now = replica.proposer.read_time();
+    let confirmed = replica.raft.read_index(READ_INDEX_TIMEOUT).await;
+    confirmed.map_err(|error| from_replica_error(&error))?;
+    Ok(now)
 }
 
 impl Leader {
@@ -226,8 +227,8 @@ impl ShardService for ShardEndpoint {
             }
         };
         let query = request.query.ok_or_else(|| malformed(&Malformed("query")))?;
-        confirm(&replica).await?;
-        let (storage, now) = (self.storage.clone(), self.now());
+        let now = confirm(&replica).await?;
+        let storage = self.storage.clone();
         let turn = self.reads.clone().acquire_owned().await.map_err(|_| gone())?;
         // Rows may have to come from disk, and heartbeats must not wait for that.
         let answer = tokio::task::spawn_blocking(move || {
@@ -236,13 +237,6 @@ impl ShardService for ShardEndpoint {
         });
         let answer = answer.await.map_err(|error| Status::internal(error.to_string()))?;
         answer.map(Response::new).map_err(ReadError::into_status)
-    }
-}
-
-impl ShardEndpoint {
-    fn now(&self) -> LogTime {
-        // A clock that is off says nothing; log time is what is left then.
-        LogTime(self.clock.stamp_micros().unwrap_or(0))
     }
 }
 

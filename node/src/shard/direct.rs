@@ -20,7 +20,7 @@ use coupon_ledger::{
 use coupon_proto::internal as pb;
 
 use super::openings::Openings;
-use super::proposer::Stamps;
+use super::stamps::Stamps;
 use super::submission::{EncodedCommand, Submission, SubmissionQueue, not_proposed, refuse, reply};
 use crate::codec::command::{CommandReader, campaign_of_claim};
 use crate::raft::closed_campaigns::ClosedCampaigns;
@@ -57,6 +57,7 @@ pub(super) async fn run(
         // Before the round, so that the state has all earlier ones.
         let may_open = openings.exist();
         // A node that should lead no more must not assure its followers that it does.
+        let shown_at = stamps.read_time();
         let is_fit = !storage.flusher().is_stuck() && stamps.now_micros().is_some();
         let is_leader = is_fit && raft.read_index(READ_INDEX_TIMEOUT).await.is_ok();
         if !is_leader {
@@ -76,8 +77,8 @@ pub(super) async fn run(
         // Coupons may have to come from disk, and heartbeats must not wait for that.
         let answering = tokio::task::spawn_blocking(move || {
             let shard = raft.key.shard;
-            let now = (!may_open).then_some(LogTime(now));
-            answer_all(&storage, &raft, reader, now, current).unwrap_or_else(|fault| {
+            let times = (!may_open).then_some(Times { now: LogTime(now), shown_at });
+            answer_all(&storage, &raft, reader, times, current).unwrap_or_else(|fault| {
                 fatal::abort(&format!("answering from the state of shard {shard}"), &fault)
             })
         });
@@ -89,13 +90,20 @@ pub(super) async fn run(
     }
 }
 
-/// Answers submissions as of `now`; `None`: none of them may be answered without the log. Returns the ledger for the
-/// next ones.
+/// The times of an answer: see [`Ledger::outcome_without_effect`].
+#[derive(Clone, Copy)]
+struct Times {
+    now: LogTime,
+    shown_at: LogTime,
+}
+
+/// Answers submissions; without times, none of them may be answered without the log. Returns the ledger for the next
+/// ones.
 fn answer_all(
     storage: &Storage,
     raft: &RaftReplica,
     reader: Option<Ledger>,
-    now: Option<LogTime>,
+    times: Option<Times>,
     submissions: Vec<Submission>,
 ) -> Result<Ledger, StorageError> {
     let mut state = State::new(storage, raft)?;
@@ -109,7 +117,7 @@ fn answer_all(
             continue;
         }
         let commands = submission.commands.into_iter();
-        let replies = commands.map(|command| answer(raft, &ledger, &mut state, now, command));
+        let replies = commands.map(|command| answer(raft, &ledger, &mut state, times, command));
         // One that went away meanwhile needs no answer.
         let _ = submission.replies.send(replies.collect::<Result<_, _>>()?);
     }
@@ -121,12 +129,12 @@ fn answer(
     raft: &RaftReplica,
     ledger: &Ledger,
     state: &mut State<'_>,
-    now: Option<LogTime>,
+    times: Option<Times>,
     command: EncodedCommand,
 ) -> Result<pb::Reply, StorageError> {
     let command = state.commands.read(command.bytes);
-    if let Some(now) = now
-        && let Some(outcome) = ledger.outcome_without_effect(state, now, &command)?
+    if let Some(Times { now, shown_at }) = times
+        && let Some(outcome) = ledger.outcome_without_effect(state, now, shown_at, &command)?
     {
         return Ok(reply(outcome));
     }

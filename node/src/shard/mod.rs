@@ -4,6 +4,7 @@
 //! - [`proposer`]: commands in, one log entry for everything that waits.
 //! - `direct`: answers to commands that change nothing, without the log.
 //! - `openings`: entries on their way that such answers have to wait for.
+//! - `stamps`: the times of entries and of reads.
 //! - [`submission`]: commands that came together, and the queues in which they wait.
 //! - [`registry`]: which replicas run here.
 //! - [`reconciler`]: what the leader of a shard does besides leading.
@@ -19,4 +20,5 @@ mod openings;
 pub mod proposer;
 pub mod reconciler;
 pub mod registry;
+mod stamps;
 pub mod submission;

@@ -9,11 +9,11 @@
 //! not come to life behind a later answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use coupon_cluster::ShardId;
+use coupon_ledger::LogTime;
 use coupon_proto::internal as pb;
 use coupon_trace::{Stage, Subject, Tag, mark};
 use prost::Message as _;
@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::direct;
 use super::openings::Openings;
+use super::stamps::Stamps;
 use super::submission::{
     self, EncodedCommand, Submission, SubmissionQueue, SubmissionSender, not_proposed, refuse,
     reply, unknown,
@@ -48,6 +49,7 @@ pub struct Proposer {
     log: SubmissionSender,
     direct: SubmissionSender,
     closed: ClosedCampaigns,
+    stamps: Stamps,
     in_flight: Arc<Semaphore>,
 }
 
@@ -61,15 +63,15 @@ impl Proposer {
     pub fn start(raft: RaftReplica, clock: TrustedClock, storage: Storage) -> Self {
         let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX as usize));
         let closed = raft.closed.clone();
-        let stamps = Stamps { clock, last_micros: Arc::default() };
+        let stamps = Stamps::new(clock);
         let ((log, for_log), (direct, for_direct)) = (submission::queue(), submission::queue());
         let disk = storage.flusher().clone();
         let openings = Openings::default();
         let answering =
             direct::run(raft.clone(), storage, stamps.clone(), openings.clone(), for_direct);
         tokio::spawn(answering);
-        tokio::spawn(run(raft, stamps, disk, openings, for_log, in_flight.clone()));
-        Self { log, direct, closed, in_flight }
+        tokio::spawn(run(raft, stamps.clone(), disk, openings, for_log, in_flight.clone()));
+        Self { log, direct, closed, stamps, in_flight }
     }
 
     /// Stops proposing. Returns when every entry in flight has its outcome; `None` when the proposer
@@ -77,6 +79,11 @@ impl Proposer {
     pub async fn pause(&self) -> Option<Paused> {
         let all = self.in_flight.clone().acquire_many_owned(ENTRIES_IN_FLIGHT_MAX).await;
         all.ok().map(|all| Paused { _all_of_them: all })
+    }
+
+    /// The time of a read that comes now, before it confirms that this replica leads, and looks at the state.
+    pub fn read_time(&self) -> LogTime {
+        self.stamps.read_time()
     }
 
     /// Hands over commands. When a queue is full they are refused at once.
@@ -94,22 +101,6 @@ impl Proposer {
             self.direct.submit(direct);
             self.log.submit(through_log);
         }
-    }
-}
-
-/// The times that a leader stamps its entries with. Clones share them.
-#[derive(Clone)]
-pub(super) struct Stamps {
-    clock: TrustedClock,
-    last_micros: Arc<AtomicU64>,
-}
-
-impl Stamps {
-    /// The time for an entry that is made now, no earlier than that of any before; `None` while the clock is not
-    /// trusted.
-    pub(super) fn now_micros(&self) -> Option<u64> {
-        let now = self.clock.stamp_micros()?;
-        Some(self.last_micros.fetch_max(now, Ordering::Relaxed).max(now))
     }
 }
 
@@ -140,8 +131,8 @@ async fn run(
         let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
         // A node whose clock is off or whose disk hangs gives its leadership up; until then it proposes
         // nothing.
-        let stamp = stamps.now_micros().filter(|_| !disk.is_stuck());
-        let (Ok(leadership), Some(now)) = (raft.leadership(), stamp) else {
+        let stamp = stamps.stamp().filter(|_| !disk.is_stuck());
+        let (Ok(leadership), Some(stamp)) = (raft.leadership(), stamp) else {
             // So that most routers are told where to go.
             raft.wait_for_leader(SUCCESSOR_WAIT).await;
             let rest = std::iter::from_fn(|| waiting.try_next());
@@ -151,7 +142,7 @@ async fn run(
         let applied_digest = raft.applied_digests.last();
         let pb::LogHeader { committed_index, acknowledged } = raft.log_header();
         let mut entry = pb::CommandEntry {
-            log_time_micros: now,
+            log_time_micros: stamp.micros,
             applied_digest,
             committed_index,
             acknowledged,
@@ -168,7 +159,7 @@ async fn run(
                     held_back = Some(submission);
                     break;
                 } else {
-                    bytes += take(&mut entry, &mut parts, submission, now);
+                    bytes += take(&mut entry, &mut parts, submission, stamp.micros);
                 }
                 if bytes >= ENTRY_BYTES_MAX {
                     break;
@@ -193,7 +184,7 @@ async fn run(
                     let result = outcome.await.ok();
                     mark_decided(shard, result.as_ref(), &parts);
                     finish(result, parts);
-                    drop((permit, opening));
+                    drop((permit, opening, stamp));
                 });
             }
             Err(_) => finish(None, parts),

@@ -4,6 +4,7 @@
 
 mod clocks;
 mod distant;
+mod holds;
 mod rejoin;
 mod serving;
 mod slow_link;

@@ -344,6 +344,28 @@ pub(crate) fn issue(campaign: &str, recipient: &str, number: u64) -> pb::Command
     pb::Command { epoch: 1, operation }
 }
 
+pub(crate) fn hold(campaign: &str, number: u64, ttl_micros: u64) -> pb::Command {
+    let (campaign, request_id) = (name(campaign), request_id(number));
+    let hold = pb::HoldCouponCommand { campaign, request_id, ttl_micros, ..Default::default() };
+    let operation = Some(pb::command::Operation::HoldCoupon(hold));
+    pb::Command { epoch: 1, operation }
+}
+
+/// Confirms the hold with the number `hold`.
+pub(crate) fn confirm(campaign: &str, hold: u64, number: u64) -> pb::Command {
+    let (campaign, hold_id, request_id) = (name(campaign), request_id(hold), request_id(number));
+    let confirm = pb::ConfirmHoldCommand { campaign, hold_id, request_id, ..Default::default() };
+    let operation = Some(pb::command::Operation::ConfirmHold(confirm));
+    pb::Command { epoch: 1, operation }
+}
+
+/// The question for a campaign.
+pub(crate) fn get_campaign(campaign: &str) -> pb::ReadRequest {
+    let query = pb::GetCampaignQuery { campaign: name(campaign) };
+    let query = Some(pb::read_request::Query::GetCampaign(query));
+    pb::ReadRequest { shard_id: SHARD, epoch: 1, query, ..Default::default() }
+}
+
 pub(crate) fn pause(campaign: &str, number: u64) -> pb::Command {
     let (campaign, request_id) = (name(campaign), request_id(number));
     let pause = pb::PauseCampaignCommand { campaign, request_id };

@@ -220,7 +220,7 @@ proptest! {
         for Entry { stamped, commands } in &entries {
             for command in commands {
                 reader.refresh(&mut run.store).unwrap();
-                let known = reader.outcome_without_effect(&mut run.store, *stamped, command).unwrap();
+                let known = reader.outcome_without_effect(&mut run.store, *stamped, *stamped, command).unwrap();
                 let before = run.store.clone();
                 let entry = Entry { stamped: *stamped, commands: vec![command.clone()] };
                 let outcome = run.apply(&entry)[0].clone();
