@@ -249,6 +249,21 @@ async fn an_overloaded_shard_is_asked_three_times() {
 }
 
 #[tokio::test]
+async fn a_shard_that_always_needs_the_log_is_asked_eight_times() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    t.cluster.play([Trick::NeedsLog]);
+    t.coupons.issue_coupon(issue("spring", "a")).await.unwrap();
+    assert_eq!(request_ids(&t.cluster.seen()).len(), 2);
+    let before = t.cluster.seen().len();
+    t.cluster.play([Trick::NeedsLog; 100]);
+    let refused = t.coupons.issue_coupon(issue("spring", "a")).await.unwrap_err();
+    assert_unavailable(&refused, "OVERLOADED");
+    assert_eq!(t.cluster.seen().len() - before, 8);
+    assert_eq!(t.cluster.issued("spring"), 1);
+}
+
+#[tokio::test]
 async fn a_node_whose_clock_is_ahead_does_not_expire_requests() {
     let mut t = Fixture::start().await;
     t.create("spring", 10).await;

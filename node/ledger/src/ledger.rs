@@ -60,7 +60,7 @@ impl Ledger {
     /// answer to a request that was answered before. `None` where only an entry of the log can tell.
     ///
     /// `now` is the time that an entry would be stamped with, no earlier than that of any entry on its way. No entry
-    /// on its way may open a campaign: this very request, sent earlier, could follow it. Coupons and holds are shown as
+    /// on its way may reopen the campaign: this very request, sent earlier, could follow it. Coupons and holds are shown as
     /// they are at `shown_at`, no later than any entry on its way, since that may still change them.
     ///
     /// # Errors

@@ -29,11 +29,10 @@ use super::{
 const ISSUE: u32 = 3;
 /// The field of a `Command` that holds a coupon.
 const HOLD: u32 = 13;
+/// The least field of a `Command` that is an operation.
+const OPERATION_MIN: u32 = 2;
 /// The greatest field of a `Command` that is an operation.
 const OPERATION_MAX: u32 = 15;
-/// The operations that never give a campaign coupons to issue again: to create, issue, pause, archive, delete, redeem,
-/// reverse, hold and confirm. To end one is not among them: it moves log time.
-const NOT_OPENING: [u32; 9] = [2, ISSUE, 4, 8, 9, 10, 11, HOLD, 14];
 /// The fields of a `CommandEntry`: what it does, and those that it shares with `LogHeader`.
 const ENTRY_FIELDS: [u32; 7] = [1, 2, 3, 4, 5, 14, 15];
 /// The fields of an `IssueCommand`, and of a `HoldCouponCommand`, that name the campaign, the recipient and the request.
@@ -211,29 +210,77 @@ fn delimited<'a>(message: &mut &'a [u8], number: u32) -> Option<&'a [u8]> {
     Some(found)
 }
 
-/// Whether a command may make a campaign issue coupons that refused them.
-pub fn may_open_campaigns(command: &[u8]) -> bool {
-    !has_field(command, |number| NOT_OPENING.contains(&number))
+/// What a command may reopen: make it issue coupons that it would refuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reopens {
+    /// The campaign of this name.
+    Campaign(String),
+    /// Any campaign of the shard.
+    Any,
 }
 
-/// The id of the campaign that a command issues or holds a coupon of, without reading the rest. `None` for other
+/// What a command may reopen, if anything. A command that cannot be read may reopen any campaign.
+pub fn reopens(command: &[u8]) -> Option<Reopens> {
+    // Nearly all commands issue a coupon, and that is seen without reading the rest.
+    if matches!(operation(command), Some((ISSUE | HOLD, _))) {
+        return None;
+    }
+    let Ok(command) = pb::Command::decode(command) else { return Some(Reopens::Any) };
+    match command.operation {
+        Some(
+            Operation::CreateCampaign(_)
+            | Operation::Issue(_)
+            | Operation::PauseCampaign(_)
+            | Operation::ArchiveCampaign(_)
+            | Operation::DeleteCampaign(_)
+            | Operation::RedeemCoupon(_)
+            | Operation::ReverseRedemption(_)
+            | Operation::HoldCoupon(_)
+            | Operation::ConfirmHold(_),
+        ) => None,
+        Some(Operation::ResumeCampaign(resume)) => Some(Reopens::Campaign(resume.campaign)),
+        Some(Operation::UpdateCampaign(update)) => Some(Reopens::Campaign(update.campaign)),
+        Some(Operation::ReleaseHold(release)) => Some(Reopens::Campaign(release.campaign)),
+        // The end of one moves log time, and another may start then.
+        Some(Operation::EndCampaign(_)) | None => Some(Reopens::Any),
+        // Only an entry finds the campaign of a code.
+        Some(Operation::VoidCoupon(void)) => void.return_quota.then_some(Reopens::Any),
+    }
+}
+
+/// The name of the campaign that a command issues or holds a coupon of, without reading the rest. `None` for other
 /// commands.
 pub fn campaign_of_claim(command: &[u8]) -> Option<&str> {
-    let claim = field(command, ISSUE).or_else(|| field(command, HOLD))?;
-    std::str::from_utf8(field(claim, CAMPAIGN)?).ok()
+    let (ISSUE | HOLD, mut claim) = operation(command)? else { return None };
+    let fields = std::iter::from_fn(|| next_field(&mut claim));
+    let (_, campaign) = fields.filter(|(number, _)| *number == CAMPAIGN).last()?;
+    std::str::from_utf8(campaign).ok()
 }
 
-/// The first field with this number in a message, where it is a message, text or bytes.
-fn field(mut message: &[u8], number: u32) -> Option<&[u8]> {
-    while !message.is_empty() {
-        let (found, kind) = decode_key(&mut message).ok()?;
-        if found == number && kind == WireType::LengthDelimited {
-            let length = usize::try_from(decode_varint(&mut message).ok()?).ok()?;
-            return message.get(..length);
+/// The operation of a command: its field, and its bytes. Of several the last one counts, as protobuf has it.
+fn operation(mut command: &[u8]) -> Option<(u32, &[u8])> {
+    let mut last = None;
+    while !command.is_empty() {
+        let (number, bytes) = next_field(&mut command)?;
+        if (OPERATION_MIN..=OPERATION_MAX).contains(&number) {
+            last = Some((number, bytes));
         }
-        skip_field(kind, found, &mut message, DecodeContext::default()).ok()?;
     }
-    None
+    last
+}
+
+/// Takes the next field off a message: its number, and its bytes if it is a message, text or bytes. `None` at the end,
+/// and where it cannot be read.
+fn next_field<'a>(message: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
+    let (number, kind) = decode_key(message).ok()?;
+    if kind != WireType::LengthDelimited {
+        skip_field(kind, number, message, DecodeContext::default()).ok()?;
+        return Some((number, &[]));
+    }
+    let length = usize::try_from(decode_varint(message).ok()?).ok()?;
+    let (bytes, rest) = message.split_at_checked(length)?;
+    *message = rest;
+    Some((number, bytes))
 }
 
 #[cfg(test)]
@@ -327,19 +374,46 @@ mod tests {
     }
 
     #[test]
-    fn only_what_issues_coupons_opens_no_campaign() {
-        assert!(!may_open_campaigns(&issue("default/c")));
+    fn only_what_can_undo_a_refusal_reopens_a_campaign() {
+        assert_eq!(reopens(&issue("default/c")), None);
         let end = encoded(Operation::EndCampaign(pb::EndCampaignCommand::default()));
-        assert!(may_open_campaigns(&end) && may_open_campaigns(b""));
+        assert_eq!([reopens(&end), reopens(b"")], [const { Some(Reopens::Any) }; 2]);
         let redeem = Operation::RedeemCoupon(pb::RedeemCouponCommand::default());
         let reverse = Operation::ReverseRedemption(pb::ReverseRedemptionCommand::default());
-        assert!(![redeem, reverse].into_iter().any(|one| may_open_campaigns(&encoded(one))));
         let hold = Operation::HoldCoupon(pb::HoldCouponCommand::default());
         let confirm = Operation::ConfirmHold(pb::ConfirmHoldCommand::default());
-        assert!(![hold, confirm].into_iter().any(|one| may_open_campaigns(&encoded(one))));
-        let void = Operation::VoidCoupon(pb::VoidCouponCommand::default());
-        let release = Operation::ReleaseHold(pb::ReleaseHoldCommand::default());
-        assert!([void, release].into_iter().all(|one| may_open_campaigns(&encoded(one))));
+        let none = [redeem, reverse, hold, confirm].map(|one| reopens(&encoded(one)));
+        assert!(none.iter().all(Option::is_none), "{none:?}");
+        let campaign = "default/c".to_owned();
+        let release = pb::ReleaseHoldCommand { campaign: campaign.clone(), ..Default::default() };
+        let release = encoded(Operation::ReleaseHold(release));
+        assert_eq!(reopens(&release), Some(Reopens::Campaign(campaign)));
+        let void = |return_quota| {
+            let void = pb::VoidCouponCommand { return_quota, ..Default::default() };
+            encoded(Operation::VoidCoupon(void))
+        };
+        assert_eq!((reopens(&void(true)), reopens(&void(false))), (Some(Reopens::Any), None));
+    }
+
+    #[test]
+    fn the_last_of_several_operations_counts() {
+        let campaign = "default/one".to_owned();
+        let resume = pb::ResumeCampaignCommand { campaign: campaign.clone(), ..Default::default() };
+        let resume = encoded(Operation::ResumeCampaign(resume));
+        let (one, other) = (issue("default/one"), issue("default/other"));
+        let joined = |[one, other]: [&Bytes; 2]| Bytes::from([&one[..], &other[..]].concat());
+        let resumes = joined([&one, &resume]);
+        assert_eq!(reopens(&resumes), Some(Reopens::Campaign(campaign)));
+        assert_eq!(campaign_of_claim(&resumes), None);
+        let issues = joined([&resume, &one]);
+        assert_eq!(reopens(&issues), None);
+        assert_eq!(campaign_of_claim(&issues), Some("default/one"));
+        let both = joined([&one, &other]);
+        assert_eq!(campaign_of_claim(&both), Some("default/other"));
+        let Action::Issue(read) = CommandReader::default().read(both).action else {
+            panic!("it issues a coupon");
+        };
+        assert_eq!(read.campaign.as_str(), "default/other");
     }
 
     #[test]

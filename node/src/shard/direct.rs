@@ -9,7 +9,7 @@
 //! come to the log behind commands that the router has sent since, over another stream perhaps, and could take
 //! effect after the router was told that it had none.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use coupon_cluster::{CampaignName, RequestId};
@@ -19,7 +19,7 @@ use coupon_ledger::{
 };
 use coupon_proto::internal as pb;
 
-use super::openings::Openings;
+use super::pending_reopenings::PendingReopenings;
 use super::stamps::Stamps;
 use super::submission::{EncodedCommand, Submission, SubmissionQueue, not_proposed, refuse, reply};
 use crate::codec::command::{CommandReader, campaign_of_claim};
@@ -43,7 +43,7 @@ pub(super) async fn run(
     raft: RaftReplica,
     storage: Storage,
     stamps: Stamps,
-    openings: Openings,
+    reopenings: PendingReopenings,
     mut waiting: SubmissionQueue,
 ) {
     let mut reader = None;
@@ -54,11 +54,12 @@ pub(super) async fn run(
         {
             round.push(next);
         }
-        // Before the round, so that the state has all earlier ones.
-        let may_open = openings.exist();
+        // Before the round, so that the state has them. Without a quorum they may have no outcome for long.
+        let settled = reopenings.settled(|| campaigns_of(&round));
+        let settled = tokio::time::timeout(READ_INDEX_TIMEOUT, settled).await.is_ok();
         // A node that should lead no more must not assure its followers that it does.
         let shown_at = stamps.read_time();
-        let is_fit = !storage.flusher().is_stuck() && stamps.now_micros().is_some();
+        let is_fit = settled && !storage.flusher().is_stuck() && stamps.now_micros().is_some();
         let is_leader = is_fit && raft.read_index(READ_INDEX_TIMEOUT).await.is_ok();
         if !is_leader {
             // The others would only wait for the same.
@@ -77,7 +78,7 @@ pub(super) async fn run(
         // Coupons may have to come from disk, and heartbeats must not wait for that.
         let answering = tokio::task::spawn_blocking(move || {
             let shard = raft.key.shard;
-            let times = (!may_open).then_some(Times { now: LogTime(now), shown_at });
+            let times = Times { now: LogTime(now), shown_at };
             answer_all(&storage, &raft, reader, times, current).unwrap_or_else(|fault| {
                 fatal::abort(&format!("answering from the state of shard {shard}"), &fault)
             })
@@ -90,6 +91,12 @@ pub(super) async fn run(
     }
 }
 
+/// The campaigns that submissions want coupons of.
+fn campaigns_of(submissions: &[Submission]) -> BTreeSet<&str> {
+    let commands = submissions.iter().flat_map(|submission| &submission.commands);
+    commands.filter_map(|command| campaign_of_claim(&command.bytes)).collect()
+}
+
 /// The times of an answer: see [`Ledger::outcome_without_effect`].
 #[derive(Clone, Copy)]
 struct Times {
@@ -97,13 +104,12 @@ struct Times {
     shown_at: LogTime,
 }
 
-/// Answers submissions; without times, none of them may be answered without the log. Returns the ledger for the next
-/// ones.
+/// Answers submissions. Returns the ledger for the next ones.
 fn answer_all(
     storage: &Storage,
     raft: &RaftReplica,
     reader: Option<Ledger>,
-    times: Option<Times>,
+    times: Times,
     submissions: Vec<Submission>,
 ) -> Result<Ledger, StorageError> {
     let mut state = State::new(storage, raft)?;
@@ -129,15 +135,15 @@ fn answer(
     raft: &RaftReplica,
     ledger: &Ledger,
     state: &mut State<'_>,
-    times: Option<Times>,
+    times: Times,
     command: EncodedCommand,
 ) -> Result<pb::Reply, StorageError> {
+    let Times { now, shown_at } = times;
     let command = state.commands.read(command.bytes);
-    if let Some(Times { now, shown_at }) = times
-        && let Some(outcome) = ledger.outcome_without_effect(state, now, shown_at, &command)?
-    {
+    if let Some(outcome) = ledger.outcome_without_effect(state, now, shown_at, &command)? {
         return Ok(reply(outcome));
     }
+    // It goes through the log when it comes again, as all for its campaign.
     if let Action::Issue(Issue { campaign, .. }) | Action::HoldCoupon(HoldCoupon { campaign, .. }) =
         &command.action
     {

@@ -3,7 +3,7 @@
 //!
 //! - [`proposer`]: commands in, one log entry for everything that waits.
 //! - `direct`: answers to commands that change nothing, without the log.
-//! - `openings`: entries on their way that such answers have to wait for.
+//! - `pending_reopenings`: entries on their way that such answers have to wait for.
 //! - `stamps`: the times of entries and of reads.
 //! - [`submission`]: commands that came together, and the queues in which they wait.
 //! - [`registry`]: which replicas run here.
@@ -16,7 +16,7 @@ mod direct;
 pub mod divergence;
 pub mod leadership_transfer;
 mod log_retention;
-mod openings;
+mod pending_reopenings;
 pub mod proposer;
 pub mod reconciler;
 pub mod registry;

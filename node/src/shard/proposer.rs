@@ -20,14 +20,14 @@ use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::direct;
-use super::openings::Openings;
+use super::pending_reopenings::PendingReopenings;
 use super::stamps::Stamps;
 use super::submission::{
     self, EncodedCommand, Submission, SubmissionQueue, SubmissionSender, not_proposed, refuse,
     reply, unknown,
 };
 use crate::clock::TrustedClock;
-use crate::codec::command::may_open_campaigns;
+use crate::codec::command::reopens;
 use crate::raft::closed_campaigns::ClosedCampaigns;
 use crate::raft::replica::{self, RaftReplica, WriteOutcome, WriteResult};
 use crate::raft::types::{Applied, Proposal};
@@ -66,11 +66,11 @@ impl Proposer {
         let stamps = Stamps::new(clock);
         let ((log, for_log), (direct, for_direct)) = (submission::queue(), submission::queue());
         let disk = storage.flusher().clone();
-        let openings = Openings::default();
+        let reopenings = PendingReopenings::default();
         let answering =
-            direct::run(raft.clone(), storage, stamps.clone(), openings.clone(), for_direct);
+            direct::run(raft.clone(), storage, stamps.clone(), reopenings.clone(), for_direct);
         tokio::spawn(answering);
-        tokio::spawn(run(raft, stamps.clone(), disk, openings, for_log, in_flight.clone()));
+        tokio::spawn(run(raft, stamps.clone(), disk, reopenings, for_log, in_flight.clone()));
         Self { log, direct, closed, stamps, in_flight }
     }
 
@@ -115,7 +115,7 @@ async fn run(
     raft: RaftReplica,
     stamps: Stamps,
     disk: Flusher,
-    openings: Openings,
+    reopenings: PendingReopenings,
     mut waiting: SubmissionQueue,
     in_flight: Arc<Semaphore>,
 ) {
@@ -150,7 +150,7 @@ async fn run(
         };
         let mut parts = Vec::new();
         let mut bytes = 0;
-        let opening = openings.track(|| {
+        let reopening = reopenings.track(|| {
             let mut next = Some(first);
             while let Some(submission) = next {
                 if submission.leadership != leadership {
@@ -166,7 +166,7 @@ async fn run(
                 }
                 next = waiting.try_next();
             }
-            entry.commands.iter().any(|command| may_open_campaigns(command))
+            entry.commands.iter().filter_map(|command| reopens(command)).collect()
         });
         if entry.commands.is_empty() {
             parts.into_iter().for_each(|part| answer(part, &mut std::iter::empty()));
@@ -184,7 +184,7 @@ async fn run(
                     let result = outcome.await.ok();
                     mark_decided(shard, result.as_ref(), &parts);
                     finish(result, parts);
-                    drop((permit, opening, stamp));
+                    drop((permit, reopening, stamp));
                 });
             }
             Err(_) => finish(None, parts),

@@ -39,6 +39,10 @@ impl Default for Timing {
 /// How often a command is sent to a shard that says it is overloaded, the first time included.
 const OVERLOADED_ATTEMPTS_MAX: u32 = 3;
 
+/// How often a command is sent to a shard that says it needs the log, the first time included. The second time it goes
+/// through the log, unless its campaign was reopened and closed in between.
+const LOG_ATTEMPTS_MAX: u32 = 8;
+
 /// The shortest pause between two attempts.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
@@ -79,6 +83,7 @@ pub(crate) enum Unanswered {
 pub(crate) struct Attempts {
     maybe_proposed: bool,
     overloads: u32,
+    log_needs: u32,
     last_overloaded: bool,
 }
 
@@ -87,7 +92,13 @@ impl Attempts {
     pub(crate) fn missed(&mut self, miss: Miss, budget: &mut RetryBudget) -> Option<Unanswered> {
         self.last_overloaded = miss == Miss::Overloaded;
         match miss {
-            Miss::NotLeader | Miss::Expired | Miss::NeedsLog => None,
+            Miss::NotLeader | Miss::Expired => None,
+            Miss::NeedsLog => {
+                self.log_needs += 1;
+                // As below.
+                let allowed = self.maybe_proposed || self.log_needs < LOG_ATTEMPTS_MAX;
+                if allowed { None } else { Some(Unanswered::Overloaded) }
+            }
             Miss::Unknown => {
                 self.maybe_proposed = true;
                 None
@@ -100,6 +111,16 @@ impl Attempts {
                     || (self.overloads < OVERLOADED_ATTEMPTS_MAX && budget.spend());
                 if allowed { None } else { Some(Unanswered::Overloaded) }
             }
+        }
+    }
+
+    /// Whether the next attempt waits, after a miss that was recorded. A command that needs the log is sent again at
+    /// once, but only once.
+    pub(crate) fn waits_after(self, miss: Miss) -> bool {
+        match miss {
+            Miss::Expired => false,
+            Miss::NeedsLog => self.log_needs > 1,
+            Miss::NotLeader | Miss::Overloaded | Miss::Unknown => true,
         }
     }
 
@@ -232,6 +253,20 @@ mod tests {
         let end = attempts.missed(Miss::Overloaded, &mut budget);
         assert_eq!(end, Some(Unanswered::Overloaded));
         assert_eq!(attempts.unanswered(), Unanswered::Overloaded);
+    }
+
+    #[test]
+    fn commands_that_need_the_log_are_sent_again_at_once_and_then_a_few_times() {
+        let (mut attempts, mut budget) = (Attempts::default(), RetryBudget::default());
+        for sent in 1..LOG_ATTEMPTS_MAX {
+            assert_eq!(attempts.missed(Miss::NeedsLog, &mut budget), None);
+            assert_eq!(attempts.waits_after(Miss::NeedsLog), sent > 1);
+        }
+        let end = attempts.missed(Miss::NeedsLog, &mut budget);
+        assert_eq!(end, Some(Unanswered::Overloaded));
+        attempts.missed(Miss::Unknown, &mut budget);
+        assert_eq!(attempts.missed(Miss::NeedsLog, &mut budget), None, "it may be in the log");
+        assert_eq!(attempts.unanswered(), Unanswered::OutcomeUnknown);
     }
 
     #[test]

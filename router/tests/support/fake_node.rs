@@ -135,6 +135,7 @@ impl FakeNode {
             Some(Trick::Unknown) => all(Reply { reply: Some(reply::Reply::Unknown(Unknown {})) }),
             Some(Trick::Overloaded) => all(not_proposed(NotProposedReason::Overloaded, 0)),
             Some(Trick::Expired) => all(not_proposed(NotProposedReason::Expired, 0)),
+            Some(Trick::NeedsLog) => all(not_proposed(NotProposedReason::NeedsLog, 0)),
             Some(Trick::TooManyReplies) => {
                 let mut replies = apply();
                 replies.push(Reply::default());

@@ -22,6 +22,8 @@ pub enum Trick {
     Overloaded,
     /// Says that the deadline is over.
     Expired,
+    /// Says that it needs the log.
+    NeedsLog,
     /// Sends one reply too many.
     TooManyReplies,
 }

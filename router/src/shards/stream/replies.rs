@@ -43,8 +43,9 @@ impl ShardStream {
                 // and the hint does harm.
                 deadline_micros = 0;
             }
-            slow_down |= !matches!(miss, Miss::Expired | Miss::NeedsLog);
-            match waiter.attempts.missed(miss, &mut self.budget) {
+            let end = waiter.attempts.missed(miss, &mut self.budget);
+            slow_down |= waiter.attempts.waits_after(miss);
+            match end {
                 Some(unanswered) => waiter.answer(Answer::Unanswered(unanswered)),
                 None => again.push(Submission { command, deadline_micros, waiter }),
             }
