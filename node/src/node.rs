@@ -453,7 +453,7 @@ impl Node {
         let (divergence, difference) = (self.divergence(), raft.applied_digests.difference());
         self.spawn(async move { divergence.watch(key, difference).await });
         let (clock, storage) = (self.clock.clone(), self.storage.clone());
-        let proposer = Proposer::start(raft.clone(), clock, storage);
+        let proposer = Proposer::start(raft.clone(), clock, storage, self.known.subscribe());
         let replica = Replica::new(raft, proposer);
         self.registry.insert(replica.clone());
         self.spawn(reconciler::run(self.context(peers), replica));

@@ -38,9 +38,9 @@ pub(super) async fn run(args: &RotateArgs) -> anyhow::Result<()> {
 
 async fn rotate(nodes: &[String]) -> anyhow::Result<()> {
     let map = first_map(nodes).await?;
-    let newest = map.code_keys.keys().next_back().map_or(0, |newest| newest.get());
+    let next = KeyId(map.newest_code_key().map_or(0, KeyId::get).saturating_add(1));
     // The same key with every attempt, so that none adds a second one.
-    let key = CodeKey { id: KeyId(newest.saturating_add(1)), secret: entropy::secret() };
+    let key = CodeKey { id: next, secret: entropy::secret() };
     let command = MetaCommand::AddCodeKey(key.clone());
     while !propose(&map, &command).await? {
         sleep(LOOK_INTERVAL).await;

@@ -5,6 +5,12 @@ use crate::code::{CODE_KEYS_MAX, CodeKey};
 use crate::ids::KeyId;
 
 impl ShardMap {
+    /// The key that new campaigns use; `None` before the cluster is initialized.
+    #[must_use]
+    pub fn newest_code_key(&self) -> Option<KeyId> {
+        self.code_keys.keys().next_back().copied()
+    }
+
     /// Adds a key with the next id. Older keys stay, since people hold their codes.
     pub(super) fn add_code_key(&mut self, key: CodeKey) -> Result<(), MetaRefusal> {
         match self.code_keys.get(&key.id) {
@@ -12,8 +18,7 @@ impl ShardMap {
             Some(_) => return Err(MetaRefusal::CodeKeyTaken(key.id)),
             None => {}
         }
-        let newest = self.code_keys.keys().next_back().map_or(0, |newest| newest.get());
-        let next = KeyId(newest.saturating_add(1));
+        let next = KeyId(self.newest_code_key().map_or(0, KeyId::get).saturating_add(1));
         if key.id != next {
             return Err(MetaRefusal::CodeKeyNotNext { key: key.id, next });
         }

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 
 use super::registration;
 use super::status::{from_replica_error, malformed};
-use crate::meta::propose;
+use crate::meta::{propose, read};
 use crate::node::Node as ThisNode;
 use crate::peers::Lane;
 use crate::raft::replica::RaftReplica;
@@ -226,6 +226,16 @@ impl ClusterService for ClusterEndpoint {
             .map(|map| Ok(pb::WatchShardMapResponse { map: Some(map::map_to_pb(&map)) }));
         let stopping = self.node.stopping().cancelled_owned();
         Ok(Response::new(Box::pin(maps.take_until(stopping))))
+    }
+
+    async fn read_shard_map(
+        &self,
+        _request: Request<pb::ReadShardMapRequest>,
+    ) -> Result<Response<pb::ReadShardMapResponse>, Status> {
+        let map = read::read_here(self.node.registry.meta().as_ref(), &self.node.known)
+            .await
+            .map_err(|error| from_replica_error(&error))?;
+        Ok(Response::new(pb::ReadShardMapResponse { map: Some(map::map_to_pb(&map)) }))
     }
 
     async fn propose_meta(

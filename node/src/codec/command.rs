@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coupon_cluster::{CampaignName, Epoch};
+use coupon_cluster::{CampaignName, Epoch, KeyId};
 use coupon_ledger::{Action, Command, Issue};
 use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
@@ -25,12 +25,14 @@ use super::{
     update_campaign, void_coupon,
 };
 
+/// The field of a `Command` that creates a campaign.
+const CREATE_CAMPAIGN: u32 = 2;
 /// The field of a `Command` that issues a coupon.
 const ISSUE: u32 = 3;
 /// The field of a `Command` that holds a coupon.
 const HOLD: u32 = 13;
 /// The least field of a `Command` that is an operation.
-const OPERATION_MIN: u32 = 2;
+const OPERATION_MIN: u32 = CREATE_CAMPAIGN;
 /// The greatest field of a `Command` that is an operation.
 const OPERATION_MAX: u32 = 15;
 /// The fields of a `CommandEntry`: what it does, and those that it shares with `LogHeader`.
@@ -255,6 +257,13 @@ pub fn campaign_of_claim(command: &[u8]) -> Option<&str> {
     let fields = std::iter::from_fn(|| next_field(&mut claim));
     let (_, campaign) = fields.filter(|(number, _)| *number == CAMPAIGN).last()?;
     std::str::from_utf8(campaign).ok()
+}
+
+/// The key that the codes of the campaign that a command creates are to be made with. `None` for other commands.
+pub fn code_key_of_creation(command: &[u8]) -> Option<KeyId> {
+    let (CREATE_CAMPAIGN, create) = operation(command)? else { return None };
+    let create = pb::CreateCampaignCommand::decode(create).ok()?;
+    Some(KeyId(create.code_key_id))
 }
 
 /// The operation of a command: its field, and its bytes. Of several the last one counts, as protobuf has it.

@@ -26,12 +26,18 @@ const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 const PEER_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// Takes over every map that the meta replica of this node applies.
-pub async fn follow_own_replica(mut applied: watch::Receiver<Arc<ShardMap>>, known: ShardMapStore) {
-    loop {
-        let map = applied.borrow_and_update().clone();
-        learn(&known, &map).await;
-        if applied.changed().await.is_err() {
-            return;
+pub fn follow_own_replica(
+    mut applied: watch::Receiver<Arc<ShardMap>>,
+    known: ShardMapStore,
+) -> impl Future<Output = ()> + Send + 'static {
+    known.note_replica(applied.clone());
+    async move {
+        loop {
+            let map = applied.borrow_and_update().clone();
+            learn(&known, &map).await;
+            if applied.changed().await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod follow;
 pub mod propose;
+pub mod read;
 pub mod store;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use coupon_cluster::ShardMap;
 use coupon_proto::internal as pb;
 use coupon_wire::map;
+use parking_lot::RwLock;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use crate::storage::{Storage, StorageError};
 pub struct ShardMapStore {
     storage: Storage,
     map: watch::Sender<Arc<ShardMap>>,
+    applied: Arc<RwLock<Option<watch::Receiver<Arc<ShardMap>>>>>,
 }
 
 impl ShardMapStore {
@@ -33,12 +35,22 @@ impl ShardMapStore {
                 .map_err(|error| StorageError::corrupt("shard map", error))?,
             None => ShardMap::default(),
         };
-        Ok(Self { storage, map: watch::Sender::new(Arc::new(map)) })
+        Ok(Self { storage, map: watch::Sender::new(Arc::new(map)), applied: Arc::default() })
     }
 
     /// The map.
     pub fn get(&self) -> Arc<ShardMap> {
         self.map.borrow().clone()
+    }
+
+    /// The map that the meta replica of this node has applied, which may be newer; `None` if there is no such replica.
+    pub fn applied(&self) -> Option<Arc<ShardMap>> {
+        self.applied.read().as_ref().map(|applied| applied.borrow().clone())
+    }
+
+    /// Notes where the meta replica of this node tells what it has applied.
+    pub(super) fn note_replica(&self, applied: watch::Receiver<Arc<ShardMap>>) {
+        *self.applied.write() = Some(applied);
     }
 
     /// The map, now and whenever it changes.

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coupon_cluster::ShardId;
+use coupon_cluster::{KeyId, ShardId, ShardMap};
 use coupon_ledger::LogTime;
 use coupon_proto::internal as pb;
 use coupon_trace::{Stage, Subject, Tag, mark};
 use prost::Message as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::direct;
 use super::pending_reopenings::PendingReopenings;
@@ -27,7 +27,7 @@ use super::submission::{
     reply, unknown,
 };
 use crate::clock::TrustedClock;
-use crate::codec::command::reopens;
+use crate::codec::command::{code_key_of_creation, reopens};
 use crate::raft::closed_campaigns::ClosedCampaigns;
 use crate::raft::replica::{self, RaftReplica, WriteOutcome, WriteResult};
 use crate::raft::types::{Applied, Proposal};
@@ -59,8 +59,13 @@ pub struct Paused {
 }
 
 impl Proposer {
-    /// Starts the proposer of a group on a node with this clock and this disk.
-    pub fn start(raft: RaftReplica, clock: TrustedClock, storage: Storage) -> Self {
+    /// Starts the proposer of a group on a node with this clock and this disk, which knows these shard maps.
+    pub fn start(
+        raft: RaftReplica,
+        clock: TrustedClock,
+        storage: Storage,
+        maps: watch::Receiver<Arc<ShardMap>>,
+    ) -> Self {
         let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX as usize));
         let closed = raft.closed.clone();
         let stamps = Stamps::new(clock);
@@ -70,7 +75,8 @@ impl Proposer {
         let answering =
             direct::run(raft.clone(), storage, stamps.clone(), reopenings.clone(), for_direct);
         tokio::spawn(answering);
-        tokio::spawn(run(raft, stamps.clone(), disk, reopenings, for_log, in_flight.clone()));
+        let entries = run(raft, stamps.clone(), disk, maps, reopenings, for_log, in_flight.clone());
+        tokio::spawn(entries);
         Self { log, direct, closed, stamps, in_flight }
     }
 
@@ -104,9 +110,9 @@ impl Proposer {
     }
 }
 
-/// A submission in an entry: which of its commands are in it, and where their replies go.
+/// A submission in an entry: the replies to those of its commands that are not in it, and where all replies go.
 struct PendingReply {
-    live: Vec<bool>,
+    refused: Vec<Option<pb::Reply>>,
     replies: oneshot::Sender<Vec<pb::Reply>>,
     batch: Tag,
 }
@@ -115,6 +121,7 @@ async fn run(
     raft: RaftReplica,
     stamps: Stamps,
     disk: Flusher,
+    maps: watch::Receiver<Arc<ShardMap>>,
     reopenings: PendingReopenings,
     mut waiting: SubmissionQueue,
     in_flight: Arc<Semaphore>,
@@ -148,6 +155,7 @@ async fn run(
             acknowledged,
             ..Default::default()
         };
+        let newest_key = maps.borrow().newest_code_key();
         let mut parts = Vec::new();
         let mut bytes = 0;
         let reopening = reopenings.track(|| {
@@ -159,7 +167,7 @@ async fn run(
                     held_back = Some(submission);
                     break;
                 } else {
-                    bytes += take(&mut entry, &mut parts, submission, stamp.micros);
+                    bytes += take(&mut entry, &mut parts, submission, newest_key);
                 }
                 if bytes >= ENTRY_BYTES_MAX {
                     break;
@@ -192,30 +200,35 @@ async fn run(
     }
 }
 
-/// Moves a submission's commands into the entry, except those whose callers have stopped waiting. One
-/// whose stream has ended is dropped as a whole: its router sends it once more, and has perhaps been told
-/// meanwhile that nothing came of it. Returns how many bytes they take.
+/// Moves a submission's commands into the entry, except those whose callers have stopped waiting, and new campaigns
+/// with an older code key than `newest_key`. One whose stream has ended is dropped as a whole: its router sends it once
+/// more, and has perhaps been told meanwhile that nothing came of it. Returns how many bytes they take.
 fn take(
     entry: &mut pb::CommandEntry,
     parts: &mut Vec<PendingReply>,
     submission: Submission,
-    now: u64,
+    newest_key: Option<KeyId>,
 ) -> usize {
     if submission.is_over() {
         return 0;
     }
-    let mut live = Vec::with_capacity(submission.commands.len());
+    let now = entry.log_time_micros;
+    let mut refused = Vec::with_capacity(submission.commands.len());
     let mut bytes = 0;
     for command in submission.commands {
-        let expired = command.deadline_micros != 0 && command.deadline_micros < now;
-        live.push(!expired);
-        if !expired {
+        let reason = if command.deadline_micros != 0 && command.deadline_micros < now {
+            Some(pb::NotProposedReason::Expired)
+        } else if code_key_of_creation(&command.bytes).is_some_and(|key| Some(key) < newest_key) {
+            Some(pb::NotProposedReason::OldCodeKey)
+        } else {
             bytes += command.bytes.len();
             entry.commands.push(command.bytes);
-        }
+            None
+        };
+        refused.push(reason.map(|reason| not_proposed(reason, 0)));
     }
     let batch = submission.stream.batch();
-    parts.push(PendingReply { live, replies: submission.replies, batch });
+    parts.push(PendingReply { refused, replies: submission.replies, batch });
     bytes
 }
 
@@ -247,14 +260,10 @@ fn finish(result: Option<WriteResult>, parts: Vec<PendingReply>) {
     parts.into_iter().for_each(|part| answer(part, replies));
 }
 
-/// Answers one submission with the next replies; its expired commands get their own.
+/// Answers one submission with the next replies; its commands that are not in the entry have their own.
 fn answer(part: PendingReply, replies: &mut dyn Iterator<Item = pb::Reply>) {
-    let expired = || not_proposed(pb::NotProposedReason::Expired, 0);
-    let all = part
-        .live
-        .into_iter()
-        .map(|live| if live { replies.next().unwrap_or_else(unknown) } else { expired() })
-        .collect();
+    let refused = part.refused.into_iter();
+    let all = refused.map(|own| own.or_else(|| replies.next()).unwrap_or_else(unknown)).collect();
     // A caller that went away needs no answer.
     let _ = part.replies.send(all);
 }
@@ -273,7 +282,13 @@ mod tests {
     use crate::shard::submission::StreamTag;
 
     fn submission(replies: oneshot::Sender<Vec<pb::Reply>>) -> Submission {
-        let commands = vec![EncodedCommand::default()];
+        submission_of(vec![EncodedCommand::default()], replies)
+    }
+
+    fn submission_of(
+        commands: Vec<EncodedCommand>,
+        replies: oneshot::Sender<Vec<pb::Reply>>,
+    ) -> Submission {
         let (leadership, stream) = (Leadership::new(1, 1), StreamTag::default());
         Submission { leadership, stream, commands, bytes: 1, replies }
     }
@@ -283,10 +298,30 @@ mod tests {
         let (mut entry, mut parts) = (pb::CommandEntry::default(), Vec::new());
         let (replies, gone) = oneshot::channel();
         drop(gone);
-        assert_eq!(take(&mut entry, &mut parts, submission(replies), 0), 0);
+        assert_eq!(take(&mut entry, &mut parts, submission(replies), None), 0);
         assert!(entry.commands.is_empty() && parts.is_empty());
         let (replies, _waiting) = oneshot::channel();
-        take(&mut entry, &mut parts, submission(replies), 0);
+        take(&mut entry, &mut parts, submission(replies), None);
         assert_eq!((entry.commands.len(), parts.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_new_campaign_with_an_older_code_key_is_not_proposed() {
+        let create = |code_key_id| {
+            let create = pb::CreateCampaignCommand { code_key_id, ..Default::default() };
+            let operation = Some(pb::command::Operation::CreateCampaign(create.into()));
+            let bytes = pb::Command { epoch: 1, operation }.encode_to_vec().into();
+            EncodedCommand { bytes, deadline_micros: 0 }
+        };
+        let (mut entry, mut parts) = (pb::CommandEntry::default(), Vec::new());
+        let (replies, answered) = oneshot::channel();
+        let commands = vec![create(1), create(2), create(3)];
+        take(&mut entry, &mut parts, submission_of(commands, replies), Some(KeyId(2)));
+        assert_eq!(entry.commands, [create(2).bytes, create(3).bytes], "a router may know more");
+        let applied = not_proposed(pb::NotProposedReason::Unspecified, 0);
+        let part = parts.pop().unwrap();
+        answer(part, &mut std::iter::repeat(applied.clone()));
+        let old = not_proposed(pb::NotProposedReason::OldCodeKey, 0);
+        assert_eq!(answered.await.unwrap(), [old, applied.clone(), applied]);
     }
 }

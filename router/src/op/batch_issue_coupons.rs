@@ -16,7 +16,7 @@ use super::issue_coupon::Issue;
 use super::limits::Permits;
 use crate::answer::error::Fault;
 use crate::route::topology::Destination;
-use crate::shards::propose::Rerouted;
+use crate::shards::propose::OutdatedProposal;
 use crate::shards::shard_client::ShardClient;
 
 /// Issues coupons, each by itself.
@@ -52,9 +52,9 @@ pub(super) async fn batch_issue_coupons(
             Ok((issue, proposed)) => {
                 match beside(proposed.settled(), &mut following, &mut followed).await {
                     Ok(proposal) => issue.response(shards, proposal, deadline).await,
-                    Err(rerouted) => {
+                    Err(outdated) => {
                         following.push(async move {
-                            (place, result(follow(shards, issue, rerouted, deadline).await))
+                            (place, result(follow(shards, issue, outdated, deadline).await))
                         });
                         results.push(BatchIssueCouponsResult::default());
                         continue;
@@ -98,12 +98,12 @@ where
 async fn follow(
     shards: &ShardClient,
     mut issue: Issue,
-    rerouted: Rerouted,
+    outdated: OutdatedProposal,
     deadline: Instant,
 ) -> Result<IssueCouponResponse, Fault> {
     let Issue { campaign, operation, .. } = &mut issue;
     let to = Destination::Owner(campaign);
-    let proposal = shards.follow(to, operation, rerouted, deadline).await;
+    let proposal = shards.follow(to, operation, outdated, deadline).await;
     issue.response(shards, proposal, deadline).await
 }
 

@@ -43,8 +43,7 @@ impl Change {
         operation: impl Fn(CodeNumber, Vec<u8>) -> Operation,
         deadline: Instant,
     ) -> Result<(Coupon, bool), Fault> {
-        let topology = shards.topology(deadline).await?;
-        let (shard, number) = code::number(&self.code, &topology)?;
+        let (shard, number) = code::number(shards, &self.code, deadline).await?;
         let mut operation = operation(number, self.identity.id.as_bytes().to_vec());
         let to = Destination::Shard(shard);
         let answered = shards.propose_to(to, &mut operation, deadline).await;

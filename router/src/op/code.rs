@@ -22,11 +22,30 @@ pub(super) fn parse(text: &str) -> Result<Code, Fault> {
 /// whether that is its code.
 ///
 /// # Errors
-/// [`Fault::CouponNotFound`], when no shard can have issued it.
-pub(super) fn number(code: &Code, topology: &Topology) -> Result<(ShardId, CodeNumber), Fault> {
-    let origin = topology.codes().decode(code);
-    let origin = origin.filter(|origin| !topology.replicas(origin.shard).is_empty());
-    let origin = origin.ok_or(Fault::CouponNotFound)?;
+/// [`Fault::CouponNotFound`], when no shard can have issued it by the newest map; [`Fault::Unanswered`], when there is no
+/// map until `deadline`, or nobody says which one is the newest.
+pub(super) async fn number(
+    shards: &ShardClient,
+    code: &Code,
+    deadline: Instant,
+) -> Result<(ShardId, CodeNumber), Fault> {
+    let known = shards.topology(deadline).await?;
+    if let Some(number) = number_by(&known, code) {
+        return Ok(number);
+    }
+    // It may be made with a key that this map does not have yet.
+    let latest = shards.latest_topology(deadline).await?;
+    let is_newer = latest.version() > known.version();
+    let number = is_newer.then(|| number_by(&latest, code)).flatten();
+    number.ok_or(Fault::CouponNotFound)
+}
+
+/// What a code stands for by a map.
+fn number_by(topology: &Topology, code: &Code) -> Option<(ShardId, CodeNumber)> {
+    let origin = topology.codes().decode(code)?;
+    if topology.replicas(origin.shard).is_empty() {
+        return None;
+    }
     let number = CodeNumber {
         shard_id: origin.shard.get(),
         key_id: origin.key.get(),
@@ -34,7 +53,7 @@ pub(super) fn number(code: &Code, topology: &Topology) -> Result<(ShardId, CodeN
         tenant: check::tenant().to_string(),
         code_scheme: scheme_to_pb(code.scheme()),
     };
-    Ok((origin.shard, number))
+    Some((origin.shard, number))
 }
 
 /// The answer of the shard that has the coupon of a code.
@@ -46,8 +65,7 @@ pub(super) async fn find(
     code: &Code,
     deadline: Instant,
 ) -> Result<ReadResponse, Fault> {
-    let topology = shards.topology(deadline).await?;
-    let (shard, number) = number(code, &topology)?;
+    let (shard, number) = number(shards, code, deadline).await?;
     let query = read_request::Query::FindCoupon(number);
     shards.read_from(Destination::Shard(shard), query, deadline).await
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::route::topology::Topology;
 use crate::shards::alarm::Alarms;
+use crate::shards::confirmation::Confirmation;
 use crate::shards::map_follower::Follower;
 use crate::shards::pool::Pool;
 
@@ -51,6 +52,7 @@ pub(crate) struct Directory {
     topology: watch::Receiver<Option<Arc<Topology>>>,
     service: watch::Receiver<Service>,
     outdated: Arc<Notify>,
+    confirmation: Confirmation,
     alarms: Arc<Alarms>,
 }
 
@@ -65,6 +67,7 @@ impl Directory {
         let (maps, topology) = watch::channel(None);
         let (standing, service) = watch::channel(Service::default());
         let outdated = Arc::new(Notify::new());
+        let confirmation = Confirmation::default();
         let alarms = Arc::new(Alarms::default());
         let follower = Follower {
             configured,
@@ -72,10 +75,11 @@ impl Directory {
             topology: maps,
             service: standing,
             outdated: Arc::clone(&outdated),
+            confirmation: confirmation.clone(),
             alarms: Arc::clone(&alarms),
         };
         tokio::spawn(follower.run(cluster_id));
-        Self { topology, service, outdated, alarms }
+        Self { topology, service, outdated, confirmation, alarms }
     }
 
     /// How the router stands, now and whenever it changes.
@@ -110,6 +114,13 @@ impl Directory {
             Some(topology) => Some(topology),
             None => self.wait(deadline, |_| true).await,
         }
+    }
+
+    /// A map that is no older than that of the meta shard at the time of the call. The meta shard is asked at most once
+    /// a second, for all that wait together. `None` when it does not answer until `deadline`.
+    pub(crate) async fn latest(&self, deadline: Instant) -> Option<Arc<Topology>> {
+        timeout_at(deadline, self.confirmation.wait()).await.ok()?;
+        self.current()
     }
 
     /// A map that is newer than `version`. `None` when there is none until `deadline`.

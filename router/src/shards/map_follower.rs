@@ -27,6 +27,7 @@ use crate::route::retry;
 use crate::route::topology::Topology;
 use crate::shards::alarm::Alarms;
 use crate::shards::census::{self, Census, Choice, Standing};
+use crate::shards::confirmation::{self, Confirmation};
 use crate::shards::directory::{Service, WrongCluster};
 use crate::shards::pool::{Lane, Pool};
 
@@ -42,7 +43,7 @@ const FOLLOW_MIN: Duration = Duration::from_millis(300);
 const LOST_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Maximum size of a map: enough for tens of thousands of replicas.
-const MAP_BYTES_MAX: usize = 16 << 20;
+pub(crate) const MAP_BYTES_MAX: usize = 16 << 20;
 
 /// The task behind a [`Directory`](crate::shards::directory::Directory).
 pub(crate) struct Follower {
@@ -56,6 +57,8 @@ pub(crate) struct Follower {
     pub(crate) service: watch::Sender<Service>,
     /// Signals that a newer map is wanted than the followed node has.
     pub(crate) outdated: Arc<Notify>,
+    /// Who waits for the newest map.
+    pub(crate) confirmation: Confirmation,
     /// The alarms about other clusters.
     pub(crate) alarms: Arc<Alarms>,
 }
@@ -79,7 +82,16 @@ impl Follower {
         tokio::select! {
             () = unused.closed() => {}
             () = follow => {}
+            () = self.confirmation.serve(|| self.read_map()) => {}
         }
+    }
+
+    /// Takes over the map of the meta shard. Returns whether it told it.
+    async fn read_map(&self) -> bool {
+        let known = self.topology.borrow().clone();
+        let Some(known) = known else { return false };
+        let map = confirmation::read_map(&known, &self.pool).await;
+        map.is_some_and(|map| self.adopt(map).is_ok())
     }
 
     /// Finds out which cluster the configured nodes belong to.

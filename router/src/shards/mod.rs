@@ -3,6 +3,7 @@
 mod alarm;
 mod census;
 mod codec;
+mod confirmation;
 mod connection;
 pub(crate) mod directory;
 mod map_follower;

@@ -1,7 +1,8 @@
 //! A command on its way to the shard that owns its campaign, whichever that is by now.
 //!
-//! The stream of a shard does the retries within the shard. What is left is to follow the campaign
-//! when the ring changes: the shard refuses, and the command goes to the owner by a newer map.
+//! The stream of a shard does the retries within the shard. What is left is to follow the shard map: when the ring
+//! changes, the shard refuses, and the command goes to the owner by a newer map; when there is a newer code key, a new
+//! campaign gets that one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::answer::error::Fault;
 use crate::route::retry::{self, Attempts, Unanswered};
 use crate::route::topology::{Destination, Topology};
 use crate::shards::shard_client::ShardClient;
-use crate::shards::submission::{Answer, Submission, Waiter};
+use crate::shards::submission::{Answer, Outdated, Submission, Waiter};
 
 /// The field of a `Command` that holds its epoch.
 const EPOCH: u32 = 1;
@@ -28,7 +29,7 @@ const EPOCH: u32 = 1;
 const MAP_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// A command that was handed to the stream of a shard.
-pub(crate) struct Proposed {
+pub(crate) struct PendingProposal {
     topology: Arc<Topology>,
     answered: oneshot::Receiver<Answer>,
 }
@@ -37,28 +38,26 @@ pub(crate) struct Proposed {
 /// why there is none.
 pub(crate) type Proposal = Result<(Outcome, Arc<Topology>), Fault>;
 
-/// A command that its shard has refused by epoch or ownership, and that may be sent again.
-pub(crate) struct Rerouted {
+/// A command that its shard has refused since it is not as a newer map has it, and that may be sent again.
+pub(crate) struct OutdatedProposal {
     topology: Arc<Topology>,
-    shard_epoch: Epoch,
+    why: Outdated,
     attempts: Attempts,
 }
 
-impl Proposed {
+impl PendingProposal {
     /// Waits until the shard has answered, which it does by the command's deadline.
     ///
     /// # Errors
-    /// [`Rerouted`], for [`ShardClient::follow`].
-    pub(crate) async fn settled(self) -> Result<Proposal, Rerouted> {
+    /// [`OutdatedProposal`], for [`ShardClient::follow`].
+    pub(crate) async fn settled(self) -> Result<Proposal, OutdatedProposal> {
         let Self { topology, answered } = self;
         // A task that is gone took the knowledge of what it sent with it.
         let answer = answered.await.unwrap_or(Answer::Unanswered(Unanswered::OutcomeUnknown));
         match answer {
             Answer::Outcome(outcome) => Ok(Ok((outcome, topology))),
             Answer::Unanswered(unanswered) => Ok(Err(Fault::Unanswered(unanswered))),
-            Answer::Reroute { shard_epoch, attempts } => {
-                Err(Rerouted { topology, shard_epoch, attempts })
-            }
+            Answer::Outdated { why, attempts } => Err(OutdatedProposal { topology, why, attempts }),
         }
     }
 }
@@ -90,7 +89,7 @@ impl ShardClient {
         let topology = self.topology(deadline).await?;
         match self.send(to, operation, topology, deadline).await?.settled().await {
             Ok(proposal) => proposal,
-            Err(rerouted) => self.follow(to, operation, rerouted, deadline).await,
+            Err(outdated) => self.follow(to, operation, outdated, deadline).await,
         }
     }
 
@@ -104,11 +103,11 @@ impl ShardClient {
         operation: &mut Operation,
         topology: Arc<Topology>,
         deadline: Instant,
-    ) -> Result<Proposed, Fault> {
+    ) -> Result<PendingProposal, Fault> {
         self.send_again(to, operation, topology, Attempts::default(), deadline).await
     }
 
-    /// Sends an operation where it belongs by a newer map, as often as it takes.
+    /// Sends an operation where it belongs, and as it is to be, by a newer map, as often as it takes.
     ///
     /// # Errors
     /// As [`ShardClient::propose`].
@@ -116,25 +115,35 @@ impl ShardClient {
         &self,
         to: Destination<'_>,
         operation: &mut Operation,
-        mut rerouted: Rerouted,
+        mut outdated: OutdatedProposal,
         deadline: Instant,
     ) -> Proposal {
         for misses in 1.. {
-            let Rerouted { topology, shard_epoch, attempts } = rerouted;
-            let patience = (Instant::now() + MAP_WAIT_MAX).min(deadline);
-            self.directory().reach(shard_epoch, patience).await;
-            // The shard may also be behind the map, and then the same question is asked again.
-            let pause =
-                Instant::now() + retry::pause(misses, shard_epoch > topology.epoch(), fraction());
+            let OutdatedProposal { topology, why, attempts } = outdated;
+            let is_newer = match why {
+                Outdated::Epoch(epoch) => {
+                    let patience = (Instant::now() + MAP_WAIT_MAX).min(deadline);
+                    self.directory().reach(epoch, patience).await;
+                    // The shard may also be behind the map, and then the same question is asked again.
+                    epoch > topology.epoch()
+                }
+                Outdated::CodeKey => {
+                    // Without an answer it is too late for another attempt.
+                    self.directory().latest(deadline).await;
+                    forget_code_key(operation);
+                    true
+                }
+            };
+            let pause = Instant::now() + retry::pause(misses, is_newer, fraction());
             tokio::time::sleep_until(pause.min(deadline)).await;
             if Instant::now() >= deadline {
                 return Err(Fault::Unanswered(attempts.unanswered()));
             }
             let topology = self.topology(deadline).await?;
             let sent = self.send_again(to, operation, topology, attempts, deadline).await?;
-            rerouted = match sent.settled().await {
+            outdated = match sent.settled().await {
                 Ok(proposal) => return proposal,
-                Err(rerouted) => rerouted,
+                Err(outdated) => outdated,
             };
         }
         unreachable!("misses are not counted to their end")
@@ -147,7 +156,7 @@ impl ShardClient {
         topology: Arc<Topology>,
         attempts: Attempts,
         deadline: Instant,
-    ) -> Result<Proposed, Fault> {
+    ) -> Result<PendingProposal, Fault> {
         set_code_key(operation, &topology)?;
         let command = encode(topology.epoch(), operation);
         let shard = self.shard(topology.shard_of(to));
@@ -167,7 +176,7 @@ impl ShardClient {
         if let Some(unsent) = unsent {
             unsent.waiter.give_up();
         }
-        Ok(Proposed { topology, answered })
+        Ok(PendingProposal { topology, answered })
     }
 
     /// A deadline as nodes understand it: microseconds since 1970.
@@ -190,8 +199,8 @@ fn encode(epoch: Epoch, operation: &Operation) -> Bytes {
     command.into()
 }
 
-/// A new campaign gets the newest key, by the first map that has one: the ledger must see the same
-/// command each time.
+/// A new campaign gets the newest key, by the first map that has one: the ledger sees the same command each time, unless
+/// the shard refuses the key as too old.
 fn set_code_key(operation: &mut Operation, topology: &Topology) -> Result<(), Fault> {
     if let Operation::CreateCampaign(create) = operation
         && create.code_key_id == 0
@@ -201,6 +210,14 @@ fn set_code_key(operation: &mut Operation, topology: &Topology) -> Result<(), Fa
         create.code_key_id = newest.get();
     }
     Ok(())
+}
+
+/// Lets a new campaign get its key by another map. Whichever key an earlier attempt had, if it was applied, this one is
+/// a retry.
+fn forget_code_key(operation: &mut Operation) {
+    if let Operation::CreateCampaign(create) = operation {
+        create.code_key_id = 0;
+    }
 }
 
 #[cfg(test)]

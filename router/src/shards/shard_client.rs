@@ -79,6 +79,15 @@ impl ShardClient {
         known.ok_or(Fault::Unanswered(Unanswered::NoLeader))
     }
 
+    /// A map that is no older than that of the meta shard at the time of the call; see [`Directory::latest`].
+    ///
+    /// # Errors
+    /// No leader, when the meta shard does not answer until `deadline`.
+    pub(crate) async fn latest_topology(&self, deadline: Instant) -> Result<Arc<Topology>, Fault> {
+        let latest = self.directory().latest(deadline).await;
+        latest.ok_or(Fault::Unanswered(Unanswered::NoLeader))
+    }
+
     /// A map that has the keys of these coupons, waiting for a newer one where it has not. `None` when
     /// there is no such map until `deadline`.
     pub(crate) async fn with_keys(

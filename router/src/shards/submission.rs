@@ -28,15 +28,24 @@ pub(crate) struct Waiter {
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
+/// What of a command is not as the newest shard map has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outdated {
+    /// The shard does not own the campaign, or not at the epoch of the command; it is at this one.
+    Epoch(Epoch),
+    /// It creates a campaign with an older code key than the newest one.
+    CodeKey,
+}
+
 /// What became of a command.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The ledger answered.
     Outcome(Outcome),
-    /// The shard does not own the campaign, or not at that epoch. The command may be sent again.
-    Reroute {
-        /// The epoch the shard is at.
-        shard_epoch: Epoch,
+    /// The command is not for this shard, or not as it is. It may be sent again.
+    Outdated {
+        /// Why.
+        why: Outdated,
         /// What is known of the command so far.
         attempts: Attempts,
     },

@@ -54,8 +54,9 @@ impl FakeCluster {
             code_keys: vec![CodeKey { key_id: 1, secret: vec![7; 32] }],
             ..Default::default()
         };
-        map.shards = shards
-            .iter()
+        // The meta shard is 0.
+        map.shards = std::iter::once(&0)
+            .chain(shards)
             .map(|shard| {
                 let replica = |node_id| ReplicaInfo { replica_id: node_id, node_id, role: 1 };
                 ShardInfo { shard_id: *shard, replicas: (1..=nodes).map(replica).collect() }
@@ -191,6 +192,19 @@ impl FakeCluster {
     /// Lets log time pass in the answers to requests for holds.
     pub fn pass_time_of_holds(&self, micros: u64) {
         self.state.lock().ledger.holds.answered_micros += micros;
+    }
+
+    /// Changes the map without showing the change to anybody who watches it.
+    pub fn change_map_unseen(&self, change: impl FnOnce(&mut ShardMap)) {
+        let mut map = self.map.borrow().clone();
+        map.version += 1;
+        change(&mut map);
+        self.state.lock().unseen_map = Some(map);
+    }
+
+    /// How many times the meta shard was asked for the map.
+    pub fn maps_read(&self) -> usize {
+        self.state.lock().maps_read
     }
 
     /// Issues the first `count` coupons of a campaign.

@@ -10,10 +10,10 @@ use coupon_proto::internal::{
     GetNodeStatusResponse, IdentifyRequest, IdentifyResponse, InitClusterRequest,
     InitClusterResponse, NodeHello, NotProposed, NotProposedReason, ProposeMetaRequest,
     ProposeMetaResponse, ProposeRequest, ProposeResponse, ReadRequest, ReadResponse,
-    RegisterNodeRequest, RegisterNodeResponse, RemoveNodeRequest, RemoveNodeResponse, Reply,
-    ReplyBatch, RouterHello, ShardMap, TransferLeadershipRequest, TransferLeadershipResponse,
-    Unknown, WatchShardMapRequest, WatchShardMapResponse, propose_request, propose_response,
-    read_request, reply,
+    ReadShardMapRequest, ReadShardMapResponse, RegisterNodeRequest, RegisterNodeResponse,
+    RemoveNodeRequest, RemoveNodeResponse, Reply, ReplyBatch, RouterHello, ShardMap,
+    TransferLeadershipRequest, TransferLeadershipResponse, Unknown, WatchShardMapRequest,
+    WatchShardMapResponse, propose_request, propose_response, read_request, reply,
 };
 use coupon_transport::Answerer;
 use coupon_wire::refusal;
@@ -136,6 +136,7 @@ impl FakeNode {
             Some(Trick::Overloaded) => all(not_proposed(NotProposedReason::Overloaded, 0)),
             Some(Trick::Expired) => all(not_proposed(NotProposedReason::Expired, 0)),
             Some(Trick::NeedsLog) => all(not_proposed(NotProposedReason::NeedsLog, 0)),
+            Some(Trick::OldCodeKey) => all(not_proposed(NotProposedReason::OldCodeKey, 0)),
             Some(Trick::TooManyReplies) => {
                 let mut replies = apply();
                 replies.push(Reply::default());
@@ -202,6 +203,17 @@ impl ClusterService for FakeNode {
         let maps = WatchStream::new(self.map.subscribe());
         let maps = maps.map(|map| Ok(WatchShardMapResponse { map: Some(map) }));
         Ok(Response::new(maps.take_until(self.clone().turned()).boxed()))
+    }
+
+    async fn read_shard_map(
+        &self,
+        _: Request<ReadShardMapRequest>,
+    ) -> Result<Response<ReadShardMapResponse>, Status> {
+        self.lead_or_refuse(false).await?;
+        let mut state = self.state.lock();
+        state.maps_read += 1;
+        let map = state.unseen_map.clone().unwrap_or_else(|| self.map.borrow().clone());
+        Ok(Response::new(ReadShardMapResponse { map: Some(map) }))
     }
 
     async fn identify(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use coupon_proto::internal::{Command, RouterHello};
+use coupon_proto::internal::{Command, RouterHello, ShardMap};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -24,6 +24,8 @@ pub enum Trick {
     Expired,
     /// Says that it needs the log.
     NeedsLog,
+    /// Says that there is a newer code key.
+    OldCodeKey,
     /// Sends one reply too many.
     TooManyReplies,
 }
@@ -51,6 +53,10 @@ pub struct State {
     /// How many parts of streams of coupons were read.
     pub parts: usize,
     pub ledger: Ledger,
+    /// The map of the meta shard, where nobody who watches the map has it yet.
+    pub unseen_map: Option<ShardMap>,
+    /// How many times the meta shard was asked for it.
+    pub maps_read: usize,
     /// Tells that something was seen or refused.
     pub progress: watch::Sender<()>,
 }
@@ -72,6 +78,8 @@ impl Default for State {
             parts: 0,
             progress: watch::Sender::new(()),
             ledger: Ledger::at_epoch(1),
+            unseen_map: None,
+            maps_read: 0,
         }
     }
 }

@@ -9,7 +9,7 @@ use tonic::Status;
 use super::ShardStream;
 use super::link::Link;
 use crate::route::retry::{self, Miss};
-use crate::shards::submission::{Answer, Submission, Waiter};
+use crate::shards::submission::{Answer, Outdated, Submission, Waiter};
 
 impl ShardStream {
     pub(super) fn received(&mut self, replies: ReplyBatch) {
@@ -30,7 +30,11 @@ impl ShardStream {
                     continue;
                 }
                 Some(reply::Reply::NotProposed(not_proposed)) => {
-                    let miss = miss_of(&not_proposed);
+                    let Some(miss) = miss_of(&not_proposed) else {
+                        let (why, attempts) = (Outdated::CodeKey, waiter.attempts);
+                        waiter.answer(Answer::Outdated { why, attempts });
+                        continue;
+                    };
                     if miss == Miss::NotLeader {
                         not_leader = Some(optional_node_id(not_proposed.leader_node_id));
                     }
@@ -84,16 +88,18 @@ fn answer(waiter: Waiter, outcome: Outcome) {
     };
     let attempts = waiter.attempts;
     waiter.answer(match rerouted {
-        Some(shard_epoch) => Answer::Reroute { shard_epoch, attempts },
+        Some(epoch) => Answer::Outdated { why: Outdated::Epoch(epoch), attempts },
         None => Answer::Outcome(outcome),
     });
 }
 
-fn miss_of(not_proposed: &NotProposed) -> Miss {
+/// How an attempt ended; `None` where the command has an old code key.
+fn miss_of(not_proposed: &NotProposed) -> Option<Miss> {
     match not_proposed.reason() {
-        NotProposedReason::NotLeader | NotProposedReason::Unspecified => Miss::NotLeader,
-        NotProposedReason::Overloaded => Miss::Overloaded,
-        NotProposedReason::Expired => Miss::Expired,
-        NotProposedReason::NeedsLog => Miss::NeedsLog,
+        NotProposedReason::NotLeader | NotProposedReason::Unspecified => Some(Miss::NotLeader),
+        NotProposedReason::Overloaded => Some(Miss::Overloaded),
+        NotProposedReason::Expired => Some(Miss::Expired),
+        NotProposedReason::NeedsLog => Some(Miss::NeedsLog),
+        NotProposedReason::OldCodeKey => None,
     }
 }
