@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use prost::Message as _;
 
 /// The services that clients call; reflection shows these and what they refer to.
-const PUBLIC: [&str; 3] = [
+const PUBLIC: [&str; 4] = [
     "coupon/v1/campaign_service.proto",
     "coupon/v1/coupon_service.proto",
+    "coupon/v1/event_service.proto",
     "couponpb/coupon_service.proto",
 ];
 

@@ -41,6 +41,14 @@ impl RouterArg {
     }
 }
 
+impl RouterArg {
+    /// Connects to a router for a command that follows something. The timeout is how long it may be out of reach.
+    pub(crate) async fn follow(&self) -> anyhow::Result<Client> {
+        let router = self.connect().await?;
+        Ok(router.client.giving_up_after(self.timeout.get()))
+    }
+}
+
 /// A router for a command that must be done in time as a whole, however many calls it makes.
 #[derive(Debug)]
 pub(crate) struct Router {

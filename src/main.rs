@@ -81,6 +81,8 @@ enum Command {
     Restore(restore::RestoreArgs),
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
+    Watch(campaign::watch::WatchArgs),
+    Events(campaign::events::EventsArgs),
     Issue(issue::IssueArgs),
     #[command(flatten)]
     Coupon(coupon::CouponCommand),
@@ -107,6 +109,8 @@ impl Command {
             | Self::Backup(_)
             | Self::Restore(_)
             | Self::Campaign(_)
+            | Self::Watch(_)
+            | Self::Events(_)
             | Self::Issue(_)
             | Self::Coupon(_)
             | Self::Loadtest(_)
@@ -130,6 +134,8 @@ impl Command {
             Self::Backup(args) => backup::run(args),
             Self::Restore(args) => restore::run(args),
             Self::Campaign(command) => campaign::run(command),
+            Self::Watch(args) => campaign::watch::run(args),
+            Self::Events(args) => campaign::events::run(args),
             Self::Issue(args) => issue::run(args),
             Self::Coupon(command) => coupon::run(command),
             Self::Loadtest(args) => loadtest::run(&args),

@@ -1,5 +1,7 @@
 //! Campaigns and coupons as they are printed. The names of the JSON fields are those of the API.
 
+mod event;
+
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -9,6 +11,7 @@ use prost_types::Timestamp;
 use serde::Serialize;
 
 use crate::output::table;
+pub(crate) use event::Event;
 
 /// A campaign.
 #[derive(Debug, Serialize)]
@@ -113,6 +116,15 @@ impl Campaign {
 }
 
 impl Campaign {
+    /// What changes most, in a line.
+    pub(crate) fn change(&self) -> String {
+        let Self { revision, state, issued, quota, held, remaining, redeemed, voided, .. } = self;
+        format!(
+            "revision {revision}: {state}, {issued} of {quota} issued, {held} held, {remaining} left, \
+             {redeemed} redeemed, {voided} voided"
+        )
+    }
+
     fn voided_text(&self) -> String {
         match self.returned {
             0 => self.voided.to_string(),
@@ -265,6 +277,14 @@ impl Coupon {
     }
 }
 
+impl Coupon {
+    /// Its number, its code and who holds it.
+    fn brief(&self) -> String {
+        let Self { sequence, code, recipient, .. } = self;
+        format!("#{sequence} {code} {recipient}").trim_end().to_owned()
+    }
+}
+
 /// A hold.
 #[derive(Debug, Serialize)]
 pub(crate) struct Hold {
@@ -277,12 +297,18 @@ pub(crate) struct Hold {
     confirm_time: Option<String>,
     sequence: i64,
     release_time: Option<String>,
-    replayed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<bool>,
 }
 
 impl Hold {
-    /// A hold. `replayed` says whether an earlier request had done what was asked for.
-    pub(crate) fn new(hold: v1::Hold, replayed: bool) -> Self {
+    /// Its id and its recipient.
+    fn brief(&self) -> String {
+        format!("{} {}", self.hold_id, self.recipient).trim_end().to_owned()
+    }
+
+    /// A hold. `replayed` says whether an earlier request had done what was asked for, if anything was.
+    pub(crate) fn new(hold: v1::Hold, replayed: Option<bool>) -> Self {
         let state = hold.state().as_str_name();
         Self {
             state: state.trim_start_matches("HOLD_STATE_").to_owned(),
@@ -310,7 +336,7 @@ impl Hold {
             ("confirmed", self.confirm_time.clone()),
             ("sequence", (self.sequence > 0).then(|| self.sequence.to_string())),
             ("released", self.release_time.clone()),
-            ("replayed", self.replayed.then(|| REPLAYED.to_owned())),
+            ("replayed", (self.replayed == Some(true)).then(|| REPLAYED.to_owned())),
         ])
     }
 }

@@ -22,7 +22,7 @@ from grpc_tools import protoc
 HERE = Path(__file__).resolve().parent
 
 # Methods written by hand, in client.py and aio.py.
-BY_HAND = {"BatchIssueCoupons"}
+BY_HAND = {"BatchIssueCoupons", "StreamEvents", "WatchCampaign"}
 
 Field = descriptor_pb2.FieldDescriptorProto
 

@@ -1,4 +1,4 @@
-//! Golden bytes: keys and values in RocksDB, the log and its commands, the shard map, and the floor.
+//! Golden bytes: keys and values in RocksDB, the log and its commands, and the floor.
 //!
 //! A small shard is written through the real log and the real state machine, and its rows are compared with bytes
 //! that were written out by hand. `node/FORMATS.md` has the rules. What is private to the storage has its golden
@@ -9,9 +9,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coupon_cluster::{
-    CampaignName, Epoch, MetaCommand, Origin, ReplicaId, RequestId, ShardId, ShardMap, TenantId,
-};
+use coupon_cluster::{CampaignName, Epoch, ReplicaId, RequestId, ShardId, TenantId};
 use coupon_ledger::{Action, Command, Issue};
 use coupon_node::codec::command::read_entry;
 use coupon_node::raft::log_store::LogStore;
@@ -22,7 +20,6 @@ use coupon_node::storage::floor::Floor;
 use coupon_node::storage::keys::{KNOWN_MAP, LogKeys, STORE_ID, StateKeys};
 use coupon_node::storage::snapshot::{self, ReplicaKey};
 use coupon_proto::internal as pb;
-use coupon_wire::{map, meta};
 use futures::stream;
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry as _;
@@ -41,6 +38,8 @@ mod coupons;
 mod golden;
 #[path = "formats/holds.rs"]
 mod holds;
+#[path = "formats/shard_map.rs"]
+mod shard_map;
 
 /// The constant to raise when anything in RocksDB or in the floor changes.
 const LAYOUT: &str = "the layout, `VERSION` in identity.rs,";
@@ -64,7 +63,7 @@ fn keys_are_as_ever() {
     let state = StateKeys::new(KEY.shard, 3);
     let name = CampaignName::parse("default/spring").unwrap();
     let prefix = "00 00 01 02  00 00 00 03";
-    let keys: [(Vec<u8>, &str); 19] = [
+    let keys: [(Vec<u8>, &str); 20] = [
         (log.entry(0x0908).into(), "00 00 01 02  00 00 00 00 00 00 00 07  00 00 00 00 00 00 09 08"),
         (log.vote().into(), "00 00 01 02  00 00 00 00 00 00 00 07  56"),
         (log.purged().into(), "00 00 01 02  00 00 00 00 00 00 00 07  50"),
@@ -96,6 +95,10 @@ fn keys_are_as_ever() {
         (state.counters(0x0D0C), &format!("{prefix}  4e  00 00 0d 0c")),
         (state.shard(), &format!("{prefix}  53")),
         (state.terms(), &format!("{prefix}  54")),
+        (
+            state.event(0x0D0C, 0x0F0E),
+            &format!("{prefix}  56  00 00 0d 0c  00 00 00 00 00 00 0f 0e"),
+        ),
     ];
     for (found, expected) in &keys {
         golden::check("keys", LAYOUT, found, expected);
@@ -155,8 +158,8 @@ const LOG: [&str; 5] = [
              1a 10 22 22 22 22 22 22 22 22 22 22 22 22 22 22 22 22 | request_id
        1a 24                         |    applied_digest: that of the state below at index 3
           08 03                      |       index 3
-          12 20 2c d8 71 ac 13 0d e6 6d ba 0e d1 44 d8 51 88 af | digest
-                30 68 16 2f 6a 62 de 3a 65 41 b5 47 0b 1b ff 88 |
+          12 20 42 ba bb ba 15 72 92 e1 63 cd 25 6b e7 c2 bc e7 | digest
+                6f a7 2a 5d bd 44 d9 f9 5d 2f 10 98 4f 2b 54 1a |
        70 03                         |    committed_index 3
        7a 04  08 08  10 02           |    acknowledged: replica_id 8, index 2
     ",
@@ -286,7 +289,7 @@ fn commands_are_as_ever() {
 
 /// The rows of the shard once it has applied `LOG`, in key order: keys without prefix, and values. Each digest is
 /// the SHA-256 of the one before and the rows of one entry, as `hashlib.sha256` of Python has it.
-const STATE: [(&str, &str); 8] = [
+const STATE: [(&str, &str); 9] = [
     (
         "41",
         "
@@ -335,6 +338,7 @@ const STATE: [(&str, &str); 8] = [
            1a 10 22 22 22 22 22 22 22 22 22 22 22 22 22 22 22 22 | request_id
            20 b8 17                      |    issue_micros 3,000
            28 c0 3e                      |    expire_micros 8,000
+        10 04                            | log_index 4
         ",
     ),
     (
@@ -361,14 +365,27 @@ const STATE: [(&str, &str); 8] = [
         18 01                            | next_campaign_number 1
         20 01                            | next_block 1
         28 b8 17                         | log_time_micros 3,000
-        32 20 0b 16 f9 9d 96 96 79 99 17 3c 45 d6 86 74 88 bf | running_digest
-              7a d8 65 ea db 02 2b 38 39 6b ac 12 a4 c2 5d 56 |
+        32 20 d8 09 fe 97 fe 4b 6f 82 9f be 34 7a 66 99 ed 4b | running_digest
+              5d 32 1c d6 e2 fb 32 9b d9 e3 69 7e a0 6c 89 4b |
         ",
     ),
     (
         "54",
         "
         0a 06  08 01  10 07  18 01       | starts: term 1, leader_replica_id 7, first_index 1
+        ",
+    ),
+    (
+        "56  00 00 00 00  00 00 00 00 00 00 00 01",
+        "
+        08 03                            | log_index 3
+        10 d0 0f                         | time_micros 2,000
+        1a 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | request_id
+        52 16                            | campaign_created: CampaignTerms
+           0a 06 53 70 72 69 6e 67       |    display_name Spring
+           10 ac 02                      |    quota 300
+           18 d0 0f                      |    start_micros 2,000
+           2a 06  0a 01 61  12 01 31     |    labels: a to 1
         ",
     ),
 ];
@@ -407,71 +424,6 @@ async fn the_state_is_as_ever() {
     let key = LogKeys::new(KEY.shard, KEY.replica).generation();
     let generation = storage.db().get_cf(storage.meta(), key).unwrap().unwrap();
     golden::check("generations", LAYOUT, &generation, "00 00 00 01");
-}
-
-/// A map: what stands in a `MAP` and an `M` row, and in a backup.
-const SHARD_MAP: &str = "
-    0a 07 63 6c 75 73 74 65 72       | cluster_id cluster
-    10 05  18 02                     | version 5, epoch 2
-    22 16                            | nodes
-       08 03  12 04 6e 33 3a 31      |    node_id 3, address n3:1
-       1a 05 73 74 6f 72 65          |    store_id store
-       22 05 73 74 61 72 74          |    start_id start
-    2a 0b                            | shards
-       08 82 02                      |    shard_id 258
-       12 06  08 07  10 03  18 03    |    replicas: replica_id 7, node_id 3, a voter
-    32 02 82 02                      | ring_shards 258
-    3a 24                            | code_keys
-       08 01                         |    key_id 1
-       12 20 33 33 33 33 33 33 33 33 33 33 33 33 33 33 33 33 | secret
-             33 33 33 33 33 33 33 33 33 33 33 33 33 33 33 33 |
-    40 08                            | next_replica_id 8
-    4a 01 03                         | leaving_node_ids 3
-    62 25                            | restored_shards
-       08 82 02                      |    shard_id 258
-       12 20 44 44 44 44 44 44 44 44 44 44 44 44 44 44 44 44 | state_digest
-             44 44 44 44 44 44 44 44 44 44 44 44 44 44 44 44 |
-";
-
-#[test]
-fn the_shard_map_and_its_commands_are_as_ever() {
-    let read = |text| pb::ShardMap::decode(&golden::bytes(text)[..]).unwrap();
-    let shard_map = map::map_from_pb(read(SHARD_MAP)).unwrap();
-    assert_eq!((shard_map.version, shard_map.epoch), (5, Epoch(2)));
-    assert_eq!(shard_map.ring_shards, [KEY.shard].into());
-    assert_eq!(shard_map.restored, [(KEY.shard, [0x44; 32])].into());
-    let found = map::map_to_pb(&shard_map).encode_to_vec();
-    golden::check("the shard map", LAYOUT, &found, SHARD_MAP);
-
-    let (id, node) = shard_map.nodes.first_key_value().unwrap();
-    let register = MetaCommand::RegisterNode {
-        id: *id,
-        node: node.clone(),
-        starts: vec!["s1".into()],
-        origin: Origin::Member,
-        seen_start: "s0".into(),
-    };
-    let joined = MetaCommand::ReplicaJoined {
-        shard: KEY.shard,
-        replica: ReplicaId(8),
-        removed: vec![KEY.replica],
-    };
-    let first = ShardMap { cluster_id: "cluster".into(), ..ShardMap::default() };
-    let commands = [
-        (MetaCommand::Genesis(first), "0a 0b  0a 09  0a 07 63 6c 75 73 74 65 72"),
-        (
-            register,
-            "12 22  0a 16 08 03 12 04 6e 33 3a 31 1a 05 73 74 6f 72 65 22 05 73 74 61 72 74
-                    12 02 73 31  18 01  2a 02 73 30",
-        ),
-        (joined, "1a 08  08 82 02  10 08  1a 01 07"),
-        (MetaCommand::RemoveNode { id: *id, only_unused: true }, "22 04  08 03  10 01"),
-        (MetaCommand::Recover { version: 9 }, "2a 02  08 09"),
-    ];
-    for (command, expected) in &commands {
-        let found = meta::command_to_pb(command).encode_to_vec();
-        golden::check("commands of the meta shard", LAYOUT, &found, expected);
-    }
 }
 
 const FIRST_SLOT: &str = "00 00 00 00 00 00 01 02  92 37 8f 04  00 00 00 00 | 258, CRC-32, zeros";

@@ -39,6 +39,8 @@ pub enum Reason {
     EtagMismatch,
     /// Fields are not what they must be; a `BadRequest` names them.
     FieldViolations,
+    /// The shard continues from a backup or from one of two histories, and the caller knows events from before.
+    HistoryChanged,
     /// Another request has confirmed the hold.
     HoldConfirmed,
     /// At or after the hold's expire_time.
@@ -85,7 +87,7 @@ pub enum Reason {
     ShardFull,
     /// The quota is used up.
     SoldOut,
-    /// A stream of coupons ended before all were sent.
+    /// A stream ended before all was sent, or because its router stops.
     StreamBroken,
     /// The campaign has issued more coupons than an answer may list.
     TooManyCoupons,
@@ -95,7 +97,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::AlreadyRedeemed,
         Self::AlreadyStarted,
         Self::Archived,
@@ -112,6 +114,7 @@ impl Reason {
         Self::Ended,
         Self::EtagMismatch,
         Self::FieldViolations,
+        Self::HistoryChanged,
         Self::HoldConfirmed,
         Self::HoldExpired,
         Self::HoldNotFound,
@@ -159,6 +162,7 @@ impl Reason {
             Self::Ended => "ENDED",
             Self::EtagMismatch => "ETAG_MISMATCH",
             Self::FieldViolations => "FIELD_VIOLATIONS",
+            Self::HistoryChanged => "HISTORY_CHANGED",
             Self::HoldConfirmed => "HOLD_CONFIRMED",
             Self::HoldExpired => "HOLD_EXPIRED",
             Self::HoldNotFound => "HOLD_NOT_FOUND",

@@ -5,12 +5,14 @@ mod change;
 mod create;
 mod delete;
 mod end;
+pub(crate) mod events;
 mod get;
 mod list;
 mod moment;
 mod pause;
 mod resume;
 mod update;
+pub(crate) mod watch;
 
 use std::collections::BTreeMap;
 

@@ -65,7 +65,7 @@ fn print(coupon: Option<v1::Coupon>, replayed: Option<bool>, format: Format) -> 
 
 /// Prints the hold in an answer; `replayed` says whether an earlier request had changed it.
 fn print_hold(hold: Option<v1::Hold>, replayed: bool, format: Format) -> anyhow::Result<()> {
-    let hold = show::Hold::new(hold.context("the router sent no hold")?, replayed);
+    let hold = show::Hold::new(hold.context("the router sent no hold")?, Some(replayed));
     match format {
         Format::Table => output::line(hold.sheet()),
         Format::Json => output::json(&hold),

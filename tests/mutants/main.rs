@@ -8,6 +8,7 @@
 mod clock;
 mod demo;
 mod etag;
+mod events;
 mod holding;
 mod issued;
 mod issuing;

@@ -117,6 +117,7 @@ def modules(tmp_path_factory):
                 Path(grpc_tools.__file__).parent / "_proto"]
     modules = {"campaign_service": "coupon.v1.campaign_service",
                "coupon_service": "coupon.v1.coupon_service",
+               "event_service": "coupon.v1.event_service",
                "older": "couponpb.coupon_service"}
     status = protoc.main([
         "protoc", *(f"-I{include}" for include in includes),

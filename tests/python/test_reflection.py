@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 SECONDS = 20
 
-PUBLIC = {"coupon.v1.CampaignService", "coupon.v1.CouponService", "couponpb.CouponService",
+PUBLIC = {"coupon.v1.CampaignService", "coupon.v1.CouponService", "coupon.v1.EventService", "couponpb.CouponService",
           "grpc.health.v1.Health"}
 
 
@@ -67,7 +67,7 @@ def test_a_coupon_is_issued(channel, pool):
 
 
 @pytest.mark.parametrize("service", [
-    "", "coupon.v1.CampaignService", "coupon.v1.CouponService", "couponpb.CouponService"])
+    "", "coupon.v1.CampaignService", "coupon.v1.CouponService", "coupon.v1.EventService", "couponpb.CouponService"])
 def test_health_says_serving(channel, pool, service):
     answer = call(channel, pool, "grpc.health.v1.Health", "Check", {"service": service})
     assert answer == {"status": "SERVING"}

@@ -101,8 +101,13 @@ impl Reader {
     async fn ask(&mut self) -> Option<Operation> {
         let query = GetCampaignQuery { campaign: format!("default/{CAMPAIGN}") };
         let query = Some(read_request::Query::GetCampaign(query));
-        let question =
-            ReadRequest { shard_id: self.shard_id, epoch: self.epoch, query, forward: false };
+        let question = ReadRequest {
+            shard_id: self.shard_id,
+            epoch: self.epoch,
+            query,
+            forward: false,
+            wait: None,
+        };
         let invoked = self.load.now();
         let answer = self.client.read(question).await.ok()?.into_inner();
         let returned = self.load.now();

@@ -331,6 +331,16 @@ impl CampaignService for FakeRouter {
     ) -> Result<Response<v1::DeleteCampaignResponse>, Status> {
         Err(Status::unimplemented("load tests do not ask"))
     }
+
+    type WatchCampaignStream =
+        Pin<Box<dyn futures::Stream<Item = Result<v1::WatchCampaignResponse, Status>> + Send>>;
+
+    async fn watch_campaign(
+        &self,
+        _: Request<v1::WatchCampaignRequest>,
+    ) -> Result<Response<Self::WatchCampaignStream>, Status> {
+        Err(Status::unimplemented("load tests do not ask"))
+    }
 }
 
 #[tonic::async_trait]

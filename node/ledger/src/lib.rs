@@ -24,6 +24,7 @@
 //! 8. A coupon is redeemed at most once until that is reversed, and never once it is voided.
 //! 9. A command has an effect only if its sender routed by the epoch in force and this shard owns the
 //!    campaign in it.
+//! 10. Each revision of a campaign is one change: a coupon that was issued, or an [`Event`].
 //!
 //! # Refusals and faults
 //!
@@ -46,6 +47,7 @@ mod code;
 mod command;
 mod coupon;
 mod entry;
+mod event;
 mod fence;
 mod history;
 mod hold;
@@ -66,6 +68,7 @@ pub use campaign::{
 pub use code::find_coupon;
 pub use command::{Action, Command};
 pub use coupon::{CodeNumber, Coupon, CouponState, IssuedCoupon, SEQUENCE_MAX};
+pub use event::{CampaignTerms, Event, EventKind};
 pub use history::{CouponChange, CouponChangeKind, CouponHistory};
 pub use hold::{EndsFound, HOLDS_OPEN_MAX, Hold, HoldEnd, HoldEnds, HoldState};
 pub use ledger::Ledger;

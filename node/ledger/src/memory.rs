@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use coupon_cluster::{CampaignName, RequestId};
 
 use crate::{
-    Campaign, CampaignCounters, CampaignSpec, Coupon, CouponHistory, EndsFound, Hold, HoldEnd,
-    LogTime, ShardState, StateReader, Store,
+    Campaign, CampaignCounters, CampaignSpec, Coupon, CouponHistory, EndsFound, Event, Hold,
+    HoldEnd, LogTime, ShardState, StateReader, Store,
 };
 
 /// A [`Store`] that keeps everything in ordered maps and loses it when it is dropped.
@@ -38,13 +38,15 @@ struct HoldTables {
     by_recipient: BTreeMap<String, BTreeSet<(LogTime, RequestId)>>,
 }
 
-/// The coupons of one campaign, and the ways to find them.
+/// The coupons of one campaign, the ways to find them, and what else happened to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct CouponTables {
     by_sequence: BTreeMap<u64, Coupon>,
     by_request: BTreeMap<RequestId, u64>,
     by_recipient: BTreeMap<String, Vec<u64>>,
     histories: BTreeMap<u64, CouponHistory>,
+    /// By revision.
+    events: BTreeMap<u64, Event>,
 }
 
 impl MemoryStore {
@@ -60,6 +62,12 @@ impl MemoryStore {
             .into_iter()
             .flat_map(|tables| &tables.by_sequence)
             .map(|(sequence, coupon)| (*sequence, coupon))
+    }
+
+    /// The events of a campaign, by revision.
+    pub fn events(&self, campaign_number: u32) -> impl Iterator<Item = (u64, &Event)> {
+        let tables = self.coupons.get(&campaign_number).into_iter();
+        tables.flat_map(|tables| &tables.events).map(|(revision, event)| (*revision, event))
     }
 
     /// What was done with the coupons of a campaign, by sequence number.
@@ -280,6 +288,17 @@ impl Store for MemoryStore {
         let hold = tables.and_then(|tables| tables.by_id.remove(&end.hold_id));
         let recipient = hold.map(|hold| hold.recipient).unwrap_or_default();
         self.remove_end(end, &recipient);
+        Ok(())
+    }
+
+    fn put_event(
+        &mut self,
+        campaign: &CampaignSpec,
+        revision: u64,
+        event: &Event,
+    ) -> Result<(), Infallible> {
+        let tables = self.coupons.entry(campaign.number).or_default();
+        tables.events.insert(revision, event.clone());
         Ok(())
     }
 

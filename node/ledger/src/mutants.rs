@@ -48,6 +48,9 @@ pub enum Mutant {
     QuotaReturnedTwice,
     /// A hold is confirmed although it has expired. Found as `holds`.
     HoldNotExpired,
+    /// A page of events that begins with a change of the campaign, or of a coupon, leaves it out. Found by a consumer
+    /// that counts.
+    EventSkipped,
 }
 
 /// How often [`Mutant::AcknowledgedBeforeSync`] syncs a log: twice a second at a light load.
@@ -90,7 +93,7 @@ pub fn activate(mutant: Mutant) {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::RetryNotDeduplicated,
         Self::ReadWithoutQuorum,
         Self::QuotaOutsideLog,
@@ -103,6 +106,7 @@ impl Mutant {
         Self::RedeemedTwice,
         Self::QuotaReturnedTwice,
         Self::HoldNotExpired,
+        Self::EventSkipped,
     ];
 
     /// What `COUPON_MUTANT` calls it.
@@ -121,6 +125,7 @@ impl Mutant {
             Self::RedeemedTwice => "redeemed-twice",
             Self::QuotaReturnedTwice => "quota-returned-twice",
             Self::HoldNotExpired => "hold-not-expired",
+            Self::EventSkipped => "event-skipped",
         }
     }
 }

@@ -3,8 +3,8 @@
 use coupon_cluster::{CampaignName, RequestId};
 
 use crate::{
-    Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, EndsFound, Hold,
-    HoldEnd, LogTime, ShardState,
+    Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, EndsFound, Event,
+    Hold, HoldEnd, LogTime, ShardState,
 };
 
 /// What a ledger reads of its state.
@@ -156,8 +156,16 @@ pub trait Store: StateReader {
     /// Removes the hold with this end, and its entries in the indexes.
     fn forget_hold(&mut self, end: &HoldEnd) -> Result<(), Self::Error>;
 
-    /// Removes all coupons and holds of a campaign that is deleted, and their entries in the indexes, but for those
-    /// that [`first_hold_end`](Store::first_hold_end) finds. The ledger asks for none of them again.
+    /// Adds an event under the revision that it made. The ledger does not read it.
+    fn put_event(
+        &mut self,
+        campaign: &CampaignSpec,
+        revision: u64,
+        event: &Event,
+    ) -> Result<(), Self::Error>;
+
+    /// Removes all coupons, holds and events of a campaign that is deleted, and their entries in the indexes, but for
+    /// those that [`first_hold_end`](Store::first_hold_end) finds. The ledger asks for none of them again.
     fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Self::Error>;
 
     /// Records which campaign uses a block of code counters, and the sequence number of the coupon

@@ -5,6 +5,7 @@ pub mod backup;
 mod campaign_list;
 pub mod cluster;
 mod coupon_list;
+mod events;
 pub(crate) mod health;
 mod one_coupon;
 #[cfg(feature = "mutants")]

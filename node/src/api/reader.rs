@@ -84,6 +84,7 @@ impl<'a> Reader<'a> {
             Query::GetCoupon(query) => self.get_coupon(epoch, &query),
             Query::FindCoupon(code) => self.find_coupon(epoch, &code),
             Query::CheckCreation(command) => self.check_creation(epoch, command),
+            Query::ListEvents(query) => self.list_events(epoch, &query),
         }
     }
 
@@ -135,6 +136,16 @@ impl<'a> Reader<'a> {
             let found = view.campaign_of_number(query.number)?;
             Ok(found.filter(|campaign| campaign.spec.name.belongs_to(&tenant)))
         })
+    }
+
+    /// The revision that a campaign has; `None` if there is no such campaign.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub(super) fn revision_of(&self, name: &CampaignName) -> Result<Option<u64>, ReadError> {
+        let found = self.view()?.campaign(name)?;
+        Ok(found.map(|campaign| campaign.counters.revision))
     }
 
     /// The answer that shows the campaign which `find` finds.

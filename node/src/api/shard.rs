@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::reader::{ReadError, Reader};
+use super::reader::{ReadError, Reader, campaign_name};
 use super::status::{from_replica_error, malformed};
 use crate::codec::command;
 use crate::peers::{Lane, MESSAGE_BYTES_MAX, Peers};
@@ -43,6 +43,9 @@ const FORWARD_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long a question waits for a replica to learn which one leads, while an election is under way. Together
 /// with [`FORWARD_TIMEOUT`], less than a router waits for an answer; and less than that, for one that is forwarded.
 const LEADER_WAIT: Duration = Duration::from_millis(200);
+/// How long a question may wait for a campaign to change: as long as routers ask for, and half as long as a call that is
+/// forwarded may take.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 /// How many reads look at the state at a time; further ones wait for their turn, as long as their callers
 /// do.
 const READS_MAX: usize = 64;
@@ -227,16 +230,49 @@ impl ShardService for ShardEndpoint {
             }
         };
         let query = request.query.ok_or_else(|| malformed(&Malformed("query")))?;
+        if let Some(wait) = &request.wait {
+            self.wait(&replica, wait).await?;
+        }
         let now = confirm(&replica).await?;
+        let answer = self.look(replica, now, move |reader| reader.answer(request.epoch, query));
+        answer.await.map(Response::new)
+    }
+}
+
+impl ShardEndpoint {
+    /// Looks at the state of a replica. Rows may have to come from disk, and heartbeats must not wait for that.
+    async fn look<T: Send + 'static>(
+        &self,
+        replica: Replica,
+        now: LogTime,
+        look: impl FnOnce(&Reader<'_>) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Status> {
         let storage = self.storage.clone();
         let turn = self.reads.clone().acquire_owned().await.map_err(|_| gone())?;
-        // Rows may have to come from disk, and heartbeats must not wait for that.
-        let answer = tokio::task::spawn_blocking(move || {
+        let found = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            Reader { storage: &storage, replica: &replica, now }.answer(request.epoch, query)
+            look(&Reader { storage: &storage, replica: &replica, now })
         });
-        let answer = answer.await.map_err(|error| Status::internal(error.to_string()))?;
-        answer.map(Response::new).map_err(ReadError::into_status)
+        let found = found.await.map_err(|error| Status::internal(error.to_string()))?;
+        found.map_err(ReadError::into_status)
+    }
+
+    /// Waits until a campaign has another revision than its router knows, or that has taken long enough.
+    async fn wait(&self, replica: &Replica, wait: &pb::RevisionWait) -> Result<(), Status> {
+        let name = campaign_name(&wait.campaign).map_err(ReadError::into_status)?;
+        let mut next = replica.raft.revisions.next_of(&name);
+        // After that, so that nothing is missed in between. A revision is the same at any time.
+        let found =
+            self.look(replica.clone(), LogTime(0), move |reader| reader.revision_of(&name)).await?;
+        if found != Some(wait.revision) {
+            return Ok(());
+        }
+        let long_enough = Duration::from_micros(wait.micros_max).min(WAIT_MAX);
+        tokio::select! {
+            () = next.other_than(wait.revision) => Ok(()),
+            () = tokio::time::sleep(long_enough) => Ok(()),
+            () = self.stopping.cancelled() => Err(gone()),
+        }
     }
 }
 

@@ -8,25 +8,27 @@ use pb::coupon_change::Change;
 
 /// A history as it is kept on disk.
 pub fn to_pb(history: &CouponHistory) -> pb::CouponHistory {
-    let change_to_pb = |made: &CouponChange| {
-        let change = match &made.kind {
-            CouponChangeKind::Redeem { order_ref } => {
-                Change::Redemption(pb::Redemption { order_ref: order_ref.clone() })
-            }
-            CouponChangeKind::Reverse => Change::Reversal(pb::Reversal {}),
-            CouponChangeKind::Void { reason, return_quota } => Change::Voiding(pb::Voiding {
-                reason: reason.clone(),
-                quota_returned: *return_quota,
-            }),
-        };
-        pb::CouponChange {
-            request_id: made.request_id.as_bytes().to_vec(),
-            time_micros: made.at.0,
-            revision: made.revision,
-            change: Some(change),
-        }
+    let change_to_pb = |made: &CouponChange| pb::CouponChange {
+        request_id: made.request_id.as_bytes().to_vec(),
+        time_micros: made.at.0,
+        revision: made.revision,
+        change: Some(kind_to_pb(&made.kind)),
     };
     pb::CouponHistory { changes: history.changes.iter().map(change_to_pb).collect() }
+}
+
+/// What a request does with a coupon.
+pub(super) fn kind_to_pb(kind: &CouponChangeKind) -> Change {
+    match kind {
+        CouponChangeKind::Redeem { order_ref } => {
+            Change::Redemption(pb::Redemption { order_ref: order_ref.clone() })
+        }
+        CouponChangeKind::Reverse => Change::Reversal(pb::Reversal {}),
+        CouponChangeKind::Void { reason, return_quota } => {
+            let (reason, quota_returned) = (reason.clone(), *return_quota);
+            Change::Voiding(pb::Voiding { reason, quota_returned })
+        }
+    }
 }
 
 /// A history from its record.

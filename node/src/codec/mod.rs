@@ -3,7 +3,7 @@
 //!
 //! - [`command`]: what routers ask for, read from the log. Each operation has a file.
 //! - [`outcome`]: what came of it.
-//! - [`row`], [`coupon_history`], [`hold`]: what is kept on disk.
+//! - [`row`], [`coupon_history`], [`event`], [`hold`]: what is kept on disk.
 
 mod archive_campaign;
 pub mod code_number;
@@ -13,6 +13,7 @@ pub mod coupon_history;
 pub mod create_campaign;
 mod delete_campaign;
 mod end_campaign;
+pub mod event;
 pub mod hold;
 mod hold_coupon;
 mod issue;

@@ -178,7 +178,6 @@ fn counters_from_pb(counters: pb::CampaignCounters) -> CampaignCounters {
 /// A campaign with its counters, as it travels.
 pub fn campaign_to_pb(campaign: &Campaign) -> pb::CampaignRecord {
     let counters = pb::CampaignCounters {
-        first_hold_end_micros: 0,
         last_hold_end_micros: 0,
         ..counters_to_pb(&campaign.spec, &campaign.counters)
     };
@@ -337,7 +336,8 @@ mod tests {
             add_coupon_to_row(&coupon, &mut row);
             add_coupon_to_row(&coupon, &mut row);
             let record = coupon_to_pb(coupon);
-            let expected = pb::CouponRow { coupons: vec![record.clone(), record] };
+            let coupons = vec![record.clone(), record];
+            let expected = pb::CouponRow { coupons, ..Default::default() };
             prop_assert_eq!(row, expected.encode_to_vec());
         }
     }

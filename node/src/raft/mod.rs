@@ -5,6 +5,7 @@
 //! - [`state_machine`]: apply, snapshots.
 //! - [`consistency_check`]: replicas compare what they hold.
 //! - [`closed_campaigns`]: which requests are worth answering without the log.
+//! - [`revisions`]: whoever waits for a campaign to change is told.
 //! - [`restored`]: how a replica of a restored cluster begins.
 //! - [`network`]: the calling side of replication; [`crate::api::raft`] is the other side.
 //! - [`acknowledged`], [`witness`]: a replica that forgot acknowledged entries never continues.
@@ -26,6 +27,7 @@ pub mod network;
 pub mod options;
 pub mod replica;
 pub mod restored;
+pub mod revisions;
 pub mod state_machine;
 mod state_transfers;
 mod succession;

@@ -22,14 +22,14 @@ use super::heartbeats::Heartbeats;
 use super::history::{self, Conflict};
 use super::log_store::LogStore;
 use super::network::NetworkFactory;
-use super::options::raft_config;
+use super::options::{RaftOptions, raft_config};
+use super::revisions::Revisions;
 use super::state_machine::StateMachine;
 use super::state_transfers::StateTransfers;
 use super::terms::Terms;
 use super::types::{Applied, LogId, Member, Proposal, TypeConfig, Vote};
 use super::witness::Witness;
 use crate::peers::Peers;
-use crate::raft::options::RaftOptions;
 use crate::storage::snapshot::ReplicaKey;
 use crate::storage::{Storage, StorageError, fatal};
 
@@ -82,6 +82,8 @@ pub struct RaftReplica {
     pub applied_digests: AppliedDigests,
     /// The campaigns that give no coupons at the moment, as far as is known.
     pub closed: ClosedCampaigns,
+    /// The campaigns whose next change somebody waits for.
+    pub revisions: Revisions,
     /// The entries that this replica and others must have on disk.
     pub witness: Witness,
     pub(super) transfers: StateTransfers,
@@ -154,6 +156,7 @@ impl RaftReplica {
         let mut machine = opening.await.map_err(stopped)??;
         machine.tell(log.acknowledged().clone());
         let (applied_digests, closed) = (machine.applied_digests(), machine.closed_campaigns());
+        let revisions = machine.revisions();
         let witness = Witness::new(storage.clone(), key, log.clone());
         let transfers = StateTransfers::default();
         let network =
@@ -177,6 +180,7 @@ impl RaftReplica {
             log,
             applied_digests,
             closed,
+            revisions,
             witness,
             transfers,
             round_max,

@@ -28,6 +28,7 @@ use super::acknowledged::Acknowledged;
 use super::closed_campaigns::ClosedCampaigns;
 use super::consistency_check::{AppliedDigests, Diverged};
 use super::marks;
+use super::revisions::{Reached, Revisions};
 use super::terms::Terms;
 use super::types::{
     Applied, LogId, Proposal, SnapshotMeta, StoredMembership, TypeConfig, applied_from_pb,
@@ -54,6 +55,7 @@ pub struct StateMachine {
     digest: Digest,
     applied_digests: AppliedDigests,
     closed: ClosedCampaigns,
+    revisions: Revisions,
     campaigns: Campaigns,
     acknowledged: Acknowledged,
     terms: Terms,
@@ -127,6 +129,7 @@ impl StateMachine {
             digest: Digest::default(),
             applied_digests: AppliedDigests::default(),
             closed: ClosedCampaigns::default(),
+            revisions: Revisions::default(),
             campaigns: Campaigns::default(),
             acknowledged: Acknowledged::default(),
             terms: Terms::default(),
@@ -151,6 +154,11 @@ impl StateMachine {
     /// The campaigns that give no coupons at the moment, as it goes on.
     pub fn closed_campaigns(&self) -> ClosedCampaigns {
         self.closed.clone()
+    }
+
+    /// The campaigns whose next change somebody waits for.
+    pub fn revisions(&self) -> Revisions {
+        self.revisions.clone()
     }
 
     /// Reads the state in force from disk: at the start, and after a snapshot was installed.
@@ -227,6 +235,7 @@ impl StateMachine {
                     }
                     EntryPayload::Normal(proposal) => match &mut self.machine {
                         Machine::Ledger(ledger) => {
+                            rows.begin_entry(entry.log_id.index);
                             apply_ledger(ledger, &mut rows, &self.applied_digests, &proposal)?
                         }
                         Machine::Meta(current) => {
@@ -242,6 +251,7 @@ impl StateMachine {
             if let Machine::Ledger(ledger) = &self.machine {
                 self.closed.note(rows.campaigns(), ledger.state().log_time);
             }
+            let reached = Reached::by(rows.campaigns());
             let (mut rows, campaigns, freed) = rows.finish();
             self.campaigns = campaigns;
             if any {
@@ -255,6 +265,7 @@ impl StateMachine {
                 (self.applied, self.membership) = (last_applied, membership);
                 self.commit(rows, new_map)?;
                 freed.note();
+                self.revisions.note(&reached);
             }
             for (responder, applied) in waiting {
                 responder.send(applied);
@@ -431,68 +442,4 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use futures::stream;
-    use openraft::entry::RaftEntry as _;
-    use openraft::impls::leader_id_adv::LeaderId;
-
-    use super::super::types::Entry;
-    use super::*;
-
-    fn machine(dir: &std::path::Path) -> StateMachine {
-        let key = ReplicaKey { shard: ShardId::new(1).unwrap(), replica: ReplicaId(1) };
-        StateMachine::open_ledger(Storage::open(dir).unwrap(), key).unwrap()
-    }
-
-    /// Applies an entry that adopts the ring of an epoch.
-    async fn adopt(
-        machine: &mut StateMachine,
-        index: u64,
-        epoch: u64,
-        applied_digests: Option<pb::AppliedDigest>,
-    ) -> Result<(), ApplyError> {
-        let adopt = pb::AdoptRingCommand { epoch, ring_shards: vec![1] };
-        let entry = pb::CommandEntry {
-            log_time_micros: 1,
-            internal_command: Some(pb::command_entry::InternalCommand::AdoptRing(adopt)),
-            applied_digest: applied_digests,
-            ..Default::default()
-        };
-        let proposal = Proposal(Bytes::from(entry.encode_to_vec()));
-        let log_id = LogId::new(LeaderId { term: 1, node_id: 1 }, index);
-        let entry = Entry::new(log_id, EntryPayload::Normal(proposal));
-        machine.apply_all(stream::iter([Ok((entry, None))])).await
-    }
-
-    #[tokio::test]
-    async fn a_replica_that_does_not_hold_what_the_leader_held_stops() {
-        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (mut leader, mut follower) = (machine(one.path()), machine(two.path()));
-        for index in 1..=3 {
-            let applied_digests = leader.applied_digests().last();
-            for machine in [&mut leader, &mut follower] {
-                adopt(machine, index, index, applied_digests.clone()).await.unwrap();
-            }
-        }
-        assert_eq!(leader.applied_digests().last(), follower.applied_digests().last());
-        adopt(&mut leader, 4, 4, None).await.unwrap();
-        adopt(&mut follower, 4, 5, None).await.unwrap();
-        let applied_digests = leader.applied_digests().last();
-        adopt(&mut leader, 5, 6, applied_digests.clone()).await.unwrap();
-        let stopped = adopt(&mut follower, 5, 6, applied_digests.clone()).await.unwrap_err();
-        assert!(matches!(stopped, ApplyError::Diverged(_)), "{stopped}");
-
-        // It is still so after a restart, whatever is applied in between.
-        follower.storage.close().unwrap();
-        drop(follower);
-        let mut follower = machine(two.path());
-        assert_eq!(follower.applied.unwrap().index, 4);
-        assert!(adopt(&mut follower, 5, 6, applied_digests).await.is_err());
-        drop(follower);
-        let mut follower = machine(two.path());
-        adopt(&mut follower, 5, 6, None).await.unwrap();
-        let applied_digests = leader.applied_digests().last();
-        assert!(adopt(&mut follower, 6, 7, applied_digests).await.is_err());
-    }
-}
+mod tests;

@@ -57,6 +57,7 @@ impl<'a> History<'a> {
         let mut ledger = Ledger::open(shard, &mut rows)?;
         for entry in directory.log_after(replica_keys, found.applied_index) {
             let entry = entry?;
+            let index = entry.log_id.map_or(0, |id| id.index);
             let unreadable =
                 |error: Malformed| RecoveryError::Unreadable { shard, why: error.to_string() };
             let payload = entry.payload.ok_or(Malformed("payload of an entry"));
@@ -71,9 +72,9 @@ impl<'a> History<'a> {
                 if is_of_other_history {
                     break;
                 }
+                rows.begin_entry(index);
                 history.apply(&mut ledger, &mut rows, commands)?;
             }
-            let index = entry.log_id.map_or(0, |id| id.index);
             digests.push(index, rows.digest());
         }
         Ok(history)

@@ -7,11 +7,13 @@
 
 use coupon_ledger::Coupon;
 use coupon_proto::internal as pb;
+use prost::Message as _;
 use rocksdb::{DBAccess, DBIteratorWithThreadMode, Direction, IteratorMode, ReadOptions};
 
 use super::index::Coupons;
 use super::keys::{StateKeys, trailing_u64};
-use super::ledger::{decode, history_from};
+use super::ledger::decode;
+use super::records::history_from;
 use super::{Storage, StorageError};
 use crate::codec::row;
 
@@ -57,13 +59,17 @@ impl CouponRun {
         Ok(row.coupons.into_iter().next())
     }
 
-    /// The rows of the coupons that were added since the last call: pairs of the sequence number in the key, and
-    /// the value.
-    pub fn take_rows(&mut self) -> impl Iterator<Item = (u64, &[u8])> {
+    /// The rows of the coupons that were added since the last call, by the entry at `log_index`: pairs of the sequence
+    /// number in the key, and the value.
+    pub fn take_rows(&mut self, log_index: u64) -> impl Iterator<Item = (u64, Vec<u8>)> {
         let from = std::mem::replace(&mut self.in_rows, self.ends.len());
-        (from..self.ends.len()).step_by(ROW_COUPONS_MAX as usize).map(|place| {
+        (from..self.ends.len()).step_by(ROW_COUPONS_MAX as usize).map(move |place| {
             let end = (place + ROW_COUPONS_MAX as usize).min(self.ends.len());
-            let value = &self.bytes[self.start(place)..self.ends[end - 1]];
+            let coupons = &self.bytes[self.start(place)..self.ends[end - 1]];
+            let rest = pb::CouponRow { log_index, coupons: Vec::new() };
+            let mut value = Vec::with_capacity(coupons.len() + rest.encoded_len());
+            value.extend_from_slice(coupons);
+            rest.encode(&mut value).expect("a Vec takes what it is given");
             (self.first + place as u64, value)
         })
     }
@@ -97,10 +103,8 @@ pub fn coupon<D: DBAccess>(
 ) -> Result<Option<pb::CouponRecord>, StorageError> {
     let Some(row) = rows.next() else { return Ok(None) };
     let (key, value) = row?;
-    let (first, mut coupons) = run(&key, &value)?;
-    let place = sequence.checked_sub(first).and_then(|place| usize::try_from(place).ok());
-    let place = place.filter(|place| *place < coupons.len());
-    Ok(place.map(|place| coupons.swap_remove(place)))
+    let mut found = run(&key, &value)?.into_iter();
+    Ok(found.find(|found| found.sequence == sequence).map(|found| found.coupon))
 }
 
 /// The coupons of a state as they are now.
@@ -123,16 +127,27 @@ impl Coupons for Issued<'_> {
     }
 }
 
-/// The coupons of a row, and the sequence number of the first.
+/// A coupon in a row.
+pub struct Found {
+    /// Its sequence number.
+    pub sequence: u64,
+    /// The index of the log entry that issued it.
+    pub log_index: u64,
+    /// The coupon.
+    pub coupon: pb::CouponRecord,
+}
+
+/// The coupons of a row.
 ///
 /// # Errors
 ///
 /// When the row is not what was written there.
-pub fn run(key: &[u8], value: &[u8]) -> Result<(u64, Vec<pb::CouponRecord>), StorageError> {
+pub fn run(key: &[u8], value: &[u8]) -> Result<Vec<Found>, StorageError> {
     let first =
         trailing_u64(key).ok_or_else(|| StorageError::corrupt("coupons", "a key is too short"))?;
-    let run: pb::CouponRow = decode("coupons", value)?;
-    Ok((first, run.coupons))
+    let pb::CouponRow { coupons, log_index } = decode("coupons", value)?;
+    let found = |(sequence, coupon)| Found { sequence, log_index, coupon };
+    Ok((first..).zip(coupons).map(found).collect())
 }
 
 #[cfg(test)]
@@ -160,11 +175,13 @@ mod tests {
         // Rows end where they are taken, and when they are full.
         for (from, until) in [(0, 100), (100, 100), (100, 133)] {
             (from..until).for_each(|number| fresh.push(7 + number, &coupon(number)));
-            for (first, value) in fresh.take_rows() {
-                let (found, coupons) = run(&keys.coupon(3, first), value).unwrap();
-                assert_eq!(found, first);
+            for (first, value) in fresh.take_rows(until) {
                 firsts.push(first);
-                read.extend(coupons);
+                for (sequence, found) in (first..).zip(run(&keys.coupon(3, first), &value).unwrap())
+                {
+                    assert_eq!((found.sequence, found.log_index), (sequence, until));
+                    read.push(found.coupon);
+                }
             }
         }
         assert_eq!(firsts, [7, 39, 71, 103, 107, 139]);

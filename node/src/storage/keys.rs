@@ -23,6 +23,7 @@
 //! | `state` | *prefix* `Q` number `u32`, end `u64`, hold 16 bytes | empty (the same, by campaign) |
 //! | `state` | *prefix* `S` | `ShardRecord` |
 //! | `state` | *prefix* `T` | `TermStarts` |
+//! | `state` | *prefix* `V` number `u32`, revision `u64` | `EventRecord` |
 //!
 //! *prefix* is shard `u32`, generation `u32`: a snapshot is installed under a new generation, which
 //! becomes the replica's state in one write. Tags are stable for ever; a new table takes a new tag.
@@ -60,6 +61,7 @@ const HOLD_OF_RECIPIENT: u8 = b'O';
 const HOLD_END_OF_CAMPAIGN: u8 = b'Q';
 pub(super) const SHARD: u8 = b'S';
 pub(super) const TERMS: u8 = b'T';
+const EVENT: u8 = b'V';
 
 /// How many bytes of a state key are prefix.
 pub const PREFIX_LEN: usize = 8;
@@ -270,6 +272,20 @@ impl StateKeys {
         key
     }
 
+    /// The prefix of all events of a campaign.
+    pub fn events(&self, number: u32) -> Vec<u8> {
+        let mut key = self.table(EVENT, 12);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    /// The key of the event that made a revision of a campaign.
+    pub fn event(&self, number: u32, revision: u64) -> Vec<u8> {
+        let mut key = self.events(number);
+        key.extend_from_slice(&revision.to_be_bytes());
+        key
+    }
+
     /// The prefix of the holds of a campaign.
     pub fn holds(&self, number: u32) -> Vec<u8> {
         let mut key = self.table(HOLD, 20);
@@ -433,7 +449,7 @@ mod tests {
             for key in [
                 keys.applied(), keys.shard(), keys.shard_map(), keys.terms(), keys.block(sequence),
                 keys.campaign_number(number), keys.counters(number), keys.coupon(number, sequence),
-                keys.coupon_history(number, sequence),
+                keys.coupon_history(number, sequence), keys.event(number, sequence),
                 keys.all_counters(),
                 keys.hold(number, &end.hold_id), keys.hold_end(&end), keys.hold_end_of_campaign(&end),
                 keys.hold_of_recipient("ann", &end),

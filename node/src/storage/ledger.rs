@@ -10,11 +10,10 @@ use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
-    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, Hold,
+    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, Event, Hold,
     HoldCoupon, HoldEnd, Issue, LogTime, ShardState, Store,
 };
 use coupon_proto::internal as pb;
-use coupon_wire::ids;
 use foldhash::fast::RandomState;
 use prost::Message as _;
 use rocksdb::WriteBatch;
@@ -24,8 +23,9 @@ use super::digest::{Digest, RunningDigest};
 use super::hold_rows::{self, WrittenHolds};
 use super::index::{Coupons, Index, Layers};
 use super::keys::{PREFIX_LEN, StateKeys, after_prefix};
+use super::records::{block_from, history_from, name_of_number};
 use super::{Storage, StorageError};
-use crate::codec::{coupon_history, row};
+use crate::codec::{coupon_history, event, row};
 
 /// Writes that belong together, and the reads of whoever makes them.
 pub struct LedgerBatch<'a> {
@@ -45,6 +45,8 @@ pub struct LedgerBatch<'a> {
     /// The numbers of the campaigns whose coupons are removed.
     freed: Vec<u32>,
     shard: Option<ShardState>,
+    /// The index of the entry that is applied.
+    log_index: u64,
     digest: RunningDigest,
     index: Arc<Index>,
     layers: Layers,
@@ -129,6 +131,7 @@ impl<'a> LedgerBatch<'a> {
             blocks: HashMap::default(),
             freed: Vec::new(),
             shard: None,
+            log_index: 0,
             digest: RunningDigest::resume(digest),
         }
     }
@@ -143,6 +146,11 @@ impl<'a> LedgerBatch<'a> {
     pub fn with_campaigns(mut self, campaigns: Campaigns) -> Self {
         self.campaigns = campaigns;
         self
+    }
+
+    /// What is written from now on is of the entry at `index` of the log.
+    pub fn begin_entry(&mut self, index: u64) {
+        self.log_index = index;
     }
 
     /// The campaigns that were looked at, as the batch leaves them.
@@ -286,9 +294,9 @@ impl Store for LedgerBatch<'_> {
         self.add_to_digest(&self.keys.counters(campaign.number), &value);
         // This is called once an entry, after the coupons it issued: the place where runs end.
         if let Some(fresh) = self.fresh.get_mut(&campaign.number) {
-            for (first, value) in fresh.take_rows() {
+            for (first, value) in fresh.take_rows(self.log_index) {
                 let key = self.keys.coupon(campaign.number, first);
-                self.digest.add(&key[PREFIX_LEN..], value);
+                self.digest.add(&key[PREFIX_LEN..], &value);
                 self.batch.put_cf(self.storage.coupons(), key, value);
             }
         }
@@ -318,6 +326,17 @@ impl Store for LedgerBatch<'_> {
         let value = coupon_history::to_pb(history).encode_to_vec();
         self.put(&self.keys.coupon_history(number, sequence), &value);
         self.histories.insert((number, sequence), history.clone());
+        Ok(())
+    }
+
+    fn put_event(
+        &mut self,
+        campaign: &CampaignSpec,
+        revision: u64,
+        event: &Event,
+    ) -> Result<(), StorageError> {
+        let value = event::to_pb(event, self.log_index).encode_to_vec();
+        self.put(&self.keys.event(campaign.number, revision), &value);
         Ok(())
     }
 
@@ -367,6 +386,7 @@ impl Store for LedgerBatch<'_> {
             (self.storage.state(), self.keys.holds(number)),
             (self.storage.state(), self.keys.holds_of_recipients(number)),
             (self.storage.state(), self.keys.hold_ends_of_campaign(number)),
+            (self.storage.state(), self.keys.events(number)),
         ] {
             let end = after_prefix(&first).unwrap_or_else(|| self.keys.end().to_vec());
             self.add_to_digest(&first, &[]);
@@ -407,37 +427,6 @@ pub fn running_digest(storage: &Storage, keys: &StateKeys) -> Result<Digest, Sto
     digest
         .try_into()
         .map_err(|_| StorageError::corrupt("running digest", format!("{} bytes", digest.len())))
-}
-
-/// The name in the row of a campaign's number.
-///
-/// # Errors
-///
-/// When the row is not what was written there.
-pub(super) fn name_of_number(bytes: &[u8]) -> Result<CampaignName, StorageError> {
-    let record: pb::CampaignNumberRecord = decode("campaign number", bytes)?;
-    ids::campaign_name(&record.name)
-        .map_err(|error| StorageError::corrupt("campaign number", error))
-}
-
-/// What was done with a coupon, from its row.
-///
-/// # Errors
-///
-/// When the row is not what was written there.
-pub(super) fn history_from(bytes: &[u8]) -> Result<CouponHistory, StorageError> {
-    coupon_history::from_pb(decode("coupon history", bytes)?)
-        .map_err(|error| StorageError::corrupt("coupon history", error))
-}
-
-/// Who uses a block of code counters, from its row: the number of the campaign, and the first sequence number.
-///
-/// # Errors
-///
-/// When the row is not what was written there.
-pub(super) fn block_from(bytes: &[u8]) -> Result<(u32, u64), StorageError> {
-    let record: pb::BlockRecord = decode("block", bytes)?;
-    Ok((record.campaign_number, record.first_sequence))
 }
 
 /// Decodes a row.

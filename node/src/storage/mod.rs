@@ -29,6 +29,7 @@ pub mod keys;
 pub mod ledger;
 pub mod lost;
 mod options;
+mod records;
 pub(crate) mod renewal;
 pub mod restore;
 pub mod snapshot;

@@ -1,5 +1,6 @@
 //! A consistent view of a ledger's state, for reads that do not go through the log.
 
+mod events;
 mod state_reader;
 mod states;
 
@@ -10,12 +11,14 @@ use coupon_ledger::{Campaign, CampaignSpec, CouponState, IssuedCoupon, LogTime, 
 use coupon_proto::internal as pb;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
+use super::coupon_rows::{self, Found};
 use super::hold_rows::{self, Key, Rows};
 pub use super::index::CouponPlace;
 use super::index::{Coupons, Index, Layers};
 use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
-use super::ledger::{decode, history_from, name_of_number};
-use super::{Storage, StorageError, coupon_rows, snapshot};
+use super::ledger::decode;
+use super::records::{history_from, name_of_number};
+use super::{Storage, StorageError, snapshot};
 use crate::codec::row;
 use states::States;
 
@@ -188,24 +191,29 @@ impl<'a> LedgerView<'a> {
         revision: u64,
         after: u64,
     ) -> impl Iterator<Item = Result<Option<IssuedCoupon>, StorageError>> + '_ {
-        let number = campaign.spec.number;
-        // The run that holds the first of them may begin before it.
-        let first = self.keys.coupon(number, coupon_rows::earliest_first(after.saturating_add(1)));
-        let end = after_prefix(&self.keys.coupons(number));
-        let found = self.rows(self.storage.coupons(), &first, end).flat_map(move |row| {
-            let run = row.and_then(|(key, value)| coupon_rows::run(&key, &value));
-            let (first, coupons, fault) = match run {
-                Ok((first, coupons)) => (first, coupons, None),
-                Err(fault) => (0, Vec::new(), Some(fault)),
-            };
-            let wanted = (first..).zip(coupons).filter(move |(sequence, _)| *sequence > after);
-            fault.map(Err).into_iter().chain(wanted.map(Ok))
-        });
         let mut states = self.states_after(campaign, revision, after);
-        found.map(move |found| {
-            let (sequence, coupon) = found?;
+        self.found_after(campaign.spec.number, after).map(move |found| {
+            let Found { sequence, coupon, .. } = found?;
             let state = states.of(sequence)?;
             state.map(|state| issued(campaign, sequence, coupon, state)).transpose()
+        })
+    }
+
+    /// The records of the coupons of a campaign with sequence numbers greater than `after`, in order.
+    fn found_after(
+        &self,
+        number: u32,
+        after: u64,
+    ) -> impl Iterator<Item = Result<Found, StorageError>> + use<'_, 'a> {
+        // The row that holds the first of them may begin before it.
+        let first = self.keys.coupon(number, coupon_rows::earliest_first(after.saturating_add(1)));
+        let end = after_prefix(&self.keys.coupons(number));
+        self.rows(self.storage.coupons(), &first, end).flat_map(move |row| {
+            let run = row.and_then(|(key, value)| coupon_rows::run(&key, &value));
+            let (run, fault) =
+                run.map_or_else(|fault| (None, Some(fault)), |run| (Some(run), None));
+            let found = run.into_iter().flatten().filter(move |found| found.sequence > after);
+            fault.map(Err).into_iter().chain(found.map(Ok))
         })
     }
 

@@ -89,7 +89,7 @@ async fn a_follower_passes_on_what_it_is_asked_to() {
     let mut client = cluster.shard_client(follower).await;
     let get = pb::GetCampaignQuery { campaign: "default/c".into() };
     let query = Some(pb::read_request::Query::GetCampaign(get));
-    let question = pb::ReadRequest { shard_id: SHARD, epoch: 1, query, forward: true };
+    let question = pb::ReadRequest { shard_id: SHARD, epoch: 1, query, forward: true, wait: None };
     let answer = client.read(question.clone()).await.unwrap().into_inner();
     assert_eq!(answer.campaigns.len(), 1);
     let refused = client.read(pb::ReadRequest { forward: false, ..question }).await.unwrap_err();
@@ -109,8 +109,13 @@ async fn a_campaign_is_read_as_it_was_while_that_is_known() {
     let codes: Vec<_> = replies.into_iter().map(|reply| code_number(&Some(reply))).collect();
     let mut client = cluster.shard_client(leader).await;
     let mut read = async |query| {
-        let question =
-            pb::ReadRequest { shard_id: SHARD, epoch: 1, query: Some(query), forward: false };
+        let question = pb::ReadRequest {
+            shard_id: SHARD,
+            epoch: 1,
+            query: Some(query),
+            forward: false,
+            wait: None,
+        };
         client.read(question).await.unwrap().into_inner()
     };
     let get = pb::GetCampaignQuery { campaign: "default/c".into() };
@@ -187,7 +192,8 @@ async fn a_campaign_is_found_by_its_number_in_the_shard() {
     let ask = async |tenant: &str, number: u32| {
         let query = pb::GetCampaignByNumberQuery { tenant: tenant.into(), number };
         let query = Some(pb::read_request::Query::GetCampaignByNumber(query));
-        let question = pb::ReadRequest { shard_id: SHARD, epoch: 1, query, forward: false };
+        let question =
+            pb::ReadRequest { shard_id: SHARD, epoch: 1, query, forward: false, wait: None };
         until("an answer of the leader", async || {
             let leader = cluster.leader().await;
             let answer = cluster.shard_client(leader).await.read(question.clone()).await;
@@ -331,7 +337,8 @@ async fn a_search_for_a_recipient_goes_on_where_an_answer_stopped() {
             as_of: None,
         };
         let query = Some(pb::read_request::Query::ListCoupons(query));
-        let question = pb::ReadRequest { shard_id: SHARD, epoch: 1, query, forward: false };
+        let question =
+            pb::ReadRequest { shard_id: SHARD, epoch: 1, query, forward: false, wait: None };
         client.read(question).await.unwrap().into_inner()
     };
     let first = search("", None).await;

@@ -1,8 +1,8 @@
 //! Golden bytes of what is done with coupons: the commands, and the rows.
 
 use coupon_cluster::RequestId;
-use coupon_ledger::{CouponChange, CouponChangeKind, CouponHistory, LogTime};
-use coupon_node::codec::coupon_history;
+use coupon_ledger::{CouponChange, CouponChangeKind, CouponHistory, Event, EventKind, LogTime};
+use coupon_node::codec::{coupon_history, event};
 use coupon_proto::internal as pb;
 use pb::command::Operation;
 use prost::Message as _;
@@ -104,4 +104,36 @@ fn what_was_done_with_a_coupon_is_as_ever() {
     golden::check("histories of coupons", LAYOUT, &found, HISTORY);
     let read = coupon_history::from_pb(pb::CouponHistory::decode(&*found).unwrap());
     assert_eq!(read, Ok(history));
+}
+
+/// The values of `V` rows: a coupon is voided, a campaign is ended.
+const EVENTS: [&str; 2] = [
+    "
+    08 09                            | log_index 9
+    10 d0 0f                         | time_micros 2,000
+    1a 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | request_id
+    20 07                            | issued 7
+    a2 01 0b                         | coupon_changed
+       08 05                         |    sequence 5
+       12 07                         |    change
+          2a 05  0a 01 78  10 01     |       voiding: reason x, quota_returned
+    ",
+    "
+    08 09  10 d0 0f                  | log_index 9, time_micros 2,000
+    1a 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | request_id
+    20 07                            | issued 7
+    60 04                            | campaign_changed: ended
+    ",
+];
+
+#[test]
+fn events_are_as_ever() {
+    let kind = CouponChangeKind::Void { reason: "x".into(), return_quota: true };
+    let kinds = [EventKind::CouponChanged { sequence: 5, kind }, EventKind::CampaignEnded];
+    for (kind, expected) in kinds.into_iter().zip(EVENTS) {
+        let request_id = RequestId::from_bytes(&[0x11; 16]).unwrap();
+        let happened = Event { at: LogTime(2_000), request_id, issued: 7, kind };
+        let found = event::to_pb(&happened, 9).encode_to_vec();
+        golden::check("events", LAYOUT, &found, expected);
+    }
 }

@@ -1,8 +1,8 @@
 //! Golden bytes of holds: the commands, the rows, and the keys.
 
 use coupon_cluster::{RequestId, ShardId};
-use coupon_ledger::{Hold, HoldEnd, HoldState, LogTime};
-use coupon_node::codec::hold;
+use coupon_ledger::{Event, EventKind, Hold, HoldEnd, HoldState, LogTime};
+use coupon_node::codec::{event, hold};
 use coupon_node::storage::keys::StateKeys;
 use coupon_proto::internal as pb;
 use pb::command::Operation;
@@ -106,6 +106,50 @@ fn holds_are_as_ever() {
         golden::check("holds", LAYOUT, &found, expected);
         let read = hold::from_pb(pb::HoldRecord::decode(&*found).unwrap());
         assert_eq!(read, Ok(hold));
+    }
+}
+
+/// The values of `V` rows: a hold is made and released.
+const EVENTS: [&str; 2] = [
+    "
+    08 09                            | log_index 9
+    10 d0 0f                         | time_micros 2,000
+    1a 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | request_id
+    20 07                            | issued 7
+    f2 01 1f                         | hold_changed
+       0a 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | hold_id
+       12 0b                         |    hold
+          0a 03 61 6e 6e             |       recipient ann
+          10 d0 0f  18 b8 17         |       hold_micros 2,000, expire_micros 3,000
+    ",
+    "
+    08 09  10 c4 13                  | log_index 9, time_micros 2,500
+    1a 10 13 13 13 13 13 13 13 13 13 13 13 13 13 13 13 13 | request_id
+    20 07                            | issued 7
+    f2 01 36                         | hold_changed
+       0a 10 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 | hold_id
+       12 22                         |    hold
+          0a 03 61 6e 6e             |       recipient ann
+          10 d0 0f  18 b8 17         |       hold_micros 2,000, expire_micros 3,000
+          2a 15                      |       release
+             08 c4 13                |          time_micros 2,500
+             12 10 13 13 13 13 13 13 13 13 13 13 13 13 13 13 13 13 | request_id
+    ",
+];
+
+#[test]
+fn events_of_holds_are_as_ever() {
+    let request_id = |byte: u8| RequestId::from_bytes(&[byte; 16]).unwrap();
+    let hold_id = request_id(0x11);
+    let at = LogTime(2_500);
+    let released = HoldState::Released { at, request_id: request_id(0x13) };
+    let events = [(HoldState::Open, LogTime(2_000), hold_id), (released, at, request_id(0x13))];
+    for ((state, at, request_id), expected) in events.into_iter().zip(EVENTS) {
+        let (held_at, expires_at) = (LogTime(2_000), LogTime(3_000));
+        let hold = Hold { recipient: "ann".into(), held_at, expires_at, state };
+        let kind = EventKind::HoldChanged { hold_id, hold };
+        let found = event::to_pb(&Event { at, request_id, issued: 7, kind }, 9).encode_to_vec();
+        golden::check("events", LAYOUT, &found, expected);
     }
 }
 

@@ -314,6 +314,11 @@ impl Client {
         }
     }
 
+    /// The timeout of one attempt.
+    pub(crate) fn attempt_timeout(&self) -> Duration {
+        self.policy.attempt_timeout
+    }
+
     /// The course of a call that begins now.
     pub(crate) fn begin(&self) -> Course {
         let first = self.preferred.load(Ordering::Relaxed);
@@ -332,6 +337,7 @@ impl Client {
 }
 
 /// The course of one call: its connections, its time and its pauses.
+#[derive(Debug)]
 pub(crate) struct Course {
     pub(crate) channels: Channels,
     policy: RetryPolicy,

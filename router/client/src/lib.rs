@@ -39,6 +39,9 @@
 //! settling that, its error [may have happened](CallError::may_have_happened). It is never reported as
 //! failed.
 //!
+//! **What is resumed.** A [`CampaignWatch`] or an [`EventStream`] that breaks goes on after its last message, at the next router.
+//! [`RetryPolicy::give_up_after`] is the maximum time that it is out of reach.
+//!
 //! Deliberately absent: TLS and authentication, which routers do not have yet; limits of the rate at which
 //! a program calls.
 
@@ -50,11 +53,14 @@ mod client;
 mod coupon_parts;
 mod coupons;
 mod endpoint;
+mod events;
+mod follow;
 mod holds;
 mod issue_pipe;
 mod issue_stream;
 mod meaning;
 mod retry;
+mod watch;
 
 pub use batch::{ItemAnswer, item_answers};
 pub use call_error::{CallError, code_name};
@@ -64,7 +70,9 @@ pub use coupon_parts::CouponParts;
 pub use coupon_proto::reason::Reason;
 pub use coupon_proto::v1;
 pub use endpoint::{AddressError, endpoint};
+pub use events::EventStream;
 pub use issue_pipe::{IssuePipe, IssuePipes};
 pub use issue_stream::Issued;
 pub use meaning::{Meaning, is_transient};
 pub use retry::{Backoff, RetryPolicy};
+pub use watch::CampaignWatch;

@@ -48,6 +48,7 @@ impl Meaning {
             | Reason::Ended
             | Reason::EtagMismatch
             | Reason::FieldViolations
+            | Reason::HistoryChanged
             | Reason::HoldConfirmed
             | Reason::HoldExpired
             | Reason::HoldNotFound
@@ -178,6 +179,7 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::CouponNotFound
         | Reason::DeadlineExceeded
         | Reason::FieldViolations
+        | Reason::HistoryChanged
         | Reason::HoldNotFound
         | Reason::HoldsOpen
         | Reason::Internal
@@ -225,6 +227,7 @@ mod tests {
             (Reason::Ended, Meaning::Refused),
             (Reason::EtagMismatch, Meaning::Refused),
             (Reason::FieldViolations, Meaning::Refused),
+            (Reason::HistoryChanged, Meaning::Refused),
             (Reason::HoldConfirmed, Meaning::Refused),
             (Reason::HoldExpired, Meaning::Refused),
             (Reason::HoldNotFound, Meaning::Refused),

@@ -64,7 +64,8 @@ fn profile_to_pb(profile: CodeProfile) -> v1::CodeProfile {
     }
 }
 
-fn state_to_pb(state: CampaignState) -> v1::CampaignState {
+/// A state as clients see it.
+pub(crate) fn state_to_pb(state: CampaignState) -> v1::CampaignState {
     match state {
         CampaignState::Scheduled => v1::CampaignState::Scheduled,
         CampaignState::Active => v1::CampaignState::Active,
@@ -212,7 +213,8 @@ fn split(micros: u64) -> (i64, i32) {
     (to_i64(micros / MICROS_PER_SECOND), nanos)
 }
 
-fn to_i64(value: u64) -> i64 {
+/// A number as clients see it.
+pub(crate) fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

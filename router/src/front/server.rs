@@ -9,6 +9,7 @@ use coupon_env::{Clock, SystemClock};
 use coupon_proto::FILE_DESCRIPTOR_SET;
 use coupon_proto::couponpb::coupon_service_server::CouponServiceServer as OlderServiceServer;
 use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
+use coupon_proto::v1::event_service_server::EventServiceServer;
 use coupon_protocols::{Cors, Rules, Schema, SchemaError, Translator};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,7 +26,7 @@ use super::malformed::{
     self, REQUEST_BYTES_MAX, SizedByMethod, request_bytes_max, request_items_max,
 };
 use crate::op::limits::{Permits, Stopping};
-use crate::op::{Campaigns, Coupons, OlderCoupons};
+use crate::op::{Campaigns, Coupons, Events, OlderCoupons};
 use crate::route::retry::Timing;
 use crate::shards::directory::{Service, WrongCluster};
 use crate::shards::pool;
@@ -204,11 +205,14 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
 
     let shards =
         Arc::new(ShardClient::new(config.nodes, config.cluster_id, config.timing, config.clock));
-    let campaigns = CampaignServiceServer::new(Campaigns::new(Arc::clone(&shards)))
-        .max_decoding_message_size(REQUEST_BYTES_MAX);
-    let permits = Permits::new(config.requests_max);
     let (stopping, is_stopping) = watch::channel(false);
     let is_stopping = Stopping::new(is_stopping);
+    let campaigns = Campaigns::new(Arc::clone(&shards), is_stopping.clone());
+    let campaigns =
+        CampaignServiceServer::new(campaigns).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let events = Events::new(Arc::clone(&shards), is_stopping.clone());
+    let events = EventServiceServer::new(events).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let permits = Permits::new(config.requests_max);
     let coupons = Coupons::new(Arc::clone(&shards), permits.clone(), is_stopping);
     let coupons = SizedByMethod::new(coupons);
     let older = OlderServiceServer::new(OlderCoupons::new(Arc::clone(&shards)))
@@ -220,6 +224,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
     let (end, ended) = oneshot::channel();
     let routes = Routes::new(campaigns)
         .add_service(coupons)
+        .add_service(events)
         .add_service(older)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
@@ -269,7 +274,7 @@ struct End {
 }
 
 /// Reports SERVING while the cluster is there, and NOT_SERVING from the moment at which the router is
-/// `stopped` or its handle dropped. Then it lets the server `end`.
+/// `stopped` or its handle dropped. Then it lets streams and the server `end`.
 async fn announce(
     mut service: watch::Receiver<Service>,
     health: HealthReporter,
@@ -301,9 +306,13 @@ async fn announce(
 
 /// Sets the health of the router as a whole and of its services.
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in
-        ["", "coupon.v1.CampaignService", "coupon.v1.CouponService", "couponpb.CouponService"]
-    {
+    for service in [
+        "",
+        "coupon.v1.CampaignService",
+        "coupon.v1.CouponService",
+        "coupon.v1.EventService",
+        "couponpb.CouponService",
+    ] {
         health.set_service_status(service, status).await;
     }
 }

@@ -8,7 +8,7 @@ use coupon_proto::v1::{
     DeleteCampaignRequest, DeleteCampaignResponse, EndCampaignRequest, EndCampaignResponse,
     GetCampaignRequest, GetCampaignResponse, ListCampaignsRequest, ListCampaignsResponse,
     PauseCampaignRequest, PauseCampaignResponse, ResumeCampaignRequest, ResumeCampaignResponse,
-    UpdateCampaignRequest, UpdateCampaignResponse,
+    UpdateCampaignRequest, UpdateCampaignResponse, WatchCampaignRequest,
 };
 use tonic::{Request, Response, Status};
 
@@ -17,23 +17,26 @@ use super::create_campaign::create_campaign;
 use super::delete_campaign::delete_campaign;
 use super::end_campaign::end_campaign;
 use super::get_campaign::get_campaign;
+use super::limits::Stopping;
 use super::list_campaigns::list_campaigns;
 use super::pause_campaign::pause_campaign;
 use super::resume_campaign::resume_campaign;
 use super::update_campaign::update_campaign;
-use super::{answered, deadline};
+use super::watch_campaign::{Changes, Watching, watch_campaign};
+use super::{answered, client, deadline};
 use crate::shards::shard_client::ShardClient;
 
 /// Creates, changes and shows campaigns.
 #[derive(Debug)]
 pub(crate) struct Campaigns {
     shards: Arc<ShardClient>,
+    watching: Watching,
 }
 
 impl Campaigns {
-    /// The service in front of the shards.
-    pub(crate) fn new(shards: Arc<ShardClient>) -> Self {
-        Self { shards }
+    /// The service in front of the shards. Its watches end with `stopping`.
+    pub(crate) fn new(shards: Arc<ShardClient>, stopping: Stopping) -> Self {
+        Self { shards, watching: Watching::new(stopping) }
     }
 }
 
@@ -107,5 +110,16 @@ impl CampaignService for Campaigns {
     ) -> Result<Response<DeleteCampaignResponse>, Status> {
         let deadline = deadline(&request);
         answered(delete_campaign(&self.shards, request.into_inner(), deadline).await)
+    }
+
+    type WatchCampaignStream = Changes;
+
+    async fn watch_campaign(
+        &self,
+        request: Request<WatchCampaignRequest>,
+    ) -> Result<Response<Changes>, Status> {
+        let (client, deadline) = (client(&request), deadline(&request));
+        let request = request.get_ref();
+        answered(watch_campaign(&self.shards, &self.watching, request, client, deadline).await)
     }
 }

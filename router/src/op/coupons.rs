@@ -9,8 +9,8 @@ use coupon_proto::v1::{
     IssueCouponResponse, IssueStreamRequest, ListCouponsRequest, ListCouponsResponse,
     LookupCouponRequest, LookupCouponResponse, RedeemCouponRequest, RedeemCouponResponse,
     ReleaseHoldRequest, ReleaseHoldResponse, ReverseRedemptionRequest, ReverseRedemptionResponse,
-    StreamCouponsRequest, ValidateCouponRequest, ValidateCouponResponse, VoidCouponRequest,
-    VoidCouponResponse,
+    StreamCouponsRequest, StreamCouponsResponse, ValidateCouponRequest, ValidateCouponResponse,
+    VoidCouponRequest, VoidCouponResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -24,10 +24,11 @@ use super::issue_stream::{Answers, issue_stream};
 use super::limits::{Permits, Stopping};
 use super::list_coupons::list_coupons;
 use super::lookup_coupon::lookup_coupon;
+use super::parts::Parts;
 use super::redeem_coupon::redeem_coupon;
 use super::release_hold::release_hold;
 use super::reverse_redemption::reverse_redemption;
-use super::stream_coupons::{Parts, stream_coupons};
+use super::stream_coupons::stream_coupons;
 use super::validate_coupon::validate_coupon;
 use super::void_coupon::void_coupon;
 use super::{answered, client, deadline};
@@ -38,14 +39,14 @@ use crate::shards::shard_client::ShardClient;
 pub(crate) struct Coupons {
     shards: Arc<ShardClient>,
     permits: Permits,
-    exports: Arc<Exports>,
+    exports: Exports,
     stopping: Stopping,
 }
 
 impl Coupons {
     /// The service in front of the shards. Batches and streams need more permits than the one they come with.
     pub(crate) fn new(shards: Arc<ShardClient>, permits: Permits, stopping: Stopping) -> Self {
-        Self { shards, permits, exports: Arc::new(Exports::new()), stopping }
+        Self { shards, permits, exports: Exports::new(), stopping }
     }
 }
 
@@ -155,12 +156,12 @@ impl CouponService for Coupons {
         answered(list_coupons(&self.shards, request.into_inner(), deadline).await)
     }
 
-    type StreamCouponsStream = Parts;
+    type StreamCouponsStream = Parts<StreamCouponsResponse>;
 
     async fn stream_coupons(
         &self,
         request: Request<StreamCouponsRequest>,
-    ) -> Result<Response<Parts>, Status> {
+    ) -> Result<Response<Parts<StreamCouponsResponse>>, Status> {
         let (client, deadline) = (client(&request), deadline(&request));
         let request = request.get_ref();
         let (shards, exports) = (&self.shards, &self.exports);

@@ -1,61 +1,50 @@
-//! How many streams of coupons are under way, and whose they are.
+//! How many streams of coupons are under way.
 //!
 //! One that is read slowly costs little: the parts that wait, and no view of any shard. So there can be many, and none
 //! keeps the others from their turns at the shards. What is left to bound is memory, and the share of one client.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
+use super::shares::{Bounds, Share, Shares};
 use crate::answer::error::Fault;
 use crate::route::retry::Unanswered;
 
-/// Number of streams at a time. Each keeps two parts at most, usually of 100 KB, at most of 1 MiB.
-const EXPORTS_MAX: usize = 128;
-
-/// Number of streams at a time of one client address.
-const CLIENT_EXPORTS_MAX: usize = 32;
+/// Each stream keeps two parts at most, usually of 100 KB, at most of 1 MiB.
+const BOUNDS: Bounds = Bounds { all: 128, of_client: 32 };
 
 /// Number of parts that are read at a time, so that streams do not take the time of shards from other calls.
 const READS_MAX: usize = 4;
 
-/// The streams under way.
-#[derive(Debug)]
+/// The streams under way. A cheap clone.
+#[derive(Debug, Clone)]
 pub(super) struct Exports {
-    of_clients: Mutex<HashMap<Option<IpAddr>, usize>>,
-    reads: Semaphore,
+    shares: Shares,
+    reads: Arc<Semaphore>,
 }
 
 /// A stream under way. It counts until it is dropped.
 #[derive(Debug)]
 pub(super) struct ExportPermit {
-    exports: Arc<Exports>,
-    client: Option<IpAddr>,
+    _share: Share,
+    reads: Arc<Semaphore>,
 }
 
 impl Exports {
     /// No stream yet.
     pub(super) fn new() -> Self {
-        Self { of_clients: Mutex::default(), reads: Semaphore::new(READS_MAX) }
+        Self { shares: Shares::new(BOUNDS), reads: Arc::new(Semaphore::new(READS_MAX)) }
     }
 
     /// Begins a stream of a client.
     ///
     /// # Errors
     /// [`Fault::Overloaded`] when there are as many as there may be, of all clients or of this one.
-    pub(super) fn begin(self: &Arc<Self>, client: Option<IpAddr>) -> Result<ExportPermit, Fault> {
-        let mut of_clients = self.of_clients.lock();
-        let all: usize = of_clients.values().sum();
-        let of_client = of_clients.get(&client).copied().unwrap_or(0);
-        if all >= EXPORTS_MAX || of_client >= CLIENT_EXPORTS_MAX {
-            return Err(Fault::Overloaded);
-        }
-        of_clients.insert(client, of_client + 1);
-        Ok(ExportPermit { exports: Arc::clone(self), client })
+    pub(super) fn begin(&self, client: Option<IpAddr>) -> Result<ExportPermit, Fault> {
+        Ok(ExportPermit { _share: self.shares.begin(client)?, reads: Arc::clone(&self.reads) })
     }
 }
 
@@ -65,49 +54,7 @@ impl ExportPermit {
     /// # Errors
     /// [`Fault::Unanswered`] at `deadline`.
     pub(super) async fn turn(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Fault> {
-        let turn = timeout_at(deadline, self.exports.reads.acquire()).await;
+        let turn = timeout_at(deadline, self.reads.acquire()).await;
         turn.ok().and_then(Result::ok).ok_or(Fault::Unanswered(Unanswered::Overloaded))
-    }
-}
-
-impl Drop for ExportPermit {
-    fn drop(&mut self) {
-        let mut of_clients = self.exports.of_clients.lock();
-        if let Some(of_client) = of_clients.get_mut(&self.client) {
-            *of_client -= 1;
-            if *of_client == 0 {
-                of_clients.remove(&self.client);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-
-    fn client(number: u8) -> Option<IpAddr> {
-        Some(Ipv4Addr::new(192, 0, 2, number).into())
-    }
-
-    #[test]
-    fn a_client_has_its_share_and_leaves_the_rest_to_others() {
-        let exports = Arc::new(Exports::new());
-        let mut permits = Vec::new();
-        for number in 1..=4 {
-            for _ in 0..CLIENT_EXPORTS_MAX {
-                permits.push(exports.begin(client(number)).unwrap());
-            }
-            assert!(matches!(exports.begin(client(number)), Err(Fault::Overloaded)));
-        }
-        assert_eq!(permits.len(), EXPORTS_MAX);
-        assert!(matches!(exports.begin(client(5)), Err(Fault::Overloaded)), "all are taken");
-        drop(permits.pop());
-        let other = exports.begin(client(5)).unwrap();
-        assert!(exports.begin(client(4)).is_err(), "all are taken again");
-        drop((permits, other));
-        assert!(exports.of_clients.lock().is_empty());
     }
 }

@@ -4,15 +4,10 @@
 //! after a change of leaders, and can be resumed through any router, as long as the shard knows what the coupons were
 //! at that revision.
 //!
-//! A task reads parts and hands them to the call, as far as the client takes them. It has a permit for an export, and
-//! gives it back when it ends: a client that takes nothing keeps one for [`CLIENT_PATIENCE`] at most, and a client that
-//! is slow for [`STREAM_TIME_MAX`].
-//!
-//! Caveat: what the client had not taken by then, at most two parts, stays in memory as long as its
-//! connection keeps the call.
+//! A stream has a permit for an export, and gives it back when it ends: a client that is slow keeps one for
+//! [`STREAM_TIME_MAX`] at most.
 
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,16 +17,13 @@ use coupon_proto::internal::{
     read_request,
 };
 use coupon_proto::v1::{StreamCouponsRequest, StreamCouponsResponse};
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::SendTimeoutError;
-use tokio::time::{Instant, sleep_until};
-use tonic::Status;
+use futures::stream;
+use tokio::time::Instant;
 
 use super::check;
 use super::exports::{ExportPermit, Exports};
 use super::limits::Stopping;
+use super::parts::{End, Parts, pump};
 use super::token::{checksum_of, from_token, to_token};
 use crate::answer::convert;
 use crate::answer::error::Fault;
@@ -41,21 +33,11 @@ use crate::shards::shard_client::ShardClient;
 /// How long a stream of coupons waits for the shard's next part.
 const SHARD_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a stream of coupons waits for its client to take a part. Long for a reader that works on
-/// what it reads, and short for the others that want the permit.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
-
 /// How long a stream lasts. A reader that needs longer resumes it, unless others have taken its permit.
 const STREAM_TIME_MAX: Duration = Duration::from_secs(600);
 
-/// How many parts wait for the client, beside the one that the task holds.
-const PARTS_WAITING_MAX: usize = 1;
-
 /// Number of coupons in a part: usually about 100 KB. A shard ends a part at 1 MiB.
 const PART_COUPONS: u32 = 500;
-
-/// What a client receives.
-pub(super) type Parts = BoxStream<'static, Result<StreamCouponsResponse, Status>>;
 
 /// Sends the coupons of a campaign, all of them or those after a part of an earlier stream.
 ///
@@ -63,12 +45,12 @@ pub(super) type Parts = BoxStream<'static, Result<StreamCouponsResponse, Status>
 /// [`Fault`], when no coupon was sent.
 pub(super) async fn stream_coupons(
     shards: &Arc<ShardClient>,
-    exports: &Arc<Exports>,
+    exports: &Exports,
     request: &StreamCouponsRequest,
     client: Option<IpAddr>,
     deadline: Instant,
     stopping: Stopping,
-) -> Result<Parts, Fault> {
+) -> Result<Parts<StreamCouponsResponse>, Fault> {
     let campaign = check::campaign_id(&request.campaign_id)?;
     let permit = exports.begin(client)?;
     let topology = shards.topology(deadline).await?;
@@ -83,7 +65,8 @@ pub(super) async fn stream_coupons(
         };
         Ok(part.map(|part| (part, (None, export))))
     });
-    Ok(pump(parts, Instant::now() + STREAM_TIME_MAX, stopping))
+    let at = Some(Instant::now() + STREAM_TIME_MAX);
+    Ok(pump(parts, End { at, stopping }, Fault::StreamBroken))
 }
 
 /// Where a stream is.
@@ -205,132 +188,5 @@ impl Export {
             resume_token,
             coupon_count: i64::try_from(self.position.issued).unwrap_or(i64::MAX),
         })
-    }
-}
-
-/// Hands parts to a client from a task of their own, which ends when all are sent, when the client is
-/// gone, when it has taken nothing for [`CLIENT_PATIENCE`], at `end`, or when the router stops.
-fn pump(
-    parts: impl Stream<Item = Result<StreamCouponsResponse, Fault>> + Send + 'static,
-    end: Instant,
-    mut stopping: Stopping,
-) -> Parts {
-    let (sender, receiver) = mpsc::channel(PARTS_WAITING_MAX);
-    tokio::spawn(async move {
-        let mut parts = pin!(parts);
-        loop {
-            let part = tokio::select! {
-                part = parts.try_next() => part,
-                () = sender.closed() => return,
-                () = sleep_until(end) => return,
-                () = stopping.wait() => return,
-            };
-            let last = !matches!(part, Ok(Some(_)));
-            let patience = CLIENT_PATIENCE.min(end.saturating_duration_since(Instant::now()));
-            match sender.send_timeout(part, patience).await {
-                Ok(()) if !last => {}
-                Ok(()) | Err(SendTimeoutError::Closed(_)) => return,
-                Err(SendTimeoutError::Timeout(_)) => {
-                    tracing::info!("gave up a stream of coupons whose client takes too little");
-                    return;
-                }
-            }
-        }
-    });
-    let received = stream::try_unfold(receiver, |mut receiver| async {
-        match receiver.recv().await {
-            Some(Ok(part)) => Ok(part.map(|part| (part, receiver))),
-            Some(Err(fault)) => Err(fault.into_status()),
-            // The task says when all is sent. It did not, so the client had its time.
-            None => Err(Fault::StreamBroken.into_status()),
-        }
-    });
-    received.boxed()
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-    use tonic_types::StatusExt as _;
-
-    use super::*;
-
-    /// A stream without an end, and the one permit, which it holds.
-    async fn endless() -> (Parts, Arc<Semaphore>) {
-        let permits = Arc::new(Semaphore::new(1));
-        let permit = Arc::clone(&permits).acquire_owned().await.unwrap();
-        let parts = stream::repeat_with(|| Ok(StreamCouponsResponse::default()));
-        (pump(holding(permit, parts), Instant::now() + STREAM_TIME_MAX, never()), permits)
-    }
-
-    /// The word of a router that does not stop.
-    fn never() -> Stopping {
-        let (sender, receiver) = watch::channel(false);
-        // Kept for ever, since a router that is gone has stopped.
-        std::mem::forget(sender);
-        Stopping::new(receiver)
-    }
-
-    fn holding<T>(
-        permit: OwnedSemaphorePermit,
-        parts: impl Stream<Item = T> + Send + 'static,
-    ) -> impl Stream<Item = T> + Send + 'static {
-        parts.inspect(move |_| {
-            let _ = &permit;
-        })
-    }
-
-    fn reason(status: &Status) -> String {
-        status.get_details_error_info().unwrap().reason
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_loses_its_permit_and_learns_that_parts_are_missing() {
-        let (mut parts, permits) = endless().await;
-        let begun = Instant::now();
-        drop(permits.acquire().await.unwrap());
-        assert_eq!(begun.elapsed().as_secs(), CLIENT_PATIENCE.as_secs());
-        assert!(parts.next().await.unwrap().is_ok(), "what had been handed over is there");
-        let broken = parts.next().await.unwrap().unwrap_err();
-        assert_eq!(reason(&broken), "STREAM_BROKEN");
-        assert!(parts.next().await.is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_little_loses_its_permit_in_the_end() {
-        let (mut parts, permits) = endless().await;
-        let begun = Instant::now();
-        let broken = loop {
-            tokio::time::sleep(CLIENT_PATIENCE - Duration::from_secs(5)).await;
-            match parts.next().await.unwrap() {
-                Ok(_) => assert!(begun.elapsed() < STREAM_TIME_MAX + 3 * CLIENT_PATIENCE),
-                Err(status) => break status,
-            }
-        };
-        assert_eq!(reason(&broken), "STREAM_BROKEN");
-        assert_eq!(permits.available_permits(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_hangs_up_gives_its_permit_back_at_once() {
-        let permits = Arc::new(Semaphore::new(1));
-        let permit = Arc::clone(&permits).acquire_owned().await.unwrap();
-        let parts =
-            pump(holding(permit, stream::pending()), Instant::now() + STREAM_TIME_MAX, never());
-        let begun = Instant::now();
-        drop(parts);
-        drop(permits.acquire().await.unwrap());
-        assert!(begun.elapsed().is_zero());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_client_gets_everything() {
-        let parts = stream::repeat_with(|| Ok(StreamCouponsResponse::default())).take(5);
-        let mut parts = pump(parts, Instant::now() + STREAM_TIME_MAX, never());
-        for _ in 0..5 {
-            tokio::time::sleep(CLIENT_PATIENCE - Duration::from_secs(1)).await;
-            parts.next().await.unwrap().unwrap();
-        }
-        assert!(parts.next().await.is_none(), "the end is no error");
     }
 }

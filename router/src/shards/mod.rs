@@ -1,4 +1,4 @@
-//! The way to the shards: the map that is followed, the channels, one stream to each leader, reads.
+//! The way to the shards: the map that is followed, the channels, one stream to each leader, reads, watches.
 
 mod alarm;
 mod census;
@@ -13,3 +13,4 @@ pub(crate) mod read;
 pub(crate) mod shard_client;
 mod stream;
 mod submission;
+pub(crate) mod watches;

@@ -11,7 +11,8 @@ use coupon_cluster::{CampaignName, NodeId, NumericId, ShardId, TenantId};
 use coupon_env::entropy::fraction;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::{
-    GetCampaignByNumberQuery, GetCampaignQuery, ReadRequest, ReadResponse, Refusal, read_request,
+    GetCampaignByNumberQuery, GetCampaignQuery, ReadRequest, ReadResponse, Refusal, RevisionWait,
+    read_request,
 };
 use coupon_transport::{AddressedChannel, Mismatch};
 use coupon_wire::refusal;
@@ -37,8 +38,17 @@ const TIMEOUT_MARGIN: Duration = Duration::from_millis(100);
 /// The connection of a question. Parts of streams are large, and have their own, so that other answers do not wait for
 /// them.
 fn lane_of(query: &read_request::Query) -> Lane {
-    let is_part = matches!(query, read_request::Query::ListCoupons(list) if list.as_of.is_some());
-    if is_part { Lane::Exports } else { Lane::Calls }
+    use read_request::Query::{ListCoupons, ListEvents};
+    let is_coupons = matches!(query, ListCoupons(list) if list.as_of.is_some());
+    if is_coupons || matches!(query, ListEvents(_)) { Lane::Exports } else { Lane::Calls }
+}
+
+/// How long a shard is asked to wait for a campaign to change. So often an idle watch asks anew.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The question for one campaign.
+pub(crate) fn get_campaign(campaign: &CampaignName) -> read_request::Query {
+    read_request::Query::GetCampaign(GetCampaignQuery { campaign: campaign.to_string() })
 }
 
 impl ShardClient {
@@ -51,9 +61,34 @@ impl ShardClient {
         campaign: &CampaignName,
         deadline: Instant,
     ) -> Result<ReadResponse, Fault> {
-        let query = GetCampaignQuery { campaign: campaign.to_string() };
-        let query = read_request::Query::GetCampaign(query);
-        self.read_from(Destination::Owner(campaign), query, deadline).await
+        self.read_from(Destination::Owner(campaign), get_campaign(campaign), deadline).await
+    }
+
+    /// Asks the shard that owns a campaign once the campaign has another revision than `revision`, or `wait` is over,
+    /// or [`WAIT_MAX`]. Returns the answer, and the map by which it was asked.
+    ///
+    /// # Errors
+    /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when the shard refuses.
+    pub(crate) async fn read_changed(
+        &self,
+        campaign: &CampaignName,
+        query: read_request::Query,
+        (revision, wait): (u64, Duration),
+        deadline: Instant,
+    ) -> Result<(ReadResponse, Arc<Topology>), Fault> {
+        let wait = wait.min(WAIT_MAX).as_micros();
+        let micros_max = u64::try_from(wait).unwrap_or(u64::MAX);
+        let campaign_name = campaign.to_string();
+        let wait = RevisionWait { campaign: campaign_name, revision, micros_max };
+        let wait = Some(wait).filter(|_| micros_max > 0);
+        loop {
+            let topology = self.topology(deadline).await?;
+            let (shard, query, wait) = (topology.owner(campaign), query.clone(), wait.clone());
+            let asked = self.read_after(shard, &topology, query, wait, deadline);
+            if let Some(response) = asked.await? {
+                return Ok((response, topology));
+            }
+        }
     }
 
     /// Asks a shard, by newer maps as often as it takes.
@@ -110,27 +145,42 @@ impl ShardClient {
         query: read_request::Query,
         deadline: Instant,
     ) -> Result<Option<ReadResponse>, Fault> {
+        self.read_after(shard, topology, query, None, deadline).await
+    }
+
+    /// The same, answered after a wait.
+    async fn read_after(
+        &self,
+        shard: ShardId,
+        topology: &Topology,
+        query: read_request::Query,
+        wait: Option<RevisionWait>,
+        deadline: Instant,
+    ) -> Result<Option<ReadResponse>, Fault> {
         let epoch = topology.epoch().get();
+        let waits = wait.as_ref().map_or(0, |wait| wait.micros_max);
+        let attempt = self.timing().read_attempt + Duration::from_micros(waits);
         let ask = |mut client: ShardServiceClient<AddressedChannel>, forward| {
-            let query = Some(query.clone());
-            let question = ReadRequest { shard_id: shard.get(), epoch, query, forward };
-            let question = self.bounded(question, deadline);
+            let (query, wait) = (Some(query.clone()), wait.clone());
+            let question = ReadRequest { shard_id: shard.get(), epoch, query, forward, wait };
+            let question = bounded(question, attempt, deadline);
             async move { client.read(question).await.map(tonic::Response::into_inner) }.boxed()
         };
         let lane = lane_of(&query);
-        let response = self.ask_leader(shard, topology, lane, deadline, ask).await?;
+        let response = self.ask_leader(shard, topology, lane, attempt, deadline, ask).await?;
         self.check_refusal(response.refusal.as_ref(), topology, deadline)
             .await
             .map(|owned| owned.then_some(response))
     }
 
-    /// Asks nodes until the leader of the shard answers. `ask` is told whether the node it asks shall
-    /// pass the question on.
+    /// Asks nodes until the leader of the shard answers, each for `attempt_max` at most. `ask` is told whether the node
+    /// it asks shall pass the question on.
     async fn ask_leader<T>(
         &self,
         shard: ShardId,
         topology: &Topology,
         lane: Lane,
+        attempt_max: Duration,
         deadline: Instant,
         ask: impl Fn(
             ShardServiceClient<AddressedChannel>,
@@ -147,7 +197,7 @@ impl ShardClient {
             let candidate = guess.lock().choose(topology.replicas(shard), now);
             if let Some(route) = candidate {
                 let node = route.node;
-                let until = (now + self.timing().read_attempt).min(deadline);
+                let until = (now + attempt_max).min(deadline);
                 let attempt =
                     async { ask(self.client(node, topology, lane)?, route.forward).await };
                 let late = || Err(Status::deadline_exceeded("no answer in time"));
@@ -231,15 +281,6 @@ impl ShardClient {
         Ok(ShardServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 
-    /// Tells the node when the caller stops waiting. The channel watches that time as well, and would
-    /// say that the call was cancelled: whoever waits has to be the first to notice.
-    fn bounded<T>(&self, question: T, deadline: Instant) -> Request<T> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut request = Request::new(question);
-        request.set_timeout(left.min(self.timing().read_attempt) + TIMEOUT_MARGIN);
-        request
-    }
-
     /// Whether the shard answered; if not, because of its epoch, waits a little for a newer map.
     async fn check_refusal(
         &self,
@@ -260,4 +301,13 @@ impl ShardClient {
         tokio::time::sleep_until(resume).await;
         Ok(false)
     }
+}
+
+/// Tells the node when the caller stops waiting. The channel watches that time as well, and would say that the call was
+/// cancelled: whoever waits has to be the first to notice.
+fn bounded<T>(question: T, attempt_max: Duration, deadline: Instant) -> Request<T> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut request = Request::new(question);
+    request.set_timeout(left.min(attempt_max) + TIMEOUT_MARGIN);
+    request
 }

@@ -153,6 +153,11 @@ impl FakeCluster {
         self.state.lock().parts
     }
 
+    /// How many questions were answered.
+    pub fn reads(&self) -> usize {
+        self.state.lock().reads
+    }
+
     /// Forgets what coupons were at earlier revisions.
     pub fn forget_revisions(&self) {
         self.state.lock().ledger.knows_revisions = false;
@@ -174,6 +179,11 @@ impl FakeCluster {
         while !enough(&self.state.lock()) {
             progress.changed().await.expect("the state lives as long as the cluster");
         }
+    }
+
+    /// Lets the shards continue from a backup.
+    pub fn restore(&self) {
+        self.state.lock().ledger.history_id += 1;
     }
 
     /// Lets the shards go to an epoch of which no map tells yet.

@@ -1,6 +1,7 @@
 //! A node that speaks the internal API.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coupon_cluster::{NodeId, NodeIdentity};
 use coupon_proto::internal::cluster_service_server::ClusterService;
@@ -11,7 +12,7 @@ use coupon_proto::internal::{
     InitClusterResponse, NodeHello, NotProposed, NotProposedReason, ProposeMetaRequest,
     ProposeMetaResponse, ProposeRequest, ProposeResponse, ReadRequest, ReadResponse,
     ReadShardMapRequest, ReadShardMapResponse, RegisterNodeRequest, RegisterNodeResponse,
-    RemoveNodeRequest, RemoveNodeResponse, Reply, ReplyBatch, RouterHello, ShardMap,
+    RemoveNodeRequest, RemoveNodeResponse, Reply, ReplyBatch, RevisionWait, RouterHello, ShardMap,
     TransferLeadershipRequest, TransferLeadershipResponse, Unknown, WatchShardMapRequest,
     WatchShardMapResponse, propose_request, propose_response, read_request, reply,
 };
@@ -21,6 +22,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -61,6 +63,19 @@ impl FakeNode {
             return Ok(());
         }
         Err(refusal::not_leader(NodeId::new(leader).ok()))
+    }
+
+    /// Waits for a campaign to change, as long as this node leads.
+    async fn wait(&self, wait: &RevisionWait) {
+        let end = Instant::now() + Duration::from_micros(wait.micros_max);
+        let is_over = || {
+            let state = self.state.lock();
+            state.ledger.revision_of(&wait.campaign) != Some(wait.revision)
+                || state.leader != self.node_id
+        };
+        while !is_over() && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     async fn serve_stream(
@@ -178,17 +193,24 @@ impl ShardService for FakeNode {
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadResponse>, Status> {
-        self.lead_or_refuse(request.get_ref().forward).await?;
-        if self.state.lock().lost.contains(&request.get_ref().shard_id) {
+        let request = request.into_inner();
+        self.lead_or_refuse(request.forward).await?;
+        if let Some(wait) = &request.wait {
+            self.wait(wait).await;
+            self.lead_or_refuse(request.forward).await?;
+        }
+        let mut state = self.state.lock();
+        if state.lost.contains(&request.shard_id) {
             return Err(refusal::not_leader(None));
         }
         let is_part = matches!(
-            &request.get_ref().query,
+            &request.query,
             Some(read_request::Query::ListCoupons(list)) if list.as_of.is_some()
         );
-        self.state.lock().parts += usize::from(is_part);
-        self.state.lock().passed_on += usize::from(request.get_ref().forward);
-        Ok(Response::new(self.state.lock().ledger.read(request.get_ref())))
+        state.reads += 1;
+        state.parts += usize::from(is_part);
+        state.passed_on += usize::from(request.forward);
+        Ok(Response::new(state.ledger.read(&request)))
     }
 }
 

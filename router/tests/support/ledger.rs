@@ -13,6 +13,7 @@ use coupon_proto::internal::{
     Voiding, campaign_condition, outcome, read_request,
 };
 
+use super::events;
 use super::holds::Holds;
 
 /// The log time of everything.
@@ -27,6 +28,8 @@ pub struct Ledger {
     pub epoch: u64,
     /// Whether it knows what coupons were at earlier revisions.
     pub knows_revisions: bool,
+    /// The history of all shards.
+    pub history_id: u64,
     campaigns: BTreeMap<String, (u32, CampaignRecord, Vec<CouponIssued>)>,
     /// What was done with coupons, by request id.
     changes: Vec<(Vec<u8>, CouponChanged)>,
@@ -38,6 +41,7 @@ impl Ledger {
         Self {
             epoch,
             knows_revisions: true,
+            history_id: 0,
             campaigns: BTreeMap::new(),
             changes: Vec::new(),
             holds: Holds::default(),
@@ -147,6 +151,7 @@ impl Ledger {
         };
         change(record);
         record.update_revision += 1;
+        record.counters.as_mut().expect("campaigns are made with counters").revision += 1;
         let campaign = Some(record.clone());
         let changed = CampaignChanged { campaign, replayed: false, log_time_micros: NOW_MICROS };
         outcome::Outcome::CampaignChanged(changed.into())
@@ -277,13 +282,21 @@ impl Ledger {
         outcome::Outcome::CouponChanged(changed.into())
     }
 
+    /// The campaigns of a shard.
+    fn here(
+        &self,
+        shard_id: u32,
+    ) -> impl Iterator<Item = &(u32, CampaignRecord, Vec<CouponIssued>)> {
+        self.campaigns.values().filter(move |(shard, ..)| *shard == shard_id)
+    }
+
     pub fn read(&self, request: &ReadRequest) -> ReadResponse {
         let mut response = ReadResponse { log_time_micros: NOW_MICROS, ..Default::default() };
         if request.epoch != self.epoch {
             response.refusal = Some(self.stale());
             return response;
         }
-        let here = self.campaigns.values().filter(|(shard, ..)| *shard == request.shard_id);
+        let here = self.here(request.shard_id);
         match request.query.as_ref().expect("the router asks something") {
             read_request::Query::GetCampaign(query) => match self.export(&query.campaign) {
                 Some((campaign, _)) => response.campaigns.push(campaign),
@@ -336,6 +349,13 @@ impl Ledger {
             read_request::Query::CheckCreation(create) => match self.export(&create.name) {
                 Some(_) => response.refusal = Some(refusal(RefusalReason::CampaignExists)),
                 None => response.campaigns.push(record(request.shard_id, 0, create)),
+            },
+            read_request::Query::ListEvents(query) => match self.export(&query.campaign) {
+                Some((record, coupons)) => {
+                    response.history_id = self.history_id;
+                    events::list(&mut response, query, &record, coupons);
+                }
+                None => response.refusal = Some(refusal(RefusalReason::CampaignNotFound)),
             },
             read_request::Query::ListCoupons(query) => {
                 self.list(request.shard_id, query, &mut response);
@@ -406,6 +426,12 @@ impl Ledger {
             code_key_id: record.code_key_id,
             ..Default::default()
         }));
+    }
+
+    /// The revision of a campaign, by its name.
+    pub fn revision_of(&self, campaign: &str) -> Option<u64> {
+        let (_, record, _) = self.campaigns.get(campaign)?;
+        record.counters.as_ref().map(|counters| counters.revision)
     }
 
     pub fn export(&self, campaign: &str) -> Option<(CampaignRecord, Vec<CouponIssued>)> {

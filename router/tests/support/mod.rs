@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(unreachable_pub, reason = "a module of a test binary has no public")]
 
+pub mod events;
 pub mod fake_cluster;
 pub mod fake_node;
 pub mod holds;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use bytes::BufMut as _;
 use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
 use coupon_proto::v1::coupon_service_client::CouponServiceClient;
+use coupon_proto::v1::event_service_client::EventServiceClient;
 use coupon_proto::v1::{CreateCampaignRequest, IssueCouponRequest};
 use coupon_router::{RouterConfig, RouterHandle, Timing};
 use tonic::Status;
@@ -32,6 +34,7 @@ pub struct Fixture {
     pub channel: Channel,
     pub campaigns: CampaignServiceClient<Channel>,
     pub coupons: CouponServiceClient<Channel>,
+    pub events: EventServiceClient<Channel>,
 }
 
 /// A configuration whose bounds are short, but long for a loopback on a busy machine.
@@ -75,6 +78,7 @@ impl Fixture {
             router,
             campaigns: CampaignServiceClient::new(channel.clone()),
             coupons: CouponServiceClient::new(channel.clone()),
+            events: EventServiceClient::new(channel.clone()),
             channel,
         }
     }

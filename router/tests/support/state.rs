@@ -52,6 +52,8 @@ pub struct State {
     pub passed_on: usize,
     /// How many parts of streams of coupons were read.
     pub parts: usize,
+    /// How many questions were answered.
+    pub reads: usize,
     pub ledger: Ledger,
     /// The map of the meta shard, where nobody who watches the map has it yet.
     pub unseen_map: Option<ShardMap>,
@@ -76,6 +78,7 @@ impl Default for State {
             refused: 0,
             passed_on: 0,
             parts: 0,
+            reads: 0,
             progress: watch::Sender::new(()),
             ledger: Ledger::at_epoch(1),
             unseen_map: None,

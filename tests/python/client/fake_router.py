@@ -39,7 +39,7 @@ class FakeRouter(grpc.GenericRpcHandler):
     def service(self, handler_call_details):
         """The handler of a method, as grpcio asks for it."""
         name = handler_call_details.method.rsplit("/", 1)[1]
-        if name == "StreamCoupons":
+        if name in ("StreamCoupons", "StreamEvents", "WatchCampaign"):
             return grpc.unary_stream_rpc_method_handler(
                 lambda request, context: self._stream(name, request, context),
                 response_serializer=lambda message: message.SerializeToString())

@@ -221,3 +221,41 @@ def test_tasks_share_a_client(sdk, address, channel):
     answers, listed, streamed = asyncio.run(crowd())
     assert sum(isinstance(answer, sdk.SoldOut) for answer in answers) == 20
     assert len(listed) == 50 and listed == streamed
+
+
+def test_a_campaign_is_watched(client, sdk):
+    campaign_id = new_campaign(client, sdk, 3)
+    watch = client.watch_campaign(campaign_id=campaign_id)
+    first = next(watch)
+    assert first == client.get_campaign(campaign_id=campaign_id).campaign
+    client.issue_coupon(campaign_id=campaign_id)
+    second = next(watch)
+    assert (second.issued, second.revision) == (1, first.revision + 1)
+    watch.close()
+    # Resumed, it says what has happened since, and nothing that is known.
+    client.pause_campaign(campaign_id=campaign_id)
+    resumed = client.watch_campaign(campaign_id=campaign_id, after_revision=second.revision, after_state=second.state)
+    assert next(resumed).state == sdk.v1.CAMPAIGN_STATE_PAUSED
+    client.end_campaign(campaign_id=campaign_id)
+    assert next(resumed).state == sdk.v1.CAMPAIGN_STATE_ENDED
+    client.archive_campaign(campaign_id=campaign_id)
+    assert next(resumed).state == sdk.v1.CAMPAIGN_STATE_ARCHIVED
+    client.delete_campaign(campaign_id=campaign_id)
+    with pytest.raises(sdk.CampaignNotFound):
+        next(resumed)
+
+
+def test_a_task_watches_a_campaign(client, sdk, address):
+    campaign_id = new_campaign(client, sdk, 20)
+
+    async def watched():
+        async with sdk.AsyncClient(address) as client:
+            seen = []
+            async for campaign in client.watch_campaign(campaign_id=campaign_id):
+                seen.append(campaign.issued)
+                if campaign.remaining == 0:
+                    return seen
+                await client.issue_coupon(campaign_id=campaign_id)
+
+    seen = asyncio.run(watched())
+    assert seen == sorted(set(seen)) and seen[0] == 0 and seen[-1] == 20

@@ -36,9 +36,9 @@ def test_the_distributions_are_complete(source_distribution, wheel):
 
 
 def test_the_messages_are_those_of_the_definitions(sdk, modules):
-    from coupon_client.v1 import campaign_service_pb2, coupon_service_pb2
+    from coupon_client.v1 import campaign_service_pb2, coupon_service_pb2, event_service_pb2
 
-    for module in [campaign_service_pb2, coupon_service_pb2]:
+    for module in [campaign_service_pb2, coupon_service_pb2, event_service_pb2]:
         name = module.__name__.rsplit(".", 1)[1]
         theirs, ours = (descriptor_pb2.FileDescriptorProto() for _ in range(2))
         modules[name].DESCRIPTOR.CopyToProto(theirs)
@@ -48,7 +48,7 @@ def test_the_messages_are_those_of_the_definitions(sdk, modules):
 
 def test_every_rpc_is_a_method_of_both_clients(sdk, modules):
     missing = []
-    for name in ["campaign_service_pb2", "coupon_service_pb2"]:
+    for name in ["campaign_service_pb2", "coupon_service_pb2", "event_service_pb2"]:
         for service in modules[name].DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 python = re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower()

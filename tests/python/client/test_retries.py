@@ -350,3 +350,44 @@ def test_pauses_double_up_to_a_bound_and_are_never_shorter_than_asked(sdk):
     course = Course(policy, 2, 0)
     assert (course.timeout(0), course.timeout(1.5), course.timeout(3)) == (1, 0.5, 0.001)
     assert course.pause(0.45, 0.0, 1.5) is None, "an attempt of 50 ms is no use"
+
+
+def test_a_watch_goes_on_after_its_last_message(client, sdk, router):
+    def seen(revision, state=sdk.v1.CAMPAIGN_STATE_ACTIVE):
+        return sdk.v1.WatchCampaignResponse(campaign=sdk.v1.Campaign(revision=revision, state=state))
+
+    broken = status(CODE.UNAVAILABLE, "STREAM_BROKEN", retry_millis=1)
+    paused = sdk.v1.CAMPAIGN_STATE_PAUSED
+    router.answers = [[broken], [seen(5), seen(7, paused), broken], [], [seen(8)],
+                      [status(CODE.NOT_FOUND, "CAMPAIGN_NOT_FOUND")]]
+    watch = client.watch_campaign(campaign_id="spring")
+    assert [next(watch).revision for _ in range(3)] == [5, 7, 8]
+    with pytest.raises(sdk.CampaignNotFound):
+        next(watch)
+    asked = [sdk.v1.WatchCampaignRequest.FromString(request) for _, request in router.asked]
+    assert [(request.after_revision, request.after_state) for request in asked] == [
+        (0, 0), (0, 0), (7, paused), (7, paused), (8, sdk.v1.CAMPAIGN_STATE_ACTIVE)]
+
+
+def test_a_watch_gives_up_when_it_is_out_of_reach_for_too_long(client, sdk, router):
+    no_leader = status(CODE.UNAVAILABLE, "NO_LEADER", retry_millis=1)
+    router.answers = [[no_leader]] * 10_000
+    with pytest.raises(sdk.NoLeader):
+        next(client.watch_campaign(campaign_id="spring", timeout=0.3))
+
+
+def test_a_stream_of_events_goes_on_after_its_last_event(client, sdk, router):
+    def happened(*revisions):
+        events = [sdk.v1.Event(revision=revision, history_id=3) for revision in revisions]
+        return sdk.v1.StreamEventsResponse(events=events)
+
+    broken = status(CODE.UNAVAILABLE, "STREAM_BROKEN", retry_millis=1)
+    changed = status(CODE.FAILED_PRECONDITION, "HISTORY_CHANGED", history_id="4")
+    router.answers = [[happened(1, 2), broken], [happened(3), happened(4, 5)], [changed]]
+    stream = client.stream_events(campaign_id="spring")
+    assert [next(stream).revision for _ in range(5)] == [1, 2, 3, 4, 5]
+    with pytest.raises(sdk.HistoryChanged) as caught:
+        next(stream)
+    assert caught.value.history_id == 4
+    asked = [sdk.v1.StreamEventsRequest.FromString(request) for _, request in router.asked]
+    assert [(request.after_revision, request.history_id) for request in asked] == [(0, 0), (2, 3), (5, 3)]

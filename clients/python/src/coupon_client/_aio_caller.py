@@ -90,6 +90,39 @@ class AsyncCaller:
                 raise error from None
             await self._pause(state, course, error)
 
+    async def _follow(
+        self, method: Method[Q, A], request: Q, timeout: float | None, note: Callable[[A], None],
+    ) -> AsyncIterator[A]:
+        """A stream without an end. When it breaks, it is opened again with the request, in which `note` has set where
+        to go on. `timeout` is the maximum time that it may be out of reach."""
+        outage: tuple[Course, CallState] | None = None
+        while True:
+            opened = time.monotonic()
+            if outage is None:
+                outage = Course(self._policy, timeout, opened), CallState("")
+            number = self._routers.next(opened)
+            stub = self._routers.connections[number].unary_stream(
+                method.path, method.request.SerializeToString, method.response.FromString)
+            parts = stub(request)
+            try:
+                async for part in parts:
+                    outage = None
+                    self._routers.answered(number)
+                    note(part)
+                    yield part
+                error: CouponError = TransportError(grpc.StatusCode.UNAVAILABLE, "the stream has ended")
+            except grpc.aio.AioRpcError as rpc_error:
+                error = self._noted(number, from_rpc_error(rpc_error))
+            finally:
+                # Of a stream that is not read any more.
+                parts.cancel()
+            broke = time.monotonic()
+            if outage is None or broke - opened > self._policy.attempt_timeout:
+                # It had been there; this outage is a new one.
+                outage = Course(self._policy, timeout, broke), CallState("")
+            course, state = outage
+            await self._pause(state, course, error)
+
     async def _attempt(self, method: Method[Q, A], request: Q, timeout: float) -> A | CouponError:
         number = self._routers.next(time.monotonic())
         stub = self._routers.connections[number].unary_unary(

@@ -126,6 +126,57 @@ class AsyncClient(AsyncOperations):
                 error = rpc_error
         return self._noted(number, from_rpc_error(error))
 
+    async def watch_campaign(
+        self, *, campaign_id: str = "", after_revision: int = 0, after_state: v1.CampaignState | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[v1.Campaign]:
+        """A campaign as it is now, and again whenever it changes; see the definition of `WatchCampaign`.
+
+        When the stream breaks, the watch is resumed after the last campaign, at the next router. The iterator ends with
+        `CampaignNotFound` when the campaign is deleted.
+
+        campaign_id: The campaign.
+        after_revision: The revision of the last campaign that you have seen. 0: begins with the present.
+        after_state: Its state. None: does not matter.
+        timeout: The maximum time for which the campaign is out of reach, in seconds. None: that of the policy.
+        """
+        method = Method("/coupon.v1.CampaignService/WatchCampaign", v1.WatchCampaignRequest, v1.WatchCampaignResponse)
+        request = v1.WatchCampaignRequest(
+            campaign_id=campaign_id, after_revision=after_revision, after_state=after_state)
+
+        def note(part: v1.WatchCampaignResponse) -> None:
+            request.after_revision = part.campaign.revision
+            request.after_state = part.campaign.state
+
+        async for part in self._follow(method, request, timeout, note):
+            yield part.campaign
+
+    async def stream_events(
+        self, *, campaign_id: str = "", after_revision: int = 0, history_id: int = 0, timeout: float | None = None,
+    ) -> AsyncIterator[v1.Event]:
+        """The events of a campaign, and every further one as it happens; see the definition of `StreamEvents`.
+
+        When the stream breaks, it is resumed after the last event, at the next router. Keep the revision and the
+        history_id of an event once you have processed it, and begin with them the next time: so you miss none. The
+        iterator ends with `CampaignNotFound` when the campaign is deleted, and with `HistoryChanged` when it was
+        restored from a backup that lacks events you know.
+
+        campaign_id: The campaign.
+        after_revision: The revision of the last event that you have processed. 0: none.
+        history_id: Its history_id.
+        timeout: The maximum time for which the campaign is out of reach, in seconds. None: that of the policy.
+        """
+        method = Method("/coupon.v1.EventService/StreamEvents", v1.StreamEventsRequest, v1.StreamEventsResponse)
+        request = v1.StreamEventsRequest(
+            campaign_id=campaign_id, after_revision=after_revision, history_id=history_id)
+
+        def note(part: v1.StreamEventsResponse) -> None:
+            request.after_revision = part.events[-1].revision
+            request.history_id = part.events[-1].history_id
+
+        async for part in self._follow(method, request, timeout, note):
+            for event in part.events:
+                yield event
 
 async def iterated(
     requests: Iterable[v1.IssueCouponRequest] | AsyncIterable[v1.IssueCouponRequest],

@@ -31,6 +31,17 @@ class RevisionGone(Refused):
     REASON = "REVISION_GONE"
 
 
+class HistoryChanged(Refused):
+    """The campaign's shard continues from a backup or from one of two histories, and events that you know were lost."""
+
+    REASON = "HISTORY_CHANGED"
+
+    @property
+    def history_id(self) -> int:
+        """The history now. Read the events from the beginning."""
+        return int(self.metadata.get("history_id", "0"))
+
+
 class NotStarted(Refused):
     """Before the campaign's start. The same request may succeed after it."""
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use coupon_cluster::{CampaignName, CampaignState, Epoch};
 
 use crate::entry::{Entry, Found};
+use crate::event::{of_change, record};
 use crate::hold::settle;
 use crate::{
     AskedTerms, Campaign, CampaignSpec, CampaignStage, Change, LogTime, Outcome, Refusal, Store,
@@ -73,6 +74,9 @@ impl<S: Store> Entry<'_, S> {
                 campaign.note_sold_out(now);
             }
             touched.changed = true;
+            if let Some(kind) = of_change(change.kind, &campaign.spec) {
+                record(*store, campaign, now, change.request_id, kind)?;
+            }
         }
         // A request that found nothing to change is remembered as well: repeated later, it still changes nothing.
         let changes = &mut Arc::make_mut(&mut campaign.spec).changes;

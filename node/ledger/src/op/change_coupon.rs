@@ -4,10 +4,11 @@ use coupon_cluster::{Epoch, RequestId};
 
 use crate::code::{coupon_at, issued, place_of};
 use crate::entry::{Entry, Found};
+use crate::event::record;
 use crate::mutants::{self, Mutant};
 use crate::{
-    CampaignCounters, CodeNumber, Coupon, CouponChange, CouponChangeKind, CouponState, LogTime,
-    Outcome, Refusal, Store,
+    CampaignCounters, CodeNumber, Coupon, CouponChange, CouponChangeKind, CouponState, EventKind,
+    LogTime, Outcome, Refusal, Store,
 };
 
 impl<S: Store> Entry<'_, S> {
@@ -62,12 +63,14 @@ impl<S: Store> Entry<'_, S> {
             return Ok(refusal.into());
         }
         let revision = campaign.counters.revision.saturating_add(1);
+        let event = EventKind::CouponChanged { sequence: place.sequence, kind: kind.clone() };
         history.push(CouponChange { request_id, at: now, revision, kind });
         let after = history.state();
         store.put_coupon_history(&campaign.spec, place.sequence, &history)?;
         count(&mut campaign.counters, &before, &after);
         campaign.counters.revision = revision;
         campaign.note_sold_out(now);
+        record(*store, campaign, now, request_id, event)?;
         touched.changed = true;
         let coupon = issued(&campaign.spec, place.sequence, coupon, after);
         Ok(Outcome::CouponChanged { campaign: name, coupon, at: now, replayed: false })

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId};
 
 use crate::entry::{Entry, Found};
+use crate::event::record;
 use crate::fence::Fence;
 use crate::{
-    Campaign, CampaignCounters, CampaignSpec, CampaignStage, LogTime, Outcome, Refusal, Store,
+    Campaign, CampaignCounters, CampaignSpec, CampaignStage, CampaignTerms, EventKind, LogTime,
+    Outcome, Refusal, Store,
 };
 
 /// Creates a campaign. The fields are those of [`CampaignSpec`](crate::CampaignSpec).
@@ -56,6 +58,9 @@ impl<S: Store> Entry<'_, S> {
         if let Outcome::CampaignCreated { campaign, replayed: false, .. } = &outcome {
             fence.state.next_campaign_number = campaign.spec.number.saturating_add(1);
             store.put_campaign(campaign)?;
+            let (spec, kind) = (&campaign.spec, CampaignTerms::of(&campaign.spec));
+            let kind = EventKind::CampaignCreated(kind);
+            record(*store, campaign, spec.created, spec.request_id, kind)?;
         }
         Ok(outcome)
     }

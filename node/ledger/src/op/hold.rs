@@ -4,9 +4,11 @@ use coupon_cluster::{CampaignName, Epoch, RequestId};
 
 use super::issue::claim_refusal;
 use crate::entry::{Entry, Found};
+use crate::event::record;
 use crate::hold::{HoldEnds, settle};
 use crate::{
-    Campaign, HOLDS_OPEN_MAX, Hold, HoldState, LogTime, Outcome, Refusal, StateReader, Store,
+    Campaign, EventKind, HOLDS_OPEN_MAX, Hold, HoldState, LogTime, Outcome, Refusal, StateReader,
+    Store,
 };
 
 /// Maximum number of holds that a shard keeps, beside those that became coupons: open ones, and those that it
@@ -77,6 +79,8 @@ impl<S: Store> Entry<'_, S> {
         counters.has_holds = true;
         counters.revision = counters.revision.saturating_add(1);
         touched.changed = true;
+        let event = EventKind::HoldChanged { hold_id: request_id, hold: hold.clone() };
+        record(*store, &touched.campaign, now, request_id, event)?;
         self.forget_ended_holds()?;
         Ok(Outcome::HoldChanged { hold_id: request_id, hold, now, replayed: false })
     }

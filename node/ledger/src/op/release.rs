@@ -4,7 +4,8 @@ use coupon_cluster::{CampaignName, Epoch, RequestId};
 
 use super::confirm::refusal;
 use crate::entry::{Entry, Found};
-use crate::{Hold, HoldState, Outcome, Refusal, Store};
+use crate::event::record;
+use crate::{EventKind, Hold, HoldState, Outcome, Refusal, Store};
 
 /// Gives a hold up before its end, so that its quota can be claimed again at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,8 @@ impl<S: Store> Entry<'_, S> {
         counters.close_hold();
         counters.revision = counters.revision.saturating_add(1);
         touched.changed = true;
+        let event = EventKind::HoldChanged { hold_id, hold: hold.clone() };
+        record(*store, &touched.campaign, now, request_id, event)?;
         Ok(Outcome::HoldChanged { hold_id, hold, now, replayed: false })
     }
 }

@@ -15,6 +15,7 @@ pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {
         if campaign.spec.is_deleted() {
             assert_eq!(after.coupons(campaign.spec.number).count(), 0);
             assert_eq!(after.holds(campaign.spec.number).count(), 0);
+            assert_eq!(after.events(campaign.spec.number).count(), 0);
             continue;
         }
         let holds: BTreeMap<_, _> = after.holds(campaign.spec.number).collect();
@@ -30,6 +31,7 @@ pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {
         confirmed_holds_are_coupons(&coupons, &holds);
         requests_have_one_coupon(&coupons);
         blocks_lead_to_coupons(after, campaign, &coupons);
+        revisions_are_coupons_and_events(after, campaign, &coupons);
         for (_, coupon) in &coupons {
             assert!(counters.insert(coupon.counter), "counter {} used twice", coupon.counter);
         }
@@ -194,6 +196,33 @@ fn blocks_lead_to_coupons(store: &MemoryStore, campaign: &Campaign, coupons: &[(
         assert_eq!(number, campaign.spec.number);
         assert_eq!(*sequence, first + coupon.counter % size);
     }
+}
+
+/// Each revision is one change, and an event tells which coupon the revisions after it are.
+fn revisions_are_coupons_and_events(
+    store: &MemoryStore,
+    campaign: &Campaign,
+    coupons: &[(u64, &Coupon)],
+) {
+    let (mut issued, mut last) = (0, LogTime(0));
+    let mut events = store.events(campaign.spec.number).peekable();
+    for revision in 1..=campaign.counters.revision {
+        let at = match events.next_if(|(made, _)| *made == revision) {
+            Some((_, event)) => {
+                assert_eq!(event.issued, issued);
+                event.at
+            }
+            None => {
+                let (sequence, coupon) = coupons[usize::try_from(issued).unwrap()];
+                issued += 1;
+                assert_eq!(sequence, issued);
+                coupon.issued_at
+            }
+        };
+        assert!(last <= at);
+        last = at;
+    }
+    assert_eq!((issued, events.next()), (campaign.counters.issued, None));
 }
 
 fn numbers_lead_to_campaigns(store: &MemoryStore) {

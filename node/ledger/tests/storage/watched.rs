@@ -2,8 +2,8 @@
 
 use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
-    Campaign, CampaignCounters, CampaignSpec, Coupon, CouponHistory, EndsFound, Hold, HoldEnd,
-    LogTime, MemoryStore, ShardState, StateReader, Store,
+    Campaign, CampaignCounters, CampaignSpec, Coupon, CouponHistory, EndsFound, Event, Hold,
+    HoldEnd, LogTime, MemoryStore, ShardState, StateReader, Store,
 };
 
 /// A store that remembers what it was asked for, and fails from one call on.
@@ -143,6 +143,15 @@ impl Store for WatchedStore {
     ) -> Result<(), Fault> {
         let store = self.call("put_coupon_history")?;
         sound(store.put_coupon_history(campaign, sequence, history))
+    }
+
+    fn put_event(
+        &mut self,
+        campaign: &CampaignSpec,
+        revision: u64,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        sound(self.call("put_event")?.put_event(campaign, revision, event))
     }
 
     fn put_hold(

@@ -8,7 +8,7 @@ use coupon_proto::internal as pb;
 use parking_lot::{Condvar, Mutex};
 use rocksdb::{Direction, IteratorMode, ReadOptions};
 
-use super::super::coupon_rows::Issued;
+use super::super::coupon_rows::{Found, Issued};
 use super::super::keys::{StateKeys, after_prefix};
 use super::super::ledger::decode;
 use super::super::{Storage, StorageError, coupon_rows};
@@ -155,9 +155,11 @@ impl Index {
         let mut last = indexed;
         for row in storage.db().iterator_cf_opt(storage.coupons(), options, mode) {
             let (key, value) = row?;
-            let (first, coupons) = coupon_rows::run(&key, &value)?;
+            let found = coupon_rows::run(&key, &value)?;
             let layers = self.layers();
-            for (sequence, coupon) in (first..).zip(coupons).filter(|(at, _)| *at > indexed) {
+            for Found { sequence, coupon, .. } in
+                found.into_iter().filter(|found| found.sequence > indexed)
+            {
                 if sequence != last + 1 {
                     return Err(missing(number, last + 1));
                 }

@@ -10,7 +10,7 @@ use crate::codec::row;
 use crate::storage::StorageError;
 use crate::storage::hold_rows;
 use crate::storage::index::Coupons;
-use crate::storage::ledger::{block_from, history_from};
+use crate::storage::records::{block_from, history_from};
 
 impl StateReader for LedgerView<'_> {
     type Error = StorageError;

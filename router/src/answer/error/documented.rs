@@ -56,6 +56,8 @@ fn faults() -> Vec<Fault> {
         Fault::Overloaded,
         Fault::DeadlineExceeded,
         Fault::StreamBroken,
+        Fault::StreamEnded,
+        Fault::HistoryChanged { history_id: 1 },
         Fault::TooManyCoupons { issued: 2, listed_max: 1 },
         Fault::Internal("a test"),
     ];

@@ -1,0 +1,44 @@
+//! Questions for what happened to a campaign.
+
+use coupon_ledger::Refusal;
+use coupon_proto::internal as pb;
+
+use super::reader::{Page, ReadError, Reader, campaign_name};
+use crate::codec::outcome;
+
+impl Reader<'_> {
+    /// What happened to a campaign and its coupons after a revision.
+    ///
+    /// # Errors
+    ///
+    /// When the question makes no sense, or the disk fails.
+    pub(super) fn list_events(
+        &self,
+        epoch: u64,
+        query: &pb::ListEventsQuery,
+    ) -> Result<pb::ReadResponse, ReadError> {
+        let name = campaign_name(&query.campaign)?;
+        let (view, mut answer) = self.begin(epoch)?;
+        if answer.refusal.is_some() {
+            return Ok(answer);
+        }
+        let Some(campaign) = view.campaign(&name)? else {
+            answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound));
+            return Ok(answer);
+        };
+        // It grows when the ledger gives up counters that an abandoned history may have used, and never otherwise.
+        answer.history_id = view.shard_state()?.first_block;
+        answer.revision = campaign.counters.revision;
+        let mut page = Page::new(query.limit);
+        if query.after_revision < campaign.counters.revision {
+            for event in view.events_after(&campaign, query.after_revision)? {
+                if !page.push(event?) {
+                    break;
+                }
+            }
+        }
+        answer.more = page.more;
+        answer.events = page.items;
+        Ok(answer)
+    }
+}
