@@ -51,6 +51,8 @@ pub enum Mutant {
     /// A page of events that begins with a change of the campaign, or of a coupon, leaves it out. Found by a consumer
     /// that counts.
     EventSkipped,
+    /// A released hold still counts as held. Found as `holds`.
+    ReleaseNotCounted,
 }
 
 /// How often [`Mutant::AcknowledgedBeforeSync`] syncs a log: twice a second at a light load.
@@ -93,7 +95,7 @@ pub fn activate(mutant: Mutant) {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RetryNotDeduplicated,
         Self::ReadWithoutQuorum,
         Self::QuotaOutsideLog,
@@ -107,6 +109,7 @@ impl Mutant {
         Self::QuotaReturnedTwice,
         Self::HoldNotExpired,
         Self::EventSkipped,
+        Self::ReleaseNotCounted,
     ];
 
     /// What `COUPON_MUTANT` calls it.
@@ -126,6 +129,7 @@ impl Mutant {
             Self::QuotaReturnedTwice => "quota-returned-twice",
             Self::HoldNotExpired => "hold-not-expired",
             Self::EventSkipped => "event-skipped",
+            Self::ReleaseNotCounted => "release-not-counted",
         }
     }
 }
