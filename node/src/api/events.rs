@@ -26,8 +26,6 @@ impl Reader<'_> {
             answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound));
             return Ok(answer);
         };
-        // It grows when the ledger gives up counters that an abandoned history may have used, and never otherwise.
-        answer.history_id = view.shard_state()?.first_block;
         answer.revision = campaign.counters.revision;
         let mut page = Page::new(query.limit);
         if query.after_revision < campaign.counters.revision {

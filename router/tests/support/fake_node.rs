@@ -161,6 +161,26 @@ impl FakeNode {
     }
 }
 
+/// A read that is not answered, until it is given up.
+struct Hanging(Shared);
+
+impl Hanging {
+    fn begin(state: Shared) -> Self {
+        {
+            let mut state = state.lock();
+            state.hanging += 1;
+            state.progress.send_replace(());
+        }
+        Self(state)
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.0.lock().hanging -= 1;
+    }
+}
+
 async fn send(
     replies: &mpsc::Sender<Result<ProposeResponse, Status>>,
     message: propose_response::Message,
@@ -198,6 +218,10 @@ impl ShardService for FakeNode {
         if let Some(wait) = &request.wait {
             self.wait(wait).await;
             self.lead_or_refuse(request.forward).await?;
+        }
+        if self.state.lock().hung.contains(&request.shard_id) {
+            let _hanging = Hanging::begin(Arc::clone(&self.state));
+            return std::future::pending().await;
         }
         let mut state = self.state.lock();
         if state.lost.contains(&request.shard_id) {

@@ -7,10 +7,10 @@ use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::coupon_change::Change;
 use coupon_proto::internal::{
     CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignDeleted,
-    CampaignRecord, CampaignStage, CodeNumber, Command, CouponChange, CouponChanged, CouponIssued,
-    CouponPlace, CouponRecord, CreateCampaignCommand, IssueCommand, ListCouponsQuery, Outcome,
-    ReadRequest, ReadResponse, Redemption, Refusal, RefusalReason, Reversal, UpdateCampaignCommand,
-    Voiding, campaign_condition, outcome, read_request,
+    CampaignRecord, CampaignRevision, CampaignStage, CodeNumber, Command, CouponChange,
+    CouponChanged, CouponIssued, CouponPlace, CouponRecord, CreateCampaignCommand, IssueCommand,
+    ListCouponsQuery, Outcome, ReadRequest, ReadResponse, Redemption, Refusal, RefusalReason,
+    Reversal, UpdateCampaignCommand, Voiding, campaign_condition, outcome, read_request,
 };
 
 use super::events;
@@ -291,7 +291,8 @@ impl Ledger {
     }
 
     pub fn read(&self, request: &ReadRequest) -> ReadResponse {
-        let mut response = ReadResponse { log_time_micros: NOW_MICROS, ..Default::default() };
+        let (log_time_micros, history_id) = (NOW_MICROS, self.history_id);
+        let mut response = ReadResponse { log_time_micros, history_id, ..Default::default() };
         if request.epoch != self.epoch {
             response.refusal = Some(self.stale());
             return response;
@@ -352,7 +353,6 @@ impl Ledger {
             },
             read_request::Query::ListEvents(query) => match self.export(&query.campaign) {
                 Some((record, coupons)) => {
-                    response.history_id = self.history_id;
                     events::list(&mut response, query, &record, coupons);
                 }
                 None => response.refusal = Some(refusal(RefusalReason::CampaignNotFound)),
@@ -372,7 +372,8 @@ impl Ledger {
             response.refusal = Some(refusal(RefusalReason::CampaignNotFound));
             return;
         }
-        if query.as_of.is_some() && !self.knows_revisions {
+        let is_of_history = |as_of: CampaignRevision| as_of.history_id == self.history_id;
+        if query.as_of.is_some_and(|as_of| !self.knows_revisions || !is_of_history(as_of)) {
             response.refusal = Some(refusal(RefusalReason::RevisionGone));
             return;
         }
