@@ -14,7 +14,7 @@ import grpc.aio
 from ._decode import from_rpc_error
 from ._method import A, Method, Q
 from ._request_id import fill_in
-from ._retry import CallState, Course, RetryPolicy
+from ._retry import CallState, RetrySchedule, RetryPolicy
 from ._routers import OPTIONS, Routers, parse
 from ._stream import StreamProgress
 from .errors import CouponError, Incomplete, TransportError
@@ -37,12 +37,12 @@ class AsyncCaller:
 
     async def _call(self, method: Method[Q, A], request: Q, timeout: float | None) -> A:
         state = CallState(fill_in(request))
-        course = Course(self._policy, timeout, time.monotonic())
+        schedule = RetrySchedule(self._policy, timeout, time.monotonic())
         while True:
-            answer = await self._attempt(method, request, course.timeout(time.monotonic()))
+            answer = await self._attempt(method, request, schedule.timeout(time.monotonic()))
             if not isinstance(answer, CouponError):
                 return answer
-            await self._pause(state, course, answer)
+            await self._pause(state, schedule, answer)
 
     async def _pages(
         self, method: Method[Q, A], request: Any, timeout: float | None, items: Callable[[A], Iterable[T]],
@@ -63,7 +63,7 @@ class AsyncCaller:
         self, method: Method[Q, A], request: Q, timeout: float | None, items: Callable[[A], Iterable[T]],
     ) -> AsyncIterator[T]:
         progress = StreamProgress(method, request, timeout, time.monotonic())
-        state, course = CallState(""), progress.course(self._policy, time.monotonic())
+        state, schedule = CallState(""), progress.schedule(self._policy, time.monotonic())
         while True:
             number = self._routers.next(time.monotonic())
             stub = self._routers.connections[number].unary_stream(
@@ -76,7 +76,7 @@ class AsyncCaller:
                         yield item
                     progress.took(part)
                     # Each part has the time of a call.
-                    state, course = CallState(""), progress.course(self._policy, time.monotonic())
+                    state, schedule = CallState(""), progress.schedule(self._policy, time.monotonic())
                 error = progress.ended()
                 if error is None:
                     return
@@ -88,18 +88,18 @@ class AsyncCaller:
             if not progress.can_go_on:
                 # What was read cannot be joined to a later state.
                 raise error from None
-            await self._pause(state, course, error)
+            await self._pause(state, schedule, error)
 
     async def _follow(
         self, method: Method[Q, A], request: Q, timeout: float | None, note: Callable[[A], None],
     ) -> AsyncIterator[A]:
         """A stream without an end. When it breaks, it is opened again with the request, in which `note` has set where
         to go on. `timeout` is the maximum time that it may be out of reach."""
-        outage: tuple[Course, CallState] | None = None
+        outage: tuple[RetrySchedule, CallState] | None = None
         while True:
             opened = time.monotonic()
             if outage is None:
-                outage = Course(self._policy, timeout, opened), CallState("")
+                outage = RetrySchedule(self._policy, timeout, opened), CallState("")
             number = self._routers.next(opened)
             stub = self._routers.connections[number].unary_stream(
                 method.path, method.request.SerializeToString, method.response.FromString)
@@ -119,9 +119,9 @@ class AsyncCaller:
             broke = time.monotonic()
             if outage is None or broke - opened > self._policy.attempt_timeout:
                 # It had been there; this outage is a new one.
-                outage = Course(self._policy, timeout, broke), CallState("")
-            course, state = outage
-            await self._pause(state, course, error)
+                outage = RetrySchedule(self._policy, timeout, broke), CallState("")
+            schedule, state = outage
+            await self._pause(state, schedule, error)
 
     async def _attempt(self, method: Method[Q, A], request: Q, timeout: float) -> A | CouponError:
         number = self._routers.next(time.monotonic())
@@ -140,12 +140,12 @@ class AsyncCaller:
         return error
 
     @staticmethod
-    async def _pause(state: CallState, course: Course, error: CouponError) -> None:
+    async def _pause(state: CallState, schedule: RetrySchedule, error: CouponError) -> None:
         """Waits before the next attempt. Raises the error of the call if there is none."""
         final = state.failed(error)
         if final is not None:
             raise final from None
-        pause = course.pause(error.retry_after, random.random(), time.monotonic())
+        pause = schedule.pause(error.retry_after, random.random(), time.monotonic())
         if pause is None:
             raise state.given_up(error) from None
         await asyncio.sleep(pause)
