@@ -1,6 +1,7 @@
 //! `coupon health`: the question a container's supervisor asks.
 
 use anyhow::{anyhow, bail};
+use coupon_proto::LIVE_SERVICE;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -14,11 +15,16 @@ use crate::{failure, output, runtime};
 ///
 /// Exits with 0 if it does and with 1 if not.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  coupon health 127.0.0.1:7000")]
+#[command(
+    after_help = "Examples:\n  coupon health 127.0.0.1:7000\n  coupon health --live 127.0.0.1:7000"
+)]
 pub(crate) struct HealthArgs {
     /// The node or router
     #[arg(value_name = "HOST:PORT")]
     address: String,
+    /// Ask a router only whether it lives: one that reaches no node does, and does not serve
+    #[arg(long)]
+    live: bool,
     /// How long the answer may take, the connection included
     #[arg(long, value_name = "DURATION", default_value = "2s")]
     timeout: Span,
@@ -36,10 +42,12 @@ pub(crate) fn run(args: &HealthArgs) -> anyhow::Result<()> {
 
 async fn ask(args: &HealthArgs) -> anyhow::Result<()> {
     let connection = Connection::open(&args.address, args.timeout).await?;
-    let question = connection.request(HealthCheckRequest { service: String::new() });
+    let service = if args.live { LIVE_SERVICE } else { "" }.to_owned();
+    let question = connection.request(HealthCheckRequest { service });
     let answer = HealthClient::new(connection.channel()).check(question).await;
     let answer = answer.map_err(CallError::from)?;
     match answer.into_inner().status() {
+        ServingStatus::Serving if args.live => output::line("alive"),
         ServingStatus::Serving => output::line("serving"),
         ServingStatus::NotServing | ServingStatus::Unknown | ServingStatus::ServiceUnknown => {
             bail!("{} does not serve", args.address)

@@ -9,6 +9,7 @@ use crate::{logging, runtime};
 pub(crate) fn run(args: &RouterArgs) -> anyhow::Result<()> {
     runtime::abort_on_panic();
     runtime::raise_descriptor_limit();
+    // Its bound on connections follows from the limit that was raised.
     let config = args.load()?.config()?;
     runtime::block_on(async {
         let mut signals = runtime::StopSignals::catch()?;

@@ -5,6 +5,9 @@
 pub mod limits;
 pub mod reason;
 
+/// The name under which health (`grpc.health.v1`) says that a node or router lives, whether it serves or not.
+pub const LIVE_SERVICE: &str = "live";
+
 /// The encoded `FileDescriptorSet` of the public APIs, `coupon.v1` and `couponpb`.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public.bin"));
 

@@ -10,7 +10,8 @@ use coupon_proto::v1::issue_stream_response::Result as IssueResult;
 use coupon_proto::v1::{IssueCouponRequest, IssueStreamRequest, IssueStreamResponse};
 use coupon_router::RouterConfig;
 use support::fake_cluster::FakeCluster;
-use support::{Fixture, REQUEST_ID, config, connect_narrow, issue};
+use support::http2::{Ending, Http2, frame};
+use support::{Fixture, REQUEST_ID, config, connect, connect_narrow, issue};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -203,4 +204,81 @@ async fn a_caller_that_takes_no_answers_holds_up_no_others() {
     let answers = caller.rest().await;
     assert_eq!(answers.len(), 200);
     assert!(answers.values().all(Result::is_ok), "{answers:?}");
+}
+
+/// Asks for a coupon over a stream of its own. Returns the reason of the answer or of the end of the stream.
+async fn probe(
+    coupons: &mut CouponServiceClient<tonic::transport::Channel>,
+    request: &IssueCouponRequest,
+) -> (Ended, String) {
+    let mut caller = Caller::of(coupons).await;
+    let wait = Some(prost_types::Duration { seconds: 0, nanos: 50_000_000 });
+    let request = IssueStreamRequest { tag: 1, request: Some(request.clone()), timeout: wait };
+    caller.send(request).await;
+    match caller.answers.message().await {
+        Ok(answer) => match answer.expect("it is answered").result {
+            Some(IssueResult::Error(status)) => (Ended::Request, reason(status)),
+            other => panic!("there is no leader: {other:?}"),
+        },
+        Err(status) => (Ended::Stream, support::reason(&status)),
+    }
+}
+
+/// What an error ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Request,
+    Stream,
+}
+
+#[tokio::test]
+async fn the_streams_of_a_connection_hold_a_bounded_number_of_bytes() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10_000).await;
+    t.cluster.lead(0);
+    // Requests of about 4 KB, which count twice.
+    let metadata = (0..16).map(|key| (format!("key-{key}"), "x".repeat(255))).collect();
+    let large = IssueCouponRequest { metadata, ..issue("spring", "") };
+    let mut callers = Vec::new();
+    for _ in 0..12 {
+        let mut caller = Caller::open(&mut t).await;
+        let (requests, request) = (caller.requests.take().expect("nothing is sent"), large.clone());
+        tokio::spawn(async move {
+            let timeout = Some(prost_types::Duration { seconds: 60, nanos: 0 });
+            let request = IssueStreamRequest { tag: 1, request: Some(request), timeout };
+            // More than are taken, and few enough that what is not leaves room for others in the window of the connection.
+            for _ in 0..300 {
+                if requests.send(request.clone()).await.is_err() {
+                    return;
+                }
+            }
+            requests.closed().await;
+        });
+        callers.push(caller);
+    }
+    let (no_room, room) =
+        ((Ended::Stream, "OVERLOADED".to_owned()), (Ended::Request, "NO_LEADER".to_owned()));
+    let full = async { while probe(&mut t.coupons, &large).await != no_room {} };
+    timeout(Duration::from_secs(20), full).await.expect("there is a bound");
+    let mut other = CouponServiceClient::new(connect(&t.router));
+    assert_eq!(probe(&mut other, &large).await, room, "other connections have theirs");
+    drop(callers);
+}
+
+#[tokio::test]
+async fn messages_that_never_end_hold_a_bounded_number_of_bytes() {
+    let t = Fixture::start().await;
+    let http2 = Http2::connect(&t.router).await;
+    // Of the largest message, all but its last byte.
+    let mut unfinished = frame(0, &[0; 64 << 10]);
+    unfinished.pop();
+    let mut calls = Vec::new();
+    for _ in 0..300 {
+        let call = http2.begin("IssueStream", &[], &[&unfinished], Ending::Never).await.unwrap();
+        calls.push(Box::pin(call.answer()));
+    }
+    let refused = timeout(Duration::from_secs(20), futures::future::select_all(calls)).await;
+    let (refused, _, _) = refused.expect("there is a bound");
+    let refused = refused.unwrap().status();
+    assert_eq!(support::reason(&refused), "OVERLOADED");
 }

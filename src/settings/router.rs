@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use coupon_router::{DEADLINE_MAX, RouterConfig};
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,20 @@ pub(crate) struct RouterArgs {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     default_deadline: Option<Span>,
+    /// How many connections clients may have at a time [default: three quarters of the open files that the process may
+    /// have]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections_max: Option<usize>,
+    /// Age at which a client is asked to open a new connection [default: 10m]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_age_max: Option<Span>,
+    /// How long a stop goes on taking requests while health says NOT_SERVING, so that load balancers notice
+    /// [default: 0s]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lame_duck: Option<Span>,
     /// How long a stop waits for requests under way [default: 10s]
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,11 +92,17 @@ pub(crate) struct RouterSettings {
     cluster_id: Option<String>,
     requests_max: usize,
     default_deadline: Span,
+    connections_max: usize,
+    connection_age_max: Span,
+    lame_duck: Span,
     shutdown_grace: Span,
     #[serde(deserialize_with = "text::addresses")]
     cors_origins: Vec<String>,
     insecure: bool,
 }
+
+/// The shortest age of connections: a new one costs more than a request.
+const CONNECTION_AGE_MIN: Duration = Duration::from_secs(1);
 
 impl Default for RouterSettings {
     fn default() -> Self {
@@ -92,6 +113,9 @@ impl Default for RouterSettings {
             cluster_id: None,
             requests_max: config.requests_max,
             default_deadline: Span(config.default_deadline),
+            connections_max: config.connections_max,
+            connection_age_max: Span(config.connection_age_max),
+            lame_duck: Span(config.lame_duck),
             shutdown_grace: Span(config.shutdown_grace),
             cors_origins: config.cors_origins,
             insecure: false,
@@ -120,8 +144,15 @@ impl RouterSettings {
         }
         self.nodes.iter().try_for_each(|address| check_address("nodes", address))?;
         check_listen(self.listen, self.insecure)?;
-        if self.requests_max == 0 || self.default_deadline.get().is_zero() {
-            return Err(UsageError("requests_max and default_deadline must not be 0".into()));
+        if self.requests_max == 0 || self.connections_max == 0 {
+            return Err(UsageError("requests_max and connections_max must not be 0".into()));
+        }
+        if self.default_deadline.get().is_zero() {
+            return Err(UsageError("default_deadline must not be 0".into()));
+        }
+        if self.connection_age_max.get() < CONNECTION_AGE_MIN {
+            let least = Span(CONNECTION_AGE_MIN);
+            return Err(UsageError(format!("connection_age_max must be {least} or more")));
         }
         if self.default_deadline.get() > DEADLINE_MAX {
             let most = Span(DEADLINE_MAX);
@@ -135,6 +166,9 @@ impl RouterSettings {
             cluster_id,
             requests_max: self.requests_max,
             default_deadline: self.default_deadline.get(),
+            connections_max: self.connections_max,
+            connection_age_max: self.connection_age_max.get(),
+            lame_duck: self.lame_duck.get(),
             shutdown_grace: self.shutdown_grace.get(),
             cors_origins: self.cors_origins,
             ..RouterConfig::default()
@@ -174,8 +208,6 @@ fn check_origin(origin: &str) -> Result<(), UsageError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -191,6 +223,8 @@ mod tests {
         refused(|settings| settings.nodes.clear(), "COUPON_ROUTER_NODES");
         refused(|settings| settings.listen = "[::]:1".parse().unwrap(), "--insecure");
         refused(|settings| settings.requests_max = 0, "must not be 0");
+        refused(|settings| settings.connections_max = 0, "must not be 0");
+        refused(|settings| settings.connection_age_max = Span(Duration::ZERO), "1s or more");
         let too_long = |settings: &mut RouterSettings| {
             settings.default_deadline = Span(DEADLINE_MAX + Duration::from_millis(1));
         };

@@ -19,6 +19,7 @@ mod recovery;
 mod redemption;
 mod registration;
 mod restart;
+mod silent_clients;
 mod stale_leader;
 #[path = "../support/mod.rs"]
 mod support;

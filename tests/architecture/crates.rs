@@ -18,6 +18,10 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
             others: Some(&["aes", "hashring", "thiserror", "unicode-normalization"]),
         },
     ),
+    (
+        "coupon-accept",
+        Rules { ours: &[], others: Some(&["parking_lot", "rustix", "tokio", "tracing"]) },
+    ),
     ("coupon-env", Rules { ours: &[], others: Some(&["rand", "uuid"]) }),
     ("coupon-transport", Rules { ours: &["coupon-cluster"], others: None }),
     (
@@ -65,6 +69,7 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
         "coupon-router",
         Rules {
             ours: &[
+                "coupon-accept",
                 "coupon-cluster",
                 "coupon-env",
                 "coupon-proto",
@@ -77,7 +82,7 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
         },
     ),
     // It must work for any service, so that it knows none of ours.
-    ("coupon-protocols", Rules { ours: &["coupon-trace"], others: None }),
+    ("coupon-protocols", Rules { ours: &["coupon-accept", "coupon-trace"], others: None }),
     ("coupon-client", Rules { ours: &["coupon-proto"], others: None }),
     ("coupon-loadtest", Rules { ours: &["coupon-checker", "coupon-client"], others: None }),
     (

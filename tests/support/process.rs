@@ -15,7 +15,17 @@ const LOG_LINES_SHOWN: usize = 40;
 
 /// A call of the program with nothing inherited that could configure it.
 pub(crate) fn coupon(args: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
+    inheriting_nothing(Command::new(PROGRAM), args)
+}
+
+/// The same with a limit of open files and connections.
+pub(crate) fn coupon_with_descriptors(descriptors: usize, args: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""), PROGRAM]);
+    inheriting_nothing(command, args)
+}
+
+fn inheriting_nothing(mut command: Command, args: &[&str]) -> Command {
     command.args(args).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("COUPON_") || name == "RUST_LOG" {

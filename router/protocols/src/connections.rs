@@ -3,20 +3,23 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use coupon_accept::{Acceptor, HttpVersion, Place};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
-use crate::version::HttpVersion;
+use crate::under_way::{CountedBody, UnderWay};
 
 /// How many requests one connection may have under way. Clients that issue in bulk use few
 /// connections; admission bounds the sum.
@@ -33,8 +36,11 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// would close those of honest clients that time out.
 const PENDING_RESETS_MAX: usize = STREAMS_PER_CONNECTION_MAX as usize;
 
-/// Maximum size of a request's headers and its path; the query of a GET holds the message.
-const HEADER_BYTES_MAX: u32 = 16 << 10;
+/// Maximum size of a request's headers and its path that are read; the query of a GET holds the message. A service may
+/// refuse less, and say why: to a request beyond this, HTTP/2 answers without a reason.
+const HEADER_BYTES_READ_MAX: u32 = 256 << 10;
+/// The same in HTTP/1.1, which has an answer for it.
+const HTTP1_HEADER_BYTES_MAX: usize = 16 << 10;
 
 /// Interval between pings of an idle connection, and the time after which an unanswered ping closes it.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -43,15 +49,25 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// pings, so that this ends idle connections as well; clients open new ones.
 const HEADER_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The pause after a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long connections may take to close at the end of the server, when no call is under way any more.
+const CLOSE_WAIT_MAX: Duration = Duration::from_millis(500);
 
-/// Serves connections until `ended`; then accepts no more, lets requests in flight finish, and returns when the last
-/// connection is closed. Dropping the future closes all connections. `service` makes the service of one connection from
-/// its socket.
+/// How connections are served.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionRules {
+    /// Age at which a client is asked to open a new connection, up to a quarter more: so that new servers behind the
+    /// same name get their share.
+    pub age_max: Duration,
+    /// Whether the end of the server waits for the requests at a path.
+    pub is_waited_for: fn(path: &str) -> bool,
+}
+
+/// Serves connections until `ended`; then accepts no more, lets requests in flight finish, and closes what is left soon
+/// after. Dropping the future closes all connections. `service` makes the service of one connection from its socket.
 pub async fn serve<S, F, B>(
-    listener: TcpListener,
+    acceptor: Acceptor,
     service: impl Fn(&TcpStream) -> S,
+    rules: ConnectionRules,
     ended: impl Future<Output = ()>,
 ) where
     S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -60,35 +76,100 @@ pub async fn serve<S, F, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let protocols = Protocols::new();
-    let closing = GracefulShutdown::new();
+    let (protocols, under_way) = (Protocols::new(), UnderWay::default());
     let (stop, stopping) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut ended = pin!(ended);
     loop {
-        let stream = tokio::select! {
+        let (stream, place) = tokio::select! {
             () = &mut ended => break,
             // A task that has ended is forgotten.
             Some(_) = connections.join_next() => continue,
-            stream = accept(&listener) => stream,
+            accepted = acceptor.accept() => accepted,
         };
         let service = service(&stream);
-        let (protocols, watcher, mut stopping) =
-            (protocols.clone(), closing.watcher(), stopping.clone());
-        connections.spawn(async move {
-            let version = tokio::select! {
-                // A client that has said nothing yet is not waited for.
-                _ = stopping.changed() => None,
-                version = HttpVersion::of(&stream, HEADER_WAIT_MAX) => version,
-            };
-            if let Some(version) = version {
-                protocols.serve(version, stream, service, watcher).await;
-            }
-        });
+        let connection = Connection {
+            place: Arc::new(place),
+            rules,
+            under_way: under_way.clone(),
+            stopping: stopping.clone(),
+        };
+        connections.spawn(connection.serve(protocols.clone(), stream, service));
     }
     // The system refuses clients from now on; otherwise they would wait until the last connection is closed.
-    drop((listener, stop));
-    closing.shutdown().await;
+    drop((acceptor, stop));
+    loop {
+        under_way.until_none().await;
+        // Clients close theirs at once. What is left is silent, frozen, or waits for something that never ends.
+        let closed = async { while connections.join_next().await.is_some() {} };
+        if timeout(CLOSE_WAIT_MAX, closed).await.is_ok() || under_way.is_none() {
+            return;
+        }
+    }
+}
+
+/// What the connection of one client is served with.
+struct Connection {
+    place: Arc<Place>,
+    rules: ConnectionRules,
+    under_way: UnderWay,
+    stopping: watch::Receiver<()>,
+}
+
+impl Connection {
+    /// Serves the connection to its end.
+    async fn serve<S, F, B>(mut self, protocols: Protocols, stream: TcpStream, service: S)
+    where
+        S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let version = tokio::select! {
+            // A client that has said nothing yet is not waited for.
+            _ = self.stopping.changed() => return,
+            () = self.place.revoked() => return,
+            version = HttpVersion::of(&stream, HEADER_WAIT_MAX) => version,
+        };
+        let Some(version) = version else { return };
+        let (place, rules, under_way) = (self.place.clone(), self.rules, self.under_way.clone());
+        let service = service_fn(move |request: Request<Incoming>| {
+            place.note_spoken();
+            let call = (rules.is_waited_for)(request.uri().path()).then(|| under_way.begin());
+            let answer = service(request);
+            async move {
+                let answer = answer.await?;
+                Ok::<_, Infallible>(answer.map(|body| CountedBody::new(body, call)))
+            }
+        });
+        #[cfg(feature = "trace")]
+        let stream = crate::socket::MarkedSocket::new(stream);
+        let io = TokioIo::new(stream);
+        let served = match version {
+            HttpVersion::Http1 => self.drive(protocols.http1.serve_connection(io, service)).await,
+            HttpVersion::Http2 => self.drive(protocols.http2.serve_connection(io, service)).await,
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "a connection broke");
+        }
+    }
+
+    /// Serves a connection, and asks its client to close it when it is old or the server ends.
+    async fn drive<C: GracefulConnection>(mut self, connection: C) -> Result<(), C::Error> {
+        let mut connection = pin!(connection);
+        // Not all at the same time.
+        let share = u32::try_from(self.place.number() % 16).unwrap_or_default();
+        let age_max = self.rules.age_max + self.rules.age_max / 64 * share;
+        tokio::select! {
+            served = &mut connection => return served,
+            () = self.place.revoked() => return Ok(()),
+            _ = self.stopping.changed() => {}
+            () = sleep(age_max) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    }
 }
 
 /// Both versions of HTTP with their bounds.
@@ -104,7 +185,7 @@ impl Protocols {
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_WAIT_MAX)
-            .max_header_size(HEADER_BYTES_MAX as usize);
+            .max_header_size(HTTP1_HEADER_BYTES_MAX);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -115,54 +196,10 @@ impl Protocols {
             .max_local_error_reset_streams(None)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_header_list_size(HEADER_BYTES_MAX)
+            .max_header_list_size(HEADER_BYTES_READ_MAX)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .auto_date_header(false);
         Self { http1, http2 }
-    }
-
-    /// Serves one connection to its end.
-    async fn serve<S, F, B>(
-        self,
-        version: HttpVersion,
-        stream: TcpStream,
-        service: S,
-        watcher: Watcher,
-    ) where
-        S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-        F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        #[cfg(feature = "trace")]
-        let stream = crate::socket::MarkedSocket::new(stream);
-        let (io, service) = (TokioIo::new(stream), service_fn(service));
-        let served = match version {
-            HttpVersion::Http1 => watcher.watch(self.http1.serve_connection(io, service)).await,
-            HttpVersion::Http2 => watcher.watch(self.http2.serve_connection(io, service)).await,
-        };
-        if let Err(error) = served {
-            tracing::debug!(%error, "a connection broke");
-        }
-    }
-}
-
-/// The next connection. After a failure, most likely for lack of file descriptors, it pauses: the connection stays in
-/// the queue, and retrying at once would keep the thread busy.
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // It fails only when the client is gone already, which the protocol finds out.
-                let _ = stream.set_nodelay(true);
-                return stream;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
     }
 }

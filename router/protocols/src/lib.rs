@@ -41,10 +41,10 @@ mod schema;
 mod socket;
 mod text;
 mod translator;
-mod version;
+mod under_way;
 
 pub use call_body::CallBody;
-pub use connections::serve;
+pub use connections::{ConnectionRules, serve};
 pub use cors::Cors;
 pub use http_refusal::plain_text;
 pub use openapi::{About, openapi};

@@ -42,6 +42,12 @@ impl Translator {
         Self { schema, rules, cors }
     }
 
+    /// Whether a client of the method at a path sends any number of messages, not one.
+    #[must_use]
+    pub fn takes_stream(&self, path: &str) -> bool {
+        self.schema.method(path).is_some_and(|method| method.is_client_streaming)
+    }
+
     /// Translates a request for `service`, which speaks gRPC, and its answer; refuses what cannot be translated. The
     /// service reads the body, and so bounds how long that takes.
     pub async fn answer<S, F>(&self, request: Request<Body>, service: S) -> Response<Body>

@@ -21,12 +21,14 @@ use tonic::service::Routes;
 use tower::{BoxError, ServiceExt as _};
 
 use super::admission::{Admission, InTime, is_governed};
+use super::incomplete::{Arrives, Arriving, Part};
 use super::malformed::{self, REQUEST_BYTES_MAX, request_bytes_max};
 use super::pages::Page;
 use super::unary::{self, AnswerBody};
 use crate::answer::error::Fault;
 use crate::op::issue_coupon;
 use crate::op::limits::{Client, Deadline};
+use crate::op::memory::RequestMemory;
 use crate::shards::shard_client::ShardClient;
 
 /// The method with the fast path.
@@ -39,6 +41,7 @@ pub(super) struct Dispatch {
     shards: Arc<ShardClient>,
     routes: Routes,
     translator: Translator,
+    memory: RequestMemory,
     connection: Tag,
     client: Option<Client>,
 }
@@ -51,14 +54,22 @@ impl Dispatch {
         routes: Routes,
         translator: Translator,
     ) -> Self {
-        let (routes, connection) = (routes.prepare(), Tag::default());
-        Self { admission, shards, routes, translator, connection, client: None }
+        Self {
+            admission,
+            shards,
+            routes: routes.prepare(),
+            translator,
+            memory: RequestMemory::default(),
+            connection: Tag::default(),
+            client: None,
+        }
     }
 
     /// The same for the requests of one connection, which marks know by its socket.
     pub(super) fn on_connection(self, socket: &TcpStream) -> Self {
         let client = socket.peer_addr().ok().map(|address| Client(address.ip()));
-        Self { connection: socket.as_raw_fd().unsigned_abs().into(), client, ..self }
+        let (memory, connection) = (self.memory.of_connection(), socket.as_raw_fd().unsigned_abs());
+        Self { memory, connection: connection.into(), client, ..self }
     }
 
     /// The answer to a request.
@@ -66,36 +77,45 @@ impl Dispatch {
         &self,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
-        if is_grpc(&request) && !malformed::must_be_counted(request.uri().path()) {
-            Either::Left(self.call(request))
+        let path = request.uri().path();
+        let is_stream = path != ISSUE && self.translator.takes_stream(path);
+        let arrives = if is_stream { Arrives::InParts(Part::default()) } else { Arrives::Once };
+        let is_counted = malformed::must_be_counted(path);
+        let too_large = malformed::header_fault(&request);
+        let request = request.map(|body| Arriving::new(body, arrives, self.memory.occupy()));
+        if is_grpc(&request) && (!is_counted || too_large.is_some()) {
+            Either::Left(self.call(request, too_large))
         } else {
-            Either::Right(self.clone().translate(request.map(Body::new)).boxed())
+            let request = request.map(Body::new);
+            Either::Right(self.clone().translate(request, too_large.is_some()).boxed())
         }
         .map(Ok)
     }
 
     /// The answer to a request that is no plain gRPC call, or one whose items must be counted.
-    async fn translate(self, request: Request<Body>) -> Response<AnswerBody> {
+    async fn translate(self, request: Request<Body>, is_too_large: bool) -> Response<AnswerBody> {
         let answer = match Page::asked_for(&request) {
+            _ if is_too_large => malformed::headers_too_large(),
             Some(page) => page.answer(self.routes).await,
             None => {
-                let call = async |request| self.call(request).await.map(Body::new);
+                let call = async |request| self.call(request, None).await.map(Body::new);
                 self.translator.answer(request, call).await
             }
         };
         answer.map(AnswerBody::Routed)
     }
 
-    /// The answer to a gRPC call.
+    /// The answer to a gRPC call, whose headers may be too large.
     fn call<B>(
         &self,
         request: Request<B>,
+        too_large: Option<Fault>,
     ) -> impl Future<Output = Response<AnswerBody>> + Send + use<B>
     where
         B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let admitted = match self.admission.admit(&request) {
+        let admitted = match too_large.map_or_else(|| self.admission.admit(&request), Err) {
             Ok(admitted) => admitted,
             Err(fault) => return Answering::Refused { fault: Some(fault) },
         };
@@ -109,7 +129,8 @@ impl Dispatch {
             let issued = issue(Arc::clone(&self.shards), request.into_body(), deadline);
             Answering::Issued { answer: admitted.in_time(issued) }
         } else {
-            let routed = route(self.routes.clone(), request, deadline, self.client);
+            let caller = Caller { client: self.client, memory: self.memory.clone() };
+            let routed = route(self.routes.clone(), request, deadline, caller);
             Answering::Routed { answer: admitted.in_time(routed) }
         }
     }
@@ -146,12 +167,18 @@ fn subject(deadline: Deadline) -> Subject {
     Subject::Request { deadline: deadline.0.into_std().into() }
 }
 
+/// What methods are told of the connection that a request came on.
+struct Caller {
+    client: Option<Client>,
+    memory: RequestMemory,
+}
+
 /// Lets the framework answer.
 async fn route<B>(
     routes: Routes,
     request: Request<B>,
     deadline: Deadline,
-    client: Option<Client>,
+    caller: Caller,
 ) -> Response<AnswerBody>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -161,7 +188,8 @@ where
     let ours = is_governed(path).then(|| request_bytes_max(path));
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(deadline);
-    if let Some(client) = client {
+    request.extensions_mut().insert(caller.memory);
+    if let Some(client) = caller.client {
         request.extensions_mut().insert(client);
     }
     let Ok(answer) = routes.oneshot(request).await;

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use coupon_proto::limits::{BATCH_MAX, METADATA_MAX};
 use coupon_proto::v1::coupon_service_server::CouponServiceServer;
-use coupon_protocols::Refusal;
-use http::{Request, Response};
+use coupon_protocols::{Refusal, plain_text};
+use http::{Request, Response, StatusCode};
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
@@ -30,6 +30,9 @@ const REQUEST_ITEMS_MAX: usize = 1_000;
 /// How many those of a batch may have: its requests, and the metadata of each. Two bytes are an empty
 /// request, which takes a hundred in memory, so that this is checked before a batch is decoded.
 const BATCH_ITEMS_MAX: usize = BATCH_MAX * (1 + METADATA_MAX);
+
+/// How large the headers of a request may be, its path included. A GET has its message there.
+const HEADER_BYTES_MAX: usize = 16 << 10;
 
 /// Where batches go.
 const BATCH: &str = "/coupon.v1.CouponService/BatchIssueCoupons";
@@ -91,6 +94,23 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for SizedByMethod<S> {
             self.others.call(request)
         }
     }
+}
+
+/// Why a request whose headers are too large is refused; `None` if they are not.
+pub(super) fn header_fault<B>(request: &Request<B>) -> Option<Fault> {
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = request.headers().iter();
+    let fields: usize = fields.map(|(name, value)| name.as_str().len() + value.len()).sum();
+    (path + fields > HEADER_BYTES_MAX).then(|| {
+        let description = format!("must not be larger than {HEADER_BYTES_MAX} bytes in all");
+        Fault::field("metadata", description)
+    })
+}
+
+/// The answer to such a request in a protocol other than gRPC.
+pub(super) fn headers_too_large() -> Response<Body> {
+    let text = format!("The headers must not be larger than {HEADER_BYTES_MAX} bytes in all.\n");
+    plain_text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text)
 }
 
 /// Why a request was not read.

@@ -3,6 +3,7 @@
 
 mod admission;
 mod dispatch;
+mod incomplete;
 mod malformed;
 mod pages;
 pub(crate) mod server;

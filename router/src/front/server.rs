@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coupon_accept::{Acceptor, descriptors};
 use coupon_env::{Clock, SystemClock};
-use coupon_proto::FILE_DESCRIPTOR_SET;
 use coupon_proto::couponpb::coupon_service_server::CouponServiceServer as OlderServiceServer;
 use coupon_proto::v1::campaign_service_server::CampaignServiceServer;
 use coupon_proto::v1::event_service_server::EventServiceServer;
-use coupon_protocols::{Cors, Rules, Schema, SchemaError, Translator};
+use coupon_proto::{FILE_DESCRIPTOR_SET, LIVE_SERVICE};
+use coupon_protocols::{ConnectionRules, Cors, Rules, Schema, SchemaError, Translator};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -20,7 +21,7 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use super::admission::Admission;
+use super::admission::{Admission, is_governed};
 use super::dispatch::Dispatch;
 use super::malformed::{
     self, REQUEST_BYTES_MAX, SizedByMethod, request_bytes_max, request_items_max,
@@ -50,6 +51,14 @@ pub struct RouterConfig {
     /// When a request without a deadline of its own must have been answered, at most
     /// [`DEADLINE_MAX`](crate::DEADLINE_MAX). Default: 10 s, time enough for an election.
     pub default_deadline: Duration,
+    /// How many connections clients may have at a time; more are turned away, unless one that is silent makes room.
+    /// Default: three quarters of the descriptors that the process may have.
+    pub connections_max: usize,
+    /// Age at which a client is asked to open a new connection, up to a quarter more. Default: 10 min.
+    pub connection_age_max: Duration,
+    /// How long a shutdown goes on taking requests while health says NOT_SERVING, so that load balancers notice.
+    /// Default: 0.
+    pub lame_duck: Duration,
     /// How long a shutdown waits for requests under way. Default: 10 s.
     pub shutdown_grace: Duration,
     /// Origins whose web pages may read answers, for instance `https://example.com`; `*` is all. Default: none.
@@ -68,6 +77,9 @@ impl Default for RouterConfig {
             cluster_id: None,
             requests_max: 16_384,
             default_deadline: Duration::from_secs(10),
+            connections_max: descriptors() / 4 * 3,
+            connection_age_max: Duration::from_mins(10),
+            lame_duck: Duration::ZERO,
             shutdown_grace: Duration::from_secs(10),
             cors_origins: Vec::new(),
             timing: Timing::default(),
@@ -119,9 +131,10 @@ pub enum RouterError {
 #[derive(Debug)]
 pub struct RouterHandle {
     local_addr: SocketAddr,
+    lame_duck: Duration,
     shutdown_grace: Duration,
     shards: Arc<ShardClient>,
-    stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<Duration>,
     server: JoinHandle<()>,
 }
 
@@ -153,14 +166,15 @@ impl RouterHandle {
         }
     }
 
-    /// Takes no new requests, lets those under way finish, and stops.
+    /// Says that it does not serve and goes on for a while, then takes no new requests, lets those under way finish, and
+    /// stops. Watches of health, reflection and silent connections hold it up for half a second at most.
     ///
     /// # Errors
     /// [`RouterError::CutOff`] when requests took longer than the grace, [`RouterError::Serve`] when
     /// the server had failed.
     pub async fn shutdown(self) -> Result<(), RouterError> {
-        let grace = self.shutdown_grace;
-        self.stop_within(grace).await
+        let (lame_duck, grace) = (self.lame_duck, self.shutdown_grace);
+        self.stop_within(lame_duck, grace).await
     }
 
     /// Stops a router that can answer nothing any more: requests under way get a moment to end with an error.
@@ -168,13 +182,17 @@ impl RouterHandle {
     /// # Errors
     /// As [`RouterHandle::shutdown`].
     pub async fn halt(self) -> Result<(), RouterError> {
-        self.stop_within(HALT_GRACE).await
+        self.stop_within(Duration::ZERO, HALT_GRACE).await
     }
 
-    async fn stop_within(mut self, grace: Duration) -> Result<(), RouterError> {
+    async fn stop_within(
+        mut self,
+        lame_duck: Duration,
+        grace: Duration,
+    ) -> Result<(), RouterError> {
         // Nobody listens when the server has ended by itself.
-        let _ = self.stop.send(());
-        match timeout(grace, &mut self.server).await {
+        let _ = self.stop.send(lame_duck);
+        match timeout(lame_duck + grace, &mut self.server).await {
             Ok(served) => served.map_err(RouterError::Serve),
             Err(_) => {
                 self.server.abort();
@@ -219,6 +237,7 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::NotServing).await;
+    health.set_service_status(LIVE_SERVICE, ServingStatus::Serving).await;
 
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = oneshot::channel();
@@ -245,7 +264,9 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
         let dispatch = dispatch.clone().on_connection(socket);
         move |request| dispatch.answer(request)
     };
-    let server = coupon_protocols::serve(listener, service, ended);
+    let rules = ConnectionRules { age_max: config.connection_age_max, is_waited_for: is_governed };
+    let acceptor = Acceptor::new(listener, config.connections_max);
+    let server = coupon_protocols::serve(acceptor, service, rules, ended);
     tracing::info!(address = %local_addr, "router listens");
     let end = End { streams: stopping, server: end };
     let announcement = announce(shards.directory().service(), health, stopped, end);
@@ -255,8 +276,8 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
             never = announcement => match never {},
         }
     });
-    let shutdown_grace = config.shutdown_grace;
-    Ok(RouterHandle { local_addr, shutdown_grace, shards, stop, server })
+    let RouterConfig { lame_duck, shutdown_grace, .. } = config;
+    Ok(RouterHandle { local_addr, lame_duck, shutdown_grace, shards, stop, server })
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -274,14 +295,14 @@ struct End {
 }
 
 /// Reports SERVING while the cluster is there, and NOT_SERVING from the moment at which the router is
-/// `stopped` or its handle dropped. Then it lets streams and the server `end`.
+/// `stopped` or its handle dropped. Then it lets streams and the server `end`, after the time that the stop asks for.
 async fn announce(
     mut service: watch::Receiver<Service>,
     health: HealthReporter,
-    mut stopped: oneshot::Receiver<()>,
+    mut stopped: oneshot::Receiver<Duration>,
     end: End,
 ) -> Infallible {
-    loop {
+    let lame_duck = loop {
         let status = match *service.borrow_and_update() {
             Service::Available => ServingStatus::Serving,
             Service::Unavailable | Service::Over(_) => ServingStatus::NotServing,
@@ -293,11 +314,12 @@ async fn announce(
             }
         };
         tokio::select! {
-            _ = &mut stopped => break,
+            stopped = &mut stopped => break stopped.unwrap_or_default(),
             () = changed => {}
         }
-    }
+    };
     set_health(&health, ServingStatus::NotServing).await;
+    tokio::time::sleep(lame_duck).await;
     // Without a stream nobody listens, and without a server that has ended by itself.
     let _ = end.streams.send(true);
     let _ = end.server.send(());

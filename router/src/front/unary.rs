@@ -18,7 +18,8 @@ use tower::BoxError;
 
 use super::malformed::Malformed;
 
-const FRAME_HEADER_BYTES: usize = 5;
+/// The size of what stands before each message: whether it is compressed, and its length.
+pub(super) const FRAME_HEADER_BYTES: usize = 5;
 
 const NOT_COMPRESSED: u8 = 0;
 

@@ -31,7 +31,7 @@ use super::reverse_redemption::reverse_redemption;
 use super::stream_coupons::stream_coupons;
 use super::validate_coupon::validate_coupon;
 use super::void_coupon::void_coupon;
-use super::{answered, client, deadline};
+use super::{answered, client, deadline, memory};
 use crate::shards::shard_client::ShardClient;
 
 /// Issues coupons, holds them, shows them, redeems and voids them.
@@ -75,8 +75,9 @@ impl CouponService for Coupons {
         &self,
         request: Request<Streaming<IssueStreamRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let (requests, stopping) = (request.into_inner(), self.stopping.clone());
-        Ok(Response::new(issue_stream(&self.shards, &self.permits, requests, stopping)))
+        let (memory, stopping) = (memory(&request), self.stopping.clone());
+        let (shards, permits) = (&self.shards, &self.permits);
+        Ok(Response::new(issue_stream(shards, permits, request.into_inner(), memory, stopping)))
     }
 
     async fn hold_coupon(

@@ -12,7 +12,7 @@ use coupon_proto::v1::{
 };
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -21,6 +21,7 @@ use tonic::{Status, Streaming};
 
 use super::issue_coupon::issue_coupon;
 use super::limits::{Permits, Stopping};
+use super::memory::{Occupied, RequestMemory};
 use crate::answer::error::Fault;
 use crate::shards::shard_client::ShardClient;
 
@@ -29,6 +30,9 @@ const CALLS_MAX: usize = 1_024;
 
 /// Size of requests of a stream beyond which no more are taken before some are answered.
 const CALLS_BYTES: usize = 1 << 20;
+
+/// What a request takes as long as its answer is not sent, besides its own bytes and as many that the answer repeats.
+const CALL_BYTES: usize = 512;
 
 /// Number of answers that wait for the caller.
 const ANSWERS_WAITING_MAX: usize = 64;
@@ -50,25 +54,29 @@ pub(super) fn issue_stream(
     shards: &Arc<ShardClient>,
     permits: &Permits,
     requests: Streaming<IssueStreamRequest>,
+    memory: RequestMemory,
     stopping: Stopping,
 ) -> Answers {
     let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
-    let session = Session { shards: Arc::clone(shards), permits: permits.clone(), answers };
+    let session = Session { shards: Arc::clone(shards), permits: permits.clone(), memory, answers };
     tokio::spawn(session.run(requests, stopping));
-    ReceiverStream::new(receiver).boxed()
+    ReceiverStream::new(receiver).map_ok(|answered| answered.answer).boxed()
 }
 
 /// A stream of a caller.
 struct Session {
     shards: Arc<ShardClient>,
     permits: Permits,
-    answers: mpsc::Sender<Result<IssueStreamResponse, Status>>,
+    memory: RequestMemory,
+    answers: mpsc::Sender<Result<Answered, Status>>,
 }
 
 /// A request that was answered.
 struct Answered {
     request_bytes: usize,
     answer: IssueStreamResponse,
+    /// What it and its answer hold, until the answer is taken.
+    _occupied: Occupied,
 }
 
 /// What waits to be read from a caller.
@@ -77,8 +85,8 @@ enum Reading {
     More,
     /// Nothing: all was read that will be.
     Ended,
-    /// Nothing: what came last is no request.
-    Malformed,
+    /// Nothing: what came last is refused.
+    Refused(Status),
 }
 
 impl Session {
@@ -102,7 +110,7 @@ impl Session {
                 room = self.answers.reserve(), if !unsent.is_empty() => {
                     let (Ok(room), Some(answered)) = (room, unsent.pop_front()) else { return };
                     bytes -= answered.request_bytes;
-                    room.send(Ok(answered.answer));
+                    room.send(Ok(answered));
                     give_up_at = Instant::now() + CALLER_PATIENCE;
                 }
                 Some(answered) = calls.next(), if !calls.is_empty() => {
@@ -114,25 +122,33 @@ impl Session {
                 () = sleep_until(give_up_at), if !unsent.is_empty() => return,
                 request = requests.message(), if is_open && has_room => match request {
                     Ok(Some(request)) => {
-                        bytes += request.encoded_len();
-                        calls.push(self.call(request).boxed());
+                        let (request_bytes, mut occupied) =
+                            (request.encoded_len(), self.memory.occupy());
+                        if occupied.set(2 * request_bytes + CALL_BYTES) {
+                            bytes += request_bytes;
+                            calls.push(self.call(request, occupied).boxed());
+                        } else {
+                            reading = Reading::Refused(Fault::Overloaded.into_status());
+                        }
                     }
                     Ok(None) => reading = Reading::Ended,
-                    Err(_) => reading = Reading::Malformed,
+                    Err(status) => reading = Reading::Refused(explain(status)),
                 },
                 () = stopping.wait(), if is_open => reading = Reading::Ended,
             }
         }
-        if let Reading::Malformed = reading {
-            let why = "must be valid protobuf of at most 65536 bytes; strings must be UTF-8";
-            let refused = Err(Fault::field("request", why).into_status());
+        if let Reading::Refused(why) = reading {
             // A caller that takes nothing any more is told nothing.
-            let _ = self.answers.send_timeout(refused, CALLER_PATIENCE).await;
+            let _ = self.answers.send_timeout(Err(why), CALLER_PATIENCE).await;
         }
     }
 
     /// Works on a request.
-    fn call(&self, request: IssueStreamRequest) -> impl Future<Output = Answered> + Send + use<> {
+    fn call(
+        &self,
+        request: IssueStreamRequest,
+        occupied: Occupied,
+    ) -> impl Future<Output = Answered> + Send + use<> {
         let (shards, permit) = (Arc::clone(&self.shards), self.permits.for_request());
         let begun = Instant::now();
         async move {
@@ -141,9 +157,19 @@ impl Session {
                 Ok(response) => issue_stream_response::Result::Response(response),
                 Err(fault) => issue_stream_response::Result::Error(fault.into_pb()),
             };
-            Answered { request_bytes, answer: IssueStreamResponse { tag, result: Some(result) } }
+            let answer = IssueStreamResponse { tag, result: Some(result) };
+            Answered { request_bytes, answer, _occupied: occupied }
         }
     }
+}
+
+/// Why no request could be read. Our own errors have details; the framework's say that what came is no request.
+fn explain(status: Status) -> Status {
+    if !status.details().is_empty() {
+        return status;
+    }
+    let why = "must be valid protobuf of at most 65536 bytes; strings must be UTF-8";
+    Fault::field("request", why).into_status()
 }
 
 /// Issues a coupon, if there is a permit for it.

@@ -31,6 +31,7 @@ mod list_coupons;
 mod list_events;
 mod listing;
 mod lookup_coupon;
+pub(crate) mod memory;
 mod one_coupon;
 mod page;
 mod parts;
@@ -63,6 +64,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use self::limits::{Client, Deadline};
+use self::memory::RequestMemory;
 use crate::answer::error::Fault;
 
 /// When a request must have been answered.
@@ -75,6 +77,11 @@ fn deadline<T>(request: &Request<T>) -> Instant {
 /// Where a request comes from, as far as that is known.
 fn client<T>(request: &Request<T>) -> Option<IpAddr> {
     request.extensions().get::<Client>().map(|client| client.0)
+}
+
+/// Counts what requests hold that come on the same connection.
+fn memory<T>(request: &Request<T>) -> RequestMemory {
+    request.extensions().get::<RequestMemory>().cloned().unwrap_or_default()
 }
 
 /// An answer, or a fault, as the framework takes it.

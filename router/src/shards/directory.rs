@@ -36,7 +36,7 @@ pub struct WrongCluster {
 /// How the router stands.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Service {
-    /// No node of the cluster has answered yet, or others answer in their place.
+    /// No node of the cluster has answered yet, or for some seconds, or others answer in their place.
     #[default]
     Unavailable,
     /// A node of the cluster has answered, and no other cluster has taken the place of all nodes

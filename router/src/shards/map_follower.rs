@@ -42,6 +42,9 @@ const FOLLOW_MIN: Duration = Duration::from_millis(300);
 /// log.
 const LOST_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Time without a node of the cluster after which the router does not serve.
+const SERVICE_LOST: Duration = Duration::from_secs(3);
+
 /// Maximum size of a map: enough for tens of thousands of replicas.
 pub(crate) const MAP_BYTES_MAX: usize = 16 << 20;
 
@@ -159,8 +162,20 @@ impl Follower {
                 }
             }
             outage.misses += 1;
+            if outage.lasts() >= SERVICE_LOST {
+                self.set_unavailable();
+            }
             tokio::time::sleep(retry::pause(outage.misses, false, fraction())).await;
         }
+    }
+
+    /// Notes that the router does not serve. Returns whether it did.
+    fn set_unavailable(&self) -> bool {
+        self.service.send_if_modified(|service| {
+            let was_available = matches!(service, Service::Available);
+            *service = Service::Unavailable;
+            was_available
+        })
     }
 
     /// Handles that no node of the cluster answers. Returns why the router must stop, if it must.
@@ -172,11 +187,7 @@ impl Follower {
     ) -> Option<WrongCluster> {
         match census.standing(cluster_id) {
             Standing::Foreign { most } => {
-                let was_available = self.service.send_if_modified(|service| {
-                    let available = matches!(service, Service::Available);
-                    *service = Service::Unavailable;
-                    available
-                });
+                let was_available = self.set_unavailable();
                 if was_available || outage.is_due() {
                     tracing::error!(
                         "no node of cluster {cluster_id} answers, but other clusters do at its \
@@ -291,9 +302,16 @@ struct Outage {
     misses: u32,
     /// When it was last logged; `None` if never.
     logged: Option<Instant>,
+    /// When it began; `None` if it has not.
+    began: Option<Instant>,
 }
 
 impl Outage {
+    /// How long it has lasted. To be asked when a node was lost.
+    fn lasts(&mut self) -> Duration {
+        self.began.get_or_insert_with(Instant::now).elapsed()
+    }
+
     /// Whether it is time to log it.
     fn is_due(&mut self) -> bool {
         let due = self.logged.is_none_or(|logged| logged.elapsed() >= LOST_LOG_INTERVAL);

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coupon_protocols::{CallBody, Cors, Refusal, Rules, Schema, Translator, is_grpc, serve};
+use coupon_accept::Acceptor;
+use coupon_protocols::{
+    CallBody, ConnectionRules, Cors, Refusal, Rules, Schema, Translator, is_grpc, serve,
+};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
@@ -61,7 +64,9 @@ pub(crate) async fn start() -> SocketAddr {
             }
         }
     };
-    tokio::spawn(serve(listener, service, std::future::pending()));
+    let rules = ConnectionRules { age_max: Duration::from_hours(1), is_waited_for: |_| true };
+    let acceptor = Acceptor::new(listener, usize::MAX);
+    tokio::spawn(serve(acceptor, service, rules, std::future::pending()));
     address
 }
 

@@ -14,15 +14,17 @@ const HTTP2: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A version of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HttpVersion {
+pub enum HttpVersion {
+    /// HTTP/1.0 or HTTP/1.1.
     Http1,
+    /// HTTP/2, without an upgrade.
     Http2,
 }
 
 impl HttpVersion {
     /// The version that a client speaks. What it has sent stays unread. `None` when it says nothing for `patience`, or
     /// is gone.
-    pub(crate) async fn of(stream: &TcpStream, patience: Duration) -> Option<Self> {
+    pub async fn of(stream: &TcpStream, patience: Duration) -> Option<Self> {
         let seen = stream.async_io(Interest::READABLE, || {
             let mut first = [0; HTTP2.len()];
             let (_, seen) = recv(stream, &mut first, RecvFlags::PEEK)?;
