@@ -4,6 +4,8 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use coupon_proto::v1::campaign_service_client::CampaignServiceClient;
+use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use coupon_proto::v1::{
     BatchIssueCouponsRequest, CreateCampaignRequest, GetCampaignRequest, IssueCouponRequest,
     ListCampaignsRequest, ListCouponsRequest, StreamCouponsRequest, batch_issue_coupons_result,
@@ -13,6 +15,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use prost_types::{Duration, Timestamp};
 use support::{Fixture, REQUEST_ID, Raw, reason};
+use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -205,4 +208,38 @@ async fn what_is_no_request_is_answered_with_a_reason() {
         assert_eq!(request.field_violations[0].field, "request");
         assert!(status.message().contains(said), "{status:?}");
     }
+}
+
+/// What many clients take of trailers at most.
+const TRAILERS_BYTES_MAX: u32 = 8 << 10;
+
+#[tokio::test]
+async fn errors_with_many_violations_reach_clients_that_take_few_trailers() {
+    let t = Fixture::start().await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", t.router.local_addr())).unwrap();
+    let channel = endpoint.http2_max_header_list_size(TRAILERS_BYTES_MAX).connect_lazy();
+    // Each has a control character and a decomposed letter.
+    let flawed: BTreeMap<String, String> =
+        (0..32).map(|at| (format!("\u{7}e\u{301}{at}"), "\u{7}e\u{301}".to_owned())).collect();
+    let create = CreateCampaignRequest {
+        campaign_id: "spring".to_owned(),
+        quota: 1,
+        labels: flawed.clone(),
+        ..Default::default()
+    };
+    let refused = CampaignServiceClient::new(channel.clone()).create_campaign(create).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::InvalidArgument, "FIELD_VIOLATIONS")
+    );
+    let shown = refused.get_details_bad_request().unwrap().field_violations;
+    assert_eq!(shown[0].field, "labels[0].key");
+    assert!(shown.last().unwrap().description.ends_with("more violations are not shown"));
+    let issue = IssueCouponRequest {
+        metadata: flawed.into_iter().take(16).collect(),
+        ..support::issue("spring", "a")
+    };
+    let refused = CouponServiceClient::new(channel).issue_coupon(issue).await.unwrap_err();
+    assert_eq!(reason(&refused), "FIELD_VIOLATIONS");
 }

@@ -11,6 +11,7 @@ mod documented;
 mod hold;
 #[cfg(test)]
 mod tests;
+mod violations;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use tonic::{Code, Status};
 use tonic_types::pb;
 use tonic_types::pb::bad_request::FieldViolation;
 
+pub(crate) use self::violations::violation;
 use crate::answer::convert;
 use crate::route::retry::Unanswered;
 use crate::route::topology::Topology;
@@ -191,6 +193,7 @@ impl Fault {
     fn report(self) -> Report {
         match self {
             Self::Invalid(violations) => {
+                let violations = violations::bounded(violations);
                 let message = violations.first().map_or_else(
                     || "invalid request".to_owned(),
                     |first| format!("{}: {}", first.field, first.description),
@@ -252,18 +255,6 @@ impl Fault {
                 Report::new(Code::Internal, Reason::Internal, "internal fault")
             }
         }
-    }
-}
-
-/// The description of a field that is not what it must be.
-pub(crate) fn violation(
-    field: impl Into<String>,
-    description: impl Into<String>,
-) -> FieldViolation {
-    FieldViolation {
-        field: field.into(),
-        description: description.into(),
-        ..FieldViolation::default()
     }
 }
 
