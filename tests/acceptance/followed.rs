@@ -182,11 +182,13 @@ impl Replay {
     fn of(events: &[v1::Event]) -> Self {
         let mut replay = Self::default();
         for event in events {
-            match event.r#type() {
-                EventType::HoldCreated => replay.held += 1,
-                EventType::HoldReleased => replay.held -= 1,
-                EventType::CouponIssued if event.hold.is_some() => replay.held -= 1,
-                _ => {}
+            let (kind, of_hold) = (event.r#type(), event.hold.is_some());
+            if kind == EventType::HoldCreated {
+                replay.held += 1;
+            } else if kind == EventType::HoldReleased
+                || (kind == EventType::CouponIssued && of_hold)
+            {
+                replay.held -= 1;
             }
             if let Some(terms) = &event.terms {
                 replay.name.clone_from(&terms.display_name);
