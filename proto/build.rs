@@ -15,16 +15,20 @@ const PUBLIC: [&str; 4] = [
 
 /// What is rare where issuing coupons is common: inline, it would make every message that moves as large as the
 /// largest.
-const RARE: [&str; 9] = [
+const RARE: [&str; 13] = [
     ".coupon.internal.v1.Command.operation.create_campaign",
     ".coupon.internal.v1.Command.operation.update_campaign",
     ".coupon.internal.v1.CouponIssued.code_scheme",
     ".coupon.internal.v1.CouponIssued.last_change",
+    ".coupon.internal.v1.RedeemCouponCommand.campaign_code",
+    ".coupon.internal.v1.ReverseRedemptionCommand.campaign_code",
+    ".coupon.internal.v1.VoidCouponCommand.campaign_code",
     ".coupon.internal.v1.Outcome.outcome.campaign_created",
     ".coupon.internal.v1.Outcome.outcome.campaign_changed",
     ".coupon.internal.v1.Outcome.outcome.coupon_changed",
     ".coupon.internal.v1.Outcome.outcome.hold_changed",
     ".coupon.internal.v1.Outcome.outcome.hold_confirmed",
+    ".coupon.internal.v1.Outcome.outcome.codes_imported",
 ];
 
 /// What nodes and routers say to each other, and what is kept on disk.

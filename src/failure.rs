@@ -111,6 +111,11 @@ pub(crate) fn check_whole(unreachable: &[String]) -> anyhow::Result<()> {
     }
 }
 
+/// Lines of an import whose codes were not added.
+#[derive(Debug, thiserror::Error)]
+#[error("the codes of {0} lines were not added; all others were")]
+pub(crate) struct RefusedLinesError(pub(crate) usize);
+
 /// What a script can do about a failure: each kind has an exit code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -121,7 +126,8 @@ pub(crate) enum Kind {
     Usage = 2,
     /// A node or a router must not run as it was started; restarting it changes nothing.
     MustNotRun = 3,
-    /// The call was refused: nothing was changed, and the same call is refused again unless something else changes.
+    /// The call was refused: nothing was changed, and the same call is refused again unless something else changes. Of an
+    /// import: some lines were.
     Refused = 4,
     /// It is not known whether the call changed something: ask again with the same request id.
     OutcomeUnknown = 5,
@@ -139,6 +145,9 @@ impl Kind {
         }
         if let Some(error) = error.chain().find_map(|cause| cause.downcast_ref::<CallError>()) {
             return error.kind();
+        }
+        if error.is::<RefusedLinesError>() {
+            return Self::Refused;
         }
         if error.is::<IncompleteError>() {
             return Self::Unavailable;
@@ -319,6 +328,7 @@ mod tests {
             (call(Code::Internal, "INTERNAL").into(), Kind::Failed, 1),
             (CallError::from(Status::cancelled("Timeout expired")).into(), Kind::Unavailable, 6),
             (elapsed.context("connect"), Kind::Unavailable, 6),
+            (RefusedLinesError(2).into(), Kind::Refused, 4),
             (of_node(AskError::Silent("n1:1".into())), Kind::Unavailable, 6),
         ] {
             assert_eq!(Kind::of(&error), kind, "{error}");

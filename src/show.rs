@@ -39,6 +39,8 @@ pub(crate) struct Campaign {
     open_time: Option<String>,
     sold_out_time: Option<String>,
     revision: i64,
+    code_source: String,
+    imported: i64,
     code_profile: String,
     code_prefix: String,
     code_length: i32,
@@ -48,7 +50,13 @@ pub(crate) struct Campaign {
 impl From<v1::Campaign> for Campaign {
     fn from(campaign: v1::Campaign) -> Self {
         let state = campaign.state().as_str_name();
-        let profile = campaign.code_profile().as_str_name();
+        let source = campaign.code_source().as_str_name().trim_start_matches("CODE_SOURCE_");
+        let profile = match campaign.code_profile() {
+            v1::CodeProfile::Unspecified => "",
+            profile @ (v1::CodeProfile::Kr | v1::CodeProfile::Latin) => {
+                profile.as_str_name().trim_start_matches("CODE_PROFILE_")
+            }
+        };
         let ttl = campaign.coupon_ttl.and_then(|ttl| std::time::Duration::try_from(ttl).ok());
         Self {
             state: state.trim_start_matches("CAMPAIGN_STATE_").to_owned(),
@@ -69,7 +77,9 @@ impl From<v1::Campaign> for Campaign {
             open_time: campaign.open_time.map(time),
             sold_out_time: campaign.sold_out_time.map(time),
             revision: campaign.revision,
-            code_profile: profile.trim_start_matches("CODE_PROFILE_").to_lowercase(),
+            code_source: source.to_owned(),
+            imported: campaign.imported,
+            code_profile: profile.to_lowercase(),
             code_length: campaign.code_length,
             code_prefix: campaign.code_prefix,
             etag: campaign.etag,
@@ -89,7 +99,11 @@ impl Campaign {
         let limit = self.per_recipient_limit;
         let prefix = &self.code_prefix;
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix} and ") };
-        let codes = format!("{prefix}{} symbols, {}", self.code_length, self.code_profile);
+        let codes = match (self.code_source.as_str(), self.code_length) {
+            ("IMPORTED", _) => Some(format!("{} imported", self.imported)),
+            (_, 0) => None,
+            (_, length) => Some(format!("{prefix}{length} symbols, {}", self.code_profile)),
+        };
         sheet(&[
             ("campaign", Some(self.campaign_id.clone())),
             ("numeric id", (self.numeric_id > 0).then(|| self.numeric_id.to_string())),
@@ -104,7 +118,7 @@ impl Campaign {
             ("starts", self.start_time.clone()),
             ("ends", self.end_time.clone()),
             ("coupons last", self.coupon_ttl.clone()),
-            ("codes", (self.code_length > 0).then_some(codes)),
+            ("codes", codes),
             ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
             ("created", self.create_time.clone()),
             ("changed", self.update_time.clone()),

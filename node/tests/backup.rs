@@ -80,7 +80,8 @@ fn redeem(counter: u64) -> Action {
             key: KeyId(1),
             counter,
             scheme: CodeScheme::default(),
-        },
+        }
+        .into(),
         request_id: RequestId::from_bytes(&[200; 16]).unwrap(),
         order_ref: "order".into(),
     })
@@ -122,6 +123,7 @@ fn create(name: CampaignName) -> Action {
         request_id: RequestId::from_bytes(&[255; 16]).unwrap(),
         code_key: KeyId(1),
         code_scheme: CodeScheme::default(),
+        has_imported_codes: false,
     })
 }
 
@@ -219,6 +221,7 @@ fn replicas_begin_alike_with_what_is_in_the_backup() {
             | Outcome::CouponChanged { .. }
             | Outcome::HoldChanged { .. }
             | Outcome::HoldConfirmed { .. }
+            | Outcome::CodesImported { .. }
             | Outcome::CampaignDeleted { .. }
             | Outcome::RingAdopted { .. }
             | Outcome::CountersSkipped

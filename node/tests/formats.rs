@@ -38,6 +38,8 @@ mod coupons;
 mod golden;
 #[path = "formats/holds.rs"]
 mod holds;
+#[path = "formats/imports.rs"]
+mod imports;
 #[path = "formats/shard_map.rs"]
 mod shard_map;
 

@@ -23,6 +23,8 @@ pub enum Reason {
     CodeCheckFailed,
     /// The code has a symbol that is in no code, or too few or too many.
     CodeMalformed,
+    /// The campaign makes its codes itself.
+    CodesNotImported,
     /// At or after the coupon's expire_time.
     CouponExpired,
     /// There is no such coupon.
@@ -51,6 +53,8 @@ pub enum Reason {
     HoldReleased,
     /// The campaign still has open holds.
     HoldsOpen,
+    /// The lines of an import that come before the first one of a request have not come.
+    ImportLinesMissing,
     /// A fault of the router or of a node.
     Internal,
     /// A shard has no leader, or the router does not know its cluster; nothing was changed.
@@ -93,11 +97,13 @@ pub enum Reason {
     TooManyCoupons,
     /// There are too many holds to make another one.
     TooManyHolds,
+    /// The campaign has as many imports as it may.
+    TooManyImports,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 46] = [
         Self::AlreadyRedeemed,
         Self::AlreadyStarted,
         Self::Archived,
@@ -106,6 +112,7 @@ impl Reason {
         Self::CampaignNotFound,
         Self::CodeCheckFailed,
         Self::CodeMalformed,
+        Self::CodesNotImported,
         Self::CouponExpired,
         Self::CouponNotFound,
         Self::CouponVoided,
@@ -120,6 +127,7 @@ impl Reason {
         Self::HoldNotFound,
         Self::HoldReleased,
         Self::HoldsOpen,
+        Self::ImportLinesMissing,
         Self::Internal,
         Self::NoLeader,
         Self::NotArchived,
@@ -141,6 +149,7 @@ impl Reason {
         Self::StreamBroken,
         Self::TooManyCoupons,
         Self::TooManyHolds,
+        Self::TooManyImports,
     ];
 
     /// The reason as `ErrorInfo` carries it.
@@ -154,6 +163,7 @@ impl Reason {
             Self::CampaignNotFound => "CAMPAIGN_NOT_FOUND",
             Self::CodeCheckFailed => "CODE_CHECK_FAILED",
             Self::CodeMalformed => "CODE_MALFORMED",
+            Self::CodesNotImported => "CODES_NOT_IMPORTED",
             Self::CouponExpired => "COUPON_EXPIRED",
             Self::CouponNotFound => "COUPON_NOT_FOUND",
             Self::CouponVoided => "COUPON_VOIDED",
@@ -168,6 +178,7 @@ impl Reason {
             Self::HoldNotFound => "HOLD_NOT_FOUND",
             Self::HoldReleased => "HOLD_RELEASED",
             Self::HoldsOpen => "HOLDS_OPEN",
+            Self::ImportLinesMissing => "IMPORT_LINES_MISSING",
             Self::Internal => "INTERNAL",
             Self::NoLeader => "NO_LEADER",
             Self::NotArchived => "NOT_ARCHIVED",
@@ -189,6 +200,7 @@ impl Reason {
             Self::StreamBroken => "STREAM_BROKEN",
             Self::TooManyCoupons => "TOO_MANY_COUPONS",
             Self::TooManyHolds => "TOO_MANY_HOLDS",
+            Self::TooManyImports => "TOO_MANY_IMPORTS",
         }
     }
 

@@ -54,7 +54,7 @@ async fn a_code_of_a_key_that_the_router_has_not_heard_of_is_found() {
     let issued = t.coupons.issue_coupon(issue("autumn", "a")).await.unwrap().into_inner();
     let code = issued.coupon.unwrap().code;
     let mut coupons = CouponServiceClient::new(connect(&other));
-    let look_up = LookupCouponRequest { code };
+    let look_up = LookupCouponRequest { code, ..Default::default() };
     let found = coupons.lookup_coupon(look_up).await.unwrap().into_inner();
     assert_eq!(found.coupon.unwrap().campaign_id, "autumn");
 }
@@ -64,7 +64,7 @@ async fn questions_for_codes_that_nobody_made_share_the_question_for_the_newest_
     let t = Fixture::start().await;
     let asked = (0..50).map(|_| {
         let mut coupons = t.coupons.clone();
-        let look_up = LookupCouponRequest { code: unknown_code() };
+        let look_up = LookupCouponRequest { code: unknown_code(), ..Default::default() };
         async move { coupons.lookup_coupon(look_up).await.unwrap_err() }
     });
     let answers = futures::future::join_all(asked).await;
@@ -77,7 +77,8 @@ async fn questions_for_codes_that_nobody_made_share_the_question_for_the_newest_
 async fn without_the_newest_map_no_code_is_called_unknown() {
     let mut t = Fixture::start().await;
     t.cluster.lead(0);
-    let mut request = tonic::Request::new(LookupCouponRequest { code: unknown_code() });
+    let mut request =
+        tonic::Request::new(LookupCouponRequest { code: unknown_code(), ..Default::default() });
     request.set_timeout(Duration::from_millis(400));
     let status = t.coupons.lookup_coupon(request).await.unwrap_err();
     assert_eq!(reason(&status), "NO_LEADER");

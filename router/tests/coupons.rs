@@ -86,7 +86,7 @@ async fn a_redemption_is_reversed_and_a_coupon_voided() {
 async fn validating_says_what_redeeming_would_answer() {
     let mut t = Fixture::start().await;
     let code = issued(&mut t, "spring").await;
-    let request = || ValidateCouponRequest { code: code.clone() };
+    let request = || ValidateCouponRequest { code: code.clone(), ..Default::default() };
     let valid = t.coupons.validate_coupon(request()).await.unwrap().into_inner();
     assert!(valid.redeemable && valid.error.is_none());
     t.coupons.redeem_coupon(redeem(&code)).await.unwrap();
@@ -104,7 +104,11 @@ async fn a_public_look_up_shows_no_holder() {
     let code = issued(&mut t, "spring").await;
     t.coupons.redeem_coupon(redeem(&code)).await.unwrap();
     let spread: String = code.chars().flat_map(|symbol| [symbol, ' ']).collect();
-    let found = t.coupons.lookup_coupon(LookupCouponRequest { code: spread }).await.unwrap();
+    let found = t
+        .coupons
+        .lookup_coupon(LookupCouponRequest { code: spread, ..Default::default() })
+        .await
+        .unwrap();
     let found = found.into_inner().coupon.unwrap();
     assert_eq!((found.code.as_str(), found.state()), (code.as_str(), CouponState::Redeemed));
     assert!(
@@ -137,7 +141,11 @@ async fn codes_that_lead_nowhere_are_told_apart_by_their_form_alone() {
             continue;
         }
         let code = symbols.iter().map(ToString::to_string).collect();
-        let refused = t.coupons.lookup_coupon(LookupCouponRequest { code }).await.unwrap_err();
+        let refused = t
+            .coupons
+            .lookup_coupon(LookupCouponRequest { code, ..Default::default() })
+            .await
+            .unwrap_err();
         answers.push((refused.code(), refused.message().to_owned(), refused.details().to_vec()));
     }
     assert!(answers.len() > 20);
@@ -158,7 +166,7 @@ async fn a_stale_router_finds_the_coupon_by_the_newer_map() {
     let mut other = t.coupons.clone();
     let (redeemed, validated, ()) = tokio::join!(
         t.coupons.redeem_coupon(redeem(&code)),
-        other.validate_coupon(ValidateCouponRequest { code: code.clone() }),
+        other.validate_coupon(ValidateCouponRequest { code: code.clone(), ..Default::default() }),
         async {
             t.cluster.until_seen(3).await;
             t.cluster.change_map(|map| map.epoch = 2);

@@ -33,7 +33,8 @@ fn request_ids(seen: &[Seen]) -> Vec<Vec<u8>> {
         | Operation::DeleteCampaign(_)
         | Operation::HoldCoupon(_)
         | Operation::ConfirmHold(_)
-        | Operation::ReleaseHold(_) => None,
+        | Operation::ReleaseHold(_)
+        | Operation::ImportCodes(_) => None,
         Operation::RedeemCoupon(_) | Operation::ReverseRedemption(_) | Operation::VoidCoupon(_) => {
             None
         }

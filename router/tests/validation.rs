@@ -91,6 +91,7 @@ fn create() -> impl Strategy<Value = CreateCampaignRequest> {
                 code_profile,
                 code_prefix,
                 code_length,
+                code_source: 0,
                 validate_only: false,
             }
         },

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// The version of the layout of a backup.
-pub(crate) const VERSION: u32 = 10;
+pub(crate) const VERSION: u32 = 11;
 
 /// The name of the manifest.
 const MANIFEST: &str = "manifest.json";
@@ -214,7 +214,7 @@ mod tests {
 
     /// A whole file. The checksum comes from `hashlib.sha256` of Python.
     const GOLDEN: &str = r#"{
-  "version": 10,
+  "version": 11,
   "program": "0.1.0",
   "began_at": "2026-11-27T00:00:00Z",
   "cluster_id": "the-cluster",
@@ -277,6 +277,6 @@ mod tests {
         assert!(none.contains("is no whole backup"), "{none}");
         Manifest { version: 1, ..manifest() }.write(dir.path()).unwrap();
         let other = Manifest::read(dir.path()).unwrap_err().to_string();
-        assert!(other.contains("has version 1; this program knows 10"), "{other}");
+        assert!(other.contains("has version 1; this program knows 11"), "{other}");
     }
 }

@@ -21,7 +21,8 @@ Examples:
   coupon campaign create launch --quota 100000 --start 2030-03-01T09:00:00Z --per-recipient-limit 1
   coupon campaign create flash --quota 500 --start +10m --end +20m -o json
   coupon campaign create flash --quota 500 --end +20m --validate-only
-  coupon campaign create summer --quota 1000 --code-profile latin --code-prefix SUMMER-")]
+  coupon campaign create summer --quota 1000 --code-profile latin --code-prefix SUMMER-
+  coupon campaign create gifts --quota 1000000 --imported-codes")]
 pub(crate) struct CreateArgs {
     /// Its id: a to z, 0 to 9 and hyphens [default: derived from the request id]
     #[arg(default_value = "", hide_default_value = true)]
@@ -57,6 +58,9 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     code_length: i32,
+    /// Its codes are imported: see `coupon campaign import`
+    #[arg(long, conflicts_with_all = ["code_profile", "code_prefix", "code_length"])]
+    imported_codes: bool,
     /// A label; may be repeated, at most 32 of them
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
@@ -99,6 +103,11 @@ pub(super) async fn create(args: CreateArgs) -> anyhow::Result<()> {
     let coupon_ttl = coupon_ttl.map_err(|_| UsageError("--coupon-ttl is too long".to_owned()))?;
     let request_id = request_id_or_new(args.request_id);
     let again = same_request(&request_id, args.start, args.end);
+    let (source, profile) = if args.imported_codes {
+        (v1::CodeSource::Imported, v1::CodeProfile::Unspecified)
+    } else {
+        (v1::CodeSource::Generated, args.code_profile.into())
+    };
     let request = v1::CreateCampaignRequest {
         campaign_id: args.campaign,
         display_name: args.name,
@@ -109,9 +118,10 @@ pub(super) async fn create(args: CreateArgs) -> anyhow::Result<()> {
         coupon_ttl,
         labels: map("--label", args.label)?,
         request_id,
-        code_profile: v1::CodeProfile::from(args.code_profile).into(),
+        code_profile: profile.into(),
         code_prefix: args.code_prefix,
         code_length: args.code_length,
+        code_source: source.into(),
         validate_only: args.validate_only,
     };
     let router = args.router.connect().await?;

@@ -7,6 +7,7 @@ mod delete;
 mod end;
 pub(crate) mod events;
 mod get;
+mod import;
 mod list;
 mod moment;
 mod pause;
@@ -28,6 +29,7 @@ use crate::{output, runtime, show};
 pub(crate) enum CampaignCommand {
     Create(create::CreateArgs),
     Get(get::GetArgs),
+    Import(import::ImportArgs),
     List(list::ListArgs),
     Pause(pause::PauseArgs),
     Resume(resume::ResumeArgs),
@@ -43,6 +45,7 @@ pub(crate) fn run(command: CampaignCommand) -> anyhow::Result<()> {
         match command {
             CampaignCommand::Create(args) => create::create(args).await,
             CampaignCommand::Get(args) => get::get(args).await,
+            CampaignCommand::Import(args) => import::import(args).await,
             CampaignCommand::List(args) => list::list(args).await,
             CampaignCommand::Pause(args) => pause::pause(args).await,
             CampaignCommand::Resume(args) => resume::resume(args).await,

@@ -2,7 +2,7 @@
 
 use coupon_client::{Client, v1};
 
-use super::print;
+use super::{CampaignArg, print};
 use crate::campaign::request_id_or_new;
 use crate::client::RouterArg;
 use crate::failure::CallError;
@@ -13,6 +13,8 @@ use crate::output::Format;
 pub(super) struct ChangeArgs {
     /// Its code
     code: String,
+    #[command(flatten)]
+    campaign: CampaignArg,
     /// A UUID: the same one with the same fields gets the same answer [default: a new one]
     #[arg(long, value_name = "UUID")]
     request_id: Option<String>,
@@ -27,6 +29,8 @@ pub(super) struct ChangeArgs {
 pub(super) struct Change {
     /// Its code.
     pub(super) code: String,
+    /// The campaign that the code is looked for in; empty: the code says which.
+    pub(super) campaign_id: String,
     /// The request id of all attempts.
     pub(super) request_id: String,
 }
@@ -42,7 +46,8 @@ pub(super) async fn change(
     let request_id = request_id_or_new(args.request_id);
     let again = format!("--request-id {request_id}");
     let router = args.router.connect().await?;
-    let changed = call(router.client(), Change { code: args.code, request_id }).await;
+    let (code, campaign_id) = (args.code, args.campaign.campaign);
+    let changed = call(router.client(), Change { code, campaign_id, request_id }).await;
     let (coupon, replayed) = changed.map_err(|error| CallError::of_change(error, || again))?;
     print(coupon, Some(replayed), args.output)
 }

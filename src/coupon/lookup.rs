@@ -2,7 +2,7 @@
 
 use coupon_client::v1;
 
-use super::print;
+use super::{CampaignArg, print};
 use crate::client::RouterArg;
 use crate::failure::CallError;
 use crate::output::Format;
@@ -14,6 +14,8 @@ pub(crate) struct LookupArgs {
     /// The code
     code: String,
     #[command(flatten)]
+    campaign: CampaignArg,
+    #[command(flatten)]
     router: RouterArg,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
@@ -23,7 +25,8 @@ pub(crate) struct LookupArgs {
 /// Runs the command.
 pub(super) async fn lookup(args: LookupArgs) -> anyhow::Result<()> {
     let router = args.router.connect().await?;
-    let request = v1::LookupCouponRequest { code: args.code };
+    let (code, campaign_id) = (args.code, args.campaign.campaign);
+    let request = v1::LookupCouponRequest { code, campaign_id };
     let answer = router.client().lookup_coupon(request).await.map_err(CallError::from)?;
     print(answer.coupon, None, args.output)
 }

@@ -35,6 +35,14 @@ pub(crate) enum CouponCommand {
     Lookup(lookup::LookupArgs),
 }
 
+/// In which campaign a code is looked for.
+#[derive(Debug, clap::Args)]
+struct CampaignArg {
+    /// The campaign of the code; codes that were imported need it
+    #[arg(long, value_name = "CAMPAIGN", default_value = "", hide_default_value = true)]
+    campaign: String,
+}
+
 /// Runs the command.
 pub(crate) fn run(command: CouponCommand) -> anyhow::Result<()> {
     runtime::block_on(async {

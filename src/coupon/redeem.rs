@@ -12,6 +12,7 @@ use super::change::{Change, ChangeArgs, change};
 #[command(after_help = "\
 Examples:
   coupon redeem CODE --order-ref A-1024
+  coupon redeem GIFT-7F2K --campaign gifts
   coupon redeem CODE --request-id 3f2a9c1e-7b54-4d0a-9e21-5c86d7f0b413 -o json")]
 pub(crate) struct RedeemArgs {
     /// Your reference to the order it is redeemed for; stored with the coupon
@@ -24,8 +25,8 @@ pub(crate) struct RedeemArgs {
 /// Runs the command.
 pub(super) async fn redeem(args: RedeemArgs) -> anyhow::Result<()> {
     let order_ref = args.order_ref;
-    change(args.change, async |client, Change { code, request_id }| {
-        let request = v1::RedeemCouponRequest { code, request_id, order_ref };
+    change(args.change, async |client, Change { code, campaign_id, request_id }| {
+        let request = v1::RedeemCouponRequest { code, request_id, order_ref, campaign_id };
         let answer = client.redeem_coupon(request).await?;
         Ok((answer.coupon, answer.replayed))
     })

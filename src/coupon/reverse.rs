@@ -17,8 +17,8 @@ pub(crate) struct ReverseArgs {
 
 /// Runs the command.
 pub(super) async fn reverse(args: ReverseArgs) -> anyhow::Result<()> {
-    change(args.change, async |client, Change { code, request_id }| {
-        let request = v1::ReverseRedemptionRequest { code, request_id };
+    change(args.change, async |client, Change { code, campaign_id, request_id }| {
+        let request = v1::ReverseRedemptionRequest { code, request_id, campaign_id };
         let answer = client.reverse_redemption(request).await?;
         Ok((answer.coupon, answer.replayed))
     })

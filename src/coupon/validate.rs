@@ -4,6 +4,7 @@ use anyhow::{Context as _, bail};
 use coupon_client::v1;
 use serde::Serialize;
 
+use super::CampaignArg;
 use crate::client::RouterArg;
 use crate::failure::CallError;
 use crate::output::Format;
@@ -15,6 +16,8 @@ use crate::{output, show};
 pub(crate) struct ValidateArgs {
     /// Its code
     code: String,
+    #[command(flatten)]
+    campaign: CampaignArg,
     #[command(flatten)]
     router: RouterArg,
     /// Output format
@@ -34,7 +37,8 @@ struct Validation {
 /// Runs the command.
 pub(super) async fn validate(args: ValidateArgs) -> anyhow::Result<()> {
     let router = args.router.connect().await?;
-    let request = v1::ValidateCouponRequest { code: args.code };
+    let (code, campaign_id) = (args.code, args.campaign.campaign);
+    let request = v1::ValidateCouponRequest { code, campaign_id };
     let answer = router.client().validate_coupon(request).await.map_err(CallError::from)?;
     let coupon = answer.coupon.context("the router sent no coupon")?;
     let validation = Validation {

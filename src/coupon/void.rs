@@ -26,8 +26,8 @@ pub(crate) struct VoidArgs {
 /// Runs the command.
 pub(super) async fn void(args: VoidArgs) -> anyhow::Result<()> {
     let (reason, return_quota) = (args.reason, args.return_quota);
-    change(args.change, async |client, Change { code, request_id }| {
-        let request = v1::VoidCouponRequest { code, request_id, return_quota, reason };
+    change(args.change, async |client, Change { code, campaign_id, request_id }| {
+        let request = v1::VoidCouponRequest { code, request_id, return_quota, reason, campaign_id };
         let answer = client.void_coupon(request).await?;
         Ok((answer.coupon, answer.replayed))
     })

@@ -94,10 +94,11 @@ impl<'a> Line<'a> {
 
     fn of_coupon(campaign: &'a CampaignName, issued: &'a IssuedCoupon, map: &ShardMap) -> Self {
         let at = (issued.code_shard, issued.coupon.counter);
+        let made = || code(map, issued.code_key, issued.code_scheme, at);
         Self {
             campaign_id: campaign.id(),
             sequence: issued.sequence,
-            code: code(map, issued.code_key, issued.code_scheme, at),
+            code: issued.coupon.imported_code.clone().or_else(made),
             recipient: Some(&issued.coupon.recipient),
             request_id: Some(issued.coupon.request_id.to_string()),
             issue_time: Some(time(issued.coupon.issued_at)),
@@ -157,7 +158,7 @@ fn time(at: LogTime) -> String {
     humantime::format_rfc3339_micros(time).to_string()
 }
 
-/// The code of a coupon, issued by a shard under a counter, as people hold it; `None` where the map does not have its
+/// The code of a coupon that its campaign made, issued by a shard under a counter, as people hold it; `None` where the map does not have its
 /// key.
 fn code(
     map: &ShardMap,

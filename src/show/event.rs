@@ -24,6 +24,8 @@ pub(crate) struct Event {
     coupon: Option<Coupon>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hold: Option<Hold>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imported: Option<i64>,
 }
 
 /// What can be updated about a campaign.
@@ -39,6 +41,7 @@ struct Terms {
 impl From<v1::Event> for Event {
     fn from(event: v1::Event) -> Self {
         let event_type = event.r#type().as_str_name();
+        let is_import = event.r#type() == v1::EventType::CodesImported;
         let position = event.log_position.unwrap_or_default();
         Self {
             r#type: event_type.trim_start_matches("EVENT_TYPE_").to_owned(),
@@ -58,6 +61,7 @@ impl From<v1::Event> for Event {
             }),
             coupon: event.coupon.map(|coupon| Coupon::new(coupon, None)),
             hold: event.hold.map(|hold| Hold::new(hold, None)),
+            imported: is_import.then_some(event.imported),
         }
     }
 }
@@ -71,7 +75,8 @@ impl Event {
             Self { coupon: Some(coupon), .. } => coupon.brief(),
             Self { hold: Some(hold), .. } => hold.brief(),
             Self { terms: Some(terms), .. } => format!("quota {}", terms.quota),
-            Self { coupon: None, hold: None, terms: None, .. } => String::new(),
+            Self { imported: Some(imported), .. } => format!("{imported} codes"),
+            Self { coupon: None, hold: None, terms: None, imported: None, .. } => String::new(),
         };
         format!("{start} {what}").trim_end().to_owned()
     }

@@ -70,11 +70,16 @@ impl Done {
             code: code.clone(),
             order_ref: recipient.to_owned(),
             request_id: request_id.clone(),
+            ..Default::default()
         };
         client.redeem_coupon(redeem).await?;
         self.note(request_id, EventType::CouponRedeemed);
         let request_id = new_request_id();
-        let reverse = v1::ReverseRedemptionRequest { code, request_id: request_id.clone() };
+        let reverse = v1::ReverseRedemptionRequest {
+            code,
+            request_id: request_id.clone(),
+            ..Default::default()
+        };
         client.reverse_redemption(reverse).await?;
         self.note(request_id, EventType::RedemptionReversed);
         Ok(())

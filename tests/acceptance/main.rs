@@ -10,6 +10,7 @@ mod export;
 mod failover;
 mod followed;
 mod holds;
+mod import;
 mod loadtest;
 mod lost_tail;
 mod other_cluster;

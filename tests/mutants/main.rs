@@ -10,6 +10,7 @@ mod demo;
 mod etag;
 mod events;
 mod holding;
+mod importing;
 mod issued;
 mod issuing;
 mod lost_log;

@@ -21,6 +21,7 @@ pub(crate) fn redemption(code: &str, order_ref: &str) -> v1::RedeemCouponRequest
         code: code.to_owned(),
         request_id: new_request_id(),
         order_ref: order_ref.to_owned(),
+        ..v1::RedeemCouponRequest::default()
     }
 }
 

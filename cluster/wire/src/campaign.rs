@@ -11,10 +11,20 @@ pub fn state_at(record: &pb::CampaignRecord, now_micros: u64) -> CampaignState {
         end_micros: (record.end_micros != 0).then_some(record.end_micros),
         is_paused: record.paused,
         is_archived: record.stage() != pb::CampaignStage::Unspecified,
-        quota: record.quota,
+        quota: quota_in_force(record),
         quota_used: quota_used(record),
     };
     lifecycle.state_at(now_micros)
+}
+
+/// How many coupons may be issued by now: the quota, or as many as there are codes for where codes are imported.
+pub fn quota_in_force(record: &pb::CampaignRecord) -> u64 {
+    if !record.imported_codes {
+        return record.quota;
+    }
+    let codes = record.counters.as_ref();
+    let codes = codes.map_or(0, |counters| counters.imported.saturating_sub(counters.returned));
+    record.quota.min(codes)
 }
 
 /// How many coupons and holds count against the quota of a campaign: all coupons that were issued, but for those that
@@ -59,6 +69,12 @@ mod tests {
         assert_eq!(state_at(&returned, 199), CampaignState::Active);
         returned.counters.as_mut().expect("it has counters").held = 1;
         assert_eq!(state_at(&returned, 199), CampaignState::Exhausted);
+        let mut imported = pb::CampaignRecord { imported_codes: true, ..record(1) };
+        assert_eq!(state_at(&imported, 199), CampaignState::Exhausted);
+        imported.counters.as_mut().expect("it has counters").imported = 2;
+        assert_eq!(state_at(&imported, 199), CampaignState::Active);
+        imported.counters.as_mut().expect("it has counters").imported = 9;
+        assert_eq!(quota_in_force(&imported), 2);
         let paused = pb::CampaignRecord { paused: true, ..record(0) };
         assert_eq!(state_at(&paused, 99), CampaignState::Paused);
         let archived =

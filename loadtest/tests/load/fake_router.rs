@@ -19,7 +19,9 @@ use tokio::io::DuplexStream;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Request, Response, Status, Streaming};
-use tonic_types::{ErrorDetails, StatusExt as _, pb};
+use tonic_types::pb;
+
+use crate::refusal::refusal;
 
 /// How many bytes a connection holds.
 const PIPE_BYTES: usize = 1 << 20;
@@ -231,19 +233,6 @@ impl FakeRouter {
     }
 }
 
-fn refusal(code: Code, reason: &str, metadata: &[(&str, String)]) -> Status {
-    let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
-    let mut details = ErrorDetails::with_error_info(
-        reason,
-        "coupon.v1",
-        metadata.collect::<std::collections::HashMap<_, _>>(),
-    );
-    if code == Code::Unavailable {
-        details.set_retry_info(Some(Duration::from_secs(1)));
-    }
-    Status::with_error_details(code, "no", details)
-}
-
 #[tonic::async_trait]
 impl CampaignService for FakeRouter {
     async fn create_campaign(
@@ -315,6 +304,15 @@ impl CampaignService for FakeRouter {
         &self,
         _: Request<v1::EndCampaignRequest>,
     ) -> Result<Response<v1::EndCampaignResponse>, Status> {
+        Err(Status::unimplemented("load tests do not ask"))
+    }
+
+    type ImportCodesStream = futures::stream::Empty<Result<v1::ImportCodesResponse, Status>>;
+
+    async fn import_codes(
+        &self,
+        _: Request<Streaming<v1::ImportCodesRequest>>,
+    ) -> Result<Response<Self::ImportCodesStream>, Status> {
         Err(Status::unimplemented("load tests do not ask"))
     }
 

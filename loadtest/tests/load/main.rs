@@ -4,4 +4,5 @@
 mod fake_router;
 mod faults;
 mod patterns;
+mod refusal;
 mod verdicts;

@@ -45,6 +45,8 @@ pub struct CampaignSpec {
     pub code_scheme: CodeScheme,
     /// The shard whose counters the codes of the campaign are made of.
     pub code_shard: ShardId,
+    /// Whether its coupons get codes that were imported, instead of made ones. Then key and scheme mean nothing.
+    pub has_imported_codes: bool,
     /// When the campaign was created.
     pub created: LogTime,
     /// When an administrator changed the campaign last, or else when it was created.
@@ -149,6 +151,10 @@ pub struct CampaignCounters {
     pub hold_ends: Option<HoldEnds>,
     /// Whether the campaign ever had a hold.
     pub has_holds: bool,
+    /// How many codes were imported. Never falls.
+    pub imported: u64,
+    /// How many imports they came from.
+    pub imports: u32,
     /// Grows by one with every change of the campaign or of a coupon, from 1 at its creation.
     pub revision: u64,
     /// The next counter of the block in use; meaningless while `block_left` is 0.
@@ -172,6 +178,8 @@ impl CampaignCounters {
         held: 0,
         hold_ends: None,
         has_holds: false,
+        imported: 0,
+        imports: 0,
         revision: 1,
         next_counter: 0,
         block_left: 0,
@@ -224,22 +232,36 @@ impl Campaign {
             end_micros: self.spec.end.map(|end| end.0),
             is_paused: self.spec.is_paused,
             is_archived: self.spec.stage != CampaignStage::InUse,
-            quota: self.spec.quota,
+            quota: self.quota_in_force(),
             quota_used: self.counters.quota_used(),
         };
         lifecycle.state_at(now.0)
     }
 
+    /// How many coupons may be issued by now: the quota, or as many as there are codes for. A returned quota does not
+    /// bring its code back.
+    #[must_use]
+    pub fn quota_in_force(&self) -> u64 {
+        let CampaignCounters { imported, returned, .. } = self.counters;
+        if self.spec.has_imported_codes {
+            self.spec.quota.min(imported.saturating_sub(returned))
+        } else {
+            self.spec.quota
+        }
+    }
+
     /// How many coupons are left, neither issued nor held.
     #[must_use]
     pub fn remaining(&self) -> u64 {
-        self.spec.quota.saturating_sub(self.counters.quota_used())
+        self.quota_in_force().saturating_sub(self.counters.quota_used())
     }
 
-    /// Notes whether all coupons of the quota are issued, after a change of the quota or of what counts toward it.
+    /// Notes whether all coupons of the quota are issued, after a change of the quota, of the codes for it, or of what
+    /// counts toward it.
     pub(crate) fn note_sold_out(&mut self, now: LogTime) {
         let since = self.counters.sold_out.unwrap_or(now);
-        let is_sold_out = self.counters.quota_issued() >= self.spec.quota;
+        let is_used_up = self.counters.quota_issued() >= self.quota_in_force();
+        let is_sold_out = is_used_up && self.counters.issued > 0;
         self.counters.sold_out = is_sold_out.then_some(since);
     }
 }

@@ -3,9 +3,9 @@
 use coupon_cluster::{Epoch, ShardId};
 
 use crate::{
-    ArchiveCampaign, ConfirmHold, CreateCampaign, DeleteCampaign, EndCampaign, HoldCoupon, Issue,
-    PauseCampaign, RedeemCoupon, ReleaseHold, ResumeCampaign, ReverseRedemption, UpdateCampaign,
-    VoidCoupon,
+    ArchiveCampaign, ConfirmHold, CreateCampaign, DeleteCampaign, EndCampaign, HoldCoupon,
+    ImportCodes, Issue, PauseCampaign, RedeemCoupon, ReleaseHold, ResumeCampaign,
+    ReverseRedemption, UpdateCampaign, VoidCoupon,
 };
 
 /// One command, as it stands in the log.
@@ -48,6 +48,8 @@ pub enum Action {
     ConfirmHold(ConfirmHold),
     /// Give up a hold.
     ReleaseHold(ReleaseHold),
+    /// Import codes.
+    ImportCodes(ImportCodes),
     /// Adopt a newer ring. Comes from the shard's own leader, hence [`Command::epoch`] is not looked
     /// at: the shard cannot learn of a new epoch by being at it.
     AdoptRing {

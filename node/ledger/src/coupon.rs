@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CodeScheme, KeyId, RequestId, ShardId, TenantId};
+use coupon_cluster::{CampaignName, CodeScheme, KeyId, RequestId, ShardId, TenantId};
 
 use crate::LogTime;
 
@@ -11,8 +11,8 @@ pub const SEQUENCE_MAX: u64 = u32::MAX as u64;
 
 /// What the ledger keeps of a coupon, under its campaign and sequence number.
 ///
-/// The code is not kept: it is a function of the counter and of the campaign's shard, key and scheme, and
-/// computing it is left to whoever shows the coupon to people.
+/// A code that the campaign makes is not kept: it is a function of the counter and of the campaign's shard, key and
+/// scheme, and computing it is left to whoever shows the coupon to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coupon {
     /// The counter that the code is made of, unique in the shard for ever.
@@ -27,6 +27,8 @@ pub struct Coupon {
     pub expires_at: Option<LogTime>,
     /// What the caller attached.
     pub metadata: BTreeMap<String, String>,
+    /// Its code, if the codes of its campaign are imported: the one at its place.
+    pub imported_code: Option<String>,
 }
 
 /// A coupon with everything an answer needs to name it.
@@ -59,6 +61,32 @@ pub struct CodeNumber {
     pub counter: u64,
     /// Profile, length and prefix of the code as they were read.
     pub scheme: CodeScheme,
+}
+
+/// What a caller names a coupon by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CouponCode {
+    /// A code that a campaign made, and that leads to it.
+    Generated(CodeNumber),
+    /// A code of a campaign that the caller names too.
+    OfCampaign(CampaignCode),
+}
+
+impl From<CodeNumber> for CouponCode {
+    fn from(code: CodeNumber) -> Self {
+        Self::Generated(code)
+    }
+}
+
+/// A code of a campaign that is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignCode {
+    /// The campaign.
+    pub campaign: CampaignName,
+    /// The code as it was imported, if the campaign's codes are imported.
+    pub text: String,
+    /// What the code stands for, if the campaign makes its codes; `None`: it is none of those.
+    pub number: Option<CodeNumber>,
 }
 
 /// What a coupon is by now. Whether it is past its end follows from the time, and is never written.

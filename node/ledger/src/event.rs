@@ -53,6 +53,11 @@ pub enum EventKind {
         /// The hold as this left it.
         hold: Hold,
     },
+    /// Lines of an import were looked at; its id is that of the request.
+    CodesImported {
+        /// How many codes they added.
+        added: u64,
+    },
 }
 
 /// What can be updated about a campaign.

@@ -89,6 +89,7 @@ impl Ledger {
             | Action::VoidCoupon(_)
             | Action::ConfirmHold(_)
             | Action::ReleaseHold(_)
+            | Action::ImportCodes(_)
             | Action::AdoptRing { .. }
             | Action::SkipCounters => return Ok(None),
         };

@@ -25,6 +25,8 @@
 //! 9. A command has an effect only if its sender routed by the epoch in force and this shard owns the
 //!    campaign in it.
 //! 10. Each revision of a campaign is one change: a coupon that was issued, or an [`Event`].
+//! 11. The n-th coupon of a campaign whose codes are imported has the n-th of them, and each code is there once. Until
+//!     there are more codes, such a campaign issues and holds no more than it has.
 //!
 //! # Refusals and faults
 //!
@@ -51,6 +53,7 @@ mod event;
 mod fence;
 mod history;
 mod hold;
+mod import;
 mod ledger;
 mod memory;
 pub mod mutants;
@@ -65,18 +68,22 @@ pub use block::BLOCK_SIZE;
 pub use campaign::{
     AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage, Change, ChangeKind,
 };
-pub use code::find_coupon;
+pub use code::{find_coupon, find_coupon_in};
 pub use command::{Action, Command};
-pub use coupon::{CodeNumber, Coupon, CouponState, IssuedCoupon, SEQUENCE_MAX};
+pub use coupon::{
+    CampaignCode, CodeNumber, Coupon, CouponCode, CouponState, IssuedCoupon, SEQUENCE_MAX,
+};
 pub use event::{CampaignTerms, Event, EventKind};
 pub use history::{CouponChange, CouponChangeKind, CouponHistory};
 pub use hold::{EndsFound, HOLDS_OPEN_MAX, Hold, HoldEnd, HoldEnds, HoldState};
+pub use import::{CodeImport, ImportedCode, LineRefusal, RefusedLine};
 pub use ledger::Ledger;
 pub use memory::MemoryStore;
 pub use op::{
-    ArchiveCampaign, ConfirmHold, CreateCampaign, DeleteCampaign, EndCampaign, HELD_SHOWN_MAX,
-    HOLD_REMEMBERED_MICROS, HOLDS_KEPT_MAX, HoldCoupon, Issue, PauseCampaign, RedeemCoupon,
-    ReleaseHold, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon, redemption_refusal,
+    ArchiveCampaign, CODES_MAX, ConfirmHold, CreateCampaign, DeleteCampaign, EndCampaign,
+    HELD_SHOWN_MAX, HOLD_REMEMBERED_MICROS, HOLDS_KEPT_MAX, HoldCoupon, IMPORTS_MAX, ImportCodes,
+    Issue, PauseCampaign, RedeemCoupon, ReleaseHold, ResumeCampaign, ReverseRedemption,
+    UpdateCampaign, VoidCoupon, redemption_refusal,
 };
 pub use outcome::{Outcome, Refusal};
 pub use restore::{BLOCKS_SKIPPED, CAMPAIGN_NUMBERS_SKIPPED, CountersExhausted};

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use coupon_cluster::{CampaignName, RequestId};
 
 use crate::{
-    Campaign, CampaignCounters, CampaignSpec, Coupon, CouponHistory, EndsFound, Event, Hold,
-    HoldEnd, LogTime, ShardState, StateReader, Store,
+    Campaign, CampaignCounters, CampaignSpec, CodeImport, Coupon, CouponHistory, EndsFound, Event,
+    Hold, HoldEnd, ImportedCode, LogTime, ShardState, StateReader, Store,
 };
 
 /// A [`Store`] that keeps everything in ordered maps and loses it when it is dropped.
@@ -28,6 +28,17 @@ pub struct MemoryStore {
     holds: BTreeMap<u32, HoldTables>,
     /// The ends of all holds that became no coupon.
     hold_ends: BTreeSet<HoldEnd>,
+    /// By campaign number.
+    codes: BTreeMap<u32, CodeTables>,
+}
+
+/// The imported codes of one campaign.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct CodeTables {
+    imports: BTreeMap<RequestId, CodeImport>,
+    by_code: BTreeMap<String, ImportedCode>,
+    /// Those that no coupon has, by their places.
+    pending: BTreeMap<u64, String>,
 }
 
 /// The holds of one campaign, and the ways to find them.
@@ -82,6 +93,27 @@ impl MemoryStore {
     pub fn holds(&self, campaign_number: u32) -> impl Iterator<Item = (RequestId, &Hold)> {
         let tables = self.holds.get(&campaign_number).into_iter();
         tables.flat_map(|tables| &tables.by_id).map(|(id, hold)| (*id, hold))
+    }
+
+    /// The imported codes of a campaign.
+    pub fn imported_codes(
+        &self,
+        campaign_number: u32,
+    ) -> impl Iterator<Item = (&str, &ImportedCode)> {
+        let tables = self.codes.get(&campaign_number).into_iter();
+        tables.flat_map(|tables| &tables.by_code).map(|(code, imported)| (code.as_str(), imported))
+    }
+
+    /// Those of them that no coupon has, by their places.
+    pub fn pending_codes(&self, campaign_number: u32) -> impl Iterator<Item = (u64, &str)> {
+        let tables = self.codes.get(&campaign_number).into_iter();
+        tables.flat_map(|tables| &tables.pending).map(|(sequence, code)| (*sequence, code.as_str()))
+    }
+
+    /// How far the imports of a campaign have come.
+    pub fn code_imports(&self, campaign_number: u32) -> impl Iterator<Item = &CodeImport> {
+        let tables = self.codes.get(&campaign_number).into_iter();
+        tables.flat_map(|tables| tables.imports.values())
     }
 
     /// The ends of all holds of the shard that became no coupon, in order.
@@ -209,6 +241,15 @@ impl StateReader for MemoryStore {
         let open = ends.into_iter().flatten().filter(|(at, _)| now < *at);
         Ok(open.map(|(_, hold_id)| *hold_id).take(max).collect())
     }
+
+    fn imported_code(
+        &mut self,
+        campaign_number: u32,
+        code: &str,
+    ) -> Result<Option<ImportedCode>, Infallible> {
+        let tables = self.codes.get(&campaign_number);
+        Ok(tables.and_then(|tables| tables.by_code.get(code)).copied())
+    }
 }
 
 impl Store for MemoryStore {
@@ -305,7 +346,45 @@ impl Store for MemoryStore {
     fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Infallible> {
         self.coupons.remove(&campaign.number);
         self.holds.remove(&campaign.number);
+        self.codes.remove(&campaign.number);
         Ok(())
+    }
+
+    fn code_import(
+        &mut self,
+        campaign_number: u32,
+        import_id: RequestId,
+    ) -> Result<Option<CodeImport>, Infallible> {
+        let tables = self.codes.get(&campaign_number);
+        Ok(tables.and_then(|tables| tables.imports.get(&import_id)).copied())
+    }
+
+    fn put_code_import(
+        &mut self,
+        campaign_number: u32,
+        import_id: RequestId,
+        import: &CodeImport,
+    ) -> Result<(), Infallible> {
+        self.codes.entry(campaign_number).or_default().imports.insert(import_id, *import);
+        Ok(())
+    }
+
+    fn put_imported_code(
+        &mut self,
+        campaign_number: u32,
+        code: &str,
+        imported: &ImportedCode,
+    ) -> Result<(), Infallible> {
+        let tables = self.codes.entry(campaign_number).or_default();
+        tables.by_code.insert(code.to_owned(), *imported);
+        tables.pending.insert(imported.sequence, code.to_owned());
+        Ok(())
+    }
+
+    fn take_code(&mut self, campaign_number: u32, sequence: u64) -> Result<String, Infallible> {
+        let tables = self.codes.get_mut(&campaign_number);
+        let code = tables.and_then(|tables| tables.pending.remove(&sequence));
+        Ok(code.expect("the ledger takes codes that were imported"))
     }
 
     fn put_block(

@@ -53,6 +53,8 @@ pub enum Mutant {
     EventSkipped,
     /// A released hold still counts as held. Found as `holds`.
     ReleaseNotCounted,
+    /// An import does not look whether a campaign has a code. Found by a code that two coupons have.
+    ImportDuplicates,
 }
 
 /// How often [`Mutant::AcknowledgedBeforeSync`] syncs a log: twice a second at a light load.
@@ -95,7 +97,7 @@ pub fn activate(mutant: Mutant) {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::RetryNotDeduplicated,
         Self::ReadWithoutQuorum,
         Self::QuotaOutsideLog,
@@ -110,6 +112,7 @@ impl Mutant {
         Self::HoldNotExpired,
         Self::EventSkipped,
         Self::ReleaseNotCounted,
+        Self::ImportDuplicates,
     ];
 
     /// What `COUPON_MUTANT` calls it.
@@ -130,6 +133,7 @@ impl Mutant {
             Self::HoldNotExpired => "hold-not-expired",
             Self::EventSkipped => "event-skipped",
             Self::ReleaseNotCounted => "release-not-counted",
+            Self::ImportDuplicates => "import-duplicates",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use coupon_cluster::{CampaignName, Epoch, RequestId};
 
-use crate::{Campaign, Hold, IssuedCoupon, LogTime};
+use crate::{Campaign, Hold, IssuedCoupon, LogTime, RefusedLine};
 
 /// What came of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,15 @@ pub enum Outcome {
         now: LogTime,
         /// Whether an earlier command with the same request id had confirmed the hold.
         replayed: bool,
+    },
+    /// The lines of an import were looked at.
+    CodesImported {
+        /// The line that the import goes on with.
+        next_line: u64,
+        /// How many codes the import has added so far.
+        imported: u64,
+        /// The lines whose codes were not added, in order.
+        refused: Vec<RefusedLine>,
     },
     /// The shard is at this epoch, or was already at a greater one.
     RingAdopted {
@@ -159,6 +168,15 @@ pub enum Refusal {
         /// How many.
         held: u64,
     },
+    /// The campaign makes its codes itself.
+    CodesNotImported,
+    /// The lines before the first one have not come.
+    ImportLinesMissing {
+        /// The line that the import goes on with.
+        next_line: u64,
+    },
+    /// The campaign has as many imports as it may.
+    TooManyImports,
     /// The campaign has a limit per recipient, and the command names none.
     RecipientRequired,
     /// There is a campaign with this id, created by another request.

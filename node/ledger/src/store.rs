@@ -3,8 +3,8 @@
 use coupon_cluster::{CampaignName, RequestId};
 
 use crate::{
-    Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, EndsFound, Event,
-    Hold, HoldEnd, LogTime, ShardState,
+    Campaign, CampaignCounters, CampaignSpec, CodeImport, Command, Coupon, CouponHistory,
+    EndsFound, Event, Hold, HoldEnd, ImportedCode, LogTime, ShardState,
 };
 
 /// What a ledger reads of its state.
@@ -91,6 +91,13 @@ pub trait StateReader {
         now: LogTime,
         max: usize,
     ) -> Result<Vec<RequestId>, Self::Error>;
+
+    /// What is known of a code that was imported into a campaign; `None`: it was not.
+    fn imported_code(
+        &mut self,
+        campaign_number: u32,
+        code: &str,
+    ) -> Result<Option<ImportedCode>, Self::Error>;
 }
 
 /// Where a ledger keeps its state.
@@ -164,8 +171,36 @@ pub trait Store: StateReader {
         event: &Event,
     ) -> Result<(), Self::Error>;
 
-    /// Removes all coupons, holds and events of a campaign that is deleted, and their entries in the indexes, but for
-    /// those that [`first_hold_end`](Store::first_hold_end) finds. The ledger asks for none of them again.
+    /// How far an import of a campaign has come; `None`: it has not begun.
+    fn code_import(
+        &mut self,
+        campaign_number: u32,
+        import_id: RequestId,
+    ) -> Result<Option<CodeImport>, Self::Error>;
+
+    /// Adds or replaces how far an import has come.
+    fn put_code_import(
+        &mut self,
+        campaign_number: u32,
+        import_id: RequestId,
+        import: &CodeImport,
+    ) -> Result<(), Self::Error>;
+
+    /// Adds a code that was imported, to be found by itself and to be taken by its place.
+    fn put_imported_code(
+        &mut self,
+        campaign_number: u32,
+        code: &str,
+        imported: &ImportedCode,
+    ) -> Result<(), Self::Error>;
+
+    /// Takes the code at a place among the imported codes of a campaign, for its coupon. It is there: the ledger takes
+    /// each once, and no more than were imported, so a missing one is a fault. Afterwards it can still be found by
+    /// itself.
+    fn take_code(&mut self, campaign_number: u32, sequence: u64) -> Result<String, Self::Error>;
+
+    /// Removes all coupons, holds, events and imported codes of a campaign that is deleted, and their entries in the
+    /// indexes, but for those that [`first_hold_end`](Store::first_hold_end) finds. The ledger asks for none of them again.
     fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Self::Error>;
 
     /// Records which campaign uses a block of code counters, and the sequence number of the coupon

@@ -85,6 +85,7 @@ impl Reader<'_> {
             | Outcome::CouponChanged { .. }
             | Outcome::HoldChanged { .. }
             | Outcome::HoldConfirmed { .. }
+            | Outcome::CodesImported { .. }
             | Outcome::RingAdopted { .. }
             | Outcome::CountersSkipped => {}
         }
@@ -136,6 +137,7 @@ mod tests {
             request_id: RequestId::from_bytes(&[1; 16]).unwrap(),
             code_key: KeyId(1),
             code_scheme: CodeScheme::default(),
+            has_imported_codes: false,
         };
         let shard = ShardId::new(1).unwrap();
         let state = ShardState { epoch: Epoch(1), ring_shards: vec![shard], ..Default::default() };

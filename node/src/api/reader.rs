@@ -83,6 +83,7 @@ impl<'a> Reader<'a> {
             Query::ListCoupons(query) => self.list_coupons(epoch, &query),
             Query::GetCoupon(query) => self.get_coupon(epoch, &query),
             Query::FindCoupon(code) => self.find_coupon(epoch, &code),
+            Query::FindCouponInCampaign(code) => self.find_coupon_in_campaign(epoch, &code),
             Query::CheckCreation(command) => self.check_creation(epoch, command),
             Query::ListEvents(query) => self.list_events(epoch, &query),
         }

@@ -21,8 +21,8 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use super::shard_ids;
 use super::{
     archive_campaign, confirm_hold, create_campaign, delete_campaign, end_campaign, hold_coupon,
-    issue, pause_campaign, redeem_coupon, release_hold, resume_campaign, reverse_redemption,
-    update_campaign, void_coupon,
+    import_codes, issue, pause_campaign, redeem_coupon, release_hold, resume_campaign,
+    reverse_redemption, update_campaign, void_coupon,
 };
 
 /// The field of a `Command` that creates a campaign.
@@ -34,7 +34,7 @@ const HOLD: u32 = 13;
 /// The least field of a `Command` that is an operation.
 const OPERATION_MIN: u32 = CREATE_CAMPAIGN;
 /// The greatest field of a `Command` that is an operation.
-const OPERATION_MAX: u32 = 15;
+const OPERATION_MAX: u32 = 16;
 /// The fields of a `CommandEntry`: what it does, and those that it shares with `LogHeader`.
 const ENTRY_FIELDS: [u32; 7] = [1, 2, 3, 4, 5, 14, 15];
 /// The fields of an `IssueCommand`, and of a `HoldCouponCommand`, that name the campaign, the recipient and the request.
@@ -155,6 +155,7 @@ impl CommandReader {
             }
             Operation::ConfirmHold(confirm) => confirm_hold::from_pb(confirm)?,
             Operation::ReleaseHold(release) => release_hold::from_pb(&release)?,
+            Operation::ImportCodes(import) => import_codes::from_pb(import)?,
         };
         Ok(Command { epoch: Epoch(command.epoch), action })
     }
@@ -243,6 +244,7 @@ pub fn reopens(command: &[u8]) -> Option<Reopens> {
         Some(Operation::ResumeCampaign(resume)) => Some(Reopens::Campaign(resume.campaign)),
         Some(Operation::UpdateCampaign(update)) => Some(Reopens::Campaign(update.campaign)),
         Some(Operation::ReleaseHold(release)) => Some(Reopens::Campaign(release.campaign)),
+        Some(Operation::ImportCodes(import)) => Some(Reopens::Campaign(import.campaign)),
         // The end of one moves log time, and another may start then.
         Some(Operation::EndCampaign(_)) | None => Some(Reopens::Any),
         // Only an entry finds the campaign of a code.
@@ -378,8 +380,8 @@ mod tests {
         assert_eq!(u32::from(issue("default/c")[2]), ISSUE << 3 | 2);
         let hold = encoded(Operation::HoldCoupon(pb::HoldCouponCommand::default()));
         assert_eq!(u32::from(hold[2]), HOLD << 3 | 2);
-        let newest = encoded(Operation::ReleaseHold(pb::ReleaseHoldCommand::default()));
-        assert_eq!(u32::from(newest[2]), OPERATION_MAX << 3 | 2);
+        let newest = encoded(Operation::ImportCodes(pb::ImportCodesCommand::default()));
+        assert_eq!(operation(&newest), Some((OPERATION_MAX, &b""[..])));
     }
 
     #[test]
@@ -396,7 +398,10 @@ mod tests {
         let campaign = "default/c".to_owned();
         let release = pb::ReleaseHoldCommand { campaign: campaign.clone(), ..Default::default() };
         let release = encoded(Operation::ReleaseHold(release));
-        assert_eq!(reopens(&release), Some(Reopens::Campaign(campaign)));
+        assert_eq!(reopens(&release), Some(Reopens::Campaign(campaign.clone())));
+        let import = pb::ImportCodesCommand { campaign: campaign.clone(), ..Default::default() };
+        let import = encoded(Operation::ImportCodes(import));
+        assert_eq!(reopens(&import), Some(Reopens::Campaign(campaign)));
         let void = |return_quota| {
             let void = pb::VoidCouponCommand { return_quota, ..Default::default() };
             encoded(Operation::VoidCoupon(void))

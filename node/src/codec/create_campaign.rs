@@ -31,5 +31,6 @@ pub fn from_pb(create: pb::CreateCampaignCommand) -> Result<CreateCampaign, Malf
         request_id: request_id(&create.request_id)?,
         code_key: KeyId(create.code_key_id),
         code_scheme: scheme_from_pb(create.code_scheme.as_ref())?,
+        has_imported_codes: create.imported_codes,
     })
 }

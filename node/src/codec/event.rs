@@ -25,6 +25,9 @@ pub fn to_pb(event: &Event, log_index: u64) -> pb::EventRecord {
             let (hold_id, hold) = (hold_id.as_bytes().to_vec(), Some(hold::to_pb(hold)));
             Kind::HoldChanged(pb::HoldEvent { hold_id, hold })
         }
+        EventKind::CodesImported { added } => {
+            Kind::CodesImported(pb::ImportEvent { added: *added })
+        }
     };
     pb::EventRecord {
         log_index,

@@ -28,6 +28,7 @@ pub(super) fn answer_to_pb(issued: IssuedCoupon, replayed_at: Option<LogTime>) -
         counter: issued.coupon.counter,
         issue_micros: issued.coupon.issued_at.0,
         expire_micros: time_to_pb(issued.coupon.expires_at),
+        imported_code: issued.coupon.imported_code.unwrap_or_default(),
         ..Default::default()
     };
     pb::CouponIssued {

@@ -3,12 +3,12 @@
 //!
 //! - [`command`]: what routers ask for, read from the log. Each operation has a file.
 //! - [`outcome`]: what came of it.
-//! - [`row`], [`coupon_history`], [`event`], [`hold`]: what is kept on disk.
+//! - [`row`], [`coupon_history`], [`event`], [`hold`], [`imported_code`]: what is kept on disk.
 
 mod archive_campaign;
-pub mod code_number;
 pub mod command;
 mod confirm_hold;
+pub mod coupon_code;
 pub mod coupon_history;
 pub mod create_campaign;
 mod delete_campaign;
@@ -16,6 +16,8 @@ mod end_campaign;
 pub mod event;
 pub mod hold;
 mod hold_coupon;
+mod import_codes;
+pub mod imported_code;
 mod issue;
 pub mod outcome;
 mod pause_campaign;

@@ -4,7 +4,7 @@ use coupon_ledger::{IssuedCoupon, Outcome, Refusal};
 use coupon_proto::internal as pb;
 use coupon_wire::code::scheme_to_pb;
 
-use super::{coupon_history, hold, issue, row};
+use super::{coupon_history, hold, import_codes, issue, row};
 
 /// An issued coupon as it travels.
 pub fn issued_to_pb(issued: IssuedCoupon) -> pb::CouponIssued {
@@ -65,6 +65,10 @@ pub fn outcome_to_pb(outcome: Outcome) -> Option<pb::Outcome> {
             let issued = pb::CouponIssued { replayed, log_time_micros, ..issued_to_pb(issued) };
             Kind::HoldConfirmed(Box::new(pb::HoldConfirmed { coupon: Some(issued) }))
         }
+        Outcome::CodesImported { next_line, imported, refused } => {
+            let answer = import_codes::answer_to_pb(next_line, imported, refused);
+            Kind::CodesImported(Box::new(answer))
+        }
         Outcome::Refused(refusal) => Kind::Refusal(refusal_to_pb(refusal)),
         Outcome::RingAdopted { .. } | Outcome::CountersSkipped => return None,
     };
@@ -118,6 +122,11 @@ pub fn refusal_to_pb(refusal: Refusal) -> pb::Refusal {
         Refusal::HoldsOpen { held } => {
             pb::Refusal { open_holds: held, ..refused(Reason::HoldsOpen) }
         }
+        Refusal::CodesNotImported => refused(Reason::CodesNotImported),
+        Refusal::ImportLinesMissing { next_line } => {
+            pb::Refusal { next_line, ..refused(Reason::ImportLinesMissing) }
+        }
+        Refusal::TooManyImports => refused(Reason::TooManyImports),
         Refusal::RecipientRequired => refused(Reason::RecipientRequired),
         Refusal::CampaignExists => refused(Reason::CampaignExists),
         Refusal::CampaignNotFound => refused(Reason::CampaignNotFound),

@@ -35,6 +35,7 @@ pub fn spec_to_pb(spec: &CampaignSpec) -> pb::CampaignRecord {
         paused: spec.is_paused,
         changes: spec.changes.iter().map(change_to_pb).collect(),
         code_scheme: scheme_to_pb(spec.code_scheme),
+        imported_codes: spec.has_imported_codes,
         update_micros: spec.updated.0,
         update_revision: spec.updated_revision,
         asked: spec.asked.as_deref().map(asked_to_pb),
@@ -63,6 +64,7 @@ fn spec_from_pb(record: pb::CampaignRecord) -> Result<CampaignSpec, Malformed> {
         code_key: KeyId(record.code_key_id),
         code_scheme: scheme_from_pb(record.code_scheme.as_ref())?,
         code_shard: shard_id(record.code_shard_id)?,
+        has_imported_codes: record.imported_codes,
         created: LogTime(record.create_micros),
         is_paused: record.paused,
         changes: record.changes.iter().map(change_from_pb).collect::<Result<_, _>>()?,
@@ -151,6 +153,8 @@ pub fn counters_to_pb(spec: &CampaignSpec, counters: &CampaignCounters) -> pb::C
         first_hold_end_micros: time_to_pb(counters.hold_ends.map(|ends| ends.first)),
         last_hold_end_micros: time_to_pb(counters.hold_ends.map(|ends| ends.last)),
         has_holds: counters.has_holds,
+        imported: counters.imported,
+        imports: counters.imports,
     }
 }
 
@@ -172,6 +176,8 @@ fn counters_from_pb(counters: pb::CampaignCounters) -> CampaignCounters {
             last: LogTime(counters.last_hold_end_micros),
         }),
         has_holds: counters.has_holds,
+        imported: counters.imported,
+        imports: counters.imports,
     }
 }
 
@@ -206,6 +212,7 @@ pub fn coupon_to_pb(coupon: Coupon) -> pb::CouponRecord {
         issue_micros: coupon.issued_at.0,
         expire_micros: time_to_pb(coupon.expires_at),
         metadata: coupon.metadata,
+        imported_code: coupon.imported_code.unwrap_or_default(),
     }
 }
 
@@ -221,12 +228,14 @@ pub fn add_coupon_to_row(coupon: &Coupon, row: &mut Vec<u8>) {
     let numbers = numbers.map(|(tag, value)| (value != 0).then_some((tag, value)));
     let number_len = |(tag, value): &(u32, u64)| uint64::encoded_len(*tag, value);
     let recipient = Some(&coupon.recipient).filter(|recipient| !recipient.is_empty());
+    let code = coupon.imported_code.as_ref().filter(|code| !code.is_empty());
     let length = numbers.iter().flatten().map(number_len).sum::<usize>()
         + recipient.map_or(0, |recipient| string::encoded_len(2, recipient))
         + key_len(3)
         + encoded_len_varint(request_id.len() as u64)
         + request_id.len()
-        + btree_map::encoded_len(string::encoded_len, string::encoded_len, 6, &coupon.metadata);
+        + btree_map::encoded_len(string::encoded_len, string::encoded_len, 6, &coupon.metadata)
+        + code.map_or(0, |code| string::encoded_len(7, code));
     encode_key(1, WireType::LengthDelimited, row);
     encode_varint(length as u64, row);
     let [counter, issued, expires] = numbers;
@@ -253,6 +262,9 @@ pub fn add_coupon_to_row(coupon: &Coupon, row: &mut Vec<u8>) {
         &coupon.metadata,
         row,
     );
+    if let Some(code) = code {
+        string::encode(7, code, row);
+    }
 }
 
 /// A coupon from its record.
@@ -268,6 +280,7 @@ pub fn coupon_from_pb(record: pb::CouponRecord) -> Result<Coupon, Malformed> {
         issued_at: LogTime(record.issue_micros),
         expires_at: time_from_pb(record.expire_micros),
         metadata: record.metadata,
+        imported_code: Some(record.imported_code).filter(|code| !code.is_empty()),
     })
 }
 
@@ -323,6 +336,7 @@ mod tests {
             recipient in ".{0,40}",
             request in 1..u128::MAX,
             metadata: BTreeMap<String, String>,
+            imported_code: Option<String>,
         ) {
             let coupon = Coupon {
                 counter,
@@ -331,6 +345,7 @@ mod tests {
                 issued_at: LogTime(issued),
                 expires_at: time_from_pb(expires),
                 metadata,
+                imported_code,
             };
             let mut row = Vec::new();
             add_coupon_to_row(&coupon, &mut row);

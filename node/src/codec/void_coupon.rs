@@ -5,11 +5,11 @@ use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
 use coupon_wire::ids::request_id;
 
-use super::code_number;
+use super::coupon_code;
 
 pub(super) fn from_pb(void: pb::VoidCouponCommand) -> Result<Action, Malformed> {
     Ok(Action::VoidCoupon(VoidCoupon {
-        code: code_number::from_pb(void.code.as_ref())?,
+        code: coupon_code::from_pb(void.code.as_ref(), void.campaign_code.as_deref())?,
         request_id: request_id(&void.request_id)?,
         reason: void.reason,
         return_quota: void.return_quota,

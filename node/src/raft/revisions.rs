@@ -107,6 +107,7 @@ mod tests {
             request_id: RequestId::from_bytes(&[1; 16]).unwrap(),
             code_key: KeyId(1),
             code_scheme: CodeScheme::default(),
+            has_imported_codes: false,
         };
         let created =
             Ledger::outcome_of_creation(shard, state, None, LogTime(1), Epoch(1), command);

@@ -137,12 +137,21 @@ mod tests {
 
     fn redeem(request: u8) -> Operation {
         let (code, request_id, order_ref) = (code(), request_id(request), "A-1".to_owned());
-        Operation::RedeemCoupon(pb::RedeemCouponCommand { code, request_id, order_ref })
+        Operation::RedeemCoupon(pb::RedeemCouponCommand {
+            code,
+            request_id,
+            order_ref,
+            campaign_code: None,
+        })
     }
 
     fn reverse(request: u8) -> Operation {
         let (code, request_id) = (code(), request_id(request));
-        Operation::ReverseRedemption(pb::ReverseRedemptionCommand { code, request_id })
+        Operation::ReverseRedemption(pb::ReverseRedemptionCommand {
+            code,
+            request_id,
+            campaign_code: None,
+        })
     }
 
     fn rename(request: u8) -> Operation {

@@ -173,6 +173,7 @@ fn apply(
         | Action::VoidCoupon(_)
         | Action::HoldCoupon(_)
         | Action::ReleaseHold(_)
+        | Action::ImportCodes(_)
         | Action::AdoptRing { .. }
         | Action::SkipCounters
         | Action::Unreadable => None,

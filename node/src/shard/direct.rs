@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
-    Action, Campaign, Coupon, CouponHistory, EndsFound, Hold, HoldCoupon, Issue, Ledger, LogTime,
-    ShardState, StateReader,
+    Action, Campaign, Coupon, CouponHistory, EndsFound, Hold, HoldCoupon, ImportedCode, Issue,
+    Ledger, LogTime, ShardState, StateReader,
 };
 use coupon_proto::internal as pb;
 
@@ -245,5 +245,13 @@ impl StateReader for State<'_> {
         max: usize,
     ) -> Result<Vec<RequestId>, StorageError> {
         self.view.open_holds_of(campaign_number, recipient, now, max)
+    }
+
+    fn imported_code(
+        &mut self,
+        campaign_number: u32,
+        code: &str,
+    ) -> Result<Option<ImportedCode>, StorageError> {
+        self.view.imported_code(campaign_number, code)
     }
 }

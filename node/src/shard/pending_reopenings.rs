@@ -2,8 +2,8 @@
 //!
 //! A refusal without the log must hold for what is on its way as well: an entry there may have the same request, sent
 //! earlier over a stream that has broken since. An entry of nothing but issues and holds cannot undo a refusal. One that
-//! also changes campaigns or coupons can: it may resume a campaign, make its quota larger, return quota, or release a
-//! hold. So a refusal without the log waits for the outcomes of the entries of this kind that were made before, where
+//! also changes campaigns or coupons can: it may resume a campaign, make its quota larger, return quota, release a
+//! hold, or import codes. So a refusal without the log waits for the outcomes of the entries of this kind that were made before, where
 //! they may reopen its campaign. Those that are made later do not have the request.
 //!
 //! A hold may expire without an entry; but a refusal is given at a time no earlier than that of any entry on its way, and

@@ -169,6 +169,7 @@ mod tests {
             issued_at: LogTime(1),
             expires_at: None,
             metadata: BTreeMap::new(),
+            imported_code: None,
         };
         let mut fresh = CouponRun::default();
         let (mut firsts, mut read) = (Vec::new(), Vec::new());

@@ -16,10 +16,13 @@
 //! | `state` | *prefix* `F` end `u64`, number `u32`, hold 16 bytes | empty (holds that became no coupon) |
 //! | `state` | *prefix* `H` number `u32`, hold 16 bytes | `HoldRecord` |
 //! | `coupons` | *prefix* `I` number `u32`, sequence of the first `u64` | `CouponRow` (issued coupons) |
+//! | `state` | *prefix* `J` number `u32`, import 16 bytes | `CodeImportRecord` |
 //! | `state` | *prefix* `K` number `u32` | `CampaignNumberRecord` |
+//! | `state` | *prefix* `L` number `u32`, code | `ImportedCodeRecord` |
 //! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
 //! | `state` | *prefix* `O` number `u32`, length `u32`, recipient, end `u64`, hold 16 bytes | empty (the same, with a recipient) |
+//! | `state` | *prefix* `P` number `u32`, place `u64` | an imported code that no coupon has |
 //! | `state` | *prefix* `Q` number `u32`, end `u64`, hold 16 bytes | empty (the same, by campaign) |
 //! | `state` | *prefix* `S` | `ShardRecord` |
 //! | `state` | *prefix* `T` | `TermStarts` |
@@ -29,6 +32,8 @@
 //! becomes the replica's state in one write. Tags are stable for ever; a new table takes a new tag.
 //!
 //! `node/FORMATS.md` says what stands in the values, and has all other formats.
+
+mod codes;
 
 use coupon_cluster::{CampaignName, ReplicaId, RequestId, ShardId, TenantId};
 use coupon_ledger::{HoldEnd, LogTime};
@@ -452,7 +457,8 @@ mod tests {
                 keys.coupon_history(number, sequence), keys.event(number, sequence),
                 keys.all_counters(),
                 keys.hold(number, &end.hold_id), keys.hold_end(&end), keys.hold_end_of_campaign(&end),
-                keys.hold_of_recipient("ann", &end),
+                keys.hold_of_recipient("ann", &end), keys.code_import(number, &hold_id),
+                keys.imported_code(number, "GIFT-1"), keys.pending_code(number, sequence),
             ] {
                 prop_assert!(key.starts_with(keys.prefix()));
                 prop_assert!(key.as_slice() < keys.end().as_slice());

@@ -3,6 +3,7 @@
 //! All commands of an apply step share one [`LedgerBatch`]. It sees its own writes, and becomes
 //! visible and durable as a whole, together with the record of how far the state has come.
 
+mod codes;
 mod state_reader;
 
 use std::collections::HashMap;
@@ -10,20 +11,22 @@ use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
-    Action, Campaign, CampaignCounters, CampaignSpec, Command, Coupon, CouponHistory, Event, Hold,
-    HoldCoupon, HoldEnd, Issue, LogTime, ShardState, Store,
+    Action, Campaign, CampaignCounters, CampaignSpec, CodeImport, Command, Coupon, CouponHistory,
+    Event, Hold, HoldCoupon, HoldEnd, ImportedCode, Issue, LogTime, ShardState, Store,
 };
 use coupon_proto::internal as pb;
 use foldhash::fast::RandomState;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
+use super::code_rows;
 use super::coupon_rows::{CouponRun, Issued};
 use super::digest::{Digest, RunningDigest};
-use super::hold_rows::{self, WrittenHolds};
+use super::hold_rows;
 use super::index::{Coupons, Index, Layers};
 use super::keys::{PREFIX_LEN, StateKeys, after_prefix};
 use super::records::{block_from, history_from, name_of_number};
+use super::rows::WrittenRows;
 use super::{Storage, StorageError};
 use crate::codec::{coupon_history, event, row};
 
@@ -38,8 +41,8 @@ pub struct LedgerBatch<'a> {
     fresh: HashMap<u32, CouponRun, RandomState>,
     /// What was done with coupons, by the number of the campaign and the sequence number.
     histories: HashMap<(u32, u64), CouponHistory, RandomState>,
-    /// The rows of holds that were written.
-    holds: WrittenHolds,
+    /// Rows that were written and are looked up by their keys: those of holds and of imported codes.
+    written: WrittenRows,
     /// The blocks that were taken: the number of the campaign, and the first sequence number.
     blocks: HashMap<u64, (u32, u64), RandomState>,
     /// The numbers of the campaigns whose coupons are removed.
@@ -127,7 +130,7 @@ impl<'a> LedgerBatch<'a> {
             campaigns: Campaigns::default(),
             fresh: HashMap::default(),
             histories: HashMap::default(),
-            holds: WrittenHolds::default(),
+            written: WrittenRows::default(),
             blocks: HashMap::default(),
             freed: Vec::new(),
             shard: None,
@@ -224,7 +227,7 @@ impl<'a> LedgerBatch<'a> {
         } else {
             self.batch.delete_cf(family, key);
         }
-        self.holds.note(key, is_there.then(Vec::new));
+        self.written.note(key, is_there.then(Vec::new));
     }
 
     /// Writes the entries of a hold in all indexes, or removes them.
@@ -372,7 +375,7 @@ impl Store for LedgerBatch<'_> {
         let key = self.keys.hold(campaign_number, &hold_id);
         let value = hold_rows::value(hold);
         self.put(&key, &value);
-        self.holds.note(&key, Some(value));
+        self.written.note(&key, Some(value));
         for (at, is_there) in [(before, false), (hold.end(), true)] {
             if let Some(at) = at {
                 let end = HoldEnd { at, campaign_number, hold_id };
@@ -393,7 +396,7 @@ impl Store for LedgerBatch<'_> {
         let key = self.keys.hold(end.campaign_number, &end.hold_id);
         self.add_to_digest(&key, &[]);
         self.batch.delete_cf(self.storage.state(), &key);
-        self.holds.note(&key, None);
+        self.written.note(&key, None);
         self.put_hold_ends(end, &recipient, false);
         Ok(())
     }
@@ -409,10 +412,13 @@ impl Store for LedgerBatch<'_> {
             (self.storage.state(), self.keys.holds_of_recipients(number)),
             (self.storage.state(), self.keys.hold_ends_of_campaign(number)),
             (self.storage.state(), self.keys.events(number)),
+            (self.storage.state(), self.keys.code_imports(number)),
+            (self.storage.state(), self.keys.imported_codes(number)),
+            (self.storage.state(), self.keys.pending_codes(number)),
         ] {
             let end = after_prefix(&first).unwrap_or_else(|| self.keys.end().to_vec());
             self.add_to_digest(&first, &[]);
-            self.holds.remove(&first, &end);
+            self.written.remove(&first, &end);
             self.batch.delete_range_cf(family, first, end);
         }
         // Those of this entry are not written at all.
@@ -420,6 +426,38 @@ impl Store for LedgerBatch<'_> {
         self.histories.retain(|(of, _), _| *of != number);
         self.freed.push(campaign.number);
         Ok(())
+    }
+
+    fn code_import(
+        &mut self,
+        campaign_number: u32,
+        import_id: RequestId,
+    ) -> Result<Option<CodeImport>, StorageError> {
+        code_rows::code_import(self, self.keys, campaign_number, &import_id)
+    }
+
+    fn put_code_import(
+        &mut self,
+        campaign_number: u32,
+        import_id: RequestId,
+        import: &CodeImport,
+    ) -> Result<(), StorageError> {
+        self.write_code_import(campaign_number, &import_id, import);
+        Ok(())
+    }
+
+    fn put_imported_code(
+        &mut self,
+        campaign_number: u32,
+        code: &str,
+        imported: &ImportedCode,
+    ) -> Result<(), StorageError> {
+        self.write_imported_code(campaign_number, code, imported);
+        Ok(())
+    }
+
+    fn take_code(&mut self, campaign_number: u32, sequence: u64) -> Result<String, StorageError> {
+        self.take_pending_code(campaign_number, sequence)
     }
 
     fn put_block(

@@ -11,6 +11,7 @@
 //! - A failed write or sync ends the process ([`fatal`]); it never becomes an answer.
 
 pub mod backup;
+mod code_rows;
 pub mod coupon_rows;
 pub mod db;
 pub mod digest;
@@ -32,6 +33,7 @@ mod options;
 mod records;
 pub(crate) mod renewal;
 pub mod restore;
+mod rows;
 pub mod snapshot;
 pub mod view;
 

@@ -14,12 +14,13 @@ use coupon_proto::internal as pb;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
 use super::coupon_rows::{self, Found};
-use super::hold_rows::{self, Key, Rows};
+use super::hold_rows;
 pub use super::index::CouponPlace;
 use super::index::{Coupons, Index, Layers};
 use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
 use super::ledger::decode;
 use super::records::{history_from, name_of_number};
+use super::rows::{Key, Rows};
 use super::{Storage, StorageError, snapshot};
 use crate::codec::row;
 use histories::Histories;

@@ -153,7 +153,11 @@ async fn a_campaign_is_read_as_it_was_while_that_is_known() {
     };
     let reverse = |place: usize, number: u8| {
         let (code, request_id) = (Some(codes[place].clone()), vec![number; 16]);
-        Operation::ReverseRedemption(pb::ReverseRedemptionCommand { code, request_id })
+        Operation::ReverseRedemption(pb::ReverseRedemptionCommand {
+            code,
+            request_id,
+            campaign_code: None,
+        })
     };
     change(redeem(1, 20)).await;
     change(redeem(4, 21)).await;

@@ -411,6 +411,7 @@ pub(crate) fn refusal(reply: &Option<pb::Reply>) -> Option<pb::RefusalReason> {
         | pb::outcome::Outcome::CouponChanged(_)
         | pb::outcome::Outcome::HoldChanged(_)
         | pb::outcome::Outcome::HoldConfirmed(_)
+        | pb::outcome::Outcome::CodesImported(_)
         | pb::outcome::Outcome::CampaignDeleted(_)
         | pb::outcome::Outcome::CouponIssued(_) => None,
     }
@@ -424,6 +425,7 @@ pub(crate) fn sequence(reply: &Option<pb::Reply>) -> Option<u64> {
         | pb::outcome::Outcome::CouponChanged(_)
         | pb::outcome::Outcome::HoldChanged(_)
         | pb::outcome::Outcome::HoldConfirmed(_)
+        | pb::outcome::Outcome::CodesImported(_)
         | pb::outcome::Outcome::CampaignDeleted(_)
         | pb::outcome::Outcome::Refusal(_) => None,
     }

@@ -53,10 +53,20 @@ fn commands_for_coupons_are_as_ever() {
         code: code.clone(),
         request_id: request_id.clone(),
         order_ref: "A".into(),
+        campaign_code: None,
     };
-    let reverse =
-        pb::ReverseRedemptionCommand { code: code.clone(), request_id: request_id.clone() };
-    let void = pb::VoidCouponCommand { code, request_id, reason: "x".into(), return_quota: true };
+    let reverse = pb::ReverseRedemptionCommand {
+        code: code.clone(),
+        request_id: request_id.clone(),
+        campaign_code: None,
+    };
+    let void = pb::VoidCouponCommand {
+        code,
+        request_id,
+        reason: "x".into(),
+        return_quota: true,
+        campaign_code: None,
+    };
     for (operation, expected) in [
         (Operation::RedeemCoupon(redeem), REDEEM),
         (Operation::ReverseRedemption(reverse), REVERSE),

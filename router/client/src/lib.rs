@@ -26,6 +26,7 @@
 //! - [`Client`] makes whole calls. All attempts of a call have one request id, and together they take no
 //!   longer than [`RetryPolicy::give_up_after`].
 //! - [`CouponParts`] is a stream of all coupons of a campaign, which goes on over another connection when one breaks.
+//! - [`CodeImport`] is an import of codes, whose messages are repeated likewise.
 //! - Below it are the parts for callers that look at each attempt: [`Channels`] are connections in turn,
 //!   [`CallError`] classifies an error by its [`Meaning`], and [`Backoff`] says how long to pause. The last
 //!   two read no clock and draw no random numbers.
@@ -50,6 +51,7 @@ mod call_error;
 mod call_state;
 mod channels;
 mod client;
+mod code_import;
 mod coupon_parts;
 mod coupons;
 mod endpoint;
@@ -66,6 +68,7 @@ pub use batch::{ItemAnswer, item_answers};
 pub use call_error::{CallError, code_name};
 pub use channels::Channels;
 pub use client::{Client, ConnectError, new_request_id};
+pub use code_import::CodeImport;
 pub use coupon_parts::CouponParts;
 pub use coupon_proto::reason::Reason;
 pub use coupon_proto::v1;

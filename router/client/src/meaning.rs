@@ -41,6 +41,7 @@ impl Meaning {
             | Reason::CampaignNotFound
             | Reason::CodeCheckFailed
             | Reason::CodeMalformed
+            | Reason::CodesNotImported
             | Reason::CouponExpired
             | Reason::CouponNotFound
             | Reason::CouponVoided
@@ -54,6 +55,7 @@ impl Meaning {
             | Reason::HoldNotFound
             | Reason::HoldReleased
             | Reason::HoldsOpen
+            | Reason::ImportLinesMissing
             | Reason::NotArchived
             | Reason::NotEnded
             | Reason::NotRedeemed
@@ -68,7 +70,8 @@ impl Meaning {
             | Reason::ShardFull
             | Reason::SoldOut
             | Reason::TooManyCoupons
-            | Reason::TooManyHolds => Self::Refused,
+            | Reason::TooManyHolds
+            | Reason::TooManyImports => Self::Refused,
             Reason::NotStarted => not_started(metadata),
             // A stream only reads.
             Reason::NoLeader | Reason::Overloaded | Reason::StreamBroken => Self::RetryUnchanged,
@@ -176,12 +179,14 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::CampaignNotFound
         | Reason::CodeCheckFailed
         | Reason::CodeMalformed
+        | Reason::CodesNotImported
         | Reason::CouponNotFound
         | Reason::DeadlineExceeded
         | Reason::FieldViolations
         | Reason::HistoryChanged
         | Reason::HoldNotFound
         | Reason::HoldsOpen
+        | Reason::ImportLinesMissing
         | Reason::Internal
         | Reason::NoLeader
         | Reason::NotArchived
@@ -198,7 +203,8 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::ShardFull
         | Reason::StreamBroken
         | Reason::TooManyCoupons
-        | Reason::TooManyHolds => false,
+        | Reason::TooManyHolds
+        | Reason::TooManyImports => false,
     }
 }
 
@@ -219,6 +225,7 @@ mod tests {
             (Reason::CampaignNotFound, Meaning::Refused),
             (Reason::CodeCheckFailed, Meaning::Refused),
             (Reason::CodeMalformed, Meaning::Refused),
+            (Reason::CodesNotImported, Meaning::Refused),
             (Reason::CouponExpired, Meaning::Refused),
             (Reason::CouponNotFound, Meaning::Refused),
             (Reason::CouponVoided, Meaning::Refused),
@@ -233,6 +240,7 @@ mod tests {
             (Reason::HoldNotFound, Meaning::Refused),
             (Reason::HoldReleased, Meaning::Refused),
             (Reason::HoldsOpen, Meaning::Refused),
+            (Reason::ImportLinesMissing, Meaning::Refused),
             (Reason::Internal, Meaning::Unknown),
             (Reason::NoLeader, Meaning::RetryUnchanged),
             (Reason::NotArchived, Meaning::Refused),
@@ -254,6 +262,7 @@ mod tests {
             (Reason::StreamBroken, Meaning::RetryUnchanged),
             (Reason::TooManyCoupons, Meaning::Refused),
             (Reason::TooManyHolds, Meaning::Refused),
+            (Reason::TooManyImports, Meaning::Refused),
         ];
         assert_eq!(table.map(|(reason, _)| reason), Reason::ALL);
         for (reason, meaning) in table {

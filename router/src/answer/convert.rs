@@ -8,7 +8,7 @@ use coupon_proto::internal::coupon_change::Change;
 use coupon_proto::internal::hold_record::End;
 use coupon_proto::internal::{CampaignRecord, CouponIssued, HoldRecord};
 use coupon_proto::v1::{self, Campaign, Coupon, CouponState, Hold, HoldState};
-use coupon_wire::campaign::{quota_used, state_at};
+use coupon_wire::campaign::{quota_in_force, quota_used, state_at};
 use coupon_wire::code::scheme_from_pb;
 use coupon_wire::ids;
 use prost_types::{Duration, Timestamp};
@@ -21,11 +21,17 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 /// A campaign as it stands at log time `now_micros`.
 pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
     let state = state_to_pb(state_at(&record, now_micros));
-    let quota_used = quota_used(&record);
+    let remaining = quota_in_force(&record).saturating_sub(quota_used(&record));
     let counters = record.counters.unwrap_or_default();
     let name = ids::campaign_name(&record.name);
     let campaign_id = name.map_or_else(|_| String::new(), |name| name.id().to_owned());
     let codes = scheme_from_pb(record.code_scheme.as_ref()).unwrap_or_default();
+    let (source, profile, code_length) = if record.imported_codes {
+        (v1::CodeSource::Imported, v1::CodeProfile::Unspecified, 0)
+    } else {
+        let length = i32::try_from(codes.format.symbol_count()).unwrap_or(i32::MAX);
+        (v1::CodeSource::Generated, profile_to_pb(codes.format.profile()), length)
+    };
     let shard = ids::shard_id(record.code_shard_id);
     let numeric_id = shard.map(|shard| NumericId { shard, number: record.number }.to_i64());
     Campaign {
@@ -39,7 +45,7 @@ pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
         labels: record.labels,
         state: state.into(),
         issued: to_i64(counters.issued),
-        remaining: to_i64(record.quota.saturating_sub(quota_used)),
+        remaining: to_i64(remaining),
         create_time: Some(timestamp(record.create_micros)),
         revision: to_i64(counters.revision),
         numeric_id: numeric_id.unwrap_or_default(),
@@ -51,9 +57,11 @@ pub(crate) fn campaign(record: CampaignRecord, now_micros: u64) -> Campaign {
         voided: to_i64(counters.voided),
         returned: to_i64(counters.returned),
         held: to_i64(counters.held),
-        code_profile: profile_to_pb(codes.format.profile()).into(),
+        code_profile: profile.into(),
         code_prefix: codes.prefix.as_str().to_owned(),
-        code_length: i32::try_from(codes.format.symbol_count()).unwrap_or(i32::MAX),
+        code_length,
+        code_source: source.into(),
+        imported: to_i64(counters.imported),
     }
 }
 
@@ -177,11 +185,15 @@ pub(crate) fn has_key(coupon: &CouponIssued, topology: &Topology) -> bool {
     topology.codes().has_key(KeyId(coupon.code_key_id))
 }
 
-/// The code of a coupon.
+/// The code of a coupon: the imported one, if it has one.
 ///
 /// # Errors
 /// [`Fault::Internal`] when the record cannot be; see [`coupon`].
 pub(crate) fn code(issued: &CouponIssued, topology: &Topology) -> Result<String, Fault> {
+    let imported = issued.coupon.as_ref().map(|coupon| &coupon.imported_code);
+    if let Some(imported) = imported.filter(|imported| !imported.is_empty()) {
+        return Ok(imported.clone());
+    }
     let scheme = scheme_from_pb(issued.code_scheme.as_deref())
         .map_err(|_| Fault::Internal("a coupon has a code of an unknown format"))?;
     let shard = ids::shard_id(issued.code_shard_id)

@@ -9,6 +9,7 @@ mod coupon;
 #[cfg(test)]
 mod documented;
 mod hold;
+mod import;
 #[cfg(test)]
 mod tests;
 mod violations;
@@ -171,11 +172,7 @@ impl Fault {
     pub(crate) fn campaign_not_found() -> Self {
         let reason = RefusalReason::CampaignNotFound.into();
         let refusal = Refusal { reason, ..Refusal::default() };
-        Self::Refused(Box::new(Refused {
-            refusal,
-            held_codes: Vec::new(),
-            held_states: Vec::new(),
-        }))
+        Self::Refused(Box::new(Refused { refusal, held_codes: vec![], held_states: vec![] }))
     }
 
     /// As the status of a call.
@@ -290,6 +287,9 @@ fn report_refused(Refused { refusal, held_codes, held_states }: &Refused) -> Rep
         RefusalReason::HoldConfirmed => hold::confirmed(refusal),
         RefusalReason::HoldReleased => hold::released(refusal),
         RefusalReason::HoldsOpen => hold::open(refusal),
+        RefusalReason::CodesNotImported => import::codes_not_imported(),
+        RefusalReason::ImportLinesMissing => import::lines_missing(refusal),
+        RefusalReason::TooManyImports => import::too_many(),
         RefusalReason::RecipientRequired => Report::new(
             InvalidArgument,
             Reason::RecipientRequired,

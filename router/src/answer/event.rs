@@ -27,7 +27,7 @@ pub(crate) fn event(
         happened.record.ok_or_else(unknown)?;
     let request_id = ids::request_id(&request_id)
         .map_err(|_| Fault::Internal("an event has a malformed request id"))?;
-    let (mut terms, mut hold) = (None, None);
+    let (mut terms, mut hold, mut imported) = (None, None, 0);
     let event_type = match event.ok_or_else(unknown)? {
         Kind::CampaignCreated(created) => {
             terms = Some(created);
@@ -56,6 +56,10 @@ pub(crate) fn event(
             hold = Some((changed.hold_id, record));
             if is_released { EventType::HoldReleased } else { EventType::HoldCreated }
         }
+        Kind::CodesImported(codes) => {
+            imported = codes.added;
+            EventType::CodesImported
+        }
     };
     let hold = hold.map(|(hold_id, record)| {
         let hold_id = ids::request_id(&hold_id)
@@ -80,6 +84,7 @@ pub(crate) fn event(
         history_id: to_i64(history_id),
         terms: terms.map(terms_of),
         hold: hold.transpose()?,
+        imported: to_i64(imported),
     })
 }
 

@@ -223,14 +223,14 @@ pub async fn start(config: RouterConfig) -> Result<RouterHandle, RouterError> {
 
     let shards =
         Arc::new(ShardClient::new(config.nodes, config.cluster_id, config.timing, config.clock));
+    let permits = Permits::new(config.requests_max);
     let (stopping, is_stopping) = watch::channel(false);
     let is_stopping = Stopping::new(is_stopping);
-    let campaigns = Campaigns::new(Arc::clone(&shards), is_stopping.clone());
+    let campaigns = Campaigns::new(Arc::clone(&shards), permits.clone(), is_stopping.clone());
     let campaigns =
         CampaignServiceServer::new(campaigns).max_decoding_message_size(REQUEST_BYTES_MAX);
     let events = Events::new(Arc::clone(&shards), is_stopping.clone());
     let events = EventServiceServer::new(events).max_decoding_message_size(REQUEST_BYTES_MAX);
-    let permits = Permits::new(config.requests_max);
     let coupons = Coupons::new(Arc::clone(&shards), permits.clone(), is_stopping);
     let coupons = SizedByMethod::new(coupons);
     let older = OlderServiceServer::new(OlderCoupons::new(Arc::clone(&shards)))

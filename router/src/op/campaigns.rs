@@ -6,37 +6,42 @@ use coupon_proto::v1::campaign_service_server::CampaignService;
 use coupon_proto::v1::{
     ArchiveCampaignRequest, ArchiveCampaignResponse, CreateCampaignRequest, CreateCampaignResponse,
     DeleteCampaignRequest, DeleteCampaignResponse, EndCampaignRequest, EndCampaignResponse,
-    GetCampaignRequest, GetCampaignResponse, ListCampaignsRequest, ListCampaignsResponse,
-    PauseCampaignRequest, PauseCampaignResponse, ResumeCampaignRequest, ResumeCampaignResponse,
-    UpdateCampaignRequest, UpdateCampaignResponse, WatchCampaignRequest,
+    GetCampaignRequest, GetCampaignResponse, ImportCodesRequest, ListCampaignsRequest,
+    ListCampaignsResponse, PauseCampaignRequest, PauseCampaignResponse, ResumeCampaignRequest,
+    ResumeCampaignResponse, UpdateCampaignRequest, UpdateCampaignResponse, WatchCampaignRequest,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::archive_campaign::archive_campaign;
 use super::create_campaign::create_campaign;
 use super::delete_campaign::delete_campaign;
 use super::end_campaign::end_campaign;
 use super::get_campaign::get_campaign;
-use super::limits::Stopping;
+use super::import_codes::{Answers, import_codes};
+use super::limits::{Permits, Stopping};
 use super::list_campaigns::list_campaigns;
 use super::pause_campaign::pause_campaign;
 use super::resume_campaign::resume_campaign;
 use super::update_campaign::update_campaign;
 use super::watch_campaign::{Changes, Watching, watch_campaign};
-use super::{answered, client, deadline};
+use super::{answered, client, deadline, memory};
 use crate::shards::shard_client::ShardClient;
 
 /// Creates, changes and shows campaigns.
 #[derive(Debug)]
 pub(crate) struct Campaigns {
     shards: Arc<ShardClient>,
+    permits: Permits,
+    stopping: Stopping,
     watching: Watching,
 }
 
 impl Campaigns {
-    /// The service in front of the shards. Its watches end with `stopping`.
-    pub(crate) fn new(shards: Arc<ShardClient>, stopping: Stopping) -> Self {
-        Self { shards, watching: Watching::new(stopping) }
+    /// The service in front of the shards. Streams need more permits than the one they come with, and end with
+    /// `stopping`.
+    pub(crate) fn new(shards: Arc<ShardClient>, permits: Permits, stopping: Stopping) -> Self {
+        let watching = Watching::new(stopping.clone());
+        Self { shards, permits, stopping, watching }
     }
 }
 
@@ -55,6 +60,17 @@ impl CampaignService for Campaigns {
         request: Request<GetCampaignRequest>,
     ) -> Result<Response<GetCampaignResponse>, Status> {
         answered(get_campaign(&self.shards, request.get_ref(), deadline(&request)).await)
+    }
+
+    type ImportCodesStream = Answers;
+
+    async fn import_codes(
+        &self,
+        request: Request<Streaming<ImportCodesRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let (memory, stopping) = (memory(&request), self.stopping.clone());
+        let messages = request.into_inner();
+        Ok(Response::new(import_codes(&self.shards, &self.permits, messages, memory, stopping)))
     }
 
     async fn list_campaigns(

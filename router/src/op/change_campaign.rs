@@ -77,7 +77,8 @@ impl Change {
                 | outcome::Outcome::CouponIssued(_)
                 | outcome::Outcome::CouponChanged(_)
                 | outcome::Outcome::HoldChanged(_)
-                | outcome::Outcome::HoldConfirmed(_),
+                | outcome::Outcome::HoldConfirmed(_)
+                | outcome::Outcome::CodesImported(_),
             )
             | None => Err(Fault::another_question()),
         }

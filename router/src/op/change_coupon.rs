@@ -1,22 +1,20 @@
 //! What the operations share that change a coupon.
 
-use coupon_cluster::Code;
 use coupon_proto::internal::command::Operation;
-use coupon_proto::internal::{CodeNumber, CouponChanged, outcome};
+use coupon_proto::internal::{CouponChanged, outcome};
 use coupon_proto::v1::Coupon;
 use tokio::time::Instant;
 
 use super::check::{Check, RequestIdentity};
-use super::code;
+use super::code::{CommandCode, RequestedCode};
 use crate::answer::convert;
 use crate::answer::error::Fault;
 use crate::route::retry::Unanswered;
-use crate::route::topology::Destination;
 use crate::shards::shard_client::ShardClient;
 
 /// Which coupon is to be changed, by which request.
 pub(super) struct Change {
-    code: Code,
+    code: RequestedCode,
     identity: RequestIdentity,
 }
 
@@ -25,27 +23,31 @@ impl Change {
     ///
     /// # Errors
     /// [`Fault::Invalid`] with all violations, or [`Fault::Code`].
-    pub(super) fn new(mut check: Check, code: &str, request_id: &str) -> Result<Self, Fault> {
+    pub(super) fn new(
+        mut check: Check,
+        code: &str,
+        campaign_id: &str,
+        request_id: &str,
+    ) -> Result<Self, Fault> {
         let identity = check.request_id(request_id);
-        check.result()?;
+        let code = RequestedCode::read(check, code, campaign_id)?;
         let identity = identity.ok_or(Fault::Internal("an id is missing without a violation"))?;
-        Ok(Self { code: code::parse(code)?, identity })
+        Ok(Self { code, identity })
     }
 
-    /// Has the shard that issued the coupon change it. `operation` is made of what the code stands for, and the request
-    /// id. Returns the coupon, and whether an earlier request of the caller with the same id had changed it.
+    /// Has the shard that issued the coupon change it. `operation` is made of the code as commands have it, and the
+    /// request id. Returns the coupon, and whether an earlier request of the caller with the same id had changed it.
     ///
     /// # Errors
     /// [`Fault`].
     pub(super) async fn make(
         self,
         shards: &ShardClient,
-        operation: impl Fn(CodeNumber, Vec<u8>) -> Operation,
+        operation: impl Fn(CommandCode, Vec<u8>) -> Operation,
         deadline: Instant,
     ) -> Result<(Coupon, bool), Fault> {
-        let (shard, number) = code::number(shards, &self.code, deadline).await?;
-        let mut operation = operation(number, self.identity.id.as_bytes().to_vec());
-        let to = Destination::Shard(shard);
+        let (to, code) = self.code.located(shards, deadline).await?;
+        let mut operation = operation(code, self.identity.id.as_bytes().to_vec());
         let answered = shards.propose_to(to, &mut operation, deadline).await;
         let (outcome, topology) = answered.map_err(|fault| self.identity.judge(fault))?;
         match outcome.outcome {
@@ -59,7 +61,8 @@ impl Change {
                 | outcome::Outcome::CampaignDeleted(_)
                 | outcome::Outcome::CouponIssued(_)
                 | outcome::Outcome::HoldChanged(_)
-                | outcome::Outcome::HoldConfirmed(_),
+                | outcome::Outcome::HoldConfirmed(_)
+                | outcome::Outcome::CodesImported(_),
             )
             | None => Err(Fault::another_question()),
         }

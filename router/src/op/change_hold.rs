@@ -44,7 +44,8 @@ pub(super) async fn change_hold(
             | outcome::Outcome::CampaignDeleted(_)
             | outcome::Outcome::CouponIssued(_)
             | outcome::Outcome::CouponChanged(_)
-            | outcome::Outcome::HoldConfirmed(_),
+            | outcome::Outcome::HoldConfirmed(_)
+            | outcome::Outcome::CodesImported(_),
         )
         | None => Err(Fault::another_question()),
     }

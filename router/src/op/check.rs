@@ -124,6 +124,11 @@ impl Check {
         RequestId::parse(text).map_err(|error| self.fail("hold_id", error.to_string())).ok()
     }
 
+    /// The id of an import; `None` when it is invalid.
+    pub(crate) fn import_id(&mut self, text: &str) -> Option<RequestId> {
+        RequestId::parse(text).map_err(|error| self.fail("import_id", error.to_string())).ok()
+    }
+
     /// Checks a recipient.
     pub(crate) fn recipient(&mut self, text: &str) {
         self.reference("recipient", text);

@@ -61,7 +61,8 @@ pub(super) async fn confirm_hold(
             | outcome::Outcome::CampaignDeleted(_)
             | outcome::Outcome::CouponIssued(_)
             | outcome::Outcome::CouponChanged(_)
-            | outcome::Outcome::HoldChanged(_),
+            | outcome::Outcome::HoldChanged(_)
+            | outcome::Outcome::CodesImported(_),
         )
         | None => Err(Fault::another_question()),
     }

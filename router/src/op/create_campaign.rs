@@ -5,7 +5,7 @@ use coupon_cluster::{
 };
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::{CreateCampaignCommand, outcome};
-use coupon_proto::v1::{CodeProfile, CreateCampaignRequest, CreateCampaignResponse};
+use coupon_proto::v1::{CodeProfile, CodeSource, CreateCampaignRequest, CreateCampaignResponse};
 use coupon_wire::code::scheme_to_pb;
 use tokio::time::Instant;
 
@@ -48,7 +48,8 @@ pub(super) async fn create_campaign(
             | outcome::Outcome::CouponIssued(_)
             | outcome::Outcome::CouponChanged(_)
             | outcome::Outcome::HoldChanged(_)
-            | outcome::Outcome::HoldConfirmed(_),
+            | outcome::Outcome::HoldConfirmed(_)
+            | outcome::Outcome::CodesImported(_),
         )
         | None => Err(Fault::another_question()),
     }
@@ -80,6 +81,7 @@ fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault> {
     let end_micros = check.end_time(request.end_time.as_ref(), start_micros);
     let coupon_ttl_micros = check.coupon_ttl(request.coupon_ttl.as_ref());
     check.labels(&request.labels);
+    let imported_codes = has_imported_codes(&mut check, &request);
     let code_scheme = code_scheme(&mut check, &request);
     check.result()?;
     let (Some(campaign), Some(identity)) = (campaign, identity) else {
@@ -97,8 +99,30 @@ fn creation(request: CreateCampaignRequest) -> Result<Creation, Fault> {
         request_id: identity.id.as_bytes().to_vec(),
         code_key_id: 0,
         code_scheme: scheme_to_pb(code_scheme),
+        imported_codes,
     };
     Ok(Creation { campaign, identity, command })
+}
+
+/// Whether a campaign asks for codes that are imported. Then it has no say in what they look like.
+fn has_imported_codes(check: &mut Check, request: &CreateCampaignRequest) -> bool {
+    match CodeSource::try_from(request.code_source) {
+        Ok(CodeSource::Unspecified | CodeSource::Generated) => return false,
+        Ok(CodeSource::Imported) => {}
+        Err(_) => {
+            check.fail("code_source", "must be CODE_SOURCE_GENERATED or CODE_SOURCE_IMPORTED");
+            return false;
+        }
+    }
+    let fields = [
+        ("code_profile", request.code_profile != 0),
+        ("code_prefix", !request.code_prefix.is_empty()),
+        ("code_length", request.code_length != 0),
+    ];
+    for (field, _) in fields.into_iter().filter(|(_, is_set)| *is_set) {
+        check.fail(field, "must not be set, since codes are imported");
+    }
+    true
 }
 
 /// What a campaign asks for its codes; another scheme where a field is wrong.

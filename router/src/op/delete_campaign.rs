@@ -36,7 +36,8 @@ pub(super) async fn delete_campaign(
             | outcome::Outcome::CouponIssued(_)
             | outcome::Outcome::CouponChanged(_)
             | outcome::Outcome::HoldChanged(_)
-            | outcome::Outcome::HoldConfirmed(_),
+            | outcome::Outcome::HoldConfirmed(_)
+            | outcome::Outcome::CodesImported(_),
         )
         | None => Err(Fault::another_question()),
     }

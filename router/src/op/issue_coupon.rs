@@ -101,7 +101,8 @@ impl Issue {
                 | outcome::Outcome::CampaignDeleted(_)
                 | outcome::Outcome::CouponChanged(_)
                 | outcome::Outcome::HoldChanged(_)
-                | outcome::Outcome::HoldConfirmed(_),
+                | outcome::Outcome::HoldConfirmed(_)
+                | outcome::Outcome::CodesImported(_),
             )
             | None => Err(Fault::another_question()),
         }

@@ -164,7 +164,7 @@ impl Session {
 }
 
 /// Why no request could be read. Our own errors have details; the framework's say that what came is no request.
-fn explain(status: Status) -> Status {
+pub(super) fn explain(status: Status) -> Status {
     if !status.details().is_empty() {
         return status;
     }

@@ -3,7 +3,8 @@
 use coupon_proto::v1::{Coupon, LookupCouponRequest, LookupCouponResponse};
 use tokio::time::Instant;
 
-use super::code;
+use super::check::Check;
+use super::code::RequestedCode;
 use super::one_coupon::coupon;
 use crate::answer::error::Fault;
 use crate::shards::shard_client::ShardClient;
@@ -17,8 +18,8 @@ pub(super) async fn lookup_coupon(
     request: &LookupCouponRequest,
     deadline: Instant,
 ) -> Result<LookupCouponResponse, Fault> {
-    let code = code::parse(&request.code)?;
-    let response = code::find(shards, &code, deadline).await?;
+    let code = RequestedCode::read(Check::default(), &request.code, &request.campaign_id)?;
+    let response = code.find(shards, deadline).await?;
     let found = coupon(shards, response, deadline).await?;
     let public = Coupon {
         campaign_id: found.campaign_id,

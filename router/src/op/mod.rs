@@ -23,6 +23,7 @@ mod exports;
 mod get_campaign;
 mod get_coupon;
 mod hold_coupon;
+mod import_codes;
 mod issue_coupon;
 mod issue_stream;
 pub(crate) mod limits;

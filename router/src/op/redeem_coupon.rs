@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::change_coupon::Change;
 use super::check::Check;
+use super::code::CommandCode;
 use crate::answer::error::Fault;
 use crate::shards::shard_client::ShardClient;
 
@@ -21,10 +22,10 @@ pub(super) async fn redeem_coupon(
 ) -> Result<RedeemCouponResponse, Fault> {
     let mut check = Check::default();
     check.reference("order_ref", &request.order_ref);
-    let change = Change::new(check, &request.code, &request.request_id)?;
-    let operation = |code, request_id| {
-        let (code, order_ref) = (Some(code), request.order_ref.clone());
-        Operation::RedeemCoupon(RedeemCouponCommand { code, request_id, order_ref })
+    let change = Change::new(check, &request.code, &request.campaign_id, &request.request_id)?;
+    let operation = |CommandCode { code, campaign_code }, request_id| {
+        let order_ref = request.order_ref.clone();
+        Operation::RedeemCoupon(RedeemCouponCommand { code, request_id, order_ref, campaign_code })
     };
     let (coupon, replayed) = change.make(shards, operation, deadline).await?;
     Ok(RedeemCouponResponse { coupon: Some(coupon), replayed })

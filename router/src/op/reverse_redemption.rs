@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::change_coupon::Change;
 use super::check::Check;
+use super::code::CommandCode;
 use crate::answer::error::Fault;
 use crate::shards::shard_client::ShardClient;
 
@@ -19,9 +20,11 @@ pub(super) async fn reverse_redemption(
     request: ReverseRedemptionRequest,
     deadline: Instant,
 ) -> Result<ReverseRedemptionResponse, Fault> {
-    let change = Change::new(Check::default(), &request.code, &request.request_id)?;
-    let operation = |code, request_id| {
-        Operation::ReverseRedemption(ReverseRedemptionCommand { code: Some(code), request_id })
+    let change =
+        Change::new(Check::default(), &request.code, &request.campaign_id, &request.request_id)?;
+    let operation = |CommandCode { code, campaign_code }, request_id| {
+        let command = ReverseRedemptionCommand { code, request_id, campaign_code };
+        Operation::ReverseRedemption(command)
     };
     let (coupon, replayed) = change.make(shards, operation, deadline).await?;
     Ok(ReverseRedemptionResponse { coupon: Some(coupon), replayed })

@@ -3,7 +3,8 @@
 use coupon_proto::v1::{ValidateCouponRequest, ValidateCouponResponse};
 use tokio::time::Instant;
 
-use super::code;
+use super::check::Check;
+use super::code::RequestedCode;
 use super::one_coupon::coupon;
 use crate::answer::error::Fault;
 use crate::shards::shard_client::ShardClient;
@@ -17,8 +18,8 @@ pub(super) async fn validate_coupon(
     request: &ValidateCouponRequest,
     deadline: Instant,
 ) -> Result<ValidateCouponResponse, Fault> {
-    let code = code::parse(&request.code)?;
-    let mut response = code::find(shards, &code, deadline).await?;
+    let code = RequestedCode::read(Check::default(), &request.code, &request.campaign_id)?;
+    let mut response = code.find(shards, deadline).await?;
     let refusal = response.redemption_refusal.take();
     let coupon = coupon(shards, response, deadline).await?;
     let topology = shards.topology(deadline).await?;

@@ -6,15 +6,17 @@ use coupon_cluster::campaign_etag;
 use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::coupon_change::Change;
 use coupon_proto::internal::{
-    CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignDeleted,
-    CampaignRecord, CampaignRevision, CampaignStage, CodeNumber, Command, CouponChange,
-    CouponChanged, CouponIssued, CouponPlace, CouponRecord, CreateCampaignCommand, IssueCommand,
-    ListCouponsQuery, Outcome, ReadRequest, ReadResponse, Redemption, Refusal, RefusalReason,
-    Reversal, UpdateCampaignCommand, Voiding, campaign_condition, outcome, read_request,
+    CampaignChanged, CampaignCode, CampaignCounters, CampaignCoupon, CampaignCreated,
+    CampaignDeleted, CampaignRecord, CampaignRevision, CampaignStage, CodeNumber, Command,
+    CouponChange, CouponChanged, CouponIssued, CouponPlace, CouponRecord, CreateCampaignCommand,
+    IssueCommand, ListCouponsQuery, Outcome, ReadRequest, ReadResponse, Redemption, Refusal,
+    RefusalReason, Reversal, UpdateCampaignCommand, Voiding, campaign_condition, outcome,
+    read_request,
 };
 
 use super::events;
 use super::holds::Holds;
+use super::imports::{Imports, show_code};
 
 /// The log time of everything.
 pub const NOW_MICROS: u64 = 1_700_000_000_000_000;
@@ -30,10 +32,11 @@ pub struct Ledger {
     pub knows_revisions: bool,
     /// The history of all shards.
     pub history_id: u64,
-    campaigns: BTreeMap<String, (u32, CampaignRecord, Vec<CouponIssued>)>,
+    pub(super) campaigns: BTreeMap<String, (u32, CampaignRecord, Vec<CouponIssued>)>,
     /// What was done with coupons, by request id.
     changes: Vec<(Vec<u8>, CouponChanged)>,
     pub holds: Holds,
+    pub(super) imports: Imports,
 }
 
 impl Ledger {
@@ -45,6 +48,7 @@ impl Ledger {
             campaigns: BTreeMap::new(),
             changes: Vec::new(),
             holds: Holds::default(),
+            imports: Imports::default(),
         }
     }
 
@@ -71,20 +75,24 @@ impl Ledger {
                 Operation::RedeemCoupon(redeem) => {
                     let redemption = Redemption { order_ref: redeem.order_ref.clone() };
                     let change = Change::Redemption(redemption);
-                    self.change_coupon(shard, redeem.code.as_ref(), &redeem.request_id, change)
+                    let code = (redeem.code.as_ref(), redeem.campaign_code.as_deref());
+                    self.change_coupon(shard, code, &redeem.request_id, change)
                 }
                 Operation::ReverseRedemption(reverse) => {
                     let change = Change::Reversal(Reversal {});
-                    self.change_coupon(shard, reverse.code.as_ref(), &reverse.request_id, change)
+                    let code = (reverse.code.as_ref(), reverse.campaign_code.as_deref());
+                    self.change_coupon(shard, code, &reverse.request_id, change)
                 }
                 Operation::HoldCoupon(hold) => self.hold(hold),
                 Operation::ConfirmHold(confirm) => self.confirm(shard, confirm),
                 Operation::ReleaseHold(release) => self.release(release),
+                Operation::ImportCodes(import) => self.import(import),
                 Operation::VoidCoupon(void) => {
                     let voiding =
                         Voiding { reason: void.reason.clone(), quota_returned: void.return_quota };
                     let change = Change::Voiding(voiding);
-                    self.change_coupon(shard, void.code.as_ref(), &void.request_id, change)
+                    let code = (void.code.as_ref(), void.campaign_code.as_deref());
+                    self.change_coupon(shard, code, &void.request_id, change)
                 }
             }
         } else {
@@ -193,7 +201,8 @@ impl Ledger {
             });
         }
         let counters = record.counters.as_mut().expect("campaigns are made with counters");
-        if counters.issued == record.quota {
+        let codes = record.imported_codes.then(|| self.imports.codes(&issue.campaign));
+        if counters.issued == codes.map_or(record.quota, |codes| codes.len() as u64) {
             return outcome::Outcome::Refusal(refusal(RefusalReason::SoldOut));
         }
         counters.issued += 1;
@@ -209,6 +218,8 @@ impl Ledger {
                     ttl => NOW_MICROS + ttl,
                 },
                 metadata: issue.metadata.clone(),
+                imported_code: codes
+                    .map_or_else(String::new, |codes| codes[counters.issued as usize - 1].clone()),
             }),
             sequence: counters.issued,
             replayed: false,
@@ -223,7 +234,7 @@ impl Ledger {
     }
 
     /// The coupon of a code, with its campaign.
-    fn find(&self, shard: u32, code: &CodeNumber) -> Option<CampaignCoupon> {
+    pub(super) fn find(&self, shard: u32, code: &CodeNumber) -> Option<CampaignCoupon> {
         self.campaigns.values().find_map(|(_, record, coupons)| {
             let is_it = |issued: &&CouponIssued| {
                 let counter = issued.coupon.as_ref().map(|coupon| coupon.counter);
@@ -238,11 +249,15 @@ impl Ledger {
     fn change_coupon(
         &mut self,
         shard: u32,
-        code: Option<&CodeNumber>,
+        (number, campaign_code): (Option<&CodeNumber>, Option<&CampaignCode>),
         request_id: &[u8],
         change: Change,
     ) -> outcome::Outcome {
-        let Some(mut found) = self.find(shard, code.expect("commands have codes")) else {
+        let found = match campaign_code {
+            Some(code) => self.find_in(shard, code),
+            None => self.find(shard, number.expect("commands have codes")),
+        };
+        let Some(mut found) = found else {
             return outcome::Outcome::Refusal(refusal(RefusalReason::CouponNotFound));
         };
         if let Some((_, changed)) = self.changes.iter().find(|(made, _)| made == request_id) {
@@ -321,14 +336,10 @@ impl Ledger {
                 show(&mut response, found);
             }
             read_request::Query::FindCoupon(code) => {
-                let found = self.find(request.shard_id, code);
-                let issued = found.as_ref().and_then(|found| found.coupon.as_ref());
-                let last = issued.and_then(|issued| issued.last_change.as_ref());
-                response.redemption_refusal = last.map(|change| Refusal {
-                    time_micros: change.time_micros,
-                    ..refusal(RefusalReason::AlreadyRedeemed)
-                });
-                show(&mut response, found);
+                show_code(&mut response, self.find(request.shard_id, code));
+            }
+            read_request::Query::FindCouponInCampaign(code) => {
+                show_code(&mut response, self.find_in(request.shard_id, code));
             }
             read_request::Query::ListCampaigns(query) => {
                 let after = here.filter(|(_, record, _)| *id_of(record) > *query.after);
@@ -445,7 +456,7 @@ pub fn refusal(reason: RefusalReason) -> Refusal {
     Refusal { reason: reason.into(), ..Default::default() }
 }
 
-fn show(response: &mut ReadResponse, found: Option<CampaignCoupon>) {
+pub(super) fn show(response: &mut ReadResponse, found: Option<CampaignCoupon>) {
     if found.is_none() {
         response.refusal = Some(refusal(RefusalReason::CouponNotFound));
     }
@@ -453,7 +464,7 @@ fn show(response: &mut ReadResponse, found: Option<CampaignCoupon>) {
 }
 
 /// The id in the name of a campaign.
-fn id_of(campaign: &CampaignRecord) -> &str {
+pub(super) fn id_of(campaign: &CampaignRecord) -> &str {
     campaign.name.split_once('/').map_or("", |(_, id)| id)
 }
 
@@ -471,6 +482,7 @@ fn record(shard: u32, number: u32, create: &CreateCampaignCommand) -> CampaignRe
         request_id: create.request_id.clone(),
         code_key_id: create.code_key_id,
         code_scheme: create.code_scheme.clone(),
+        imported_codes: create.imported_codes,
         number,
         create_micros: NOW_MICROS,
         code_shard_id: shard,

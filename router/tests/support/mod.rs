@@ -9,6 +9,7 @@ pub mod fake_node;
 pub mod holds;
 pub mod http1;
 pub mod http2;
+pub mod imports;
 pub mod ledger;
 pub mod state;
 

@@ -43,7 +43,7 @@ class FakeRouter(grpc.GenericRpcHandler):
             return grpc.unary_stream_rpc_method_handler(
                 lambda request, context: self._stream(name, request, context),
                 response_serializer=lambda message: message.SerializeToString())
-        if name == "IssueStream":
+        if name in ("IssueStream", "ImportCodes"):
             return grpc.stream_stream_rpc_method_handler(
                 lambda requests, context: self._answer_each(name, requests, context),
                 response_serializer=lambda message: message.SerializeToString())

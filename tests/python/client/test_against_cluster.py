@@ -176,6 +176,42 @@ def test_many_are_issued_over_a_stream(client, sdk):
     assert sum(isinstance(result, sdk.SoldOut) for result in results) == 50
 
 
+def new_gifts(client, sdk):
+    created = client.create_campaign(
+        campaign_id=f"sdk-{sdk.new_request_id()}", quota=10_000, code_source=sdk.v1.CODE_SOURCE_IMPORTED)
+    return created.campaign.campaign_id
+
+
+def test_codes_are_imported_and_given_in_order(client, sdk):
+    campaign_id = new_gifts(client, sdk)
+    codes = [f"GIFT-{number}" for number in range(1, 2_001)]
+    result = client.import_codes(campaign_id=campaign_id, codes=[*codes, "GIFT-1", "no code"])
+    assert (result.imported, result.next_line) == (2_000, 2_003)
+    refused = [(line.line, line.reason, line.duplicate_of_line) for line in result.refused_lines]
+    assert refused == [(2_001, sdk.v1.LINE_REFUSAL_REASON_DUPLICATE, 1), (2_002, sdk.v1.LINE_REFUSAL_REASON_MALFORMED, 0)]
+    assert [client.issue_coupon(campaign_id=campaign_id).coupon.code for _ in range(3)] == codes[:3]
+    assert client.redeem_coupon(code="GIFT-2", campaign_id=campaign_id).coupon.sequence == 2
+    with pytest.raises(sdk.CouponNotFound):
+        client.lookup_coupon(code="GIFT-9", campaign_id=campaign_id)
+    with pytest.raises(sdk.CodesNotImported):
+        client.import_codes(campaign_id=new_campaign(client, sdk, 1), codes=["GIFT-1"])
+
+
+def test_codes_are_imported_by_a_task(client, sdk, address, channel):
+    campaign_id = new_gifts(client, sdk)
+
+    async def codes():
+        for number in range(1_500):
+            yield f"GIFT-{number}"
+
+    async def imported():
+        async with sdk.AsyncClient([address]) as client:
+            result = await client.import_codes(campaign_id=campaign_id, codes=codes())
+            return result.imported, (await client.get_campaign(campaign_id=campaign_id)).campaign.remaining
+
+    assert asyncio.run(imported()) == (1_500, 1_500)
+
+
 def test_what_a_recipient_holds_is_listed_over_all_campaigns(client, sdk):
     recipient = sdk.new_request_id()
     codes = set()

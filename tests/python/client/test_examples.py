@@ -89,6 +89,7 @@ def archived_campaign(client, campaign_id):
 
 SITUATIONS = {
     "campaign": nothing,
+    "campaign for imported codes": nothing,
     "coupon": coupon,
     "redeemed coupon": redeemed_coupon,
     "hold": hold,
@@ -105,12 +106,13 @@ def client(sdk, address, channel):
 
 
 @pytest.fixture
-def prepared(client, address):
+def prepared(client, address, sdk):
     """Makes the situation of an example, and puts its names into code."""
     def prepare(example, code):
         campaign_id, number, held = f"example-{uuid.uuid4()}", "0", None
         if example.needs != "nothing":
-            campaign = client.create_campaign(campaign_id=campaign_id, quota=100).campaign
+            source = sdk.v1.CODE_SOURCE_IMPORTED if "imported codes" in example.needs else 0
+            campaign = client.create_campaign(campaign_id=campaign_id, quota=100, code_source=source).campaign
             number, held = str(campaign.numeric_id), SITUATIONS[example.needs](client, campaign_id)
         code = code.replace(ADDRESS, address).replace(NUMBER, number)
         code = re.sub(rf"\b{CAMPAIGN}\b", campaign_id, code)

@@ -355,6 +355,54 @@ def test_a_caller_for_asyncio_gets_answers_while_it_waits_for_requests(sdk, rout
     assert asyncio.run(talk()) == ["ann", "bob", "cat"]
 
 
+def importing(sdk, router, *faults):
+    """Lets the router import codes, and answer with each of `faults` once before it does what it is asked."""
+    seen, next_line = [], [1]
+
+    def answer(request):
+        asked = sdk.v1.ImportCodesRequest.FromString(request)
+        if asked.codes:
+            assert asked.first_line <= next_line[0]
+            next_line[0] = max(next_line[0], asked.first_line + len(asked.codes))
+            seen.append((asked.first_line, list(asked.codes)))
+        refused = [sdk.v1.RefusedLine(line=asked.first_line + place, reason=sdk.v1.LINE_REFUSAL_REASON_MALFORMED)
+                   for place, code in enumerate(asked.codes) if len(code) > 64]
+        return sdk.v1.ImportCodesResponse(next_line=next_line[0], imported=next_line[0] - 1, refused_lines=refused)
+
+    router.answers = [*faults, *[answer] * 9]
+    return seen
+
+
+def test_an_import_is_sent_in_messages_and_again_where_there_is_no_answer(client, sdk, router):
+    broken = status(CODE.UNAVAILABLE, "", domain="")
+    seen = importing(sdk, router, status(CODE.UNAVAILABLE, "NO_LEADER", 1), broken)
+    codes = [f"GIFT-{number}" for number in range(1, 2_501)]
+    codes[9] = "x" * 1_000
+    result = client.import_codes(campaign_id="gifts", codes=iter(codes))
+    assert (result.first_line, result.next_line, result.imported) == (1, 2_501, 2_500)
+    assert [refused.line for refused in result.refused_lines] == [10]
+    assert [first for first, _ in seen] == [1, 1_001, 2_001]
+    assert sum((codes for _, codes in seen), [])[10:] == codes[10:]
+    asked = [sdk.v1.ImportCodesRequest.FromString(request) for _, request in router.asked]
+    assert {request.import_id for request in asked} == {result.import_id} and len(result.import_id) == 36
+    # The same again: the router has seen it all.
+    again = client.import_codes(campaign_id="gifts", codes=codes, import_id=result.import_id)
+    assert (again.first_line, again.imported, len(seen)) == (2_501, 2_500, 3)
+
+
+def test_an_import_goes_on_after_the_lines_that_were_sent(client, sdk, router):
+    seen = importing(sdk, router)
+    client.import_codes(campaign_id="gifts", codes=["GIFT-1", "GIFT-2"])
+    client.import_codes(campaign_id="gifts", codes=["GIFT-1", "GIFT-2", "", "GIFT-3"])
+    assert seen == [(1, ["GIFT-1", "GIFT-2"]), (3, ["", "GIFT-3"])]
+
+
+def test_a_refusal_ends_an_import(client, sdk, router):
+    importing(sdk, router, status(CODE.FAILED_PRECONDITION, "CODES_NOT_IMPORTED"))
+    with pytest.raises(sdk.CodesNotImported):
+        client.import_codes(campaign_id="gifts", codes=["GIFT-1"])
+
+
 def test_neither_codes_nor_recipients_are_shown(client, sdk, router, caplog):
     router.answers = [status(CODE.ALREADY_EXISTS, "RECIPIENT_LIMIT_REACHED", codes="SECRET1,SECRET2")]
     with pytest.raises(sdk.RecipientLimitReached) as caught:

@@ -12,6 +12,7 @@
 from . import v1 as v1
 from ._batch import BatchResult as BatchResult
 from ._decode import error_from_status as error_from_status
+from ._import import ImportResult as ImportResult
 from ._request_id import new_request_id as new_request_id
 from ._retry import RetryPolicy as RetryPolicy
 from .aio import AsyncClient as AsyncClient

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -14,11 +14,14 @@ import grpc.aio
 from . import v1
 from ._batch import Batch, BatchResult
 from ._decode import from_rpc_error
+from ._import import METHOD as IMPORT, ImportProgress, ImportResult, ended
 from ._issue_stream import IN_FLIGHT_MAX, METHOD, Issued, IssueWindow
 from ._method import Method
 from ._aio_operations import AsyncOperations
 from ._retry import RetrySchedule, RetryPolicy
 from .errors import CouponError
+
+T = TypeVar("T")
 
 
 class AsyncClient(AsyncOperations):
@@ -134,6 +137,47 @@ class AsyncClient(AsyncOperations):
             if taking is not None:
                 taking.cancel()
 
+    async def import_codes(
+        self, *, campaign_id: str, codes: Iterable[str] | AsyncIterable[str], import_id: str = "",
+    ) -> ImportResult:
+        """Imports codes that somebody else made into a campaign whose `code_source` is IMPORTED: its n-th coupon gets the
+        n-th code.
+
+        Codes that the campaign has already, and those that are none, are refused one by one; all others are added. They are
+        sent 1,000 at a time, and again where there is no answer; each time may take as long as a call of the policy.
+
+        campaign_id: The campaign.
+        codes: The codes, 4 to 64 printable ASCII characters each, without spaces, commas and quotes. They are taken as
+            they are sent. An empty one is a line without a code.
+        import_id: A UUID that names the import: call again with the same one, and the same codes, to go on with an
+            import that was interrupted. Empty: this client makes one.
+        """
+        source = iterated(codes)
+        progress = ImportProgress(campaign_id, import_id, self._policy, time.monotonic())
+        while progress.message is not None:
+            answer = await self._import(progress.message, progress.schedule.timeout(time.monotonic()))
+            if isinstance(answer, CouponError):
+                await self._pause(progress.state, progress.schedule, answer)
+                continue
+            progress.took(answer)
+            while progress.has_room and (code := await anext_or_none(source)) is not None:
+                progress.add(code)
+            progress.begin(time.monotonic())
+        return progress.result
+
+    async def _import(self, message: v1.ImportCodesRequest, timeout: float) -> v1.ImportCodesResponse | CouponError:
+        number = self._routers.next(time.monotonic())
+        stub = self._routers.connections[number].stream_stream(
+            IMPORT.path, IMPORT.request.SerializeToString, IMPORT.response.FromString)
+        try:
+            answer = await stub(iter([message]), timeout=timeout).read()
+        except grpc.aio.AioRpcError as error:
+            return self._noted(number, from_rpc_error(error))
+        if answer is grpc.aio.EOF:
+            return ended()
+        self._routers.answered(number)
+        return answer
+
     async def _stream_error(
         self, number: int, reading: asyncio.Future[Any], error: Exception,
     ) -> CouponError | None:
@@ -198,20 +242,18 @@ class AsyncClient(AsyncOperations):
             for event in part.events:
                 yield event
 
-async def iterated(
-    requests: Iterable[v1.IssueCouponRequest] | AsyncIterable[v1.IssueCouponRequest],
-) -> AsyncIterator[v1.IssueCouponRequest]:
-    """The requests of an iterable of either kind."""
-    if isinstance(requests, AsyncIterable):
-        async for request in requests:
-            yield request
+async def iterated(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    """The items of an iterable of either kind."""
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
     else:
-        for request in requests:
-            yield request
+        for item in items:
+            yield item
 
 
-async def anext_or_none(source: AsyncIterator[v1.IssueCouponRequest]) -> v1.IssueCouponRequest | None:
-    """The next request; None at the end."""
+async def anext_or_none(source: AsyncIterator[T]) -> T | None:
+    """The next item; None at the end."""
     try:
         return await source.__anext__()
     except StopAsyncIteration:

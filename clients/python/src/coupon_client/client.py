@@ -14,6 +14,7 @@ import grpc
 from . import v1
 from ._batch import Batch, BatchResult
 from ._decode import from_rpc_error
+from ._import import METHOD as IMPORT, ImportProgress, ImportResult, ended
 from ._issue_stream import IN_FLIGHT_MAX, METHOD, Issued, IssueWindow
 from ._method import Method
 from ._operations import Operations
@@ -109,6 +110,45 @@ class Client(Operations):
             finally:
                 stream.close()
             yield from window.broken(error, time.monotonic())
+
+    def import_codes(self, *, campaign_id: str, codes: Iterable[str], import_id: str = "") -> ImportResult:
+        """Imports codes that somebody else made into a campaign whose `code_source` is IMPORTED: its n-th coupon gets the
+        n-th code.
+
+        Codes that the campaign has already, and those that are none, are refused one by one; all others are added. They are
+        sent 1,000 at a time, and again where there is no answer; each time may take as long as a call of the policy.
+
+        campaign_id: The campaign.
+        codes: The codes, 4 to 64 printable ASCII characters each, without spaces, commas and quotes. They are taken as
+            they are sent. An empty one is a line without a code.
+        import_id: A UUID that names the import: call again with the same one, and the same codes, to go on with an
+            import that was interrupted. Empty: this client makes one.
+        """
+        source = iter(codes)
+        progress = ImportProgress(campaign_id, import_id, self._policy, time.monotonic())
+        while progress.message is not None:
+            answer = self._import(progress.message, progress.schedule.timeout(time.monotonic()))
+            if isinstance(answer, CouponError):
+                self._pause(progress.state, progress.schedule, answer)
+                continue
+            progress.took(answer)
+            while progress.has_room and (code := next(source, None)) is not None:
+                progress.add(code)
+            progress.begin(time.monotonic())
+        return progress.result
+
+    def _import(self, message: v1.ImportCodesRequest, timeout: float) -> v1.ImportCodesResponse | CouponError:
+        number = self._routers.next(time.monotonic())
+        stub = self._routers.connections[number].stream_stream(
+            IMPORT.path, IMPORT.request.SerializeToString, IMPORT.response.FromString)
+        try:
+            answer: v1.ImportCodesResponse | None = next(stub(iter([message]), timeout=timeout), None)
+        except grpc.RpcError as error:
+            return self._noted(number, from_rpc_error(error))
+        if answer is None:
+            return ended()
+        self._routers.answered(number)
+        return answer
 
     def watch_campaign(
         self, *, campaign_id: str = "", after_revision: int = 0, after_state: v1.CampaignState | None = None,

@@ -106,6 +106,29 @@ class TooManyHolds(Refused):
     REASON = "TOO_MANY_HOLDS"
 
 
+class CodesNotImported(Refused):
+    """The campaign makes its codes itself."""
+
+    REASON = "CODES_NOT_IMPORTED"
+
+
+class ImportLinesMissing(Refused):
+    """The lines before the first one of a message have not come."""
+
+    REASON = "IMPORT_LINES_MISSING"
+
+    @property
+    def next_line(self) -> int:
+        """The line that the import goes on with."""
+        return int(self.metadata.get("next_line", "1"))
+
+
+class TooManyImports(Refused):
+    """The campaign has as many imports as it may."""
+
+    REASON = "TOO_MANY_IMPORTS"
+
+
 class HoldNotFound(Refused):
     """There is no such hold, or it ended long ago."""
 

@@ -2,12 +2,12 @@
 
 use coupon_cluster::{Epoch, RequestId};
 
-use crate::code::{coupon_at, issued, place_of};
+use crate::code::{coupon_at, coupon_in, issued, place_of};
 use crate::entry::{Entry, Found};
 use crate::event::record;
 use crate::mutants::{self, Mutant};
 use crate::{
-    CampaignCounters, CodeNumber, Coupon, CouponChange, CouponChangeKind, CouponState, EventKind,
+    CampaignCounters, Coupon, CouponChange, CouponChangeKind, CouponCode, CouponState, EventKind,
     LogTime, Outcome, Refusal, Store,
 };
 
@@ -19,7 +19,7 @@ impl<S: Store> Entry<'_, S> {
     pub(super) fn change_coupon(
         &mut self,
         epoch: Epoch,
-        code: &CodeNumber,
+        code: &CouponCode,
         request_id: RequestId,
         kind: CouponChangeKind,
         refusal: impl FnOnce(&Coupon, &CouponState, LogTime) -> Option<Refusal>,
@@ -28,28 +28,42 @@ impl<S: Store> Entry<'_, S> {
             return Ok(Refusal::StaleEpoch { epoch: self.fence.state.epoch }.into());
         }
         let Self { fence, store, touched } = self;
-        let Some(place) = place_of(*store, fence.shard, code)? else {
-            return Ok(Refusal::CouponNotFound.into());
+        let (name, place, not_found) = match code {
+            CouponCode::OfCampaign(code) => {
+                (Some(code.campaign.clone()), None, Refusal::CampaignNotFound)
+            }
+            CouponCode::Generated(code) => {
+                let place = place_of(*store, fence.shard, code)?;
+                let name = match place {
+                    Some(place) => touched.name_of(*store, place.campaign_number)?,
+                    None => None,
+                };
+                (name, place, Refusal::CouponNotFound)
+            }
         };
-        let Some(name) = touched.name_of(*store, place.campaign_number)? else {
-            return Ok(Refusal::CouponNotFound.into());
-        };
+        let Some(name) = name else { return Ok(not_found.into()) };
         let touched = match touched.find(fence, *store, epoch, &name)? {
             Found::Campaign(touched) => touched,
-            Found::Nothing => return Ok(Refusal::CouponNotFound.into()),
+            Found::Nothing => return Ok(not_found.into()),
             Found::Fenced(refusal) => return Ok(refusal.into()),
         };
         let campaign = &mut touched.campaign;
-        let Some(coupon) = coupon_at(*store, campaign, place.sequence, code)? else {
-            return Ok(Refusal::CouponNotFound.into());
+        let found = match (code, place) {
+            (CouponCode::OfCampaign(code), _) => coupon_in(*store, fence.shard, campaign, code)?,
+            (CouponCode::Generated(code), Some(place)) => {
+                let coupon = coupon_at(*store, campaign, place.sequence, code)?;
+                coupon.map(|coupon| (place.sequence, coupon))
+            }
+            (CouponCode::Generated(_), None) => None,
         };
+        let Some((sequence, coupon)) = found else { return Ok(Refusal::CouponNotFound.into()) };
         let number = campaign.spec.number;
-        let mut history = store.coupon_history(number, place.sequence)?.unwrap_or_default();
+        let mut history = store.coupon_history(number, sequence)?.unwrap_or_default();
         if let Some(made) = history.change_of(request_id) {
             if made.kind != kind {
                 return Ok(Refusal::RequestIdReused.into());
             }
-            let coupon = issued(&campaign.spec, place.sequence, coupon, made.state());
+            let coupon = issued(&campaign.spec, sequence, coupon, made.state());
             return Ok(Outcome::CouponChanged {
                 campaign: name,
                 coupon,
@@ -63,16 +77,16 @@ impl<S: Store> Entry<'_, S> {
             return Ok(refusal.into());
         }
         let revision = campaign.counters.revision.saturating_add(1);
-        let event = EventKind::CouponChanged { sequence: place.sequence, kind: kind.clone() };
+        let event = EventKind::CouponChanged { sequence, kind: kind.clone() };
         history.push(CouponChange { request_id, at: now, revision, kind });
         let after = history.state();
-        store.put_coupon_history(&campaign.spec, place.sequence, &history)?;
+        store.put_coupon_history(&campaign.spec, sequence, &history)?;
         count(&mut campaign.counters, &before, &after);
         campaign.counters.revision = revision;
         campaign.note_sold_out(now);
         record(*store, campaign, now, request_id, event)?;
         touched.changed = true;
-        let coupon = issued(&campaign.spec, place.sequence, coupon, after);
+        let coupon = issued(&campaign.spec, sequence, coupon, after);
         Ok(Outcome::CouponChanged { campaign: name, coupon, at: now, replayed: false })
     }
 }

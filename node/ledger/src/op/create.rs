@@ -34,6 +34,8 @@ pub struct CreateCampaign {
     pub labels: BTreeMap<String, String>,
     /// Profile, length and prefix of the codes.
     pub code_scheme: CodeScheme,
+    /// Whether its coupons get codes that are imported.
+    pub has_imported_codes: bool,
     /// Recognises a retry: the same id with the same fields is answered with the same campaign.
     pub request_id: RequestId,
     /// The key that the codes of the campaign are made with. Chosen by the system, not by the
@@ -104,6 +106,7 @@ pub(crate) fn created(
         code_key: command.code_key,
         code_scheme: command.code_scheme,
         code_shard: fence.shard,
+        has_imported_codes: command.has_imported_codes,
         created: now,
         updated: now,
         updated_revision: CampaignCounters::NEW.revision,
@@ -142,6 +145,7 @@ fn was_asked_for_by(spec: &CampaignSpec, command: &CreateCampaign) -> bool {
         coupon_ttl_micros,
         labels,
         code_scheme,
+        has_imported_codes,
         request_id,
         // The system chooses it, and may have begun to use another one since the first attempt.
         code_key: _,
@@ -156,5 +160,6 @@ fn was_asked_for_by(spec: &CampaignSpec, command: &CreateCampaign) -> bool {
         && spec.per_recipient_limit == *per_recipient_limit
         && spec.coupon_ttl_micros == *coupon_ttl_micros
         && spec.code_scheme == *code_scheme
+        && spec.has_imported_codes == *has_imported_codes
         && spec.request_id == *request_id
 }

@@ -77,6 +77,10 @@ pub(super) fn add_coupon<S: Store>(
     let Some(counter) = take_counter(&mut fence.state, store, spec, counters)? else {
         return Ok(None);
     };
+    let imported_code = match spec.has_imported_codes {
+        true => Some(store.take_code(spec.number, sequence)?),
+        false => None,
+    };
     let coupon = Coupon {
         counter,
         recipient,
@@ -84,6 +88,7 @@ pub(super) fn add_coupon<S: Store>(
         issued_at: now,
         expires_at: spec.coupon_ttl_micros.map(|ttl| now.after_micros(ttl)),
         metadata,
+        imported_code,
     };
     store.insert_coupon(spec, sequence, &coupon)?;
     counters.issued = sequence;

@@ -8,6 +8,7 @@ mod create;
 mod delete;
 mod end;
 mod hold;
+mod import;
 mod issue;
 mod pause;
 mod redeem;
@@ -28,6 +29,7 @@ pub use delete::DeleteCampaign;
 pub use end::EndCampaign;
 pub(crate) use hold::hold_without_effect;
 pub use hold::{HOLD_REMEMBERED_MICROS, HOLDS_KEPT_MAX, HoldCoupon};
+pub use import::{CODES_MAX, IMPORTS_MAX, ImportCodes};
 pub(crate) use issue::without_effect;
 pub use issue::{HELD_SHOWN_MAX, Issue};
 pub use pause::PauseCampaign;
@@ -58,6 +60,7 @@ pub(crate) fn apply<S: Store>(
         Action::HoldCoupon(hold) => entry.hold_coupon(command.epoch, hold),
         Action::ConfirmHold(confirm) => entry.confirm_hold(command.epoch, confirm),
         Action::ReleaseHold(release) => entry.release_hold(command.epoch, &release),
+        Action::ImportCodes(import) => entry.import_codes(command.epoch, &import),
         Action::AdoptRing { epoch, ring_shards } => entry.adopt_ring(epoch, ring_shards),
         Action::SkipCounters => Ok(match entry.fence.state.clone().restored() {
             Ok(skipped) => {

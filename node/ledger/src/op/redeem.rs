@@ -4,13 +4,13 @@ use coupon_cluster::{Epoch, RequestId};
 
 use crate::entry::Entry;
 use crate::mutants::{self, Mutant};
-use crate::{CodeNumber, Coupon, CouponChangeKind, CouponState, LogTime, Outcome, Refusal, Store};
+use crate::{Coupon, CouponChangeKind, CouponCode, CouponState, LogTime, Outcome, Refusal, Store};
 
 /// Redeems a coupon. Its campaign may be in any state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedeemCoupon {
     /// The coupon.
-    pub code: CodeNumber,
+    pub code: CouponCode,
     /// Recognises a retry: the same id with the same fields is answered with the same answer.
     pub request_id: RequestId,
     /// For which order, in the words of the caller.

@@ -3,13 +3,13 @@
 use coupon_cluster::{Epoch, RequestId};
 
 use crate::entry::Entry;
-use crate::{CodeNumber, CouponChangeKind, CouponState, Outcome, Refusal, Store};
+use crate::{CouponChangeKind, CouponCode, CouponState, Outcome, Refusal, Store};
 
 /// Makes a redeemed coupon unused again, also after its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReverseRedemption {
     /// The coupon.
-    pub code: CodeNumber,
+    pub code: CouponCode,
     /// Recognises a retry.
     pub request_id: RequestId,
 }

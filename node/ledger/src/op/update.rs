@@ -78,7 +78,7 @@ impl UpdateCampaign {
         if window(&after) != window(before) {
             check_window(before, &after, now)?;
         }
-        let quota_min = before.quota.saturating_sub(campaign.remaining());
+        let quota_min = campaign.counters.quota_used().min(before.quota);
         if after.quota != before.quota && after.quota < quota_min {
             let CampaignCounters { issued, held, .. } = campaign.counters;
             return Err(Refusal::QuotaBelowIssued { issued, held, quota_min });

@@ -3,14 +3,14 @@
 use coupon_cluster::{Epoch, RequestId};
 
 use crate::entry::Entry;
-use crate::{CodeNumber, CouponChangeKind, CouponState, Outcome, Refusal, Store};
+use crate::{CouponChangeKind, CouponCode, CouponState, Outcome, Refusal, Store};
 
 /// Cancels a coupon. This cannot be undone. A redeemed one has to be reversed first, because the caller may not know
 /// that it was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoidCoupon {
     /// The coupon.
-    pub code: CodeNumber,
+    pub code: CouponCode,
     /// Recognises a retry.
     pub request_id: RequestId,
     /// Why, in the words of the caller.

@@ -7,7 +7,8 @@
 //! ```text
 //! adopt EPOCH SHARD...               adopt a ring (the ledger is that of shard 1)
 //! create ID quota=N [start=T] [end=T] [limit=N] [ttl=MICROS] [name=TEXT] [label=TEXT] [key=N]
-//!                                    [request=rN]
+//!                                    [codes=imported] [request=rN]
+//! import ID rN LINE [CODE...]        import codes from that line on; CODE - is a line without one, rN is the import
 //! update ID rN [quota=N] [start=T] [end=T] [name=TEXT] [label=TEXT] [limit=N] [ttl=MICROS] [etag=TEXT]
 //!                                    start=now, end=never, label=- is none
 //! end ID rN                          end a campaign
@@ -18,7 +19,7 @@
 //! hold ID RECIPIENT rN MICROS        hold a coupon for MICROS microseconds; rN is the hold's id
 //! confirm ID rHOLD rN [KEY=VALUE...] confirm a hold
 //! release ID rHOLD rN                release a hold
-//! redeem SHARD/COUNTER[/KEY] rN [order=TEXT]
+//! redeem SHARD/COUNTER[/KEY] rN [order=TEXT]   or redeem ID:CODE, here and below
 //! reverse SHARD/COUNTER[/KEY] rN
 //! void SHARD/COUNTER[/KEY] rN [reason=TEXT]
 //! void-and-return SHARD/COUNTER[/KEY] rN [reason=TEXT]

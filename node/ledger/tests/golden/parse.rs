@@ -7,9 +7,10 @@ use coupon_cluster::{
     ShardId, TenantId,
 };
 use coupon_ledger::{
-    Action, ArchiveCampaign, CodeNumber, Command, ConfirmHold, CreateCampaign, DeleteCampaign,
-    EndCampaign, HoldCoupon, Issue, LogTime, PauseCampaign, RedeemCoupon, ReleaseHold,
-    ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
+    Action, ArchiveCampaign, CampaignCode, CodeNumber, Command, ConfirmHold, CouponCode,
+    CreateCampaign, DeleteCampaign, EndCampaign, HoldCoupon, ImportCodes, Issue, LogTime,
+    PauseCampaign, RedeemCoupon, ReleaseHold, ResumeCampaign, ReverseRedemption, UpdateCampaign,
+    VoidCoupon,
 };
 
 /// The command that `words` say; `epoch` is the one its sender routed by.
@@ -38,16 +39,16 @@ pub(crate) fn command(words: &[&str], epoch: Epoch) -> Command {
         }),
         ["redeem", code, request, fields @ ..] => {
             let order_ref = pairs(fields).remove("order").unwrap_or_default();
-            let (code, request_id) = (code_number(code), request_id(request));
+            let (code, request_id) = (coupon_code(code), request_id(request));
             Action::RedeemCoupon(RedeemCoupon { code, request_id, order_ref })
         }
         ["reverse", code, request] => {
-            let (code, request_id) = (code_number(code), request_id(request));
+            let (code, request_id) = (coupon_code(code), request_id(request));
             Action::ReverseRedemption(ReverseRedemption { code, request_id })
         }
         [verb @ ("void" | "void-and-return"), code, request, fields @ ..] => {
             let reason = pairs(fields).remove("reason").unwrap_or_default();
-            let (code, request_id) = (code_number(code), request_id(request));
+            let (code, request_id) = (coupon_code(code), request_id(request));
             let return_quota = *verb == "void-and-return";
             Action::VoidCoupon(VoidCoupon { code, request_id, reason, return_quota })
         }
@@ -67,6 +68,12 @@ pub(crate) fn command(words: &[&str], epoch: Epoch) -> Command {
             campaign: campaign_name(id),
             hold_id: request_id(hold),
             request_id: request_id(request),
+        }),
+        ["import", id, import, first_line, codes @ ..] => Action::ImportCodes(ImportCodes {
+            campaign: campaign_name(id),
+            import_id: request_id(import),
+            first_line: number(first_line),
+            codes: codes.iter().map(|code| name_of(code)).collect(),
         }),
         ["archive", id, request] => Action::ArchiveCampaign(ArchiveCampaign {
             campaign: campaign_name(id),
@@ -100,15 +107,15 @@ pub(crate) fn issue(
     })
 }
 
-/// A recipient.
+/// A recipient, or a code.
 fn name_of(word: &str) -> String {
     if word == "-" { String::new() } else { word.to_owned() }
 }
 
 fn create(id: &str, fields: &BTreeMap<String, String>) -> CreateCampaign {
-    const FIELDS: [&str; 11] = [
+    const FIELDS: [&str; 12] = [
         "quota", "start", "end", "limit", "ttl", "name", "label", "key", "length", "prefix",
-        "request",
+        "request", "codes",
     ];
     let unknown = fields.keys().find(|key| !FIELDS.contains(&key.as_str()));
     assert_eq!(unknown, None, "a field that campaigns do not have");
@@ -127,6 +134,7 @@ fn create(id: &str, fields: &BTreeMap<String, String>) -> CreateCampaign {
             .into_iter()
             .collect(),
         code_scheme: code_scheme(small("length"), field("prefix").unwrap_or_default()),
+        has_imported_codes: field("codes") == Some("imported"),
         request_id: request_id(field("request").unwrap_or("r0")),
         code_key: KeyId(small("key").unwrap_or(1)),
     }
@@ -189,17 +197,29 @@ pub(crate) fn shard_id(number: u64) -> ShardId {
     ShardId::new(u32::try_from(number).unwrap()).unwrap()
 }
 
+/// A code, perhaps with its campaign.
+fn coupon_code(word: &str) -> CouponCode {
+    let Some((campaign, code)) = word.split_once(':') else {
+        return code_number(word).unwrap_or_else(|| panic!("not a code: {word}")).into();
+    };
+    CouponCode::OfCampaign(CampaignCode {
+        campaign: campaign_name(campaign),
+        text: code.to_owned(),
+        number: code_number(code),
+    })
+}
+
 /// What a code stands for: shard, counter, and key unless it is 1.
-fn code_number(word: &str) -> CodeNumber {
-    let numbers: Vec<u64> = word.split('/').map(number).collect();
+fn code_number(word: &str) -> Option<CodeNumber> {
+    let numbers: Vec<&str> = word.split('/').collect();
     let (shard, counter, key) = match numbers[..] {
-        [shard, counter] => (shard, counter, 1),
-        [shard, counter, key] => (shard, counter, key),
-        _ => panic!("not a code: {word}"),
+        [shard, counter] => (number(shard), number(counter), 1),
+        [shard, counter, key] => (number(shard), number(counter), number(key)),
+        _ => return None,
     };
     let (tenant, key) = (TenantId::default(), KeyId(u32::try_from(key).unwrap()));
     let scheme = CodeScheme::default();
-    CodeNumber { tenant, shard: shard_id(shard), key, counter, scheme }
+    Some(CodeNumber { tenant, shard: shard_id(shard), key, counter, scheme })
 }
 
 fn request_id(word: &str) -> RequestId {

@@ -2,7 +2,8 @@
 
 use coupon_cluster::{CodeScheme, RequestId};
 use coupon_ledger::{
-    Campaign, CouponState, Hold, HoldState, IssuedCoupon, LogTime, Outcome, Refusal, ShardState,
+    Campaign, CouponState, Hold, HoldState, IssuedCoupon, LineRefusal, LogTime, Outcome, Refusal,
+    RefusedLine, ShardState,
 };
 
 /// What came of a command; `now` is the log time of its entry.
@@ -35,10 +36,25 @@ pub(crate) fn outcome(outcome: &Outcome, now: LogTime) -> String {
             let verb = if *replayed { "replayed" } else { "confirmed" };
             format!("{verb} {}", coupon(issued))
         }
+        Outcome::CodesImported { next_line, imported, refused } => {
+            let refused: String = refused.iter().map(refused_line).collect();
+            format!("imported {imported}, next line {next_line}{refused}")
+        }
         Outcome::RingAdopted { epoch } => format!("at epoch {epoch}"),
         Outcome::CountersSkipped => "counters left out".to_owned(),
         Outcome::Refused(refusal) => format!("refused: {}", reason(refusal)),
     }
+}
+
+fn refused_line(refused: &RefusedLine) -> String {
+    let reason = match refused.reason {
+        LineRefusal::Duplicate { sequence, line: Some(line) } => {
+            format!("duplicate of line {line}, #{sequence}")
+        }
+        LineRefusal::Duplicate { sequence, line: None } => format!("duplicate of #{sequence}"),
+        LineRefusal::TooManyCodes => "too many codes".to_owned(),
+    };
+    format!("; line {}: {reason}", refused.line)
 }
 
 fn reason(refusal: &Refusal) -> String {
@@ -67,6 +83,11 @@ fn reason(refusal: &Refusal) -> String {
         Refusal::HoldConfirmed { at } => format!("hold confirmed, at={}", at.0),
         Refusal::HoldReleased { at } => format!("hold released, at={}", at.0),
         Refusal::HoldsOpen { held } => format!("holds open, held={held}"),
+        Refusal::CodesNotImported => "codes not imported".to_owned(),
+        Refusal::ImportLinesMissing { next_line } => {
+            format!("lines missing, next line {next_line}")
+        }
+        Refusal::TooManyImports => "too many imports".to_owned(),
         Refusal::RecipientRequired => "recipient required".to_owned(),
         Refusal::CampaignExists => "campaign exists".to_owned(),
         Refusal::CampaignNotFound => "campaign not found".to_owned(),
@@ -109,6 +130,9 @@ fn coupon(issued: &IssuedCoupon) -> String {
         coupon.issued_at.0,
         coupon.counter,
     );
+    if let Some(code) = &coupon.imported_code {
+        text += &format!(" code={code}");
+    }
     if *code_scheme != CodeScheme::default() {
         text += &format!(" codes={:?}/{}", code_scheme.format, code_scheme.prefix.as_str());
     }
@@ -163,6 +187,7 @@ pub(crate) fn campaign(campaign: &Campaign, now: LogTime) -> String {
         ("voided", counters.voided),
         ("returned", counters.returned),
         ("held", counters.held),
+        ("imported", counters.imported),
     ];
     for (name, count) in of_coupons.into_iter().filter(|(_, count)| *count > 0) {
         text += &format!(" {name}={count}");

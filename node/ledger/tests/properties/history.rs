@@ -7,9 +7,10 @@ use coupon_cluster::{
     CampaignName, CodeFormat, CodePrefix, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId,
 };
 use coupon_ledger::{
-    Action, ArchiveCampaign, BLOCK_SIZE, CodeNumber, Command, ConfirmHold, CreateCampaign,
-    DeleteCampaign, EndCampaign, HoldCoupon, Issue, LogTime, PauseCampaign, RedeemCoupon,
-    ReleaseHold, ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
+    Action, ArchiveCampaign, BLOCK_SIZE, CampaignCode, CodeNumber, Command, ConfirmHold,
+    CouponCode, CreateCampaign, DeleteCampaign, EndCampaign, HoldCoupon, ImportCodes, Issue,
+    LogTime, PauseCampaign, RedeemCoupon, ReleaseHold, ResumeCampaign, ReverseRedemption,
+    UpdateCampaign, VoidCoupon,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -107,6 +108,7 @@ fn draw() -> impl Strategy<Value = Draw> {
         20 => change_of_coupon().prop_map(Draw::New),
         12 => hold().prop_map(|hold| Draw::New(Action::HoldCoupon(hold))),
         16 => end_of_hold().prop_map(Draw::New),
+        5 => import().prop_map(|import| Draw::New(Action::ImportCodes(import))),
         3 => (campaign_name(), request_id()).prop_map(|(campaign, request_id)| {
             Draw::New(Action::ArchiveCampaign(ArchiveCampaign { campaign, request_id }))
         }),
@@ -166,6 +168,20 @@ fn hold() -> impl Strategy<Value = HoldCoupon> {
     )
 }
 
+/// Few lines of few imports, so that most are sent again, with the same codes or others.
+fn import() -> impl Strategy<Value = ImportCodes> {
+    let import_id = (1..4_u8).prop_map(|byte| RequestId::from_bytes(&[byte; 16]).unwrap());
+    let first_line = prop_oneof![20 => 0..5_u64, 1 => Just(u64::MAX)];
+    (campaign_name(), import_id, first_line, vec("[A-H]?", 0..4)).prop_map(
+        |(campaign, import_id, first_line, codes)| ImportCodes {
+            campaign,
+            import_id,
+            first_line,
+            codes,
+        },
+    )
+}
+
 /// What is done with a hold.
 fn end_of_hold() -> impl Strategy<Value = Action> {
     let metadata = prop_oneof![6 => Just(BTreeMap::new()), 1 => words()];
@@ -192,6 +208,12 @@ fn change_of_coupon() -> impl Strategy<Value = Action> {
         counter: block * u64::from(BLOCK_SIZE) + offset,
         scheme: scheme.folded(),
     });
+    let code =
+        (code, option::weighted(0.25, (campaign_name(), "[A-H]"))).prop_map(|(code, named)| {
+            named.map_or(CouponCode::Generated(code.clone()), |(campaign, text)| {
+                CouponCode::OfCampaign(CampaignCode { campaign, text, number: Some(code) })
+            })
+        });
     let text = prop_oneof![3 => Just(""), 1 => Just("x")].prop_map(str::to_owned);
     (code, request_id(), text, 0..4_u8).prop_map(|(code, request_id, text, what)| match what {
         0 => Action::RedeemCoupon(RedeemCoupon { code, request_id, order_ref: text }),
@@ -210,9 +232,10 @@ fn create() -> impl Strategy<Value = CreateCampaign> {
     let ttl = option::of(prop_oneof![0..9_u64, Just(u64::MAX)]);
     let labels = prop_oneof![4 => Just(BTreeMap::new()), 1 => words()];
     let shape = (quota, start, end, limit, ttl);
-    let code = (1..3_u32, code_scheme());
+    let code = (1..3_u32, code_scheme(), proptest::bool::weighted(0.15));
     (campaign_name(), display_name, shape, labels, request_id(), code).prop_map(
-        |(name, display_name, shape, labels, request_id, (code_key, code_scheme))| {
+        |(name, display_name, shape, labels, request_id, code)| {
+            let (code_key, code_scheme, has_imported_codes) = code;
             let (quota, start, end, per_recipient_limit, coupon_ttl_micros) = shape;
             CreateCampaign {
                 name,
@@ -224,6 +247,7 @@ fn create() -> impl Strategy<Value = CreateCampaign> {
                 coupon_ttl_micros,
                 labels,
                 code_scheme,
+                has_imported_codes,
                 request_id,
                 code_key: KeyId(code_key),
             }

@@ -16,6 +16,9 @@ pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {
             assert_eq!(after.coupons(campaign.spec.number).count(), 0);
             assert_eq!(after.holds(campaign.spec.number).count(), 0);
             assert_eq!(after.events(campaign.spec.number).count(), 0);
+            assert_eq!(after.imported_codes(campaign.spec.number).count(), 0);
+            assert_eq!(after.pending_codes(campaign.spec.number).count(), 0);
+            assert_eq!(after.code_imports(campaign.spec.number).count(), 0);
             continue;
         }
         let holds: BTreeMap<_, _> = after.holds(campaign.spec.number).collect();
@@ -30,6 +33,7 @@ pub(crate) fn check(before: &MemoryStore, after: &MemoryStore) {
         holds_are_indexed(after, campaign.spec.number, &holds);
         confirmed_holds_are_coupons(&coupons, &holds);
         requests_have_one_coupon(&coupons);
+        imported_codes_are_given_in_order(after, campaign, &coupons);
         blocks_lead_to_coupons(after, campaign, &coupons);
         revisions_are_coupons_and_events(after, campaign, &coupons);
         for (_, coupon) in &coupons {
@@ -137,7 +141,7 @@ fn holds_end_once(before: &MemoryStore, after: &MemoryStore) {
 fn times_follow_from_coupons(campaign: &Campaign, coupons: &[(u64, &Coupon)]) {
     let first = coupons.first().map(|(_, coupon)| coupon.issued_at);
     assert_eq!(campaign.counters.opened, first);
-    let is_used_up = campaign.counters.quota_issued() == campaign.spec.quota;
+    let is_used_up = campaign.counters.quota_issued() == campaign.quota_in_force();
     assert!(campaign.counters.sold_out.is_none() || is_used_up);
     assert!(campaign.counters.sold_out.is_some() || !is_used_up || coupons.is_empty());
 }
@@ -180,6 +184,32 @@ fn limit_is_kept(
         *held.entry(&hold.recipient).or_insert(0) += 1;
     }
     assert!(held.values().all(|held| *held <= limit));
+}
+
+/// Each code is there once, and the coupons have the first ones.
+fn imported_codes_are_given_in_order(
+    store: &MemoryStore,
+    campaign: &Campaign,
+    coupons: &[(u64, &Coupon)],
+) {
+    let (number, counters) = (campaign.spec.number, campaign.counters);
+    let codes = store.imported_codes(number).map(|(code, imported)| (imported.sequence, code));
+    let codes: BTreeMap<u64, &str> = codes.collect();
+    assert_eq!(codes.len(), store.imported_codes(number).count());
+    assert!(codes.keys().copied().eq(1..=counters.imported));
+    let imported: u64 = store.code_imports(number).map(|import| import.imported).sum();
+    assert_eq!(imported, counters.imported);
+    let numbers: BTreeSet<u32> = store.code_imports(number).map(|import| import.number).collect();
+    assert!(numbers.into_iter().eq(1..=counters.imports));
+    let is_pending = |(sequence, _): &(u64, &str)| *sequence > counters.issued;
+    let pending = codes.iter().map(|(sequence, code)| (*sequence, *code)).filter(is_pending);
+    assert!(store.pending_codes(number).eq(pending));
+    if campaign.spec.has_imported_codes {
+        assert!(counters.issued + counters.held <= counters.imported);
+    }
+    for (sequence, coupon) in coupons {
+        assert_eq!(coupon.imported_code.as_deref(), codes.get(sequence).copied());
+    }
 }
 
 fn requests_have_one_coupon(coupons: &[(u64, &Coupon)]) {

@@ -185,6 +185,7 @@ proptest! {
                     | Outcome::CouponChanged { .. }
                     | Outcome::HoldChanged { .. }
                     | Outcome::HoldConfirmed { .. }
+                    | Outcome::CodesImported { .. }
             );
             if !is_answer {
                 continue;
@@ -204,6 +205,7 @@ proptest! {
                         | Outcome::CouponChanged { replayed: true, .. }
                         | Outcome::HoldChanged { replayed: true, .. }
                         | Outcome::HoldConfirmed { replayed: true, .. }
+                        | Outcome::CodesImported { .. }
                 );
                 prop_assert!(is_replay);
             }
@@ -242,7 +244,7 @@ proptest! {
                             | "paused" | "coupon changed" | "coupon changed again" | "no coupon" | "redeemed"
                             | "voided" | "expired" | "not redeemed" | "hold" | "hold again" | "confirmed"
                             | "confirmed again" | "no hold" | "hold expired" | "hold confirmed" | "hold released"
-                            | "holds open"
+                            | "holds open" | "codes imported" | "codes made" | "lines missing"
                     ), "{outcome:?}"),
                 }
             }
@@ -310,7 +312,7 @@ proptest! {
 }
 
 /// An answer as its retry has it. That of an issue shows what the coupon is by now, and that of a hold what became of
-/// the hold.
+/// the hold. That of an import shows how far it has come by now.
 fn as_replayed(outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
     match &mut outcome {
@@ -330,6 +332,9 @@ fn as_replayed(outcome: &Outcome) -> Outcome {
             *replayed = true;
         }
         Outcome::CouponChanged { replayed, .. } => *replayed = true,
+        Outcome::CodesImported { next_line, imported, refused: _ } => {
+            (*next_line, *imported) = (0, 0);
+        }
         Outcome::CampaignCreated { .. }
         | Outcome::CampaignChanged { .. }
         | Outcome::CampaignDeleted { .. }
@@ -348,7 +353,7 @@ fn histories_reach_every_outcome() {
 
     let mut runner = TestRunner::new(config());
     let mut seen = BTreeSet::new();
-    for _ in 0..2_048 {
+    for _ in 0..4_096 {
         let entries = history().new_tree(&mut runner).unwrap().current();
         seen.extend(Run::of(&entries).outcomes.iter().map(kind));
     }
@@ -380,6 +385,9 @@ fn histories_reach_every_outcome() {
         "hold confirmed",
         "hold released",
         "holds open",
+        "codes imported",
+        "codes made",
+        "lines missing",
         "unreadable",
         "sold out",
         "limit",
@@ -419,6 +427,7 @@ fn kind(outcome: &Outcome) -> &'static str {
         Outcome::HoldChanged { replayed: true, .. } => "hold again",
         Outcome::HoldConfirmed { replayed: false, .. } => "confirmed",
         Outcome::HoldConfirmed { replayed: true, .. } => "confirmed again",
+        Outcome::CodesImported { .. } => "codes imported",
         Outcome::CampaignDeleted { replayed: false } => "deleted",
         Outcome::CampaignDeleted { replayed: true } => "deleted again",
         Outcome::RingAdopted { .. } => "ring",
@@ -436,6 +445,9 @@ fn kind(outcome: &Outcome) -> &'static str {
             Refusal::HoldConfirmed { .. } => "hold confirmed",
             Refusal::HoldReleased { .. } => "hold released",
             Refusal::HoldsOpen { .. } => "holds open",
+            Refusal::CodesNotImported => "codes made",
+            Refusal::ImportLinesMissing { .. } => "lines missing",
+            Refusal::TooManyImports => "too many imports",
             Refusal::RecipientLimitReached { .. } => "limit",
             Refusal::RecipientRequired => "recipient required",
             Refusal::CampaignExists => "exists",

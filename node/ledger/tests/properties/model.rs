@@ -8,7 +8,7 @@ use std::sync::Arc;
 use coupon_cluster::{CampaignName, Epoch, RequestId, Ring, ShardId, TenantId};
 use coupon_ledger::{
     Action, ArchiveCampaign, AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage,
-    Change, ChangeKind, CodeNumber, Command, Coupon, CouponState, CreateCampaign, EndCampaign,
+    Change, ChangeKind, Command, Coupon, CouponCode, CouponState, CreateCampaign, EndCampaign,
     Hold, Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign, RedeemCoupon, Refusal,
     ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
 };
@@ -18,6 +18,7 @@ use crate::history::{Entry, shard};
 mod coupons;
 mod deletion;
 mod holds;
+mod imports;
 
 const BLOCK: u64 = 65_536;
 
@@ -52,6 +53,7 @@ struct Listed {
     holds: Vec<(RequestId, Hold)>,
     /// How many holds were made and released.
     hold_changes: u64,
+    imports: imports::Imports,
 }
 
 /// What can be changed about a campaign.
@@ -124,6 +126,7 @@ impl Model {
             Action::HoldCoupon(hold) => self.hold(command.epoch, hold),
             Action::ConfirmHold(confirm) => self.confirm(command.epoch, confirm),
             Action::ReleaseHold(release) => self.release(command.epoch, release),
+            Action::ImportCodes(import) => self.import(command.epoch, import),
             Action::DeleteCampaign(delete) => self.delete(command.epoch, delete),
             Action::Unreadable => Err(Refusal::Unreadable),
         };
@@ -183,6 +186,7 @@ impl Model {
                 deleted_by: None,
                 holds: Vec::new(),
                 hold_changes: 0,
+                imports: imports::Imports::default(),
             });
         }
         let campaign = self.campaign(place.unwrap(), self.now);
@@ -218,6 +222,7 @@ impl Model {
             code_key: asked.code_key,
             code_scheme: asked.code_scheme,
             code_shard: shard(),
+            has_imported_codes: asked.has_imported_codes,
             created: LogTime(*created),
             updated: LogTime(updated),
             updated_revision,
@@ -236,6 +241,8 @@ impl Model {
             // What it is between is looked at by the test itself.
             hold_ends: None,
             has_holds: !listed.holds.is_empty(),
+            imported: listed.imports.codes.len() as u64,
+            imports: u32::try_from(listed.imports.next_lines.len()).unwrap(),
             redeemed: count(|state| matches!(state, CouponState::Redeemed { .. })),
             voided: count(|state| matches!(state, CouponState::Voided { .. })),
             returned: count(is_returned),
@@ -366,6 +373,7 @@ fn remembered(action: &Action) -> Change {
         | Action::HoldCoupon(_)
         | Action::ConfirmHold(_)
         | Action::ReleaseHold(_)
+        | Action::ImportCodes(_)
         | Action::AdoptRing { .. }
         | Action::SkipCounters
         | Action::DeleteCampaign(_)
@@ -382,7 +390,8 @@ impl Listed {
 
     fn note_sold_out(&mut self, now: u64) {
         let since = self.sold_out.unwrap_or(LogTime(now));
-        self.sold_out = (self.used() >= self.terms.quota).then_some(since);
+        let is_sold_out = self.used() >= self.quota_in_force() && !self.coupons.is_empty();
+        self.sold_out = is_sold_out.then_some(since);
     }
 
     fn still_open(&self, now: u64) -> Result<(), Refusal> {
@@ -423,6 +432,7 @@ impl Listed {
             | Action::HoldCoupon(_)
             | Action::ConfirmHold(_)
             | Action::ReleaseHold(_)
+            | Action::ImportCodes(_)
             | Action::AdoptRing { .. }
             | Action::SkipCounters
             | Action::DeleteCampaign(_)

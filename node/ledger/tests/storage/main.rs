@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId};
 use coupon_ledger::{
-    Action, CampaignSpec, CodeNumber, Command, ConfirmHold, CreateCampaign, HOLD_REMEMBERED_MICROS,
-    HOLDS_KEPT_MAX, HOLDS_OPEN_MAX, HoldCoupon, HoldEnds, Issue, Ledger, LogTime, MemoryStore,
-    Outcome, Refusal, ReleaseHold, ShardState, StateReader, Store, VoidCoupon,
+    Action, CODES_MAX, CampaignSpec, CodeNumber, Command, ConfirmHold, CreateCampaign,
+    HOLD_REMEMBERED_MICROS, HOLDS_KEPT_MAX, HOLDS_OPEN_MAX, HoldCoupon, HoldEnds, IMPORTS_MAX,
+    ImportCodes, Issue, Ledger, LineRefusal, LogTime, MemoryStore, Outcome, Refusal, RefusedLine,
+    ReleaseHold, ShardState, StateReader, Store, VoidCoupon,
 };
 use watched::{Fault, WatchedStore};
 
@@ -41,6 +42,7 @@ fn create(id: &str, per_recipient_limit: u32) -> Command {
         coupon_ttl_micros: None,
         labels: BTreeMap::new(),
         code_scheme: CodeScheme::default(),
+        has_imported_codes: false,
         request_id: request(1),
         code_key: KeyId(1),
     }))
@@ -91,7 +93,8 @@ fn void(counter: u64, request_number: u8, return_quota: bool) -> Command {
             key: KeyId(1),
             counter,
             scheme: CodeScheme::default(),
-        },
+        }
+        .into(),
         request_id: request(request_number),
         reason: String::new(),
         return_quota,
@@ -410,4 +413,74 @@ fn the_last_campaign_number_is_not_given_twice() {
     let outcomes = ledger.apply(&mut store, LogTime(1), commands).unwrap();
     let full: Vec<_> = outcomes.iter().map(is_full).collect();
     assert_eq!(full, [false, true, false]);
+}
+
+/// Imports codes from line 1 on into the campaign `gifts`.
+fn import(import: u8, codes: &[&str]) -> Command {
+    command(Action::ImportCodes(ImportCodes {
+        campaign: CampaignName::new(&TenantId::default(), "gifts").unwrap(),
+        import_id: request(import),
+        first_line: 1,
+        codes: codes.iter().map(|code| (*code).to_owned()).collect(),
+    }))
+}
+
+fn create_gifts() -> Command {
+    let Action::CreateCampaign(create) = create("gifts", 0).action else { unreachable!() };
+    command(Action::CreateCampaign(CreateCampaign { has_imported_codes: true, ..create }))
+}
+
+/// A code is looked up once, whether it is new or not, and an import once a command. A coupon takes its code.
+#[test]
+fn a_code_costs_one_look_up() {
+    let (mut store, mut ledger) = after(vec![adopt(), create_gifts()]);
+    let mut calls = |commands: Vec<Command>| {
+        store.calls.clear();
+        ledger.apply(&mut store, LogTime(2), commands).unwrap();
+        store.calls.clone()
+    };
+    let imported = [
+        "campaign",
+        "code_import",
+        "imported_code",
+        "put_imported_code",
+        "imported_code",
+        "put_code_import",
+        "put_event",
+        "put_counters",
+        "put_shard_state",
+    ];
+    assert_eq!(calls(vec![import(1, &["A", "", "A"])]), imported);
+    let again = ["campaign", "code_import", "imported_code", "put_shard_state"];
+    assert_eq!(calls(vec![import(1, &["A"])]), again);
+    assert_eq!(calls(vec![import(9, &[])]), ["campaign", "code_import", "put_shard_state"]);
+    let issued = [
+        "campaign",
+        "sequence_of_request",
+        "put_block",
+        "take_code",
+        "insert_coupon",
+        "put_counters",
+        "put_shard_state",
+    ];
+    assert_eq!(calls(vec![issue("gifts", "ann", 2)]), issued);
+}
+
+#[test]
+fn a_campaign_with_as_many_codes_or_imports_as_it_may_have_takes_no_more() {
+    let (mut store, mut ledger) = after(vec![adopt(), create_gifts(), import(1, &["A"])]);
+    let name = CampaignName::new(&TenantId::default(), "gifts").unwrap();
+    let mut campaign = store.inner.campaign(&name).unwrap().unwrap();
+    campaign.counters.imported = CODES_MAX - 1;
+    campaign.counters.imports = IMPORTS_MAX - 1;
+    store.inner.put_campaign(&campaign).unwrap();
+    let commands =
+        vec![import(2, &["B", "A", "C"]), import(3, &["D"]), import(2, &["B", "A", "C"])];
+    let outcomes = ledger.apply(&mut store, LogTime(2), commands).unwrap();
+    let refused = vec![
+        RefusedLine { line: 2, reason: LineRefusal::Duplicate { sequence: 1, line: None } },
+        RefusedLine { line: 3, reason: LineRefusal::TooManyCodes },
+    ];
+    let imported = Outcome::CodesImported { next_line: 4, imported: 1, refused };
+    assert_eq!(outcomes, [imported.clone(), Refusal::TooManyImports.into(), imported]);
 }

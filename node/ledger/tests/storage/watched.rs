@@ -2,8 +2,8 @@
 
 use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
-    Campaign, CampaignCounters, CampaignSpec, Coupon, CouponHistory, EndsFound, Event, Hold,
-    HoldEnd, LogTime, MemoryStore, ShardState, StateReader, Store,
+    Campaign, CampaignCounters, CampaignSpec, CodeImport, Coupon, CouponHistory, EndsFound, Event,
+    Hold, HoldEnd, ImportedCode, LogTime, MemoryStore, ShardState, StateReader, Store,
 };
 
 /// A store that remembers what it was asked for, and fails from one call on.
@@ -107,6 +107,14 @@ impl StateReader for WatchedStore {
         let store = self.call("open_holds_of")?;
         sound(store.open_holds_of(campaign_number, recipient, now, max))
     }
+
+    fn imported_code(
+        &mut self,
+        campaign_number: u32,
+        code: &str,
+    ) -> Result<Option<ImportedCode>, Fault> {
+        sound(self.call("imported_code")?.imported_code(campaign_number, code))
+    }
 }
 
 impl Store for WatchedStore {
@@ -174,6 +182,37 @@ impl Store for WatchedStore {
 
     fn free_coupons(&mut self, campaign: &CampaignSpec) -> Result<(), Fault> {
         sound(self.call("free_coupons")?.free_coupons(campaign))
+    }
+
+    fn code_import(
+        &mut self,
+        campaign_number: u32,
+        import_id: RequestId,
+    ) -> Result<Option<CodeImport>, Fault> {
+        sound(self.call("code_import")?.code_import(campaign_number, import_id))
+    }
+
+    fn put_code_import(
+        &mut self,
+        campaign_number: u32,
+        import_id: RequestId,
+        import: &CodeImport,
+    ) -> Result<(), Fault> {
+        sound(self.call("put_code_import")?.put_code_import(campaign_number, import_id, import))
+    }
+
+    fn put_imported_code(
+        &mut self,
+        campaign_number: u32,
+        code: &str,
+        imported: &ImportedCode,
+    ) -> Result<(), Fault> {
+        let store = self.call("put_imported_code")?;
+        sound(store.put_imported_code(campaign_number, code, imported))
+    }
+
+    fn take_code(&mut self, campaign_number: u32, sequence: u64) -> Result<String, Fault> {
+        sound(self.call("take_code")?.take_code(campaign_number, sequence))
     }
 
     fn put_block(

@@ -75,6 +75,7 @@ fn create(id: &str, per_recipient_limit: u32) -> Action {
         request_id: RequestId::from_bytes(&[255; 16]).unwrap(),
         code_key: KeyId(1),
         code_scheme: CodeScheme::default(),
+        has_imported_codes: false,
     })
 }
 
@@ -181,7 +182,8 @@ fn coupons_that_returned_their_quota_are_skipped_with_two_look_ups_each() {
                 key: KeyId(1),
                 counter: number,
                 scheme: CodeScheme::default(),
-            },
+            }
+            .into(),
             request_id: request(number),
             reason: String::new(),
             return_quota: true,

@@ -2,7 +2,8 @@
 
 use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
-    Campaign, Coupon, CouponHistory, EndsFound, Hold, LogTime, ShardState, StateReader,
+    Campaign, Coupon, CouponHistory, EndsFound, Hold, ImportedCode, LogTime, ShardState,
+    StateReader,
 };
 use coupon_proto::internal as pb;
 use rocksdb::{Direction, IteratorMode, ReadOptions};
@@ -10,12 +11,13 @@ use rocksdb::{Direction, IteratorMode, ReadOptions};
 use super::{CachedCampaign, LedgerBatch, block_from, decode, history_from, name_of_number};
 use crate::codec::row;
 use crate::storage::StorageError;
-use crate::storage::hold_rows::{self, Key, Rows};
 use crate::storage::index::Coupons;
+use crate::storage::rows::{Key, Rows};
+use crate::storage::{code_rows, hold_rows};
 
 impl<'a> Rows for LedgerBatch<'a> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        match self.holds.get(key) {
+        match self.written.get(key) {
             Some(written) => Ok(written),
             None => Ok(self.storage.db().get_cf(self.storage.state(), key)?),
         }
@@ -31,7 +33,7 @@ impl<'a> Rows for LedgerBatch<'a> {
         let mode = IteratorMode::From(first, Direction::Forward);
         let stored = self.storage.db().iterator_cf_opt(self.storage.state(), options, mode);
         let stored = stored.map(|row| row.map(|(key, _)| key).map_err(StorageError::from));
-        self.holds.with_stored(stored, first, end)
+        self.written.with_stored(stored, first, end)
     }
 }
 
@@ -158,5 +160,13 @@ impl StateReader for LedgerBatch<'_> {
         max: usize,
     ) -> Result<Vec<RequestId>, StorageError> {
         hold_rows::open_holds_of(self, self.keys, campaign_number, recipient, now, max)
+    }
+
+    fn imported_code(
+        &mut self,
+        campaign_number: u32,
+        code: &str,
+    ) -> Result<Option<ImportedCode>, StorageError> {
+        code_rows::imported_code(self, self.keys, campaign_number, code)
     }
 }

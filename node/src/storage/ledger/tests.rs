@@ -23,6 +23,7 @@ fn campaign(id: &str, number: u32) -> Campaign {
         code_key: KeyId(1),
         code_scheme: CodeScheme::default(),
         code_shard: ShardId::new(1).unwrap(),
+        has_imported_codes: false,
         created: LogTime(1),
         updated: LogTime(1),
         updated_revision: 1,
@@ -39,6 +40,8 @@ fn campaign(id: &str, number: u32) -> Campaign {
         held: 0,
         hold_ends: None,
         has_holds: false,
+        imported: 0,
+        imports: 0,
         revision: 1,
         next_counter: 0,
         block_left: 0,
@@ -159,6 +162,41 @@ fn holds_are_found_by_their_ends_and_recipients() {
     assert_eq!(found(&mut batch), none);
     storage.write(batch.finish().0).unwrap();
     assert_eq!(found(&mut begin()), none);
+    let rows = storage.db().iterator_cf(storage.state(), rocksdb::IteratorMode::Start);
+    assert_eq!(rows.count(), 0);
+}
+
+/// Before a batch is written, and after.
+#[test]
+fn imported_codes_are_found_and_taken_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::open(dir.path()).unwrap();
+    let keys = StateKeys::new(ShardId::new(1).unwrap(), 0);
+    let begin = || LedgerBatch::new(&storage, keys, Digest::default()).unwrap();
+    let import_id = RequestId::from_bytes(&[7; 16]).unwrap();
+    let code = |sequence| ImportedCode { sequence, import: 1, line: 10 + sequence };
+    let import = |next_line| CodeImport { number: 1, next_line, imported: 2 };
+    let mut batch = begin();
+    for (sequence, text) in [(1, "GIFT-1"), (2, "GIFT-2")] {
+        batch.put_imported_code(1, text, &code(sequence)).unwrap();
+        batch.put_code_import(1, import_id, &import(sequence)).unwrap();
+        assert_eq!(batch.code_import(1, import_id).unwrap(), Some(import(sequence)));
+    }
+    assert_eq!(batch.imported_code(1, "GIFT-2").unwrap(), Some(code(2)));
+    assert_eq!(batch.take_code(1, 1).unwrap(), "GIFT-1");
+    assert!(batch.take_code(1, 1).is_err(), "it was taken");
+    storage.write(batch.finish().0).unwrap();
+
+    let mut batch = begin();
+    assert_eq!(batch.code_import(1, import_id).unwrap(), Some(import(2)));
+    assert_eq!(batch.imported_code(1, "GIFT-1").unwrap(), Some(code(1)), "it is still found");
+    for (number, text) in [(1, "GIFT"), (1, "GIFT-11"), (2, "GIFT-1")] {
+        assert_eq!(batch.imported_code(number, text).unwrap(), None);
+    }
+    assert!(batch.take_code(1, 1).is_err(), "it was taken");
+    assert_eq!(batch.take_code(1, 2).unwrap(), "GIFT-2");
+    batch.free_coupons(&campaign("a", 1).spec).unwrap();
+    storage.write(batch.finish().0).unwrap();
     let rows = storage.db().iterator_cf(storage.state(), rocksdb::IteratorMode::Start);
     assert_eq!(rows.count(), 0);
 }

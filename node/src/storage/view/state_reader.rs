@@ -2,15 +2,15 @@
 
 use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
-    Campaign, Coupon, CouponHistory, EndsFound, Hold, LogTime, ShardState, StateReader,
+    Campaign, Coupon, CouponHistory, EndsFound, Hold, ImportedCode, LogTime, ShardState,
+    StateReader,
 };
 
 use super::LedgerView;
 use crate::codec::row;
-use crate::storage::StorageError;
-use crate::storage::hold_rows;
 use crate::storage::index::Coupons;
 use crate::storage::records::{block_from, history_from};
+use crate::storage::{StorageError, code_rows, hold_rows};
 
 impl StateReader for LedgerView<'_> {
     type Error = StorageError;
@@ -92,5 +92,13 @@ impl StateReader for LedgerView<'_> {
         max: usize,
     ) -> Result<Vec<RequestId>, StorageError> {
         hold_rows::open_holds_of(self, self.keys, campaign_number, recipient, now, max)
+    }
+
+    fn imported_code(
+        &mut self,
+        campaign_number: u32,
+        code: &str,
+    ) -> Result<Option<ImportedCode>, StorageError> {
+        code_rows::imported_code(self, self.keys, campaign_number, code)
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn bad_code(error: &CodeError) -> Report {
         CodeError::UnknownSymbol { .. } | CodeError::WrongLength { .. } => Reason::CodeMalformed,
         CodeError::CheckFailed => Reason::CodeCheckFailed,
     };
-    let report = Report::new(Code::InvalidArgument, reason, format!("code: {error}"))
+    let message = format!("code: {error} (one that was imported needs the campaign_id as well)");
+    let report = Report::new(Code::InvalidArgument, reason, message)
         .violations(vec![violation("code", error.to_string())]);
     match error {
         CodeError::UnknownSymbol { position, nearest, .. } => {

@@ -82,6 +82,7 @@ fn answer(waiter: Waiter, outcome: Outcome) {
             | outcome::Outcome::CouponChanged(_)
             | outcome::Outcome::HoldChanged(_)
             | outcome::Outcome::HoldConfirmed(_)
+            | outcome::Outcome::CodesImported(_)
             | outcome::Outcome::CouponIssued(_),
         )
         | None => None,

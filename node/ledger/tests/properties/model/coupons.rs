@@ -1,5 +1,7 @@
 //! What is done with coupons.
 
+use coupon_ledger::CodeNumber;
+
 use super::*;
 
 impl Model {
@@ -29,6 +31,7 @@ impl Model {
             issued_at: LogTime(now),
             expires_at: ttl.map(|ttl| LogTime(now.saturating_add(ttl))),
             metadata,
+            imported_code: listed.imports.codes.get(issued as usize).map(|one| one.code.clone()),
         };
         let CreateCampaign { code_key, code_scheme, .. } = listed.asked;
         let (sequence, code_shard, state) = (issued + 1, shard(), CouponState::Issued);
@@ -41,26 +44,24 @@ impl Model {
     pub(super) fn change_coupon(
         &mut self,
         epoch: Epoch,
-        code: &CodeNumber,
+        code: &CouponCode,
         request_id: RequestId,
         asked: Asked,
     ) -> Result<Outcome, Refusal> {
         if epoch.0 != self.epoch {
             return Err(Refusal::StaleEpoch { epoch: Epoch(self.epoch) });
         }
-        let is_it = |issued: &IssuedCoupon| {
-            (issued.code_shard, issued.code_key, issued.coupon.counter)
-                == (code.shard, code.key, code.counter)
-                && code.tenant == TenantId::default()
-                && code.scheme == issued.code_scheme.folded()
-        };
-        let mut campaigns = self.campaigns.iter().filter(|listed| listed.deleted_by.is_none());
-        let found = campaigns.find_map(|listed| {
-            Some((listed.asked.name.clone(), listed.coupons.iter().position(is_it)?))
-        });
-        let Some((name, place)) = found else {
-            // Another shard's campaign with a block of ours is refused before its coupons are looked at.
-            return Err(self.without_coupon(epoch, code));
+        let (name, place) = match code {
+            CouponCode::Generated(code) => self.with_code(epoch, code)?,
+            CouponCode::OfCampaign(code) => {
+                let listed = self.listed(epoch, &code.campaign)?;
+                let has_code = |issued: &IssuedCoupon| match &issued.coupon.imported_code {
+                    Some(imported) => *imported == code.text,
+                    None => code.number.as_ref().is_some_and(|number| has_code(issued, number)),
+                };
+                let place = listed.coupons.iter().position(has_code);
+                (code.campaign.clone(), place.ok_or(Refusal::CouponNotFound)?)
+            }
         };
         self.fence(epoch, &name)?;
         let now = LogTime(self.now);
@@ -108,6 +109,18 @@ impl Model {
         Ok(Outcome::CouponChanged { campaign: name, coupon, at: now, replayed: false })
     }
 
+    /// The campaign and the place of the coupon with a code that a campaign made.
+    fn with_code(&self, epoch: Epoch, code: &CodeNumber) -> Result<(CampaignName, usize), Refusal> {
+        let mut campaigns = self.campaigns.iter().filter(|listed| listed.deleted_by.is_none());
+        let is_it =
+            |issued: &IssuedCoupon| issued.coupon.imported_code.is_none() && has_code(issued, code);
+        let found = campaigns.find_map(|listed| {
+            Some((listed.asked.name.clone(), listed.coupons.iter().position(is_it)?))
+        });
+        // Another shard's campaign with a block of ours is refused before its coupons are looked at.
+        found.ok_or_else(|| self.without_coupon(epoch, code))
+    }
+
     /// The refusal of a code that no coupon has.
     fn without_coupon(&self, epoch: Epoch, code: &CodeNumber) -> Refusal {
         let owns_block = |listed: &&Listed| {
@@ -118,4 +131,11 @@ impl Model {
         let fenced = owner.and_then(|listed| self.fence(epoch, &listed.asked.name).err());
         fenced.unwrap_or(Refusal::CouponNotFound)
     }
+}
+
+fn has_code(issued: &IssuedCoupon, code: &CodeNumber) -> bool {
+    (issued.code_shard, issued.code_key, issued.coupon.counter)
+        == (code.shard, code.key, code.counter)
+        && code.tenant == TenantId::default()
+        && code.scheme == issued.code_scheme.folded()
 }

@@ -106,7 +106,7 @@ fn can_be_closed(
 impl Listed {
     pub(super) fn revision(&self) -> u64 {
         let changes = self.changed.len() + self.coupon_changes.len();
-        (self.coupons.len() + changes) as u64 + self.hold_changes
+        (self.coupons.len() + changes) as u64 + self.hold_changes + self.imports.changes
     }
 
     /// Refuses a new request for a coupon or a hold.
@@ -132,10 +132,11 @@ impl Listed {
             let start = LogTime(self.terms.start);
             return Err(Refusal::NotStarted { start, now: LogTime(now) });
         }
-        if self.used() >= self.terms.quota {
+        let quota = self.quota_in_force();
+        if self.used() >= quota {
             return Err(Refusal::SoldOut);
         }
-        if self.used() + self.open_holds(now).count() as u64 >= self.terms.quota {
+        if self.used() + self.open_holds(now).count() as u64 >= quota {
             let until = self.first_end(now).unwrap();
             return Err(Refusal::QuotaHeld { until, now: LogTime(now) });
         }
