@@ -32,7 +32,7 @@ async fn a_router_answers_beside_silent_clients() {
     let address = router.address();
     let silent = silent_connections(&address);
     succeeds(&["health", "--live", &address]);
-    succeeds(&["issue", "loud", "--router", &address]);
+    succeeds(&["issue", "loud", "--recipient", "a", "--router", &address]);
     assert!(router.log().contains("raise `ulimit -n`"), "{}", router.log());
     drop(silent);
 }
