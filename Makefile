@@ -1,7 +1,7 @@
 # Needs git, make, gcc, g++, python3 and the Rust toolchain; whatever else is missing is fetched for
 # this user into ~/.cache/coupon.
 
-# Outside of the clone, so that RocksDB's C++ is compiled once for all clones: 12 to 15 minutes.
+# Outside of the clone, so that RocksDB's C++ is compiled once for all clones: 12 to 25 minutes.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/coupon/target
 # Cargo would take make's job slots for its own.
 unexport MAKEFLAGS MFLAGS
@@ -21,7 +21,7 @@ LIBCLANG := environment="$$(.ci/libclang)" && eval "$$environment"
 # What is shipped has the RocksDB that this profile compiled.
 ROCKSDB := environment="$$(.ci/rocksdb)" && eval "$$environment"
 ANNOUNCE := ls '$(CARGO_TARGET_DIR)'/*/release/build/librocksdb-sys-*/out/librocksdb.a >/dev/null 2>&1 \
-	|| echo 'RocksDB is compiled first, once for all clones: 12 to 15 minutes on two cores.'
+	|| echo 'RocksDB is compiled first, once for all clones: 12 to 25 minutes on two cores.'
 BUF := $(HOME)/.cache/coupon/python/buf-bin-1.75.0
 
 .PHONY: help build dist demo trace bench bench-peers bench-growth bench-scale bench-recipients bench-release bench-dist image cluster cluster-down cluster-destroy test check fix
