@@ -234,7 +234,7 @@ mod tests {
       "coupons": 5
     }
   ],
-  "checksum": "b86960dca782ba4c9fc1ae8cdf80299e21800b9534240621cc7ebe648221b03e"
+  "checksum": "962b1d9835b85f1df70febd262239c47ad0a6ac18054c19c31ac7ee9548b4834"
 }
 "#;
 

@@ -32,11 +32,11 @@ const REFUSED_SHOWN_MAX: usize = 100;
 #[command(after_help = "\
 Examples:
   coupon campaign import gifts codes.txt
-  cut -d, -f2 partner.csv | coupon campaign import gifts -")]
+  coupon campaign import gifts -")]
 pub(crate) struct ImportArgs {
     /// Its id
     campaign: String,
-    /// The file, or - for standard input
+    /// The file, or - for standard input, such as the output of cut -d, -f2 partner.csv
     file: PathBuf,
     /// A UUID that names the import [default: made of the campaign and the file, so that the same file goes on where it
     /// was]
