@@ -4,6 +4,7 @@
 //! visible and durable as a whole, together with the record of how far the state has come.
 
 mod codes;
+mod reads;
 mod state_reader;
 
 use std::collections::HashMap;
@@ -154,34 +155,6 @@ impl<'a> LedgerBatch<'a> {
     /// What is written from now on is of the entry at `index` of the log.
     pub fn begin_entry(&mut self, index: u64) {
         self.log_index = index;
-    }
-
-    /// The campaigns that were looked at, as the batch leaves them.
-    pub fn campaigns(&self) -> impl Iterator<Item = &Campaign> {
-        let touched = self.campaigns.0.values().filter(|cached| cached.is_touched);
-        touched.map(|cached| &cached.campaign)
-    }
-
-    /// What was done with a coupon that the batch changed; `None`: it did not.
-    pub fn history_of(&self, number: u32, sequence: u64) -> Option<&CouponHistory> {
-        self.histories.get(&(number, sequence))
-    }
-
-    /// The holds of a campaign, by id, as the batch leaves them.
-    pub fn holds_of(
-        &self,
-        number: u32,
-    ) -> impl Iterator<Item = Result<(RequestId, Hold), StorageError>> + use<'_, 'a> {
-        hold_rows::holds(self, self.keys, number)
-    }
-
-    /// A hold of a campaign, as the batch leaves it.
-    ///
-    /// # Errors
-    ///
-    /// When the disk fails.
-    pub fn hold_of(&self, number: u32, hold_id: &RequestId) -> Result<Option<Hold>, StorageError> {
-        hold_rows::hold(self, self.keys, number, hold_id)
     }
 
     /// The finished batch, the campaigns for the next one, which may begin once this one is written, and what the
