@@ -176,7 +176,8 @@ class AsyncClient(AsyncOperations):
         if answer is grpc.aio.EOF:
             return ended()
         self._routers.answered(number)
-        return answer
+        response: v1.ImportCodesResponse = answer
+        return response
 
     async def _stream_error(
         self, number: int, reading: asyncio.Future[Any], error: Exception,
