@@ -20,6 +20,7 @@ use openraft::raft::TransferLeaderRequest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::pace;
 use super::replica::RaftReplica;
 use crate::peers::Peers;
 
@@ -29,7 +30,8 @@ const TRIES: usize = 4;
 const LOOKS: u32 = 5;
 /// Time between two looks. A process that has begun to end needs less than all of them.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// Time that each voter gets to be elected before the next one stands: several rounds of messages and syncs.
+/// Time that each voter gets to be elected before the next one stands: several rounds of messages and syncs. Where these
+/// are slow it is as long as a call may take.
 const CANDIDATE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What decides whether a replica stands for election. Clones share it.
@@ -71,11 +73,13 @@ impl RaftReplica {
         let Some(node) = self.leader_node() else { return };
         let Some(address) = self.elections.peers.address(node) else { return };
         // As long as a call may take.
-        if !is_gone(&address, self.round_max / 2).await {
+        let call_max = self.round_max() / 2;
+        if !is_gone(&address, call_max).await {
             return;
         }
         tracing::info!(shard = %self.key.shard, %node, "the process of the leader is gone");
-        tokio::time::sleep(CANDIDATE_INTERVAL * u32::try_from(place).unwrap_or(u32::MAX)).await;
+        let interval = if pace::current() == 1 { CANDIDATE_INTERVAL } else { call_max };
+        tokio::time::sleep(interval * u32::try_from(place).unwrap_or(u32::MAX)).await;
         if self.elections.allowed.load(Ordering::Relaxed) {
             // Without effect once this replica follows another leader, or has voted for a candidate. A core that has
             // stopped stands for nothing.

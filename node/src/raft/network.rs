@@ -26,6 +26,7 @@ use openraft::raft::{
 use tokio_util::sync::CancellationToken;
 
 use super::marks;
+use super::pace;
 use super::purging::StreamCuts;
 use super::state_machine::{Snapshot, SnapshotSource};
 use super::state_transfers::StateTransfers;
@@ -131,7 +132,7 @@ impl Network {
         message.envelope = self.envelope();
         let mut client = self.client(Lane::Control)?;
         let mut call = tonic::Request::new(message);
-        call.set_timeout(option.hard_ttl());
+        call.set_timeout(pace::real(option.hard_ttl()));
         let answer = client.heartbeat(call).await.map_err(unreachable)?.into_inner();
         self.witness.must_hold(answer.acknowledged_index);
         append_from_pb(answer)
@@ -150,7 +151,7 @@ impl Network {
             leadership_transfer: rpc.leadership_transfer,
             pre_vote,
         });
-        call.set_timeout(option.hard_ttl());
+        call.set_timeout(pace::real(option.hard_ttl()));
         let mut client = self.client(Lane::Control)?;
         let answer = client.request_vote(call).await.map_err(unreachable)?.into_inner();
         // Checked before the vote counts.
@@ -298,7 +299,7 @@ impl NetTransferLeader<TypeConfig> for Network {
             last_log_id: request.last_log_id().map(log_id_to_pb),
             to_replica_id: *request.to_node_id(),
         });
-        call.set_timeout(option.hard_ttl());
+        call.set_timeout(pace::real(option.hard_ttl()));
         let mut client = self.client(Lane::Control)?;
         let answer = client.transfer_leader(call).await.map_err(unreachable)?.into_inner();
         if answer.accepted { Ok(Ok(())) } else { Err(unreachable("it declined to lead")) }
@@ -307,7 +308,8 @@ impl NetTransferLeader<TypeConfig> for Network {
 
 impl NetBackoff<TypeConfig> for Network {
     fn backoff(&self) -> Option<Backoff> {
-        Some(Backoff::new(std::iter::repeat(RETRY_INTERVAL)))
+        // openraft waits by its own clock.
+        Some(Backoff::new(std::iter::repeat_with(|| RETRY_INTERVAL / pace::current())))
     }
 }
 

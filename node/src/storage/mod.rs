@@ -33,6 +33,7 @@ mod records;
 pub(crate) mod renewal;
 pub mod restore;
 pub mod snapshot;
+mod sync_time;
 pub mod view;
 
 pub use db::Storage;
