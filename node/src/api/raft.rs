@@ -164,6 +164,7 @@ impl RaftService for RaftEndpoint {
         let prev = rpc.prev_log_id;
         let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
         let leader = rpc.vote.leader_id().node_id;
+        raft.note_leader_heard();
         let answer = raft.core().append_entries(rpc).await.map_err(stopped)?;
         let result = answer.into_stream_result(prev, last);
         // The leader of this term names the last entry that this replica has told it to be durable.
