@@ -168,6 +168,7 @@ fn a_change_of_a_coupon_looks_its_place_up_and_writes_its_history() {
         "coupon",
         "coupon_history",
         "put_coupon_history",
+        "put_event",
         // Voided already.
         "block",
         "coupon",
@@ -235,6 +236,7 @@ fn holds_cost_what_a_coupon_costs() {
         "open_holds_of",
         "sequences_at_limit",
         "put_hold",
+        "put_event",
         "put_counters",
         "put_shard_state",
     ];
