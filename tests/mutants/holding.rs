@@ -24,6 +24,12 @@ async fn quota_that_is_returned_twice_breaks_the_balance() {
     assert!(judged(Some("quota-returned-twice")).await.found(Check::Holds) > 0);
 }
 
+/// All counters add up to the quota, since what is left follows from the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_released_hold_that_still_counts_is_found() {
+    assert!(judged(Some("release-not-counted")).await.found(Check::Holds) > 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn holding_is_fine() {
     assert!(judged(None).await.is_ok());

@@ -39,8 +39,24 @@ pub(crate) struct Race<'a> {
     operations: Mutex<Vec<Operation>>,
     /// By their ids.
     holds: Mutex<BTreeMap<u128, Asked>>,
-    balances: Mutex<Vec<Balance>>,
+    reads: Mutex<Vec<Read>>,
+    /// The log times that answers showed.
+    times: Mutex<Vec<Shown>>,
     refused: Mutex<BTreeMap<String, u64>>,
+}
+
+/// A read of the campaign. Times are nanoseconds since the race began.
+struct Read {
+    invoked: u64,
+    returned: u64,
+    campaign: v1::Campaign,
+}
+
+/// The log time of a change, and when it was asked for and answered.
+struct Shown {
+    invoked: u64,
+    returned: u64,
+    log_time: u64,
 }
 
 /// A hold that was asked for, and how often it was said to be ended by a new request.
@@ -67,7 +83,8 @@ impl<'a> Race<'a> {
             began: Instant::now(),
             operations: Mutex::default(),
             holds: Mutex::default(),
-            balances: Mutex::default(),
+            reads: Mutex::default(),
+            times: Mutex::default(),
             refused: Mutex::default(),
         }
     }
@@ -83,11 +100,13 @@ impl<'a> Race<'a> {
         let reader = async {
             let mut client = CampaignServiceClient::new(self.cluster.connect());
             while !is_over.load(Ordering::Relaxed) {
-                let read = self.read(&mut client).await;
+                let invoked = self.nanos();
+                let campaign = self.read(&mut client).await;
                 if updates {
-                    assert_eq!(sum(&read), i128::from(read.quota), "{read:?}");
+                    assert_eq!(sum(&campaign), i128::from(campaign.quota), "{campaign:?}");
                 } else {
-                    self.balances.lock().expect("no test panics with it").push(balance(&read));
+                    let read = Read { invoked, returned: self.nanos(), campaign };
+                    self.reads.lock().expect("no test panics with it").push(read);
                 }
             }
         };
@@ -144,6 +163,9 @@ impl<'a> Race<'a> {
             });
         }
         let without_hold = found.iter().filter(|found| !asked.contains_key(&found.row.request_id));
+        let times = self.times.into_inner().expect("no test panics with it");
+        let reads = self.reads.into_inner().expect("no test panics with it");
+        let balances = reads.iter().map(|read| balance(read, &times)).collect();
         let claims = without_hold.map(|found| Claim {
             recipient: found.row.recipient.clone(),
             from: found.issued_at,
@@ -157,7 +179,7 @@ impl<'a> Race<'a> {
             rows: found.into_iter().map(|found| found.row).collect(),
             operations: self.operations.into_inner().expect("no test panics with it"),
             holds,
-            balances: self.balances.into_inner().expect("no test panics with it"),
+            balances,
             is_complete: true,
         }
     }
@@ -219,9 +241,14 @@ impl<'a> Race<'a> {
         };
         let first = release();
         for replayed in [false, true] {
+            let invoked = self.nanos();
             let answer = client.release_hold(timed(first.clone())).await.expect("it is open");
             let answer = answer.into_inner();
             assert_eq!(answer.replayed, replayed);
+            if !replayed {
+                let released = answer.hold.expect("an answer has a hold");
+                self.shown(invoked, released.release_time);
+            }
             self.ended(&hold, |asked| asked.releases += u64::from(!answer.replayed));
         }
         let other = client.release_hold(timed(release())).await.expect_err("another request");
@@ -258,6 +285,7 @@ impl<'a> Race<'a> {
             Ok(answer) => {
                 let coupon = answer.coupon.expect("an answer has a coupon");
                 let code = coupon.code.clone();
+                self.shown(invoked, coupon.issue_time);
                 self.record(invoked, call, issued(coupon, answer.replayed));
                 self.void(client, &code).await;
             }
@@ -280,12 +308,15 @@ impl<'a> Race<'a> {
             ttl: Some(Duration { seconds, nanos: 0 }),
             request_id: new_request_id(),
         };
+        let invoked = self.nanos();
         match client.hold_coupon(timed(request.clone())).await {
             Ok(answer) => {
                 let id = uuid_of(&request.request_id);
                 let asked = Asked { request, confirmations: 0, releases: 0 };
                 self.holds.lock().expect("no test panics with it").insert(id, asked);
-                answer.into_inner().hold
+                let hold = answer.into_inner().hold.expect("an answer has a hold");
+                self.shown(invoked, hold.create_time);
+                Some(hold)
             }
             Err(refused) => {
                 self.note_refusal(&refused);
@@ -313,6 +344,9 @@ impl<'a> Race<'a> {
         let answer = client.confirm_hold(timed(request)).await?.into_inner();
         let coupon = answer.coupon.expect("an answer has a coupon");
         self.ended(hold, |asked| asked.confirmations += u64::from(!answer.replayed));
+        if !answer.replayed {
+            self.shown(invoked, coupon.issue_time);
+        }
         let (request_id, recipient) = (uuid_of(&hold.hold_id), hold.recipient.as_str().into());
         let call = Call::Issue { request_id, recipient };
         self.record(invoked, call, issued(coupon.clone(), answer.replayed));
@@ -328,7 +362,9 @@ impl<'a> Race<'a> {
             ..Default::default()
         };
         let invoked = self.nanos();
-        client.void_coupon(timed(request)).await.expect("it can be voided");
+        let answer = client.void_coupon(timed(request)).await.expect("it can be voided");
+        let voided = answer.into_inner().coupon.expect("an answer has a coupon");
+        self.shown(invoked, voided.void_time);
         self.record(invoked, Call::Void { code: code.into() }, Outcome::Done);
     }
 
@@ -376,6 +412,12 @@ impl<'a> Race<'a> {
         note(holds.get_mut(&uuid_of(&hold.hold_id)).expect("it was asked for"));
     }
 
+    /// Notes the log time of a change that was just answered.
+    fn shown(&self, invoked: u64, log_time: Option<Timestamp>) {
+        let shown = Shown { invoked, returned: self.nanos(), log_time: micros(log_time) };
+        self.times.lock().expect("no test panics with it").push(shown);
+    }
+
     fn record(&self, invoked: u64, call: Call, outcome: Outcome) {
         let operation = Operation { invoked, returned: self.nanos(), call, outcome };
         self.operations.lock().expect("no test panics with it").push(operation);
@@ -391,12 +433,20 @@ fn issued(coupon: v1::Coupon, replayed: bool) -> Outcome {
     Outcome::Issued { sequence, code: coupon.code.into(), replayed }
 }
 
-fn balance(read: &v1::Campaign) -> Balance {
+/// A read for the checker. Log time never runs backwards, so that what was answered before and asked for afterwards
+/// bounds it.
+fn balance(read: &Read, times: &[Shown]) -> Balance {
+    let before = times.iter().filter(|shown| shown.returned < read.invoked);
+    let after = times.iter().filter(|shown| shown.invoked > read.returned);
+    let campaign = &read.campaign;
     Balance {
-        issued: read.issued.unsigned_abs(),
-        returned: read.returned.unsigned_abs(),
-        held: read.held.unsigned_abs(),
-        remaining: read.remaining.unsigned_abs(),
+        issued: campaign.issued.unsigned_abs(),
+        returned: campaign.returned.unsigned_abs(),
+        held: campaign.held.unsigned_abs(),
+        remaining: campaign.remaining.unsigned_abs(),
+        revision: campaign.revision.unsigned_abs(),
+        from: before.map(|shown| shown.log_time).max().unwrap_or(0),
+        until: after.map(|shown| shown.log_time).min().unwrap_or(u64::MAX),
     }
 }
 

@@ -32,7 +32,8 @@ pub struct Campaign {
     pub holds: Vec<Hold>,
     /// What claimed quota besides, where there are holds: the coupons that were none. In any order.
     pub claims: Vec<Claim>,
-    /// Reads of all counters.
+    /// Reads of all counters. They are judged against `holds` and `claims`, which must be everything that changed the
+    /// campaign after its creation, when there are any.
     pub balances: Vec<Balance>,
     /// Whether `operations` are all calls that changed the campaign. False when others gave load as
     /// well: then no row can be called a phantom, and order says less. Others must not reverse redemptions, nor
@@ -118,7 +119,7 @@ pub struct Claim {
     pub until: Option<u64>,
 }
 
-/// All counters of a campaign, as one read had them.
+/// All counters of a campaign, as one read had them. Times are log time, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
     /// How many coupons were issued.
@@ -129,6 +130,12 @@ pub struct Balance {
     pub held: u64,
     /// How many were left.
     pub remaining: u64,
+    /// Which revision of the campaign it was; its creation is the first.
+    pub revision: u64,
+    /// Log time was this or later: the latest that an answer had shown before.
+    pub from: u64,
+    /// Log time was this or earlier: the earliest that an answer to a later call shows.
+    pub until: u64,
 }
 
 /// A call, from its first attempt to its last answer: attempts of one call share a request id.

@@ -21,6 +21,7 @@
 //! Holds are judged by log time alone, and by the quota of the recording.
 
 mod answers;
+mod balances;
 mod bounds;
 mod checks;
 mod coverage;

@@ -83,12 +83,17 @@ fn claim() -> impl Strategy<Value = Claim> {
 }
 
 fn balance() -> impl Strategy<Value = Balance> {
-    any::<(u64, u64, u64, u64)>().prop_map(|(issued, returned, held, remaining)| Balance {
-        issued,
-        returned,
-        held,
-        remaining,
-    })
+    (any::<(u64, u64, u64, u64)>(), any::<(u64, u64, u64)>()).prop_map(
+        |((issued, returned, held, remaining), (revision, from, until))| Balance {
+            issued,
+            returned,
+            held,
+            remaining,
+            revision,
+            from,
+            until,
+        },
+    )
 }
 
 fn coupon() -> impl Strategy<Value = Coupon> {

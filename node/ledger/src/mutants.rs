@@ -48,6 +48,8 @@ pub enum Mutant {
     QuotaReturnedTwice,
     /// A hold is confirmed although it has expired. Found as `holds`.
     HoldNotExpired,
+    /// A released hold still counts as held. Found as `holds`.
+    ReleaseNotCounted,
 }
 
 /// How often [`Mutant::AcknowledgedBeforeSync`] syncs a log: twice a second at a light load.
@@ -90,7 +92,7 @@ pub fn activate(mutant: Mutant) {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::RetryNotDeduplicated,
         Self::ReadWithoutQuorum,
         Self::QuotaOutsideLog,
@@ -103,6 +105,7 @@ impl Mutant {
         Self::RedeemedTwice,
         Self::QuotaReturnedTwice,
         Self::HoldNotExpired,
+        Self::ReleaseNotCounted,
     ];
 
     /// What `COUPON_MUTANT` calls it.
@@ -121,6 +124,7 @@ impl Mutant {
             Self::RedeemedTwice => "redeemed-twice",
             Self::QuotaReturnedTwice => "quota-returned-twice",
             Self::HoldNotExpired => "hold-not-expired",
+            Self::ReleaseNotCounted => "release-not-counted",
         }
     }
 }

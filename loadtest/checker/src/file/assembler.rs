@@ -226,7 +226,7 @@ fn read_operation(line: OperationLine<'_>) -> Result<Operation, LineError> {
 mod tests {
     use super::*;
 
-    const HISTORY: &str = r#"{"history":{"version":3,"began":"2026-11-22T18:00:00Z"}}"#;
+    const HISTORY: &str = r#"{"history":{"version":4,"began":"2026-11-22T18:00:00Z"}}"#;
     const CAMPAIGN: &str =
         r#"{"campaign":{"id":"a","quota":9,"per_recipient_limit":1,"complete":true}}"#;
     const GET: &str = r#"{"op":{"campaign":"a","t":[5,7],"call":"get","outcome":{"counted":3}}}"#;
@@ -268,8 +268,8 @@ mod tests {
         assert_eq!(error(&[]), (1, missing.clone()));
         assert_eq!(error(&[CAMPAIGN]), (1, missing));
         assert_eq!(error(&[HISTORY, CAMPAIGN, HISTORY]), (3, "a history began before".to_owned()));
-        let newer = HISTORY.replace(":3,", ":4,");
-        assert_eq!(error(&[&newer]), (1, "version 4 of the format is not known".to_owned()));
+        let newer = HISTORY.replace(":4,", ":5,");
+        assert_eq!(error(&[&newer]), (1, "version 5 of the format is not known".to_owned()));
     }
 
     #[test]

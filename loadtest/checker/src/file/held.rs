@@ -50,6 +50,9 @@ pub(super) struct BalanceLine<'a> {
     returned: u64,
     held: u64,
     remaining: u64,
+    revision: u64,
+    from: u64,
+    until: u64,
 }
 
 impl<'a> HoldLine<'a> {
@@ -101,12 +104,13 @@ impl<'a> ClaimLine<'a> {
 
 impl<'a> BalanceLine<'a> {
     pub(super) fn of(campaign: &'a str, balance: &Balance) -> Self {
-        let Balance { issued, returned, held, remaining } = *balance;
-        Self { campaign: campaign.into(), issued, returned, held, remaining }
+        let Balance { issued, returned, held, remaining, revision, from, until } = *balance;
+        let campaign = campaign.into();
+        Self { campaign, issued, returned, held, remaining, revision, from, until }
     }
 
     pub(super) fn into_balance(self) -> Balance {
-        let Self { campaign: _, issued, returned, held, remaining } = self;
-        Balance { issued, returned, held, remaining }
+        let Self { campaign: _, issued, returned, held, remaining, revision, from, until } = self;
+        Balance { issued, returned, held, remaining, revision, from, until }
     }
 }

@@ -3,13 +3,13 @@
 //! UTF-8, one JSON object a line, each with exactly one key, which says what the line is:
 //!
 //! ```text
-//! {"history":{"version":3,"began":"2026-11-22T18:00:00.123456789Z"}}
+//! {"history":{"version":4,"began":"2026-11-22T18:00:00.123456789Z"}}
 //! {"campaign":{"id":"a","quota":100,"per_recipient_limit":1,"complete":true}}
 //! {"op":{"campaign":"a","t":[1200,1900],"call":{"issue":{"request":"0192…","recipient":"r"}},"outcome":{"issued":{"seq":7,"code":"…","replayed":true}}}}
 //! {"row":{"campaign":"a","seq":7,"code":"…","recipient":"r","request":"0192…","state":"issued"}}
 //! {"hold":{"campaign":"a","id":"0192…","recipient":"r","from":7,"expires":9,"end":{"confirmed":[8,null]},"confirmations":1,"releases":0}}
 //! {"claim":{"campaign":"a","recipient":"r","from":7,"until":null}}
-//! {"balance":{"campaign":"a","issued":7,"returned":0,"held":1,"remaining":92}}
+//! {"balance":{"campaign":"a","issued":7,"returned":0,"held":1,"remaining":92,"revision":9,"from":7,"until":9}}
 //! {"replica":{"shard":1,"replica":2,"applied_index":4711,"digest":"…"}}
 //! {"fault":{"name":"kill leader of shard 3","began":1000,"ended":9000,"in_force":true}}
 //! {"end":{"campaigns":1,"calls":1,"rows":1,"holds":1,"claims":1,"balances":1,"replicas":1,"faults":1}}
@@ -24,7 +24,7 @@
 //! | `outcome` | `{"issued":{"seq":…,"code":…,"replayed":…}}`, `{"limit_reached":[CODE,…]}`, `{"counted":…}`, or one of `"sold_out"`, `"not_started"`, `"ended"`, `"done"`, `"refused"`, `"unknown"` |
 //! | `request` | a UUID, as 36 characters in lower or upper case |
 //! | `end` | how many lines of each kind there are before it; `rows` is `null` if the coupons could not be read back, and then there is nothing to judge |
-//! | `from`, `expires`, `until` | log time in microseconds; `until` is `null` if the claim did not end |
+//! | `from`, `expires`, `until` | log time in microseconds; `until` of a claim is `null` if it did not end |
 //! | `end` of `hold` | `"expired"`, `{"confirmed":[AT,UNTIL]}` or `{"released":AT}` |
 //! | `state` | `"issued"`, `"redeemed"`, `"voided"` or `"returned"` |
 //!
@@ -45,4 +45,4 @@ pub use assembler::{Assembler, LineError, ReadError};
 pub use record::{Record, records, records_of_calls};
 
 /// The version of the format that is written, and the only one that is read.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;

@@ -4,6 +4,7 @@ use coupon_cluster::{CampaignName, Epoch, RequestId};
 
 use super::confirm::refusal;
 use crate::entry::{Entry, Found};
+use crate::mutants::{self, Mutant};
 use crate::{Hold, HoldState, Outcome, Refusal, Store};
 
 /// Gives a hold up before its end, so that its quota can be claimed again at once.
@@ -49,7 +50,9 @@ impl<S: Store> Entry<'_, S> {
         let hold = Hold { state: HoldState::Released { at: now, request_id }, ..hold };
         store.put_hold(number, hold_id, &hold, end)?;
         let counters = &mut touched.campaign.counters;
-        counters.close_hold();
+        if !mutants::is(Mutant::ReleaseNotCounted) {
+            counters.close_hold();
+        }
         counters.revision = counters.revision.saturating_add(1);
         touched.changed = true;
         Ok(Outcome::HoldChanged { hold_id, hold, now, replayed: false })
