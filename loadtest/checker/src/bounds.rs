@@ -12,7 +12,7 @@
 //! | the recipient has reached the limit, with coupon s | p(s) ≤ returned |
 //! | the same, and coupon s was issued later to another recipient of this request id | invoked ≤ p(s) |
 //! | refused otherwise, and coupon s is of this request and recipient | invoked ≤ p(s) |
-//! | used, made unused, or cancelled: coupon s | p(s) ≤ returned |
+//! | redeemed, reversed or voided: coupon s | p(s) ≤ returned |
 //!
 //! The campaign starts before all coupons and ends after them. "Sold out" can only be said after the
 //! start, and "ended" only after the end. What is asked for too late by that is found by

@@ -30,7 +30,7 @@ pub enum Check {
     Answers,
     /// Refusals that what was issued contradicts, or that name other codes than the recipient's.
     Refusals,
-    /// Uses and cancellations of coupons that exclude each other, or did not last.
+    /// Redemptions and voidings of coupons that exclude each other, or did not last.
     Redemptions,
     /// Holds that ended twice or too late, or without their coupon; moments at which more was issued and held than the
     /// quota or a limit allows; counters that do not add up.

@@ -56,17 +56,17 @@ pub struct Coupon {
     pub state: CouponState,
 }
 
-/// Whether a coupon can be used.
+/// What became of a coupon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CouponState {
-    /// Not used.
+    /// Nothing.
     #[default]
     Issued,
-    /// Used.
+    /// It is redeemed.
     Redeemed,
-    /// Cancelled; it counts as issued all the same.
+    /// It is voided, and counts as issued all the same.
     Voided,
-    /// Cancelled, and its quota returned: another coupon may be issued in its place.
+    /// It is voided, and its quota returned: another coupon may be issued in its place.
     Returned,
 }
 
@@ -164,17 +164,17 @@ pub enum Call {
     },
     /// A read of the campaign's counters.
     Get,
-    /// Use a coupon.
+    /// Redeem a coupon.
     Redeem {
         /// Its code.
         code: Box<str>,
     },
-    /// Make a used coupon unused again.
+    /// Reverse a redemption.
     Reverse {
         /// Its code.
         code: Box<str>,
     },
-    /// Cancel a coupon.
+    /// Void a coupon.
     Void {
         /// Its code.
         code: Box<str>,

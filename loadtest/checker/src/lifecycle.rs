@@ -1,6 +1,6 @@
-//! What became of a coupon that was made unused again: its calls in some order, true to time.
+//! What became of a coupon whose redemption was reversed: its calls in some order, true to time.
 //!
-//! A coupon is used, made unused, and used again. So its calls exclude each other only by their order, and that is
+//! A coupon is redeemed, that is reversed, and it is redeemed again. So its calls exclude each other only by their order, and that is
 //! searched for: whether there is one in which each call does what it was answered, and which leaves the coupon as it was
 //! found.
 
@@ -12,20 +12,20 @@ use crate::history::{Call, CouponState, Operation, Outcome};
 /// them.
 pub(crate) const CALLS_MAX: usize = 16;
 
-/// Whether there is such an order. `others` says that there may have been calls by others, which used or cancelled it.
+/// Whether there is such an order. `others` says that there may have been calls by others, which redeemed or voided it.
 pub(crate) fn is_possible(calls: &[&Operation], found: CouponState, others: bool) -> bool {
     if calls.len() > CALLS_MAX {
         return true;
     }
     let mut search = Search { calls, found, others, seen: BTreeSet::new() };
-    search.reaches_end(0, Phase::Unused)
+    search.reaches_end(0, State::Issued)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    Unused,
-    Used,
-    Cancelled,
+enum State {
+    Issued,
+    Redeemed,
+    Voided,
 }
 
 struct Search<'a> {
@@ -33,30 +33,30 @@ struct Search<'a> {
     found: CouponState,
     others: bool,
     /// What does not reach the end: which calls happened, a bit for each, and what the coupon is then.
-    seen: BTreeSet<(u32, Phase)>,
+    seen: BTreeSet<(u32, State)>,
 }
 
 impl Search<'_> {
-    fn reaches_end(&mut self, done: u32, phase: Phase) -> bool {
+    fn reaches_end(&mut self, done: u32, state: State) -> bool {
         let has_happened = |number: usize| done & (1 << number) != 0;
         let mut all = self.calls.iter().enumerate();
         let is_end =
             all.all(|(number, call)| call.outcome != Outcome::Done || has_happened(number));
         let is_found = match self.found {
-            CouponState::Issued => phase == Phase::Unused,
-            CouponState::Redeemed => phase == Phase::Used,
-            CouponState::Voided | CouponState::Returned => phase == Phase::Cancelled,
+            CouponState::Issued => state == State::Issued,
+            CouponState::Redeemed => state == State::Redeemed,
+            CouponState::Voided | CouponState::Returned => state == State::Voided,
         };
         if is_end && is_found {
             return true;
         }
-        if !self.seen.insert((done, phase)) {
+        if !self.seen.insert((done, state)) {
             return false;
         }
         for number in 0..self.calls.len() {
             if !has_happened(number)
                 && self.may_be_next(done, number)
-                && let Some(after) = after(phase, &self.calls[number].call)
+                && let Some(after) = after(state, &self.calls[number].call)
                 && self.reaches_end(done | (1 << number), after)
             {
                 return true;
@@ -64,10 +64,10 @@ impl Search<'_> {
         }
         // What others did is not recorded. They reverse nothing.
         self.others
-            && phase == Phase::Unused
-            && [Phase::Used, Phase::Cancelled]
+            && state == State::Issued
+            && [State::Redeemed, State::Voided]
                 .into_iter()
-                .any(|phase| self.reaches_end(done, phase))
+                .any(|state| self.reaches_end(done, state))
     }
 
     /// Whether a call may have been done, and no call that has still to happen returned before it was invoked.
@@ -82,12 +82,12 @@ impl Search<'_> {
 }
 
 /// What a call that is done makes of a coupon; `None`: it cannot be done.
-fn after(phase: Phase, call: &Call) -> Option<Phase> {
-    match (phase, call) {
-        (Phase::Unused, Call::Redeem { .. }) => Some(Phase::Used),
-        (Phase::Used, Call::Reverse { .. }) => Some(Phase::Unused),
-        // To cancel what is cancelled may be done again.
-        (Phase::Unused | Phase::Cancelled, Call::Void { .. }) => Some(Phase::Cancelled),
+fn after(state: State, call: &Call) -> Option<State> {
+    match (state, call) {
+        (State::Issued, Call::Redeem { .. }) => Some(State::Redeemed),
+        (State::Redeemed, Call::Reverse { .. }) => Some(State::Issued),
+        // A voided coupon may be voided again.
+        (State::Issued | State::Voided, Call::Void { .. }) => Some(State::Voided),
         _ => None,
     }
 }
@@ -125,11 +125,11 @@ mod tests {
     }
 
     #[test]
-    fn uses_and_reversals_take_turns() {
+    fn redemptions_and_reversals_take_turns() {
         use CouponState::{Issued, Redeemed, Voided};
         use Outcome::{Done, Refused, Unknown};
-        let use_twice = [(redeem(), Done), (reverse(), Done), (redeem(), Done)];
-        assert!(judge(&use_twice, Redeemed) && !judge(&use_twice, Issued));
+        let twice = [(redeem(), Done), (reverse(), Done), (redeem(), Done)];
+        assert!(judge(&twice, Redeemed) && !judge(&twice, Issued));
         assert!(!judge(&[(redeem(), Done), (redeem(), Done), (reverse(), Done)], Redeemed));
         assert!(!judge(&[(reverse(), Done)], Issued));
         assert!(!judge(&[(redeem(), Done), (reverse(), Done), (reverse(), Done)], Issued));
@@ -137,8 +137,8 @@ mod tests {
         assert!(judge(&perhaps, Redeemed) && !judge(&perhaps, Issued));
         let refused = [(redeem(), Done), (reverse(), Refused), (redeem(), Done)];
         assert!(!judge(&refused, Redeemed));
-        let cancelled = [(redeem(), Done), (reverse(), Done), (void(), Done), (void(), Done)];
-        assert!(judge(&cancelled, Voided) && !judge(&cancelled, Issued));
+        let voided = [(redeem(), Done), (reverse(), Done), (void(), Done), (void(), Done)];
+        assert!(judge(&voided, Voided) && !judge(&voided, Issued));
         assert!(!judge(&[(redeem(), Done), (void(), Done), (reverse(), Done)], Voided));
     }
 
@@ -154,11 +154,11 @@ mod tests {
         reversal.returned = 5_000;
         assert!(judge(&reversal));
         reversal.invoked = 2_000;
-        assert!(!judge(&reversal), "it came after both uses");
+        assert!(!judge(&reversal), "it came after both redemptions");
     }
 
     #[test]
-    fn others_may_have_used_it_first() {
+    fn others_may_have_redeemed_it_first() {
         let calls = in_turn(&[(reverse(), Outcome::Done)]);
         let calls: Vec<_> = calls.iter().collect();
         assert!(is_possible(&calls, CouponState::Issued, true));

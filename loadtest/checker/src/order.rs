@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coupon_used_before_it_was_issued_is_found() {
+    fn a_coupon_redeemed_before_it_was_issued_is_found() {
         for (invoked, expected) in [(after(100), 0), (3 * CALL_NANOS, 1)] {
             let mut campaign = campaign("a", 100);
             campaign.rows[6].state = crate::CouponState::Redeemed;

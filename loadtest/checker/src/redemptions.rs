@@ -1,9 +1,9 @@
-//! A coupon is used once or cancelled, and stays so.
+//! A coupon is redeemed once or voided, and stays so.
 //!
-//! At most one use of a coupon is answered as done, and none if its cancellation is: whichever came
-//! second had to be refused, concurrent or not. To cancel what is cancelled may be done again. What was
+//! At most one redemption of a coupon is answered as done, and none if its voiding is: whichever came
+//! second had to be refused, concurrent or not. A voided coupon may be voided again. What was
 //! answered as done is found in the coupon's state, and a state belongs to a call that may have led
-//! to it. Where a use may have been undone, the order of the calls decides: see [`lifecycle`].
+//! to it. Where a redemption may have been reversed, the order of the calls decides: see [`lifecycle`].
 
 use crate::findings::Findings;
 use crate::history::{Call, Coupon, CouponState, Operation, Outcome};
@@ -11,7 +11,7 @@ use crate::index::{Index, hash};
 use crate::lifecycle;
 use crate::position::{numbered, place};
 
-/// Finds uses and cancellations that exclude each other, did not last, or were not asked for.
+/// Finds redemptions and voidings that exclude each other, did not last, or were not asked for.
 pub(crate) fn find(index: &Index<'_>) -> Findings {
     let campaign = index.campaign;
     let mut findings = Findings::default();
@@ -36,7 +36,7 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
             }
         } else {
             findings.add(campaign, came_to.done, || {
-                "a code that no coupon has was used, reversed or cancelled".to_owned()
+                "a code that no coupon has was redeemed, reversed or voided".to_owned()
             });
         }
     }
@@ -54,13 +54,13 @@ pub(crate) fn find(index: &Index<'_>) -> Findings {
 struct CameTo {
     /// How many calls were answered as done.
     done: u64,
-    /// How many uses were answered as done.
+    /// How many redemptions were answered as done.
     redeemed: u64,
-    /// How many cancellations were answered as done.
+    /// How many voidings were answered as done.
     voided: u64,
-    /// Whether a use may have happened.
+    /// Whether a redemption may have happened.
     may_be_redeemed: bool,
-    /// Whether a cancellation may have happened.
+    /// Whether a voiding may have happened.
     may_be_voided: bool,
 }
 
@@ -87,7 +87,7 @@ impl CameTo {
     }
 }
 
-/// Judges the calls of a coupon whose use may have been undone.
+/// Judges the calls of a coupon whose redemption may have been reversed.
 fn judge_order(
     index: &Index<'_>,
     row: &Coupon,
@@ -97,7 +97,7 @@ fn judge_order(
     let is_possible = lifecycle::is_possible(operations, row.state, !index.campaign.is_complete);
     findings.add(index.campaign, u64::from(!is_possible), || {
         format!(
-            "coupon {} is {:?}, and no order of its {} uses, reversals and cancellations leads to that",
+            "coupon {} is {:?}, and no order of its {} redemptions, reversals and voidings leads to that",
             row.sequence,
             row.state,
             operations.len()
@@ -110,25 +110,25 @@ fn judge(index: &Index<'_>, row: &Coupon, came_to: CameTo, findings: &mut Findin
     let CameTo { done: _, redeemed, voided, may_be_redeemed, may_be_voided } = came_to;
     let others_may_have = !index.campaign.is_complete;
     let (is_explained, state) = match row.state {
-        CouponState::Issued => (redeemed == 0 && voided == 0, "unused"),
-        CouponState::Redeemed => (voided == 0 && (may_be_redeemed || others_may_have), "used"),
+        CouponState::Issued => (redeemed == 0 && voided == 0, "issued"),
+        CouponState::Redeemed => (voided == 0 && (may_be_redeemed || others_may_have), "redeemed"),
         CouponState::Voided | CouponState::Returned => {
-            (redeemed == 0 && (may_be_voided || others_may_have), "cancelled")
+            (redeemed == 0 && (may_be_voided || others_may_have), "voided")
         }
     };
     let sequence = row.sequence;
     findings.add(index.campaign, redeemed.saturating_sub(1), || {
-        format!("coupon {sequence} was used {redeemed} times")
+        format!("coupon {sequence} was redeemed {redeemed} times")
     });
     findings.add(index.campaign, u64::from(redeemed > 0 && voided > 0), || {
-        format!("coupon {sequence} was both used and cancelled")
+        format!("coupon {sequence} was both redeemed and voided")
     });
     findings.add(index.campaign, u64::from(!is_explained), || {
         let answered = match (redeemed, voided) {
             (0, 0) => "no call asked for that",
-            (_, 0) => "it was answered as used",
-            (0, _) => "it was answered as cancelled",
-            (..) => "it was answered as both used and cancelled",
+            (_, 0) => "it was answered as redeemed",
+            (0, _) => "it was answered as voided",
+            (..) => "it was answered as both redeemed and voided",
         };
         format!("coupon {sequence} is {state}, and {answered}")
     });
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coupon_is_used_or_cancelled_once() {
+    fn a_coupon_is_redeemed_or_voided_once() {
         use CouponState::{Issued, Redeemed, Returned, Voided};
         use Outcome::{Done, Refused, Unknown};
         for (state, calls) in [
@@ -183,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn two_uses_are_found() {
+    fn two_redemptions_are_found() {
         let calls = [(redeem(), Outcome::Done), (redeem(), Outcome::Done)];
         assert_eq!(redemptions_of(after_calls(CouponState::Redeemed, &calls)), 1);
     }
 
     #[test]
-    fn use_after_cancellation_and_the_reverse_are_found() {
+    fn redemption_after_voiding_and_the_reverse_are_found() {
         let calls = [(void(), Outcome::Done), (redeem(), Outcome::Done)];
         // Both exclude each other, and the state is that of one of them only.
         assert_eq!(redemptions_of(after_calls(CouponState::Voided, &calls)), 2);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_that_was_undone_may_be_repeated() {
+    fn a_redemption_that_was_reversed_may_be_repeated() {
         use Outcome::{Done, Refused, Unknown};
         let reverse = || Call::Reverse { code: "a-7".into() };
         for (outcome, expected) in [(Done, 0), (Unknown, 0), (Refused, 1)] {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_is_not_there_cannot_be_used() {
+    fn a_code_that_is_not_there_cannot_be_redeemed() {
         for (outcome, expected) in
             [(Outcome::Done, 1), (Outcome::Refused, 0), (Outcome::Unknown, 0)]
         {

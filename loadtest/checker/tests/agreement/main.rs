@@ -13,8 +13,8 @@
 //!   is the answer to a request that has a coupon, nor to a recipient at the limit.
 //! - A request that has a coupon is not refused any more, for whatever other reason.
 //! - "Ended" mirrors "not started", and bounds "sold out" and "not started" as well as coupons.
-//! - A use that was undone can be repeated, so that the order of such calls decides.
-//! - Who used or cancelled a coupon has seen it; a read of more coupons than there are has seen lost ones.
+//! - A redemption that was reversed can be repeated, so that the order of such calls decides.
+//! - Who redeemed or voided a coupon has seen it; a read of more coupons than there are has seen lost ones.
 //! - Where others asked as well, a replayed answer says nothing about when its coupon was asked for.
 //!
 //! Histories are small, for the search takes exponential time, and many. Each is made from its seed,

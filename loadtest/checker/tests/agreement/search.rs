@@ -136,7 +136,7 @@ impl Search<'_> {
                 if !is_done {
                     return None;
                 }
-                // To cancel what is cancelled changes nothing and is answered as done.
+                // To void a voided coupon changes nothing and is answered as done.
                 let is_again = to == CouponState::Voided && state.states[place] == to;
                 if is_again { Some(state.clone()) } else { change(state, place, to) }
             }
@@ -224,7 +224,7 @@ enum Answer<'a> {
     Otherwise,
 }
 
-/// The state in which a coupon that could be used is used or cancelled, or one that was used can be used again.
+/// The state in which an issued coupon is redeemed or voided, or the redemption of one is reversed.
 fn change(state: &State, place: usize, to: CouponState) -> Option<State> {
     let mut after = state.clone();
     let coupon = &mut after.states[place];
