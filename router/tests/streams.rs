@@ -86,6 +86,48 @@ async fn a_stream_whose_revision_is_forgotten_is_to_begin_again() {
 }
 
 #[tokio::test]
+async fn a_stream_is_not_resumed_in_another_history_of_its_shard() {
+    let mut t = fixture().await;
+    let first = parts(&mut t, request("")).await.unwrap().remove(0);
+    t.cluster.recover();
+    let gone = parts(&mut t, request(&first.resume_token)).await.unwrap_err();
+    assert_eq!((gone.code(), reason(&gone).as_str()), (Code::Aborted, "REVISION_GONE"));
+    assert_eq!(coupons(&parts(&mut t, request("")).await.unwrap()).len(), COUPONS);
+}
+
+#[tokio::test]
+async fn a_shard_that_does_not_answer_holds_up_no_stream_of_another_one() {
+    let mut t = fixture().await;
+    let of_spring = t.cluster.last_seen().hello.shard_id;
+    let mut others = (0..).map(|number| format!("other-{number}"));
+    let other = loop {
+        let other = others.next().unwrap();
+        t.create(&other, 1_000_000).await;
+        if t.cluster.last_seen().hello.shard_id != of_spring {
+            break other;
+        }
+    };
+    t.cluster.fill("spring", 20_000);
+    t.cluster.fill(&other, COUPONS as u64);
+    let mut stuck = Vec::new();
+    for _ in 0..4 {
+        let mut coupons = CouponServiceClient::new(connect_narrow(&t.router));
+        stuck.push(coupons.stream_coupons(request("")).await.unwrap().into_inner());
+    }
+    t.cluster.hang(of_spring);
+    let stuck: Vec<_> = stuck
+        .into_iter()
+        .map(|mut stream| {
+            tokio::spawn(async move { while let Ok(Some(_)) = stream.message().await {} })
+        })
+        .collect();
+    t.cluster.until_hanging(4).await;
+    let other = StreamCouponsRequest { campaign_id: other, ..request("") };
+    assert_eq!(coupons(&parts(&mut t, other).await.unwrap()).len(), COUPONS);
+    assert!(stuck.iter().all(|stream| !stream.is_finished()), "it waited for the others");
+}
+
+#[tokio::test]
 async fn a_token_belongs_to_streams_of_one_campaign() {
     let mut t = fixture().await;
     t.create("other", 10).await;

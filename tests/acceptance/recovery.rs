@@ -5,9 +5,12 @@ use std::path::Path;
 
 use coupon_admin::ClusterStatus;
 use coupon_checker::check;
+use coupon_proto::v1;
+use coupon_proto::v1::coupon_service_client::CouponServiceClient;
 use serde_json::Value;
+use tonic::Status;
 
-use crate::support::campaign::{create, read_back};
+use crate::support::campaign::{create, read_back, reason};
 use crate::support::cluster::Cluster;
 use crate::support::load::{Answers, Load};
 use crate::support::process::run;
@@ -45,6 +48,19 @@ fn recover(cluster: &Cluster, nodes: &[u64], more: &[&str]) -> (String, Vec<Valu
     assert!(output.status.success(), "{said}");
     let lines = std::fs::read_to_string(&report).expect("read the report");
     (said, lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
+}
+
+/// The first part of a stream of coupons.
+async fn first_part(
+    cluster: &Cluster,
+    campaign_id: &str,
+    resume_token: &str,
+) -> Result<v1::StreamCouponsResponse, Status> {
+    let mut client = CouponServiceClient::new(cluster.connect());
+    let (campaign_id, resume_token) = (campaign_id.to_owned(), resume_token.to_owned());
+    let request = v1::StreamCouponsRequest { campaign_id, resume_token };
+    let part = client.stream_coupons(request).await?.into_inner().message().await?;
+    Ok(part.expect("a stream has a part"))
 }
 
 fn text(path: &Path) -> String {
@@ -114,8 +130,12 @@ async fn of_two_histories_the_one_that_is_kept_goes_on() {
 async fn one_of_three_goes_on_when_the_others_are_gone_for_good() {
     let mut cluster = Cluster::start(&[]).await;
     create(&cluster, "alone", QUOTA.into()).await;
-    let answers = issue(&cluster, "alone", 200).await;
+    // More than one part of a stream.
+    let answers = issue(&cluster, "alone", 600).await;
     cluster.whole().await;
+    let first = first_part(&cluster, "alone", "").await.expect("it can be read");
+    let token = first.resume_token;
+    first_part(&cluster, "alone", &token).await.expect("it can be resumed");
     cluster.kill_all();
     let dir = text(cluster.data_of(1));
     recover(&cluster, &[1], &["--gone", "2,3", "--keep", &dir]);
@@ -125,6 +145,8 @@ async fn one_of_three_goes_on_when_the_others_are_gone_for_good() {
     cluster.whole().await;
     let verdict = check(&answers.with(read_back(&cluster, "alone", QUOTA.into()).await));
     assert!(verdict.is_ok(), "{verdict}");
+    let gone = first_part(&cluster, "alone", &token).await.expect_err("it was of another history");
+    assert_eq!(reason(&gone), "REVISION_GONE");
     let fresh = codes(&issue(&cluster, "alone", 50).await);
     assert!(fresh.is_disjoint(&codes(&answers)));
     cluster.status("equal digests", true, ClusterStatus::is_equal).await;

@@ -43,7 +43,7 @@ impl Reader<'_> {
         let mut page = Page::new(query.limit);
         let last = match &campaign {
             Some(campaign) if query.recipient.is_empty() => {
-                all_of(&view, campaign, query, &mut page)?
+                all_of(&view, campaign, answer.first_block, query, &mut page)?
             }
             only => {
                 let holder = Holder { recipient: &query.recipient, tenant: &tenant };
@@ -73,18 +73,19 @@ enum Listed {
     Gone,
 }
 
-/// Takes the coupons of a campaign, at the revision asked for.
+/// Takes the coupons of a campaign, at the revision asked for, in the history with this first block.
 fn all_of(
     view: &LedgerView<'_>,
     campaign: &Campaign,
+    first_block: u64,
     query: &pb::ListCouponsQuery,
     page: &mut Page<pb::CampaignCoupon>,
 ) -> Result<Listed, StorageError> {
     let (after, issued) = (place_after(query).sequence, campaign.counters.issued);
-    let latest = pb::CampaignRevision { revision: campaign.counters.revision, issued };
+    let revision = campaign.counters.revision;
+    let latest = pb::CampaignRevision { revision, issued, first_block };
     let as_of = query.as_of.unwrap_or(latest);
-    // A state that was restored is at an earlier revision, and has another history from there.
-    if as_of.revision > latest.revision {
+    if as_of.first_block != first_block || as_of.revision > revision {
         return Ok(Listed::Gone);
     }
     let left = as_of.issued.min(issued).saturating_sub(after);

@@ -98,16 +98,21 @@ impl<'a> Reader<'a> {
         state.log_time.max(self.now).0
     }
 
-    /// The state, and what an answer to a question that was routed by the ring of `epoch` begins with: the time, and the
-    /// refusal if that is not the shard's ring.
+    /// The state, and what an answer to a question that was routed by the ring of `epoch` begins with: the time, which
+    /// history it is, and the refusal if that is not the shard's ring.
     pub(super) fn begin(
         &self,
         epoch: u64,
     ) -> Result<(LedgerView<'a>, pb::ReadResponse), StorageError> {
         let view = self.view()?;
         let state = view.shard_state()?;
-        let (log_time_micros, refusal) = (self.time(&state), Self::refusal(&state, epoch));
-        Ok((view, pb::ReadResponse { log_time_micros, refusal, ..Default::default() }))
+        let answer = pb::ReadResponse {
+            log_time_micros: self.time(&state),
+            refusal: Self::refusal(&state, epoch),
+            first_block: state.first_block,
+            ..Default::default()
+        };
+        Ok((view, answer))
     }
 
     /// The fence: a question about a campaign must come by the shard's own ring.

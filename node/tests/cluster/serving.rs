@@ -115,8 +115,9 @@ async fn a_campaign_is_read_as_it_was_while_that_is_known() {
     };
     let get = pb::GetCampaignQuery { campaign: "default/c".into() };
     let get = pb::read_request::Query::GetCampaign(get);
-    let counters = read(get).await.campaigns.remove(0).counters.unwrap();
-    let then = pb::CampaignRevision { revision: counters.revision, issued: counters.issued };
+    let mut found = read(get).await;
+    let pb::CampaignCounters { revision, issued, .. } = found.campaigns.remove(0).counters.unwrap();
+    let then = pb::CampaignRevision { revision, issued, first_block: found.first_block };
     let list = |as_of, after| {
         let query = pb::ListCouponsQuery {
             tenant: "default".into(),
@@ -172,8 +173,12 @@ async fn a_campaign_is_read_as_it_was_while_that_is_known() {
     assert_eq!(read(list(Some(then), 3)).await.coupons, before[1].coupons);
     // Nor is a revision known that is still to come.
     let later = pb::CampaignRevision { revision: then.revision + 100, ..then };
-    let unknown = read(list(Some(later), 0)).await.refusal.map(|refusal| refusal.reason());
-    assert_eq!(unknown, Some(pb::RefusalReason::RevisionGone));
+    // In another history the same revision may be something else.
+    let elsewhere = pb::CampaignRevision { first_block: then.first_block + 1, ..then };
+    for unknown in [later, elsewhere] {
+        let unknown = read(list(Some(unknown), 0)).await.refusal.map(|refusal| refusal.reason());
+        assert_eq!(unknown, Some(pb::RefusalReason::RevisionGone));
+    }
 }
 
 #[tokio::test]

@@ -1,14 +1,15 @@
 //! How many streams of coupons are under way, and whose they are.
 //!
 //! One that is read slowly costs little: the parts that wait, and no view of any shard. So there can be many, and none
-//! keeps the others from their turns at the shards. What is left to bound is memory, and the share of one client.
+//! keeps the others from their turns at their shard. What is left to bound is memory, and the share of one client.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use coupon_cluster::ShardId;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::error::Fault;
@@ -20,14 +21,16 @@ const EXPORTS_MAX: usize = 128;
 /// Number of streams at a time of one client address.
 const CLIENT_EXPORTS_MAX: usize = 32;
 
-/// Number of parts that are read at a time, so that streams do not take the time of shards from other calls.
-const READS_MAX: usize = 4;
+/// Number of parts of one shard that are read at a time, so that streams do not take its time from other calls. Each
+/// shard has its own, since one that does not answer keeps its readers waiting.
+const SHARD_READS_MAX: usize = 4;
 
 /// The streams under way.
 #[derive(Debug)]
 pub(super) struct Exports {
     of_clients: Mutex<HashMap<Option<IpAddr>, usize>>,
-    reads: Semaphore,
+    /// One for each shard that was ever read.
+    reads: Mutex<BTreeMap<ShardId, Arc<Semaphore>>>,
 }
 
 /// A stream under way. It counts until it is dropped.
@@ -40,7 +43,12 @@ pub(super) struct ExportPermit {
 impl Exports {
     /// No stream yet.
     pub(super) fn new() -> Self {
-        Self { of_clients: Mutex::default(), reads: Semaphore::new(READS_MAX) }
+        Self { of_clients: Mutex::default(), reads: Mutex::default() }
+    }
+
+    fn reads_of(&self, shard: ShardId) -> Arc<Semaphore> {
+        let mut reads = self.reads.lock();
+        Arc::clone(reads.entry(shard).or_insert_with(|| Arc::new(Semaphore::new(SHARD_READS_MAX))))
     }
 
     /// Begins a stream of a client.
@@ -60,12 +68,16 @@ impl Exports {
 }
 
 impl ExportPermit {
-    /// Waits for a turn to read a part, which ends when it is dropped. Streams have it one after the other.
+    /// Waits for a turn to read a part of a shard, which ends when it is dropped. Streams have it one after the other.
     ///
     /// # Errors
     /// [`Fault::Unanswered`] at `deadline`.
-    pub(super) async fn turn(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Fault> {
-        let turn = timeout_at(deadline, self.exports.reads.acquire()).await;
+    pub(super) async fn turn(
+        &self,
+        shard: ShardId,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, Fault> {
+        let turn = timeout_at(deadline, self.exports.reads_of(shard).acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or(Fault::Unanswered(Unanswered::Overloaded))
     }
 }

@@ -104,6 +104,9 @@ struct Position {
     /// The sequence number of the last coupon sent.
     #[prost(uint64, tag = "5")]
     after: u64,
+    /// Which history of the shard it is: the first block of code counters that it may use.
+    #[prost(uint64, tag = "6")]
+    first_block: u64,
 }
 
 impl Position {
@@ -126,11 +129,12 @@ impl Position {
             let why = "must be the resume_token of a part of a stream of this campaign";
             return read.ok_or_else(|| Fault::field("resume_token", why));
         }
-        let read = shards.read_campaign(campaign, deadline).await?;
-        let counters = read.campaigns.into_iter().next().and_then(|found| found.counters);
+        let mut read = shards.read_campaign(campaign, deadline).await?;
+        let counters = read.campaigns.pop().and_then(|found| found.counters);
         let counters = counters.ok_or(Fault::Internal("a shard showed no campaign"))?;
         let (revision, issued) = (counters.revision, counters.issued);
-        Ok(Self { stream, revision, issued, log_time_micros: read.log_time_micros, after: 0 })
+        let ReadResponse { log_time_micros, first_block, .. } = read;
+        Ok(Self { stream, revision, issued, log_time_micros, after: 0, first_block })
     }
 }
 
@@ -157,17 +161,17 @@ impl Export {
 
     /// Reads the next part. A campaign without coupons has one empty part.
     async fn read(&mut self, deadline: Instant) -> Result<StreamCouponsResponse, Fault> {
-        let Position { revision, issued, after, .. } = self.position;
+        let Position { revision, issued, after, first_block, .. } = self.position;
         let query = read_request::Query::ListCoupons(ListCouponsQuery {
             tenant: check::tenant().to_string(),
             campaign_id: self.campaign.id().to_owned(),
             after: Some(CouponPlace { sequence: after, ..CouponPlace::default() }),
             limit: PART_COUPONS,
-            as_of: Some(CampaignRevision { revision, issued }),
+            as_of: Some(CampaignRevision { revision, issued, first_block }),
             ..ListCouponsQuery::default()
         });
         let owner = Destination::Owner(&self.campaign);
-        let turn = self.permit.turn(deadline).await?;
+        let turn = self.permit.turn(self.topology.shard_of(owner), deadline).await?;
         let answer = self.shards.read_from(owner, query, deadline).await?;
         drop(turn);
         self.part(answer, deadline).await

@@ -130,6 +130,16 @@ impl FakeCluster {
         self.state.lock().lost = shards.into_iter().collect();
     }
 
+    /// Lets a shard answer no read any more.
+    pub fn hang(&self, shard: u32) {
+        self.state.lock().hung.insert(shard);
+    }
+
+    /// Waits until at least `count` reads at a time are kept waiting.
+    pub async fn until_hanging(&self, count: usize) {
+        self.until(|state| state.hanging >= count).await;
+    }
+
     pub fn play(&self, tricks: impl IntoIterator<Item = Trick>) {
         self.state.lock().tricks.extend(tricks);
     }
@@ -156,6 +166,11 @@ impl FakeCluster {
     /// Forgets what coupons were at earlier revisions.
     pub fn forget_revisions(&self) {
         self.state.lock().ledger.knows_revisions = false;
+    }
+
+    /// Lets the shards go on with another history, which comes to the same revisions.
+    pub fn recover(&self) {
+        self.state.lock().ledger.first_block += 1;
     }
 
     /// Waits until at least `count` commands have reached nodes.

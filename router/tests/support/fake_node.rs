@@ -146,6 +146,26 @@ impl FakeNode {
     }
 }
 
+/// A read that is not answered, until it is given up.
+struct Hanging(Shared);
+
+impl Hanging {
+    fn begin(state: Shared) -> Self {
+        {
+            let mut state = state.lock();
+            state.hanging += 1;
+            state.progress.send_replace(());
+        }
+        Self(state)
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.0.lock().hanging -= 1;
+    }
+}
+
 async fn send(
     replies: &mpsc::Sender<Result<ProposeResponse, Status>>,
     message: propose_response::Message,
@@ -181,6 +201,10 @@ impl ShardService for FakeNode {
         self.lead_or_refuse(request.get_ref().forward).await?;
         if self.state.lock().lost.contains(&request.get_ref().shard_id) {
             return Err(refusal::not_leader(None));
+        }
+        if self.state.lock().hung.contains(&request.get_ref().shard_id) {
+            let _hanging = Hanging::begin(Arc::clone(&self.state));
+            return std::future::pending().await;
         }
         let is_part = matches!(
             &request.get_ref().query,

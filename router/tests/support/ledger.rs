@@ -7,7 +7,7 @@ use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::coupon_change::Change;
 use coupon_proto::internal::{
     CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignDeleted,
-    CampaignRecord, CampaignStage, CodeNumber, Command, CouponChange, CouponChanged, CouponIssued,
+    CampaignRecord, CampaignRevision, CampaignStage, CodeNumber, Command, CouponChange, CouponChanged, CouponIssued,
     CouponPlace, CouponRecord, CreateCampaignCommand, IssueCommand, ListCouponsQuery, Outcome,
     ReadRequest, ReadResponse, Redemption, Refusal, RefusalReason, Reversal, UpdateCampaignCommand,
     Voiding, campaign_condition, outcome, read_request,
@@ -27,6 +27,8 @@ pub struct Ledger {
     pub epoch: u64,
     /// Whether it knows what coupons were at earlier revisions.
     pub knows_revisions: bool,
+    /// Which history the shards have.
+    pub first_block: u64,
     campaigns: BTreeMap<String, (u32, CampaignRecord, Vec<CouponIssued>)>,
     /// What was done with coupons, by request id.
     changes: Vec<(Vec<u8>, CouponChanged)>,
@@ -38,6 +40,7 @@ impl Ledger {
         Self {
             epoch,
             knows_revisions: true,
+            first_block: 0,
             campaigns: BTreeMap::new(),
             changes: Vec::new(),
             holds: Holds::default(),
@@ -278,7 +281,8 @@ impl Ledger {
     }
 
     pub fn read(&self, request: &ReadRequest) -> ReadResponse {
-        let mut response = ReadResponse { log_time_micros: NOW_MICROS, ..Default::default() };
+        let (log_time_micros, first_block) = (NOW_MICROS, self.first_block);
+        let mut response = ReadResponse { log_time_micros, first_block, ..Default::default() };
         if request.epoch != self.epoch {
             response.refusal = Some(self.stale());
             return response;
@@ -352,7 +356,8 @@ impl Ledger {
             response.refusal = Some(refusal(RefusalReason::CampaignNotFound));
             return;
         }
-        if query.as_of.is_some() && !self.knows_revisions {
+        let is_of_history = |as_of: CampaignRevision| as_of.first_block == self.first_block;
+        if query.as_of.is_some_and(|as_of| !self.knows_revisions || !is_of_history(as_of)) {
             response.refusal = Some(refusal(RefusalReason::RevisionGone));
             return;
         }

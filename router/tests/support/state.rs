@@ -46,6 +46,10 @@ pub struct State {
     pub paused: BTreeSet<u64>,
     /// The shards that have no leader.
     pub lost: BTreeSet<u32>,
+    /// The shards that answer no read.
+    pub hung: BTreeSet<u32>,
+    /// How many reads such shards keep waiting.
+    pub hanging: usize,
     pub tricks: VecDeque<Trick>,
     pub seen: Vec<Seen>,
     pub refused: usize,
@@ -71,6 +75,8 @@ impl Default for State {
             leader: 1,
             paused: BTreeSet::new(),
             lost: BTreeSet::new(),
+            hung: BTreeSet::new(),
+            hanging: 0,
             tricks: VecDeque::new(),
             seen: Vec::new(),
             refused: 0,
