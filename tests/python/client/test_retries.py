@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import threading
 import uuid
 from datetime import datetime, timedelta, timezone
 
@@ -306,6 +307,54 @@ def test_what_a_broken_stream_has_not_answered_is_asked_again_with_the_same_id(c
     assert not any(request.request_id for request in requests), "the caller's messages are left as they are"
 
 
+def answer_each(sdk, arrived=None):
+    """An answer to whatever is asked. Says when something has arrived."""
+    def answer(request):
+        asked = sdk.v1.IssueStreamRequest.FromString(request)
+        response = sdk.v1.IssueStreamResponse(tag=asked.tag)
+        response.response.coupon.recipient = asked.request.recipient
+        if arrived is not None:
+            arrived.release()
+        return response
+    return answer
+
+
+def test_each_request_is_sent_before_the_next_one_is_taken(sdk, router):
+    arrived = threading.Semaphore(0)
+
+    def requests():
+        for name in ["ann", "bob", "cat"]:
+            yield sdk.v1.IssueCouponRequest(campaign_id="spring", recipient=name)
+            assert arrived.acquire(timeout=30), f"{name} was not sent"
+
+    router.answers = [answer_each(sdk, arrived)] * 3
+    with sdk.Client(router.address) as client:
+        results = list(client.issue_stream(requests()))
+    assert [request.recipient for request, _ in results] == ["ann", "bob", "cat"]
+
+
+def test_a_caller_for_asyncio_gets_answers_while_it_waits_for_requests(sdk, router):
+    async def talk():
+        answered = asyncio.Event()
+
+        async def requests():
+            for name in ["ann", "bob", "cat"]:
+                answered.clear()
+                yield sdk.v1.IssueCouponRequest(campaign_id="spring", recipient=name)
+                await asyncio.wait_for(answered.wait(), 30)
+
+        async with sdk.AsyncClient([router.address]) as client:
+            names = []
+            async for request, result in client.issue_stream(requests()):
+                assert result.coupon.recipient == request.recipient
+                names.append(request.recipient)
+                answered.set()
+            return names
+
+    router.answers = [answer_each(sdk)] * 3
+    assert asyncio.run(talk()) == ["ann", "bob", "cat"]
+
+
 def test_neither_codes_nor_recipients_are_shown(client, sdk, router, caplog):
     router.answers = [status(CODE.ALREADY_EXISTS, "RECIPIENT_LIMIT_REACHED", codes="SECRET1,SECRET2")]
     with pytest.raises(sdk.RecipientLimitReached) as caught:
@@ -339,14 +388,14 @@ def test_a_time_without_an_offset_is_refused(client, sdk):
 
 
 def test_pauses_double_up_to_a_bound_and_are_never_shorter_than_asked(sdk):
-    from coupon_client._retry import Course
+    from coupon_client._retry import RetrySchedule
 
     policy = sdk.RetryPolicy(attempt_timeout=1, give_up_after=5, backoff_min=0.02, backoff_max=0.32)
     for jitter, of_usual in [(0.0, 0.5), (1.0, 1.0)]:
-        course = Course(policy, None, 0)
-        pauses = [course.pause(None, jitter, 0) for _ in range(6)]
+        schedule = RetrySchedule(policy, None, 0)
+        pauses = [schedule.pause(None, jitter, 0) for _ in range(6)]
         assert pauses == pytest.approx([usual * of_usual for usual in [0.02, 0.04, 0.08, 0.16, 0.32, 0.32]])
-    assert 0.5 <= Course(policy, None, 0).pause(0.5, 0.3, 0) <= 0.75
-    course = Course(policy, 2, 0)
-    assert (course.timeout(0), course.timeout(1.5), course.timeout(3)) == (1, 0.5, 0.001)
-    assert course.pause(0.45, 0.0, 1.5) is None, "an attempt of 50 ms is no use"
+    assert 0.5 <= RetrySchedule(policy, None, 0).pause(0.5, 0.3, 0) <= 0.75
+    schedule = RetrySchedule(policy, 2, 0)
+    assert (schedule.timeout(0), schedule.timeout(1.5), schedule.timeout(3)) == (1, 0.5, 0.001)
+    assert schedule.pause(0.45, 0.0, 1.5) is None, "an attempt of 50 ms is no use"

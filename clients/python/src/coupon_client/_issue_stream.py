@@ -13,7 +13,7 @@ from ._batch import BatchResult
 from ._decode import error_from_status, missing_result
 from ._method import Method
 from ._request_id import fill_in
-from ._retry import CallState, Course, RetryPolicy
+from ._retry import CallState, RetrySchedule, RetryPolicy
 from .errors import CouponError, TransportError
 
 METHOD = Method("/coupon.v1.CouponService/IssueStream", v1.IssueStreamRequest, v1.IssueStreamResponse)
@@ -31,7 +31,7 @@ class _Item:
         self.request = v1.IssueCouponRequest()
         self.request.CopyFrom(request)
         self.state = CallState(fill_in(self.request))
-        self.course = Course(policy, None, now)
+        self.schedule = RetrySchedule(policy, None, now)
         # When it is to be sent; None while it waits for its answer.
         self.due: float | None = now
 
@@ -57,14 +57,13 @@ class IssueWindow:
         for tag, item in self._items.items():
             if item.due is not None and item.due <= now:
                 item.due = None
-                timeout = _fields.duration(timedelta(seconds=item.course.timeout(now)))
+                timeout = _fields.duration(timedelta(seconds=item.schedule.timeout(now)))
                 yield v1.IssueStreamRequest(tag=tag, request=item.request, timeout=timeout)
 
     def pause(self, now: float) -> float | None:
-        """The time until a message is due, in seconds; None if answers are waited for."""
-        if not self._items or any(item.due is None for item in self._items.values()):
-            return None
-        return max(min(item.due for item in self._items.values() if item.due is not None) - now, 0.0)
+        """The time until a message is due, in seconds; None if none is to be sent."""
+        due = min((item.due for item in self._items.values() if item.due is not None), default=None)
+        return None if due is None else max(due - now, 0.0)
 
     def answered(self, response: v1.IssueStreamResponse, now: float) -> list[Issued]:
         """Takes an answer. Returns the request that it ends, if it does."""
@@ -87,7 +86,7 @@ class IssueWindow:
         item = self._items[tag]
         final = item.state.failed(error)
         if final is None:
-            pause = item.course.pause(error.retry_after, random.random(), now)
+            pause = item.schedule.pause(error.retry_after, random.random(), now)
             if pause is not None:
                 item.due = now + pause
                 return []

@@ -36,8 +36,8 @@ class RetryPolicy:
     backoff_max: float = 2.0
 
 
-class Course:
-    """The time and the pauses of one call."""
+class RetrySchedule:
+    """When the attempts of one call are made: its time and its pauses."""
 
     def __init__(self, policy: RetryPolicy, timeout: float | None, now: float) -> None:
         self._policy = policy

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from ._method import A, Method, Q
-from ._retry import Course, RetryPolicy
+from ._retry import RetrySchedule, RetryPolicy
 from .errors import CouponError, TransportError
 
 
@@ -28,9 +28,9 @@ class StreamProgress:
         """The time left, in seconds; None: as long as it takes."""
         return None if self._end is None else max(self._end - now, 0.0)
 
-    def course(self, policy: RetryPolicy, now: float) -> Course:
-        """The attempts to read the next part."""
-        return Course(policy, self.left(now), now)
+    def schedule(self, policy: RetryPolicy, now: float) -> RetrySchedule:
+        """When the attempts to read the next part are made."""
+        return RetrySchedule(policy, self.left(now), now)
 
     def took(self, part: Any) -> None:
         """Notes that a part was read."""

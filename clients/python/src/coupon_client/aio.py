@@ -17,7 +17,7 @@ from ._decode import from_rpc_error
 from ._issue_stream import IN_FLIGHT_MAX, METHOD, Issued, IssueWindow
 from ._method import Method
 from ._aio_operations import AsyncOperations
-from ._retry import Course, RetryPolicy
+from ._retry import RetrySchedule, RetryPolicy
 from .errors import CouponError
 
 
@@ -51,16 +51,16 @@ class AsyncClient(AsyncOperations):
         method = Method("/coupon.v1.CouponService/BatchIssueCoupons",
                         v1.BatchIssueCouponsRequest, v1.BatchIssueCouponsResponse)
         batch = Batch(requests)
-        course = Course(self._policy, timeout, time.monotonic())
+        schedule = RetrySchedule(self._policy, timeout, time.monotonic())
         while not batch.is_done:
-            answer = await self._attempt(method, batch.request(), course.timeout(time.monotonic()))
+            answer = await self._attempt(method, batch.request(), schedule.timeout(time.monotonic()))
             if isinstance(answer, CouponError):
                 batch.failed(answer)
             else:
                 batch.answered(answer)
             if batch.is_done:
                 break
-            pause = course.pause(batch.retry_after(), random.random(), time.monotonic())
+            pause = schedule.pause(batch.retry_after(), random.random(), time.monotonic())
             if pause is None:
                 batch.give_up()
             else:
@@ -76,51 +76,71 @@ class AsyncClient(AsyncOperations):
 
         When a stream breaks, what has no answer is asked again over another one, with the same request ids.
 
-        requests: The requests, of one or several campaigns. They are taken as there is room for them.
+        requests: The requests, of one or several campaigns. They are taken as there is room for them, and each is sent
+            at once.
         in_flight: How many are taken before some are answered, at most 1,000.
         """
         source, window = iterated(requests), IssueWindow(self._policy)
-        has_more = True
-        while has_more or window:
-            number = self._routers.next(time.monotonic())
-            stub = self._routers.connections[number].stream_stream(
-                METHOD.path, METHOD.request.SerializeToString, METHOD.response.FromString)
-            call = stub()
-            error: CouponError | None = None
-            try:
-                while True:
-                    while has_more and len(window) < min(in_flight, IN_FLIGHT_MAX):
-                        request = await anext_or_none(source)
-                        if request is None:
-                            has_more = False
-                        else:
-                            window.add(request, time.monotonic())
-                    if not window:
-                        return
-                    for message in window.due(time.monotonic()):
-                        await call.write(message)
-                    pause = window.pause(time.monotonic())
-                    if pause is not None:
-                        await asyncio.sleep(pause)
-                        continue
-                    answer = await call.read()
-                    if answer is grpc.aio.EOF:
-                        break
-                    self._routers.answered(number)
-                    for issued in window.answered(answer, time.monotonic()):
-                        yield issued
-            except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as rpc_error:
-                error = await self._stream_error(number, call, rpc_error)
-            finally:
-                call.cancel()
-            for issued in window.broken(error, time.monotonic()):
-                yield issued
+        in_flight, has_more = min(in_flight, IN_FLIGHT_MAX), True
+        # The next request, while it is waited for.
+        taking: asyncio.Task[v1.IssueCouponRequest | None] | None = None
+        try:
+            while True:
+                # A stream is opened when there is something to send.
+                if has_more and not window:
+                    request = await (taking or anext_or_none(source))
+                    taking, has_more = None, request is not None
+                    if request is not None:
+                        window.add(request, time.monotonic())
+                if not window:
+                    return
+                await asyncio.sleep(window.pause(time.monotonic()) or 0.0)
+                number = self._routers.next(time.monotonic())
+                stub = self._routers.connections[number].stream_stream(
+                    METHOD.path, METHOD.request.SerializeToString, METHOD.response.FromString)
+                call = stub()
+                reading = asyncio.ensure_future(call.read())
+                error: CouponError | None = None
+                try:
+                    while has_more or window:
+                        for message in window.due(time.monotonic()):
+                            await call.write(message)
+                        if taking is None and has_more and len(window) < in_flight:
+                            taking = asyncio.ensure_future(anext_or_none(source))
+                        await asyncio.wait(
+                            {reading} if taking is None else {reading, taking},
+                            timeout=window.pause(time.monotonic()), return_when=asyncio.FIRST_COMPLETED)
+                        if taking is not None and taking.done():
+                            request = taking.result()
+                            taking, has_more = None, request is not None
+                            if request is not None:
+                                window.add(request, time.monotonic())
+                        if reading.done():
+                            answer = reading.result()
+                            if answer is grpc.aio.EOF:
+                                break
+                            reading = asyncio.ensure_future(call.read())
+                            self._routers.answered(number)
+                            for issued in window.answered(answer, time.monotonic()):
+                                yield issued
+                except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as rpc_error:
+                    error = await self._stream_error(number, reading, rpc_error)
+                finally:
+                    reading.cancel()
+                    call.cancel()
+                for issued in window.broken(error, time.monotonic()):
+                    yield issued
+        finally:
+            if taking is not None:
+                taking.cancel()
 
-    async def _stream_error(self, number: int, call: Any, error: Exception) -> CouponError | None:
+    async def _stream_error(
+        self, number: int, reading: asyncio.Future[Any], error: Exception,
+    ) -> CouponError | None:
         """Why a stream has ended: a message that cannot be written does not say."""
         if not isinstance(error, grpc.aio.AioRpcError):
             try:
-                await call.read()
+                await reading
                 return None
             except grpc.aio.AioRpcError as rpc_error:
                 error = rpc_error

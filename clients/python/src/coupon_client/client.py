@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import random
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from ._decode import from_rpc_error
 from ._issue_stream import IN_FLIGHT_MAX, METHOD, Issued, IssueWindow
 from ._method import Method
 from ._operations import Operations
-from ._retry import Course, RetryPolicy
+from ._retry import RetrySchedule, RetryPolicy
 from .errors import CouponError
 
 
@@ -50,16 +51,16 @@ class Client(Operations):
         method = Method("/coupon.v1.CouponService/BatchIssueCoupons",
                         v1.BatchIssueCouponsRequest, v1.BatchIssueCouponsResponse)
         batch = Batch(requests)
-        course = Course(self._policy, timeout, time.monotonic())
+        schedule = RetrySchedule(self._policy, timeout, time.monotonic())
         while not batch.is_done:
-            answer = self._attempt(method, batch.request(), course.timeout(time.monotonic()))
+            answer = self._attempt(method, batch.request(), schedule.timeout(time.monotonic()))
             if isinstance(answer, CouponError):
                 batch.failed(answer)
             else:
                 batch.answered(answer)
             if batch.is_done:
                 break
-            pause = course.pause(batch.retry_after(), random.random(), time.monotonic())
+            pause = schedule.pause(batch.retry_after(), random.random(), time.monotonic())
             if pause is None:
                 batch.give_up()
             else:
@@ -74,45 +75,92 @@ class Client(Operations):
 
         When a stream breaks, what has no answer is asked again over another one, with the same request ids.
 
-        requests: The requests, of one or several campaigns. They are taken as there is room for them.
+        requests: The requests, of one or several campaigns. They are taken as there is room for them, and each is sent
+            at once. While the next one is waited for, answers wait.
         in_flight: How many are taken before some are answered, at most 1,000.
         """
         source, window = iter(requests), IssueWindow(self._policy)
-        has_more = True
-        while has_more or window:
+        in_flight, has_more = min(in_flight, IN_FLIGHT_MAX), True
+        while True:
+            # A stream is opened when there is something to send.
+            if has_more and not window:
+                has_more = take_next(source, window)
+            if not window:
+                return
+            time.sleep(window.pause(time.monotonic()) or 0.0)
             number = self._routers.next(time.monotonic())
-            outgoing: queue.SimpleQueue[v1.IssueStreamRequest | None] = queue.SimpleQueue()
-            answers = self._open_issue_stream(number, iter(outgoing.get, None))
+            stream = _OpenStream(self._routers.connections[number])
             error: CouponError | None = None
             try:
-                while True:
-                    while has_more and len(window) < min(in_flight, IN_FLIGHT_MAX):
-                        request = next(source, None)
-                        if request is None:
-                            has_more = False
-                        else:
-                            window.add(request, time.monotonic())
-                    if not window:
-                        return
+                while has_more or window:
                     for message in window.due(time.monotonic()):
-                        outgoing.put(message)
-                    pause = window.pause(time.monotonic())
-                    if pause is not None:
-                        time.sleep(pause)
-                        continue
-                    answer = next(answers, None)
-                    if answer is None:
-                        break
-                    self._routers.answered(number)
-                    yield from window.answered(answer, time.monotonic())
+                        stream.send(message)
+                    has_room = has_more and len(window) < in_flight
+                    answer = stream.answer(0.0 if has_room else window.pause(time.monotonic()))
+                    if answer is not None:
+                        self._routers.answered(number)
+                        yield from window.answered(answer, time.monotonic())
+                    elif has_room:
+                        has_more = take_next(source, window)
+            except _StreamEnded:
+                pass
             except grpc.RpcError as rpc_error:
                 error = self._noted(number, from_rpc_error(rpc_error))
             finally:
-                outgoing.put(None)
-                answers.cancel()
+                stream.close()
             yield from window.broken(error, time.monotonic())
 
-    def _open_issue_stream(self, number: int, messages: Iterator[v1.IssueStreamRequest]) -> Any:
-        stub = self._routers.connections[number].stream_stream(
+
+def take_next(source: Iterator[v1.IssueCouponRequest], window: IssueWindow) -> bool:
+    """Takes the next request; False if there is none."""
+    request = next(source, None)
+    if request is not None:
+        window.add(request, time.monotonic())
+    return request is not None
+
+
+class _StreamEnded(Exception):
+    """The router ended a stream without an error."""
+
+
+class _OpenStream:
+    """A stream of issues. Its answers are read by a thread of its own, since gRPC's iterator cannot be asked whether there
+    is one."""
+
+    def __init__(self, connection: grpc.Channel) -> None:
+        self._outgoing: queue.SimpleQueue[v1.IssueStreamRequest | None] = queue.SimpleQueue()
+        self._incoming: queue.SimpleQueue[v1.IssueStreamResponse | Exception] = queue.SimpleQueue()
+        stub = connection.stream_stream(
             METHOD.path, METHOD.request.SerializeToString, METHOD.response.FromString)
-        return stub(messages)
+        self._call: Any = stub(iter(self._outgoing.get, None))
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            for answer in self._call:
+                self._incoming.put(answer)
+            self._incoming.put(_StreamEnded())
+        except grpc.RpcError as error:
+            self._incoming.put(error)
+
+    def send(self, message: v1.IssueStreamRequest) -> None:
+        """Sends a message."""
+        self._outgoing.put(message)
+
+    def answer(self, patience: float | None) -> v1.IssueStreamResponse | None:
+        """The next answer; None if there is none within so many seconds. None as patience: it is waited for.
+
+        Raises _StreamEnded or grpc.RpcError when the stream has ended.
+        """
+        try:
+            answer = self._incoming.get(timeout=patience) if patience != 0.0 else self._incoming.get_nowait()
+        except queue.Empty:
+            return None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """Ends the stream, and with it the thread."""
+        self._outgoing.put(None)
+        self._call.cancel()
