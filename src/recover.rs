@@ -1,20 +1,17 @@
 //! `coupon recover`: chooses by hand, offline, which history a cluster goes on with.
 
+mod report;
+
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::io::{BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
-use coupon_cluster::{CodeCipher, CodeScheme, KeyId, NodeId, ShardId, ShardMap};
+use coupon_cluster::{NodeId, ShardId};
 use coupon_node::recovery::{self, Directory, History, Kept, Lost, ReplicaFound, differences};
-
-use serde::Serialize;
 
 use crate::failure::UsageError;
 use crate::output;
+use report::{Report, Sides};
 
 /// Shows what the data directories of stopped nodes hold, and what is lost by going on with one of them. With
 /// --keep, carries out the choice.
@@ -37,8 +34,8 @@ pub(crate) struct RecoverArgs {
     /// Nodes whose data directories are gone for good
     #[arg(long, value_name = "NODE_ID", value_delimiter = ',')]
     gone: Vec<u64>,
-    /// A file for the coupons that each choice loses, one JSON object a line. It will hold codes
-    /// and recipients
+    /// A file for the coupons, holds and changes that each choice loses, one JSON object a line. It will
+    /// hold codes and recipients
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// The directory to go on with, one of --data; the others are given up
@@ -165,6 +162,8 @@ fn table(directories: &[Named]) -> anyhow::Result<String> {
 fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyhow::Result<String> {
     // Several of the others may hold the same.
     let (mut coupons, mut campaigns) = (BTreeSet::new(), BTreeSet::new());
+    let (mut coupon_changes, mut campaign_changes) = (BTreeSet::new(), BTreeSet::new());
+    let (mut holds, mut releases) = (BTreeSet::new(), BTreeSet::new());
     let mut not_kept = BTreeSet::new();
     for found in kept.replicas.iter().filter(|found| found.shard != ShardId::META) {
         let ours = History::read(&kept.open, found).with_context(|| kept.name.clone())?;
@@ -174,15 +173,25 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
                 continue;
             };
             let theirs = History::read(&other.open, theirs).with_context(|| other.name.clone())?;
+            let sides =
+                Sides { kept: &kept.name, given_up: &other.name, map: &other.open.map };
             differences(&ours, &theirs, |lost| {
                 let is_new = match lost {
                     Lost::Campaign(campaign) => campaigns.insert(campaign.spec.name.clone()),
+                    Lost::CampaignChange(campaign) => {
+                        campaign_changes.insert(campaign.spec.name.clone())
+                    }
                     Lost::Coupon(id, issued) => {
                         coupons.insert((id.clone(), issued.coupon.request_id))
                     }
+                    Lost::CouponChange(id, issued, change) => {
+                        coupon_changes.insert((id.clone(), issued.sequence, change.request_id))
+                    }
+                    Lost::Hold(id, hold_id, _) => holds.insert((id.clone(), hold_id)),
+                    Lost::HoldRelease(id, hold_id, _) => releases.insert((id.clone(), hold_id)),
                 };
                 match report.as_deref_mut().filter(|_| is_new) {
-                    Some(report) => report.add(kept, other, found.shard, &lost),
+                    Some(report) => report.add(&sides, found.shard, &lost),
                     None => Ok(()),
                 }
             })?;
@@ -193,9 +202,14 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
         not_kept.extend(shards.filter(|shard| kept.replicas.iter().all(|own| own.shard != *shard)));
     }
     let mut text = format!(
-        "loses {} coupons and {} campaigns that another directory holds",
+        "loses {} coupons, {} campaigns and {} open holds that another directory has, {} changes of other coupons, \
+         {} releases of other holds, and what was changed about {} other campaigns",
         coupons.len(),
-        campaigns.len()
+        campaigns.len(),
+        holds.len(),
+        coupon_changes.len(),
+        releases.len(),
+        campaign_changes.len(),
     );
     if kept.open.lost.is_some() {
         text.push_str(", and an unknown number that this lost store has forgotten");
@@ -229,98 +243,4 @@ fn carry_out(
         keep.display(),
         if alone.is_empty() { "none".to_owned() } else { alone.join(", ") },
     ))
-}
-
-/// The report: a file that lists the coupons that each choice loses.
-struct Report {
-    path: PathBuf,
-    file: BufWriter<std::fs::File>,
-}
-
-/// One line of the report.
-#[derive(Serialize)]
-struct Line<'a> {
-    keeping: &'a str,
-    loses_from: &'a str,
-    shard_id: u32,
-    campaign_id: &'a str,
-    /// The coupon's number in its campaign; 0: the campaign itself.
-    sequence: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recipient: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issue_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<&'static str>,
-}
-
-impl Report {
-    fn create(path: &Path) -> anyhow::Result<Self> {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(path);
-        let file = file.with_context(|| format!("create the report {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
-    }
-
-    fn add(
-        &mut self,
-        kept: &Named,
-        other: &Named,
-        shard: ShardId,
-        lost: &Lost<'_>,
-    ) -> anyhow::Result<()> {
-        let line = Line {
-            keeping: &kept.name,
-            loses_from: &other.name,
-            shard_id: shard.get(),
-            campaign_id: "",
-            sequence: 0,
-            code: None,
-            recipient: None,
-            request_id: None,
-            issue_time: None,
-            state: None,
-        };
-        let line = match lost {
-            Lost::Campaign(campaign) => Line { campaign_id: campaign.spec.name.id(), ..line },
-            Lost::Coupon(campaign, issued) => {
-                let coupon = &issued.coupon;
-                let time = UNIX_EPOCH + Duration::from_micros(coupon.issued_at.0);
-                let at = (issued.code_shard, coupon.counter);
-                Line {
-                    campaign_id: campaign.id(),
-                    sequence: issued.sequence,
-                    code: code(&other.open.map, issued.code_key, issued.code_scheme, at),
-                    recipient: Some(&coupon.recipient),
-                    request_id: Some(coupon.request_id.to_string()),
-                    issue_time: Some(humantime::format_rfc3339_micros(time).to_string()),
-                    state: Some(issued.state.name()),
-                    ..line
-                }
-            }
-        };
-        serde_json::to_writer(&mut self.file, &line)?;
-        self.file.write_all(b"\n").with_context(|| self.path.display().to_string())
-    }
-
-    fn finish(mut self) -> anyhow::Result<()> {
-        let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        written.with_context(|| self.path.display().to_string())
-    }
-}
-
-/// The code of a coupon, issued by a shard under a counter, as people hold it; `None` where the map does not have its
-/// key.
-fn code(
-    map: &ShardMap,
-    key: KeyId,
-    scheme: CodeScheme,
-    (shard, counter): (ShardId, u64),
-) -> Option<String> {
-    let cipher = CodeCipher::new(map.code_keys.values());
-    cipher.encode(key, scheme, shard, counter).ok().map(|code| scheme.text(&code))
 }

@@ -50,6 +50,18 @@ pub enum CouponChangeKind {
     },
 }
 
+impl CouponChangeKind {
+    /// Its name for people.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Redeem { .. } => "REDEEM",
+            Self::Reverse => "REVERSE",
+            Self::Void { .. } => "VOID",
+        }
+    }
+}
+
 impl CouponHistory {
     /// What the coupon is now.
     #[must_use]

@@ -82,6 +82,13 @@ impl Directory {
         Ok(Self { path, node, store_id, lost, map, storage })
     }
 
+    /// A directory over a storage, for tests.
+    #[cfg(test)]
+    pub(super) fn over(storage: Storage, node: NodeId) -> Self {
+        let (path, store_id) = (PathBuf::new(), String::new());
+        Self { path, node, store_id, lost: None, map: Arc::default(), storage }
+    }
+
     /// Its storage.
     pub(super) fn storage(&self) -> &Storage {
         &self.storage

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use coupon_cluster::{CampaignName, ShardId};
+use coupon_cluster::{CampaignName, RequestId, ShardId};
 use coupon_ledger::{
-    Action, Campaign, Command, CouponState, IssuedCoupon, Ledger, LogTime, Outcome,
+    Action, Campaign, Command, CouponHistory, Hold, IssuedCoupon, Ledger, LogTime, Outcome,
+    StateReader as _,
 };
 use coupon_proto::internal as pb;
 use coupon_proto::internal::log_entry::Payload;
@@ -24,9 +25,12 @@ pub struct History<'a> {
     shard: ShardId,
     view: LedgerView<'a>,
     campaigns: BTreeMap<CampaignName, Campaign>,
-    unapplied: BTreeMap<CampaignName, Vec<IssuedCoupon>>,
-    /// What became of coupons since, by sequence number.
-    changed: BTreeMap<CampaignName, BTreeMap<u64, CouponState>>,
+    /// The coupons that entries which are not applied yet issue, by the number of the campaign.
+    unapplied: BTreeMap<u32, Vec<IssuedCoupon>>,
+    /// What such entries leave.
+    rows: LedgerBatch<'a>,
+    /// The log time of the last entry.
+    log_time: LogTime,
 }
 
 impl<'a> History<'a> {
@@ -41,13 +45,9 @@ impl<'a> History<'a> {
         let mut campaigns = BTreeMap::new();
         for campaign in view.campaigns() {
             let campaign = campaign?;
-            if campaign.spec.is_deleted() {
-                continue;
-            }
             campaigns.insert(campaign.spec.name.clone(), campaign);
         }
-        let (unapplied, changed) = (BTreeMap::new(), BTreeMap::new());
-        let mut history = Self { shard, view, campaigns, unapplied, changed };
+        let mut unapplied = BTreeMap::new();
         let replica_keys = LogKeys::new(shard, found.replica);
         let keys = StateKeys::new(shard, snapshot::generation(storage, &replica_keys)?);
         let applied_digest = running_digest(storage, &keys)?;
@@ -71,82 +71,18 @@ impl<'a> History<'a> {
                 if is_of_other_history {
                     break;
                 }
-                history.apply(&mut ledger, &mut rows, commands)?;
+                let issued = apply(shard, &mut ledger, &mut rows, commands)?;
+                for (number, issued) in issued {
+                    unapplied.entry(number).or_insert_with(Vec::new).push(issued);
+                }
             }
             let index = entry.log_id.map_or(0, |id| id.index);
             digests.push(index, rows.digest());
         }
-        Ok(history)
-    }
-
-    fn apply(
-        &mut self,
-        ledger: &mut Ledger,
-        rows: &mut LedgerBatch<'_>,
-        entry: pb::CommandEntry,
-    ) -> Result<(), RecoveryError> {
-        let shard = self.shard;
-        let unreadable = |why: String| RecoveryError::Unreadable { shard, why };
-        let log_time = LogTime(entry.log_time_micros);
-        let commands = command::read_entry(entry).map_err(|error| unreadable(error.to_string()))?;
-        let named = |command: &Command| match &command.action {
-            Action::Issue(issue) => Some(issue.campaign.clone()),
-            Action::DeleteCampaign(delete) => Some(delete.campaign.clone()),
-            Action::ConfirmHold(confirm) => Some(confirm.campaign.clone()),
-            Action::CreateCampaign(_)
-            | Action::PauseCampaign(_)
-            | Action::ResumeCampaign(_)
-            | Action::UpdateCampaign(_)
-            | Action::EndCampaign(_)
-            | Action::RedeemCoupon(_)
-            | Action::ReverseRedemption(_)
-            | Action::VoidCoupon(_)
-            | Action::HoldCoupon(_)
-            | Action::ReleaseHold(_)
-            | Action::ArchiveCampaign(_)
-            | Action::AdoptRing { .. }
-            | Action::SkipCounters
-            | Action::Unreadable => None,
-        };
-        let ids: Vec<Option<CampaignName>> = commands.iter().map(named).collect();
-        let outcomes = ledger.apply(rows, log_time, commands)?;
-        for (id, outcome) in ids.into_iter().zip(outcomes) {
-            match (outcome, id) {
-                (Outcome::CampaignCreated { campaign, replayed: false, .. }, _) => {
-                    self.campaigns.insert(campaign.spec.name.clone(), campaign);
-                }
-                (Outcome::CampaignChanged { campaign, .. }, _) => {
-                    self.campaigns.insert(campaign.spec.name.clone(), campaign);
-                }
-                (Outcome::CampaignDeleted { .. }, Some(id)) => {
-                    self.campaigns.remove(&id);
-                }
-                (
-                    Outcome::CouponIssued { issued, replayed: false, .. }
-                    | Outcome::HoldConfirmed { issued, replayed: false, .. },
-                    Some(id),
-                ) => {
-                    self.unapplied.entry(id).or_default().push(issued);
-                }
-                (Outcome::CouponChanged { campaign, coupon, replayed: false, .. }, _) => {
-                    let changed = self.changed.entry(campaign).or_default();
-                    changed.insert(coupon.sequence, coupon.state);
-                }
-                (
-                    Outcome::CampaignCreated { .. }
-                    | Outcome::CampaignDeleted { .. }
-                    | Outcome::CouponIssued { .. }
-                    | Outcome::CouponChanged { .. }
-                    | Outcome::HoldChanged { .. }
-                    | Outcome::HoldConfirmed { .. }
-                    | Outcome::RingAdopted { .. }
-                    | Outcome::CountersSkipped
-                    | Outcome::Refused(_),
-                    _,
-                ) => {}
-            }
-        }
-        Ok(())
+        let touched = rows.campaigns().map(|touched| (touched.spec.name.clone(), touched.clone()));
+        campaigns.extend(touched);
+        let log_time = rows.shard_state()?.log_time;
+        Ok(Self { shard, view, campaigns, unapplied, rows, log_time })
     }
 
     /// The shard.
@@ -154,25 +90,105 @@ impl<'a> History<'a> {
         self.shard
     }
 
-    /// Its campaigns, by id.
+    /// Its campaigns, by id, what is left of deleted ones included.
     pub fn campaigns(&self) -> &BTreeMap<CampaignName, Campaign> {
         &self.campaigns
     }
 
-    /// The coupons of one of its campaigns, by sequence number from 1.
+    /// The coupons of one of its campaigns, by sequence number from 1, and what was done with each.
     pub fn coupons(
         &'a self,
         campaign: &'a Campaign,
-    ) -> impl Iterator<Item = Result<IssuedCoupon, StorageError>> + 'a {
-        let unapplied = self.unapplied.get(&campaign.spec.name).into_iter().flatten();
-        let all = self.view.coupons_after(campaign, 0).chain(unapplied.cloned().map(Ok));
-        let changed = self.changed.get(&campaign.spec.name);
-        all.map(move |coupon| {
-            let mut coupon = coupon?;
-            if let Some(state) = changed.and_then(|changed| changed.get(&coupon.sequence)) {
-                coupon.state.clone_from(state);
+    ) -> impl Iterator<Item = Result<(IssuedCoupon, CouponHistory), StorageError>> + 'a {
+        let number = campaign.spec.number;
+        let unapplied = self.unapplied.get(&number).into_iter().flatten();
+        let unapplied = unapplied.map(|coupon| Ok((coupon.clone(), CouponHistory::default())));
+        let all = self.view.coupons_with_histories(campaign).chain(unapplied);
+        // Those of a deleted one may still be in the view, since the deletion is not applied.
+        let all = (!campaign.spec.is_deleted()).then_some(all).into_iter().flatten();
+        all.map(move |found| {
+            let (mut coupon, mut history) = found?;
+            if let Some(changed) = self.rows.history_of(number, coupon.sequence) {
+                history.clone_from(changed);
+                coupon.state = history.state();
             }
-            Ok(coupon)
+            Ok((coupon, history))
         })
     }
+
+    /// The holds of one of its campaigns, by id.
+    pub fn holds(
+        &self,
+        campaign: &Campaign,
+    ) -> impl Iterator<Item = Result<(RequestId, Hold), StorageError>> + use<'_, 'a> {
+        let all = self.rows.holds_of(campaign.spec.number);
+        (!campaign.spec.is_deleted()).then_some(all).into_iter().flatten()
+    }
+
+    /// A hold of one of its campaigns.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn hold(
+        &self,
+        campaign: &Campaign,
+        hold_id: &RequestId,
+    ) -> Result<Option<Hold>, StorageError> {
+        if campaign.spec.is_deleted() {
+            return Ok(None);
+        }
+        self.rows.hold_of(campaign.spec.number, hold_id)
+    }
+
+    /// The log time of its last entry.
+    pub fn log_time(&self) -> LogTime {
+        self.log_time
+    }
+}
+
+/// Applies an entry. Returns the coupons that it issues, each with the number of its campaign.
+fn apply(
+    shard: ShardId,
+    ledger: &mut Ledger,
+    rows: &mut LedgerBatch<'_>,
+    entry: pb::CommandEntry,
+) -> Result<Vec<(u32, IssuedCoupon)>, RecoveryError> {
+    let log_time = LogTime(entry.log_time_micros);
+    let commands = command::read_entry(entry)
+        .map_err(|error| RecoveryError::Unreadable { shard, why: error.to_string() })?;
+    let named = |command: &Command| match &command.action {
+        Action::Issue(issue) => Some(issue.campaign.clone()),
+        Action::ConfirmHold(confirm) => Some(confirm.campaign.clone()),
+        Action::CreateCampaign(_)
+        | Action::PauseCampaign(_)
+        | Action::ResumeCampaign(_)
+        | Action::UpdateCampaign(_)
+        | Action::EndCampaign(_)
+        | Action::ArchiveCampaign(_)
+        | Action::DeleteCampaign(_)
+        | Action::RedeemCoupon(_)
+        | Action::ReverseRedemption(_)
+        | Action::VoidCoupon(_)
+        | Action::HoldCoupon(_)
+        | Action::ReleaseHold(_)
+        | Action::AdoptRing { .. }
+        | Action::SkipCounters
+        | Action::Unreadable => None,
+    };
+    let ids: Vec<Option<CampaignName>> = commands.iter().map(named).collect();
+    let outcomes = ledger.apply(rows, log_time, commands)?;
+    let mut all = Vec::new();
+    for (id, outcome) in ids.into_iter().zip(outcomes) {
+        if let (
+            Some(id),
+            Outcome::CouponIssued { issued, replayed: false, .. }
+            | Outcome::HoldConfirmed { issued, replayed: false, .. },
+        ) = (id, outcome)
+            && let Some(campaign) = rows.campaign(&id)?
+        {
+            all.push((campaign.spec.number, issued));
+        }
+    }
+    Ok(all)
 }

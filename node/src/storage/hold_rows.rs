@@ -24,7 +24,11 @@ pub(super) trait Rows {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
 
     /// The keys from `first` on, and before `end`.
-    fn keys(&self, first: &[u8], end: &[u8]) -> impl Iterator<Item = Result<Key, StorageError>>;
+    fn keys(
+        &self,
+        first: &[u8],
+        end: &[u8],
+    ) -> impl Iterator<Item = Result<Key, StorageError>> + use<'_, Self>;
 }
 
 /// A hold of a campaign.
@@ -37,6 +41,25 @@ pub(super) fn hold(
     let Some(value) = rows.get(&keys.hold(number, hold_id))? else { return Ok(None) };
     let record: pb::HoldRecord = decode("hold", &value)?;
     hold::from_pb(record).map(Some).map_err(|error| StorageError::corrupt("hold", error))
+}
+
+/// The holds of a campaign, by id.
+pub(super) fn holds<R: Rows>(
+    rows: &R,
+    keys: StateKeys,
+    number: u32,
+) -> impl Iterator<Item = Result<(RequestId, Hold), StorageError>> + use<'_, R> {
+    let first = keys.holds(number);
+    let all = rows.keys(&first, &after(keys, &first));
+    all.map(move |key| {
+        let malformed = || StorageError::corrupt("hold", "its key is malformed");
+        let key = key?;
+        let hold_id = key.strip_prefix(first.as_slice()).ok_or_else(malformed)?;
+        let hold_id = RequestId::from_bytes(hold_id).map_err(|_| malformed())?;
+        let found = hold(rows, keys, number, &hold_id)?;
+        let found = found.ok_or_else(|| StorageError::corrupt("hold", "its row is gone"))?;
+        Ok((hold_id, found))
+    })
 }
 
 /// How many holds of a campaign end at `from` or later and no later than `until`, and when the next one does.
@@ -119,12 +142,12 @@ impl WrittenHolds {
     }
 
     /// The keys between two, with those of the rows that are stored.
-    pub(super) fn with_stored<'s>(
-        &'s self,
-        stored: impl Iterator<Item = Result<Key, StorageError>> + 's,
+    pub(super) fn with_stored<I: Iterator<Item = Result<Key, StorageError>>>(
+        &self,
+        stored: I,
         first: &[u8],
         end: &[u8],
-    ) -> impl Iterator<Item = Result<Key, StorageError>> + 's {
+    ) -> impl Iterator<Item = Result<Key, StorageError>> + use<'_, I> {
         merged(stored, self.between(first, end))
     }
 
@@ -134,10 +157,10 @@ impl WrittenHolds {
 }
 
 /// Two lists of keys as one, in which what was written takes the place of what is stored.
-fn merged<'s>(
-    stored: impl Iterator<Item = Result<Key, StorageError>> + 's,
-    written: Range<'s, Key, Option<Vec<u8>>>,
-) -> impl Iterator<Item = Result<Key, StorageError>> + 's {
+fn merged<I: Iterator<Item = Result<Key, StorageError>>>(
+    stored: I,
+    written: Range<'_, Key, Option<Vec<u8>>>,
+) -> impl Iterator<Item = Result<Key, StorageError>> + use<'_, I> {
     let (mut stored, mut written) = (stored.peekable(), written.peekable());
     std::iter::from_fn(move || {
         loop {

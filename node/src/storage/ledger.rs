@@ -151,6 +151,32 @@ impl<'a> LedgerBatch<'a> {
         touched.map(|cached| &cached.campaign)
     }
 
+    /// What was done with a coupon that the batch changed; `None`: it did not.
+    pub fn history_of(&self, number: u32, sequence: u64) -> Option<&CouponHistory> {
+        self.histories.get(&(number, sequence))
+    }
+
+    /// The holds of a campaign, by id, as the batch leaves them.
+    pub fn holds_of(
+        &self,
+        number: u32,
+    ) -> impl Iterator<Item = Result<(RequestId, Hold), StorageError>> + use<'_, 'a> {
+        hold_rows::holds(self, self.keys, number)
+    }
+
+    /// A hold of a campaign, as the batch leaves it.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn hold_of(
+        &self,
+        number: u32,
+        hold_id: &RequestId,
+    ) -> Result<Option<Hold>, StorageError> {
+        hold_rows::hold(self, self.keys, number, hold_id)
+    }
+
     /// The finished batch, the campaigns for the next one, which may begin once this one is written, and what the
     /// index is to be told then. The order of the rows does not matter, since each key occurs once among the rows
     /// that wait.

@@ -1,12 +1,14 @@
 //! A consistent view of a ledger's state, for reads that do not go through the log.
 
+mod histories;
 mod state_reader;
-mod states;
 
 use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, ReplicaId, ShardId, TenantId};
-use coupon_ledger::{Campaign, CampaignSpec, CouponState, IssuedCoupon, LogTime, ShardState};
+use coupon_ledger::{
+    Campaign, CampaignSpec, CouponHistory, CouponState, IssuedCoupon, LogTime, ShardState,
+};
 use coupon_proto::internal as pb;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
@@ -17,7 +19,7 @@ use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
 use super::ledger::{decode, history_from, name_of_number};
 use super::{Storage, StorageError, coupon_rows, snapshot};
 use crate::codec::row;
-use states::States;
+use histories::Histories;
 
 type Row = (Box<[u8]>, Box<[u8]>);
 
@@ -44,12 +46,16 @@ impl Coupons for LedgerView<'_> {
     }
 }
 
-impl Rows for LedgerView<'_> {
+impl<'a> Rows for LedgerView<'a> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         self.get(key)
     }
 
-    fn keys(&self, first: &[u8], end: &[u8]) -> impl Iterator<Item = Result<Key, StorageError>> {
+    fn keys(
+        &self,
+        first: &[u8],
+        end: &[u8],
+    ) -> impl Iterator<Item = Result<Key, StorageError>> + use<'_, 'a> {
         let rows = self.rows(self.storage.state(), first, Some(end.to_vec()));
         rows.map(|row| row.map(|(key, _)| key))
     }
@@ -188,6 +194,37 @@ impl<'a> LedgerView<'a> {
         revision: u64,
         after: u64,
     ) -> impl Iterator<Item = Result<Option<IssuedCoupon>, StorageError>> + '_ {
+        // Before, some may have been changed that are now as they were issued.
+        let is_past = revision < campaign.counters.revision;
+        let has_histories = is_past || campaign.counters.has_changed_coupons();
+        let found = self.records_after(campaign, after, has_histories);
+        found.map(move |found| {
+            let (sequence, coupon, history) = found?;
+            let state = history.state_at(revision);
+            state.map(|state| issued(campaign, sequence, coupon, state)).transpose()
+        })
+    }
+
+    /// The coupons of a campaign, in order, each with what was done with it, even where that left it as it was issued.
+    pub fn coupons_with_histories(
+        &self,
+        campaign: &'a Campaign,
+    ) -> impl Iterator<Item = Result<(IssuedCoupon, CouponHistory), StorageError>> + '_ {
+        self.records_after(campaign, 0, true).map(move |found| {
+            let (sequence, coupon, history) = found?;
+            Ok((issued(campaign, sequence, coupon, history.state())?, history))
+        })
+    }
+
+    /// The coupons of a campaign with sequence numbers greater than `after`, in order, and their histories; empty ones
+    /// unless it `has_histories`.
+    fn records_after(
+        &self,
+        campaign: &Campaign,
+        after: u64,
+        has_histories: bool,
+    ) -> impl Iterator<Item = Result<(u64, pb::CouponRecord, CouponHistory), StorageError>> + use<'_, 'a>
+    {
         let number = campaign.spec.number;
         // The run that holds the first of them may begin before it.
         let first = self.keys.coupon(number, coupon_rows::earliest_first(after.saturating_add(1)));
@@ -201,11 +238,14 @@ impl<'a> LedgerView<'a> {
             let wanted = (first..).zip(coupons).filter(move |(sequence, _)| *sequence > after);
             fault.map(Err).into_iter().chain(wanted.map(Ok))
         });
-        let mut states = self.states_after(campaign, revision, after);
+        let mut histories = Histories::new(has_histories.then(|| {
+            let first = self.keys.coupon_history(number, after.saturating_add(1));
+            let end = after_prefix(&self.keys.coupon_histories(number));
+            self.rows(self.storage.state(), &first, end)
+        }));
         found.map(move |found| {
             let (sequence, coupon) = found?;
-            let state = states.of(sequence)?;
-            state.map(|state| issued(campaign, sequence, coupon, state)).transpose()
+            Ok((sequence, coupon, histories.of(sequence)?))
         })
     }
 
@@ -262,24 +302,6 @@ impl<'a> LedgerView<'a> {
         }
         let row = self.get(&self.keys.coupon_history(campaign.spec.number, sequence))?;
         row.map_or(Ok(CouponState::Issued), |row| Ok(history_from(&row)?.state()))
-    }
-
-    /// What the coupons of a campaign were at a revision that come after `after`.
-    fn states_after<'s>(
-        &'s self,
-        campaign: &Campaign,
-        revision: u64,
-        after: u64,
-    ) -> States<impl Iterator<Item = Result<Row, StorageError>> + use<'s, 'a>> {
-        let number = campaign.spec.number;
-        // Before, some may have been changed that are now as they were issued.
-        let is_past = revision < campaign.counters.revision;
-        let rows = (is_past || campaign.counters.has_changed_coupons()).then(|| {
-            let first = self.keys.coupon_history(number, after.saturating_add(1));
-            let end = after_prefix(&self.keys.coupon_histories(number));
-            self.rows(self.storage.state(), &first, end)
-        });
-        States::new(rows, revision)
     }
 
     fn with_counters(&self, spec: &[u8]) -> Result<Campaign, StorageError> {

@@ -13,7 +13,7 @@ use crate::storage::StorageError;
 use crate::storage::hold_rows::{self, Key, Rows};
 use crate::storage::index::Coupons;
 
-impl Rows for LedgerBatch<'_> {
+impl<'a> Rows for LedgerBatch<'a> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         match self.holds.get(key) {
             Some(written) => Ok(written),
@@ -21,7 +21,11 @@ impl Rows for LedgerBatch<'_> {
         }
     }
 
-    fn keys(&self, first: &[u8], end: &[u8]) -> impl Iterator<Item = Result<Key, StorageError>> {
+    fn keys(
+        &self,
+        first: &[u8],
+        end: &[u8],
+    ) -> impl Iterator<Item = Result<Key, StorageError>> + use<'_, 'a> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(end);
         let mode = IteratorMode::From(first, Direction::Forward);
