@@ -11,7 +11,7 @@
 //! - [`marks`]: what passes here, for a trace.
 //! - [`history`]: committed entries are never replaced by others.
 //! - [`replica`]: one running replica; `membership`: changes of its group; `succession`: who leads next;
-//!   `elections`: when it stands for election.
+//!   `elections`: when it stands for election; `purging`: what is purged of its log.
 
 pub mod acknowledged;
 pub mod closed_campaigns;
@@ -24,6 +24,7 @@ pub mod marks;
 mod membership;
 pub mod network;
 pub mod options;
+mod purging;
 pub mod replica;
 pub mod restored;
 pub mod state_machine;

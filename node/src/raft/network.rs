@@ -26,6 +26,7 @@ use openraft::raft::{
 use tokio_util::sync::CancellationToken;
 
 use super::marks;
+use super::purging::StreamCuts;
 use super::state_machine::{Snapshot, SnapshotSource};
 use super::state_transfers::StateTransfers;
 use super::types::{
@@ -45,31 +46,30 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// only silence is bounded, since a large state takes its time.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Why a stream was cut.
+const CUT: &str = "too far behind: the entries that it lacks are purged";
+
 /// Makes the clients of one replica.
 #[derive(Clone)]
 pub struct NetworkFactory {
-    peers: Peers,
-    shard: ShardId,
-    witness: Witness,
-    transfers: StateTransfers,
+    /// The channels of its node.
+    pub(super) peers: Peers,
+    /// Its shard.
+    pub(super) shard: ShardId,
+    /// Its memory of what was acknowledged.
+    pub(super) witness: Witness,
+    /// The states that it is sending.
+    pub(super) transfers: StateTransfers,
+    /// When its streams are cut.
+    pub(super) cuts: StreamCuts,
 }
 
 impl NetworkFactory {
-    /// Clients for a replica of `shard`, the one that `witness` and `transfers` belong to.
-    pub(super) fn new(
-        peers: Peers,
-        shard: ShardId,
-        witness: Witness,
-        transfers: StateTransfers,
-    ) -> Self {
-        Self { peers, shard, witness, transfers }
-    }
-
     fn client(&self, target: u64, member: &Member, lane: Lane) -> Network {
         let node = NodeId::new(member.node_id).ok();
         let (peers, witness) = (self.peers.clone(), self.witness.clone());
-        let transfers = self.transfers.clone();
-        Network { peers, shard: self.shard, target, node, lane, witness, transfers }
+        let (transfers, cuts) = (self.transfers.clone(), self.cuts.clone());
+        Network { peers, shard: self.shard, target, node, lane, witness, transfers, cuts }
     }
 }
 
@@ -98,6 +98,7 @@ pub struct Network {
     lane: Lane,
     witness: Witness,
     transfers: StateTransfers,
+    cuts: StreamCuts,
 }
 
 type RpcError = RPCError<TypeConfig>;
@@ -223,11 +224,12 @@ impl NetStreamAppend<TypeConfig> for Network {
             });
             let requests = stream::iter([hello]).chain(requests);
             let opening = client.append(tonic::Request::new(requests));
-            let answers = tokio::time::timeout(OPEN_TIMEOUT, opening)
-                .await
-                .map_err(unreachable)?
-                .map_err(unreachable)?
-                .into_inner();
+            let mut cut = self.cuts.next(target);
+            let answers = tokio::select! {
+                answers = tokio::time::timeout(OPEN_TIMEOUT, opening) => answers,
+                () = &mut cut => return Err(unreachable(CUT)),
+            };
+            let answers = answers.map_err(unreachable)?.map_err(unreachable)?.into_inner();
             let results = answers.map(move |answer| {
                 let result = answer.map_err(unreachable).and_then(append_from_pb);
                 if let Ok(Ok(matching)) = &result {
@@ -235,7 +237,14 @@ impl NetStreamAppend<TypeConfig> for Network {
                 }
                 result
             });
-            Ok(Box::pin(results) as BoxStream<'s, AppendResult>)
+            let until_cut = stream::unfold(Some((results, cut)), |streams| async move {
+                let (mut results, mut cut) = streams?;
+                tokio::select! {
+                    result = results.next() => Some((result?, Some((results, cut)))),
+                    () = &mut cut => Some((Err(unreachable(CUT)), None)),
+                }
+            });
+            Ok(Box::pin(until_cut) as BoxStream<'s, AppendResult>)
         })
     }
 }

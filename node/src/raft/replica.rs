@@ -23,6 +23,7 @@ use super::history::{self, Conflict};
 use super::log_store::LogStore;
 use super::network::NetworkFactory;
 use super::options::raft_config;
+use super::purging::StreamCuts;
 use super::state_machine::StateMachine;
 use super::state_transfers::StateTransfers;
 use super::terms::Terms;
@@ -85,6 +86,7 @@ pub struct RaftReplica {
     /// The entries that this replica and others must have on disk.
     pub witness: Witness,
     pub(super) transfers: StateTransfers,
+    pub(super) cuts: StreamCuts,
     pub(super) round_max: Duration,
     pub(super) answer_age_max: Duration,
     quorum_age_max: Duration,
@@ -155,9 +157,14 @@ impl RaftReplica {
         machine.tell(log.acknowledged().clone());
         let (applied_digests, closed) = (machine.applied_digests(), machine.closed_campaigns());
         let witness = Witness::new(storage.clone(), key, log.clone());
-        let transfers = StateTransfers::default();
-        let network =
-            NetworkFactory::new(peers.clone(), key.shard, witness.clone(), transfers.clone());
+        let (transfers, cuts) = (StateTransfers::default(), StreamCuts::default());
+        let network = NetworkFactory {
+            peers: peers.clone(),
+            shard: key.shard,
+            witness: witness.clone(),
+            transfers: transfers.clone(),
+            cuts: cuts.clone(),
+        };
         let config = raft_config(key.shard, options)
             .map_err(|fault| StorageError::corrupt("Raft settings", fault))?;
         let config = Arc::new(config);
@@ -179,6 +186,7 @@ impl RaftReplica {
             closed,
             witness,
             transfers,
+            cuts,
             round_max,
             answer_age_max,
             quorum_age_max,
@@ -473,18 +481,6 @@ impl RaftReplica {
     /// entries, they elect another leader.
     pub fn send_heartbeats(&self, allowed: bool) {
         self.heartbeats.allow(allowed);
-    }
-
-    /// Takes what is applied for a snapshot, so that the log up to there may be purged.
-    pub async fn snapshot(&self) {
-        // A core that has stopped needs no snapshot.
-        let _ = self.raft.trigger().snapshot().await;
-    }
-
-    /// Purges the log up to an index that was [applied](Self::snapshot) before.
-    pub async fn purge_log(&self, upto: u64) {
-        // A core that has stopped keeps its log until it starts again.
-        let _ = self.raft.trigger().purge_log(upto).await;
     }
 
     /// Stops the replica.

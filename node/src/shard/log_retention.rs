@@ -4,9 +4,11 @@
 use std::collections::VecDeque;
 
 /// Maximum number of marks kept for members that still need the entries after them. It bounds a log to
-/// `MARKS_MAX + 1` times the kept amount while a member is sent the state. What openraft is sending to a slow follower it
-/// keeps beyond that.
+/// `MARKS_MAX + 1` times the kept amount while a member is sent the state.
 const MARKS_MAX: usize = 16;
+/// How many times the kept bytes may be appended while openraft puts a purge off because it is sending the entries to a
+/// slow follower. Then its stream is cut.
+const POSTPONED_MAX: u64 = 4;
 
 /// A place in the log.
 #[derive(Clone, Copy)]
@@ -23,12 +25,17 @@ pub(super) struct LogRetention {
     entries_kept: u64,
     bytes_kept: u64,
     marks: VecDeque<Mark>,
+    /// The bytes appended until now.
+    appended: u64,
+    /// The last entry that is to be purged, and the bytes appended until the first purge was asked for that is not done.
+    purging: Option<Mark>,
 }
 
 impl LogRetention {
     /// Keeps this much of a log, and up to as much again.
     pub(super) fn new(entries_kept: u64, bytes_kept: u64) -> Self {
-        Self { entries_kept, bytes_kept, marks: VecDeque::new() }
+        let marks = VecDeque::new();
+        Self { entries_kept, bytes_kept, marks, appended: 0, purging: None }
     }
 
     /// Whether it knows yet where the log begins.
@@ -48,6 +55,7 @@ impl LogRetention {
     /// Notes how far the log is applied, and how many bytes were appended to it since the replica started.
     /// Returns whether it set a mark; nothing after the latest mark is purged.
     pub(super) fn advance(&mut self, index: u64, bytes: u64) -> bool {
+        self.appended = bytes;
         let is_due = self.marks.back().is_some_and(|last| {
             let entries = index.saturating_sub(last.index);
             let bytes = bytes.saturating_sub(last.bytes);
@@ -69,9 +77,20 @@ impl LogRetention {
             && (self.marks.len() > MARKS_MAX || needed.is_none_or(|needed| oldest.index <= needed))
         {
             upto = Some(oldest.index);
+            let asked_at = Mark { index: oldest.index, bytes: self.appended };
+            self.purging.get_or_insert(asked_at).index = oldest.index;
             self.marks.pop_front();
         }
         upto
+    }
+
+    /// The index up to which the log should be purged but is not, although much was appended since that was asked for;
+    /// `purged` is how far it is.
+    pub(super) fn overdue(&mut self, purged: u64) -> Option<u64> {
+        self.purging = self.purging.filter(|purging| purged < purging.index);
+        let purging = self.purging?;
+        let appended = self.appended.saturating_sub(purging.bytes);
+        (appended > self.bytes_kept.saturating_mul(POSTPONED_MAX)).then_some(purging.index)
     }
 }
 
@@ -108,6 +127,27 @@ mod tests {
             }
             assert!(applied - purged <= 260, "{purged} of {applied}");
         }
+    }
+
+    #[test]
+    fn a_purge_that_is_put_off_is_overdue_after_so_many_bytes() {
+        let mut retention = LogRetention::new(10, 100);
+        retention.begin(0, 0);
+        retention.advance(10, 90);
+        assert_eq!(retention.purge_upto(None), Some(0));
+        assert_eq!(retention.overdue(0), None);
+        retention.advance(20, 180);
+        assert_eq!(retention.purge_upto(None), Some(10));
+        assert_eq!(retention.overdue(0), None);
+        retention.advance(30, 580);
+        assert_eq!(retention.purge_upto(None), Some(20));
+        assert_eq!(retention.overdue(0), None, "four times the kept bytes since it was asked for");
+        retention.advance(40, 581);
+        assert_eq!(retention.overdue(0), Some(20), "what was asked for since is included");
+        assert_eq!(retention.overdue(10), Some(20));
+        assert_eq!(retention.overdue(20), None, "it is done");
+        retention.advance(50, 9_000);
+        assert_eq!(retention.overdue(20), None);
     }
 
     #[test]

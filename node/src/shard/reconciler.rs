@@ -42,6 +42,8 @@ const LEADER_AGE_MIN: Duration = Duration::from_secs(5);
 const TRANSFER_PAUSE: Duration = Duration::from_secs(5);
 /// It grows no longer than this.
 const TRANSFER_PAUSE_MAX: Duration = Duration::from_mins(5);
+/// The pause after the streams to followers that hold a purge up were cut, before that is tried again.
+const CUT_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after the group refused or failed a step.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -76,6 +78,7 @@ pub async fn run(context: NodeContext, replica: Replica) {
         transfer_pause: TRANSFER_PAUSE,
         transfer_pause_until: Instant::now(),
         leave_pause_until: Instant::now(),
+        cut_pause_until: Instant::now(),
         preferred: (0, None),
         log: LogRetention::new(log_entries_kept, log_bytes_kept),
         first_map_proposed: false,
@@ -111,6 +114,8 @@ struct Reconciler {
     transfer_pause_until: Instant,
     /// When leadership may next be handed over because the clock is off.
     leave_pause_until: Instant,
+    /// When the streams to followers that hold a purge up may next be cut.
+    cut_pause_until: Instant,
     /// The preferred leader by the map of a version: all shards have to be looked at to find it.
     preferred: (u64, Option<ReplicaId>),
     log: LogRetention,
@@ -324,6 +329,12 @@ impl Reconciler {
         }
         if self.log.advance(applied, self.raft.appended_bytes()) {
             self.raft.snapshot().await;
+        }
+        if let Some(upto) = self.log.overdue(metrics.purged.map_or(0, |id| id.index))
+            && Instant::now() >= self.cut_pause_until
+        {
+            self.raft.cut_streams(upto);
+            self.cut_pause_until = Instant::now() + CUT_PAUSE;
         }
         if let Some(upto) = self.log.purge_upto(self.raft.held_by_all()) {
             self.raft.purge_log(upto).await;

@@ -7,5 +7,6 @@ mod distant;
 mod holds;
 mod rejoin;
 mod serving;
+mod silent_follower;
 mod slow_link;
 mod support;

@@ -84,11 +84,15 @@ impl TestCluster {
         cluster
     }
 
+    /// No nodes yet.
+    pub(crate) fn empty(options: RaftOptions) -> Self {
+        let (dir, nodes) = (tempfile::tempdir().unwrap(), BTreeMap::new());
+        Self { dir, options, nodes, delay: None }
+    }
+
     /// Three nodes that are in no cluster yet.
     pub(crate) async fn unformed() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = RaftOptions::default();
-        let mut cluster = Self { dir, options, nodes: BTreeMap::new(), delay: None };
+        let mut cluster = Self::empty(RaftOptions::default());
         cluster.boot_all().await;
         cluster
     }

@@ -173,8 +173,7 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
                 continue;
             };
             let theirs = History::read(&other.open, theirs).with_context(|| other.name.clone())?;
-            let sides =
-                Sides { kept: &kept.name, given_up: &other.name, map: &other.open.map };
+            let sides = Sides { kept: &kept.name, given_up: &other.name, map: &other.open.map };
             differences(&ours, &theirs, |lost| {
                 let is_new = match lost {
                     Lost::Campaign(campaign) => campaigns.insert(campaign.spec.name.clone()),
