@@ -4,6 +4,13 @@
 
 mod clocks;
 mod distant;
+#[allow(dead_code, reason = "the ledger's own tests use the rest")]
+#[path = "../../ledger/tests/properties/history.rs"]
+mod history;
+#[allow(dead_code, reason = "the ledger's own tests use the rest")]
+#[path = "../../ledger/tests/properties/model.rs"]
+mod model;
+mod model_agreement;
 mod holds;
 mod rejoin;
 mod serving;

@@ -15,13 +15,19 @@ use coupon_ledger::{
 
 use crate::history::{Entry, shard};
 
+// Named, because tests of nodes use the model as well.
+#[path = "model/coupons.rs"]
 mod coupons;
+#[path = "model/deletion.rs"]
 mod deletion;
+#[path = "model/holds.rs"]
 mod holds;
+#[path = "model/reads.rs"]
+mod reads;
 
 const BLOCK: u64 = 65_536;
 
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Model {
     epoch: u64,
     ring_shards: Vec<ShardId>,
@@ -31,6 +37,7 @@ pub(crate) struct Model {
 }
 
 /// A campaign, as it was asked for and with what came of it.
+#[derive(Clone, PartialEq)]
 struct Listed {
     asked: CreateCampaign,
     created: u64,
@@ -67,6 +74,7 @@ struct Terms {
 }
 
 /// A change of a coupon.
+#[derive(Clone, PartialEq)]
 struct CouponChanged {
     place: usize,
     request_id: RequestId,

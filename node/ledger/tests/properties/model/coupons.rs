@@ -48,12 +48,7 @@ impl Model {
         if epoch.0 != self.epoch {
             return Err(Refusal::StaleEpoch { epoch: Epoch(self.epoch) });
         }
-        let is_it = |issued: &IssuedCoupon| {
-            (issued.code_shard, issued.code_key, issued.coupon.counter)
-                == (code.shard, code.key, code.counter)
-                && code.tenant == TenantId::default()
-                && code.scheme == issued.code_scheme.folded()
-        };
+        let is_it = |issued: &IssuedCoupon| is_code_of(code, issued);
         let mut campaigns = self.campaigns.iter().filter(|listed| listed.deleted_by.is_none());
         let found = campaigns.find_map(|listed| {
             Some((listed.asked.name.clone(), listed.coupons.iter().position(is_it)?))
@@ -118,4 +113,12 @@ impl Model {
         let fenced = owner.and_then(|listed| self.fence(epoch, &listed.asked.name).err());
         fenced.unwrap_or(Refusal::CouponNotFound)
     }
+}
+
+/// Whether a code is that of a coupon.
+pub(super) fn is_code_of(code: &CodeNumber, issued: &IssuedCoupon) -> bool {
+    (issued.code_shard, issued.code_key, issued.coupon.counter)
+        == (code.shard, code.key, code.counter)
+        && code.tenant == TenantId::default()
+        && code.scheme == issued.code_scheme.folded()
 }
