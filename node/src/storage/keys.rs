@@ -19,8 +19,8 @@
 //! | `state` | *prefix* `K` number `u32` | `CampaignNumberRecord` |
 //! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
-//! | `state` | *prefix* `O` number `u32`, length `u32`, recipient, end `u64`, hold 16 bytes | empty (the same, with a recipient) |
-//! | `state` | *prefix* `Q` number `u32`, end `u64`, hold 16 bytes | empty (the same, by campaign) |
+//! | `state` | *prefix* `O` number `u32`, length `u32`, recipient, end `u64`, hold 16 bytes | empty (holds neither confirmed nor released, with a recipient) |
+//! | `state` | *prefix* `Q` number `u32`, end `u64`, hold 16 bytes | empty (holds neither confirmed nor released) |
 //! | `state` | *prefix* `S` | `ShardRecord` |
 //! | `state` | *prefix* `T` | `TermStarts` |
 //!

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId};
 use coupon_ledger::{
-    Action, CampaignSpec, CodeNumber, Command, ConfirmHold, CreateCampaign, HOLD_REMEMBERED_MICROS,
+    Action, Campaign, CampaignSpec, CodeNumber, Command, ConfirmHold, CreateCampaign, HOLD_REMEMBERED_MICROS,
     HOLDS_KEPT_MAX, HOLDS_OPEN_MAX, HoldCoupon, HoldEnds, Issue, Ledger, LogTime, MemoryStore,
-    Outcome, Refusal, ReleaseHold, ShardState, StateReader, Store, VoidCoupon,
+    Outcome, PauseCampaign, Refusal, ReleaseHold, ShardState, StateReader, Store, VoidCoupon,
 };
 use watched::{Fault, WatchedStore};
 
@@ -244,6 +244,63 @@ fn holds_cost_what_a_coupon_costs() {
     assert_eq!(calls(12, vec![confirm("fair", 9, 5)]), ["campaign", "hold", "put_shard_state"]);
     let all_expired = ["campaign", "hold", "put_counters", "put_shard_state"];
     assert_eq!(calls(13, vec![confirm("fair", 9, 5)]), all_expired);
+}
+
+/// A campaign with as many holds, all of which expire in a millisecond but for the last one.
+fn with_holds(count: u8) -> (WatchedStore, Ledger) {
+    let (mut store, mut ledger) = after(vec![adopt(), create("free", 0)]);
+    let campaign = free(&mut store);
+    let spec = CampaignSpec { quota: u64::from(count), ..CampaignSpec::clone(&campaign.spec) };
+    store.inner.put_campaign(&Campaign { spec: spec.into(), ..campaign }).unwrap();
+    for number in 1..=count {
+        let hold = HoldCoupon {
+            campaign: CampaignName::new(&TenantId::default(), "free").unwrap(),
+            recipient: String::new(),
+            request_id: request(number),
+            ttl_micros: if number == count { u64::MAX } else { 1_000 },
+        };
+        let commands = vec![command(Action::HoldCoupon(hold))];
+        ledger.apply(&mut store, LogTime(number.into()), commands).unwrap();
+    }
+    assert_eq!((free(&mut store).counters.held, store.ends_counted), (count.into(), 0));
+    (store, ledger)
+}
+
+fn free(store: &mut WatchedStore) -> Campaign {
+    let name = CampaignName::new(&TenantId::default(), "free").unwrap();
+    store.inner.campaign(&name).unwrap().unwrap()
+}
+
+/// However many holds have expired, one more or less makes no difference to a request for a coupon.
+#[test]
+fn a_command_counts_few_of_many_expired_holds() {
+    let (mut store, mut ledger) = with_holds(200);
+    let later = LogTime(5_000);
+    let asked = issue("free", "ann", 201);
+    assert_eq!(ledger.outcome_without_effect(&mut store, later, &asked).unwrap(), None);
+    assert_eq!(std::mem::take(&mut store.ends_counted), 64);
+    let issued = ledger.apply(&mut store, later, vec![asked]).unwrap().remove(0);
+    assert!(matches!(issued, Outcome::CouponIssued { .. }), "{issued:?}");
+    assert_eq!((free(&mut store).counters.held, store.ends_counted), (200 - 64, 64));
+    let mut counted = Vec::new();
+    for _ in 0..3 {
+        store.ends_counted = 0;
+        ledger.apply(&mut store, later, vec![confirm("free", 250, 251)]).unwrap();
+        counted.push(store.ends_counted);
+    }
+    assert_eq!(counted, [64, 64, 7]);
+    assert_eq!(free(&mut store).counters.held, 1);
+}
+
+#[test]
+fn what_shows_the_number_of_holds_counts_them_all() {
+    let (mut store, mut ledger) = with_holds(200);
+    let campaign = CampaignName::new(&TenantId::default(), "free").unwrap();
+    let pause = PauseCampaign { campaign, request_id: request(201) };
+    let commands = vec![command(Action::PauseCampaign(pause))];
+    let outcome = ledger.apply(&mut store, LogTime(5_000), commands).unwrap().remove(0);
+    let Outcome::CampaignChanged { campaign, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((campaign.counters.held, free(&mut store).counters.held), (1, 1));
 }
 
 #[test]
