@@ -8,8 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use coupon_cluster::{CampaignName, CodeCipher, CodeScheme, KeyId, RequestId, ShardId, ShardMap};
-use coupon_ledger::{Hold, HoldState, IssuedCoupon, LogTime};
-use coupon_node::recovery::Lost;
+use coupon_node::recovery::{Hold, HoldState, IssuedCoupon, LogTime, Lost};
 use serde::Serialize;
 
 /// A file that lists what each choice loses.

@@ -117,8 +117,7 @@ impl Seen {
         let count = |is_one: fn(&Change) -> bool| {
             together.iter().filter(|(_, change)| is_one(change)).count() as u64
         };
-        let issues =
-            count(|change| matches!(change, Change::Issue | Change::Confirm { .. }));
+        let issues = count(|change| matches!(change, Change::Issue | Change::Confirm { .. }));
         let returns = count(|change| *change == Change::Return);
         let made = count(|change| matches!(change, Change::Hold { .. }));
         let ended =
@@ -130,9 +129,8 @@ impl Seen {
             ("returned", returned, (self.returned, self.returned + returns)),
             ("held", held, (least, most)),
         ];
-        let is_wrong = |(_, shown, (least, most)): &(&str, u64, Range)| {
-            shown < least || shown > most
-        };
+        let is_wrong =
+            |(_, shown, (least, most)): &(&str, u64, Range)| shown < least || shown > most;
         let (counter, shown, (least, most)) = counters.into_iter().find(is_wrong)?;
         Some(format!(
             "a read of revision {revision} shows {shown} {counter}, and there were {least} to {most}"

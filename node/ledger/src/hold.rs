@@ -185,9 +185,8 @@ pub(crate) fn settle_all<S: StateReader>(
     now: LogTime,
 ) -> Result<bool, S::Error> {
     let number = campaign.spec.number;
-    campaign.settle_holds(now, usize::MAX, |from, until, max| {
-        store.hold_ends(number, from, until, max)
-    })
+    campaign
+        .settle_holds(now, usize::MAX, |from, until, max| store.hold_ends(number, from, until, max))
 }
 
 #[cfg(test)]

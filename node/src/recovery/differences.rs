@@ -69,10 +69,8 @@ pub fn differences<E: From<StorageError>>(
                 (HoldState::Released { .. }, Some(other)) if other.state != hold.state => {
                     lost(Lost::HoldRelease(id, hold_id, &hold))?;
                 }
-                (
-                    HoldState::Open | HoldState::Released { .. } | HoldState::Confirmed { .. },
-                    _,
-                ) => {}
+                (HoldState::Open | HoldState::Released { .. } | HoldState::Confirmed { .. }, _) => {
+                }
             }
         }
     }

@@ -20,6 +20,8 @@ pub use history::History;
 pub use keep::{Kept, give_up, keep};
 
 use coupon_cluster::{NodeId, ShardId};
+/// What histories hold.
+pub use coupon_ledger::{Hold, HoldState, IssuedCoupon, LogTime};
 
 use crate::storage::StorageError;
 use crate::storage::identity::IdentityError;

@@ -169,11 +169,7 @@ impl<'a> LedgerBatch<'a> {
     /// # Errors
     ///
     /// When the disk fails.
-    pub fn hold_of(
-        &self,
-        number: u32,
-        hold_id: &RequestId,
-    ) -> Result<Option<Hold>, StorageError> {
+    pub fn hold_of(&self, number: u32, hold_id: &RequestId) -> Result<Option<Hold>, StorageError> {
         hold_rows::hold(self, self.keys, number, hold_id)
     }
 

@@ -7,10 +7,10 @@ use coupon_proto::internal::command::Operation;
 use coupon_proto::internal::coupon_change::Change;
 use coupon_proto::internal::{
     CampaignChanged, CampaignCounters, CampaignCoupon, CampaignCreated, CampaignDeleted,
-    CampaignRecord, CampaignRevision, CampaignStage, CodeNumber, Command, CouponChange, CouponChanged, CouponIssued,
-    CouponPlace, CouponRecord, CreateCampaignCommand, IssueCommand, ListCouponsQuery, Outcome,
-    ReadRequest, ReadResponse, Redemption, Refusal, RefusalReason, Reversal, UpdateCampaignCommand,
-    Voiding, campaign_condition, outcome, read_request,
+    CampaignRecord, CampaignRevision, CampaignStage, CodeNumber, Command, CouponChange,
+    CouponChanged, CouponIssued, CouponPlace, CouponRecord, CreateCampaignCommand, IssueCommand,
+    ListCouponsQuery, Outcome, ReadRequest, ReadResponse, Redemption, Refusal, RefusalReason,
+    Reversal, UpdateCampaignCommand, Voiding, campaign_condition, outcome, read_request,
 };
 
 use super::holds::Holds;

@@ -6,7 +6,8 @@ use super::issue::claim_refusal;
 use crate::entry::{Entry, Found};
 use crate::hold::{HoldEnds, settle_all};
 use crate::{
-    Campaign, HOLDS_OPEN_MAX, Hold, HoldEnd, HoldState, LogTime, Outcome, Refusal, StateReader, Store,
+    Campaign, HOLDS_OPEN_MAX, Hold, HoldEnd, HoldState, LogTime, Outcome, Refusal, StateReader,
+    Store,
 };
 
 /// Maximum number of holds that a shard keeps, beside those that became coupons: open ones, and those that it

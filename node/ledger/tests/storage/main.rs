@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId};
 use coupon_ledger::{
-    Action, Campaign, CampaignSpec, CodeNumber, Command, ConfirmHold, CreateCampaign, HOLD_REMEMBERED_MICROS,
-    HOLDS_KEPT_MAX, HOLDS_OPEN_MAX, HoldCoupon, HoldEnds, Issue, Ledger, LogTime, MemoryStore,
-    Outcome, PauseCampaign, Refusal, ReleaseHold, ShardState, StateReader, Store, VoidCoupon,
+    Action, Campaign, CampaignSpec, CodeNumber, Command, ConfirmHold, CreateCampaign,
+    HOLD_REMEMBERED_MICROS, HOLDS_KEPT_MAX, HOLDS_OPEN_MAX, HoldCoupon, HoldEnds, Issue, Ledger,
+    LogTime, MemoryStore, Outcome, PauseCampaign, Refusal, ReleaseHold, ShardState, StateReader,
+    Store, VoidCoupon,
 };
 use watched::{Fault, WatchedStore};
 
