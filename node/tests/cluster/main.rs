@@ -7,11 +7,11 @@ mod distant;
 #[allow(dead_code, reason = "the ledger's own tests use the rest")]
 #[path = "../../ledger/tests/properties/history.rs"]
 mod history;
+mod holds;
 #[allow(dead_code, reason = "the ledger's own tests use the rest")]
 #[path = "../../ledger/tests/properties/model.rs"]
 mod model;
 mod model_agreement;
-mod holds;
 mod rejoin;
 mod serving;
 mod silent_follower;

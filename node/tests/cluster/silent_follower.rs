@@ -188,6 +188,13 @@ impl ClusterService for Silent {
         nothing()
     }
 
+    async fn read_shard_map(
+        &self,
+        _: Request<pb::ReadShardMapRequest>,
+    ) -> Result<Response<pb::ReadShardMapResponse>, Status> {
+        nothing()
+    }
+
     async fn propose_meta(
         &self,
         _: Request<pb::ProposeMetaRequest>,

@@ -103,6 +103,6 @@ impl Read {
 }
 
 fn shown(name: &CampaignName, found: IssuedCoupon) -> pb::CampaignCoupon {
-    let coupon = Some(outcome::issued_to_pb(found, false));
+    let coupon = Some(outcome::issued_to_pb(found));
     pb::CampaignCoupon { campaign_id: name.id().to_owned(), coupon }
 }
