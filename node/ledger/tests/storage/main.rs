@@ -278,7 +278,7 @@ fn a_command_counts_few_of_many_expired_holds() {
     let (mut store, mut ledger) = with_holds(200);
     let later = LogTime(5_000);
     let asked = issue("free", "ann", 201);
-    assert_eq!(ledger.outcome_without_effect(&mut store, later, &asked).unwrap(), None);
+    assert_eq!(ledger.outcome_without_effect(&mut store, later, later, &asked).unwrap(), None);
     assert_eq!(std::mem::take(&mut store.ends_counted), 64);
     let issued = ledger.apply(&mut store, later, vec![asked]).unwrap().remove(0);
     assert!(matches!(issued, Outcome::CouponIssued { .. }), "{issued:?}");
