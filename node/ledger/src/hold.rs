@@ -13,7 +13,7 @@ pub const HOLDS_OPEN_MAX: u64 = 100_000;
 
 /// How many expired holds a command takes out of the counters of its campaign at most, besides those that expired at the
 /// same time as the last of them. One would do to know that quota is left; the next commands take out the rest.
-pub(crate) const HOLDS_SETTLED_MAX: usize = 64;
+const HOLDS_SETTLED_MAX: usize = 64;
 
 /// What the ledger keeps of a hold, under its campaign and its id, which is that of the request that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
