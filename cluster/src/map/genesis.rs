@@ -108,7 +108,7 @@ impl ShardMap {
             let mut replicas = BTreeMap::new();
             for offset in 0..replication_factor as usize {
                 let role =
-                    if is_meta && offset > 0 { ReplicaRole::Joining } else { ReplicaRole::Founder };
+                    if is_meta && offset > 0 { ReplicaRole::Joining } else { ReplicaRole::Initial };
                 let node = ring[(start + offset) % ring.len()];
                 replicas.insert(map.take_replica_id(), Replica { node, role });
             }
@@ -174,12 +174,12 @@ pub(super) mod tests {
         assert_eq!(
             meta,
             [
-                replica(4, ReplicaRole::Founder),
+                replica(4, ReplicaRole::Initial),
                 replica(2, ReplicaRole::Joining),
                 replica(3, ReplicaRole::Joining),
             ]
         );
-        assert_eq!(map.founders(ShardId::META).len(), 1);
+        assert_eq!(map.initial_replicas(ShardId::META).len(), 1);
     }
 
     #[test]
@@ -202,7 +202,7 @@ pub(super) mod tests {
             let mut hosted: BTreeMap<NodeId, u32> = BTreeMap::new();
             let mut first: BTreeMap<NodeId, u32> = BTreeMap::new();
             for &shard in &map.ring_shards {
-                let founders = map.founders(shard);
+                let founders = map.initial_replicas(shard);
                 assert_eq!(founders.len(), factor as usize);
                 assert_eq!(map.owner_nodes(shard).len(), factor as usize);
                 *first.entry(*founders.values().next().unwrap()).or_default() += 1;

@@ -63,7 +63,7 @@ mod time;
 
 pub use block::BLOCK_SIZE;
 pub use campaign::{
-    AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage, Change, ChangeKind,
+    Campaign, CampaignCounters, CampaignSpec, CampaignStage, Change, ChangeKind, CreationTerms,
 };
 pub use code::find_coupon;
 pub use command::{Action, Command};

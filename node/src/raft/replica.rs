@@ -316,10 +316,10 @@ impl RaftReplica {
     /// When the core has stopped.
     pub async fn bootstrap(
         &self,
-        founders: &BTreeMap<ReplicaId, NodeId>,
+        initial: &BTreeMap<ReplicaId, NodeId>,
     ) -> Result<(), ReplicaError> {
         let members: BTreeMap<u64, Member> =
-            founders.iter().map(|(id, node)| (id.0, Member { node_id: node.get() })).collect();
+            initial.iter().map(|(id, node)| (id.0, Member { node_id: node.get() })).collect();
         match self.raft.initialize(members).await {
             Ok(()) | Err(RaftError::APIError(_)) => Ok(()),
             Err(RaftError::Fatal(_)) => Err(self.not_leader()),

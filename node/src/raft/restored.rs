@@ -27,7 +27,7 @@ pub async fn begin(
     let Some(state) = map.restored.get(&key.shard).copied() else { return Ok(()) };
     // The map lists the founders as long as none was replaced, as in a group that begins empty.
     let replicas = map.shards.get(&key.shard).into_iter().flatten();
-    let is_first = replicas.clone().all(|(_, replica)| replica.role == ReplicaRole::Founder);
+    let is_first = replicas.clone().all(|(_, replica)| replica.role == ReplicaRole::Initial);
     if !is_first || !replicas.clone().any(|(id, _)| *id == key.replica) {
         return Ok(());
     }
