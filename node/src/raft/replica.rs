@@ -26,7 +26,7 @@ use super::options::raft_config;
 use super::state_machine::StateMachine;
 use super::state_transfers::StateTransfers;
 use super::terms::Terms;
-use super::types::{Applied, LogId, Member, Proposal, TypeConfig, Vote};
+use super::types::{Applied, LogId, Member, Proposal, StoredMembership, TypeConfig, Vote};
 use super::witness::Witness;
 use crate::peers::Peers;
 use crate::raft::options::RaftOptions;
@@ -225,6 +225,19 @@ impl RaftReplica {
     /// What the replica is doing.
     pub fn metrics(&self) -> RaftMetrics<TypeConfig> {
         self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// The last index that it has applied and the last one purged from its log; 0: none.
+    pub fn applied_and_purged(&self) -> (u64, u64) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
+        (index(metrics.last_applied), index(metrics.purged))
+    }
+
+    /// The membership in force.
+    pub fn membership(&self) -> Arc<StoredMembership> {
+        self.raft.metrics().borrow_watched().membership_config.clone()
     }
 
     /// What the replica is doing, for people.
