@@ -1,4 +1,4 @@
-//! Codes that somebody else made: each is imported once, whatever happens meanwhile, and given once, in order.
+//! Codes made elsewhere: each is imported once, whatever happens meanwhile, and given once, in order.
 
 use std::fmt::Write as _;
 use std::path::Path;

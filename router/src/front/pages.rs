@@ -31,7 +31,7 @@ It answers gRPC, gRPC-Web and Connect on this port. For instance:
     http://THIS-ADDRESS/coupon.v1.CouponService/IssueCoupon
 
 Reflection lists all methods, and /openapi.json describes them in JSON. /healthz says that the router lives, /readyz whether it serves.
-The section \"Any client\" of README.md, in the source, says more.
+docs/api.md, in the source, says more.
 ";
 
 /// The API in JSON, for tools that read OpenAPI.
@@ -41,7 +41,7 @@ static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| {
         version: env!("CARGO_PKG_VERSION"),
         description: "Gives away a fixed number of coupons, first come first served. This is its JSON form, the protocol \
             Connect.\n\nDecide by the reason of an error: it is in the detail whose type is `google.rpc.ErrorInfo`. \
-            The section \"Errors\" of README.md, in the source, lists all reasons.",
+            The section \"Errors\" of docs/api.md, in the source, lists all reasons.",
     };
     openapi(FILE_DESCRIPTOR_SET, about).expect("the descriptors come from the compiler").into()
 });

@@ -1,4 +1,4 @@
-//! `ImportCodes`: codes that somebody else made, over one call.
+//! `ImportCodes`: codes made elsewhere, over one call.
 //!
 //! A task works on one message at a time. Lines have numbers, and the ledger knows those it has seen, so a message may
 //! come any number of times, over any number of streams.

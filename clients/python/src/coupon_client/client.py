@@ -112,7 +112,7 @@ class Client(Operations):
             yield from window.broken(error, time.monotonic())
 
     def import_codes(self, *, campaign_id: str, codes: Iterable[str], import_id: str = "") -> ImportResult:
-        """Imports codes that somebody else made into a campaign whose `code_source` is IMPORTED: its n-th coupon gets the
+        """Imports codes made elsewhere into a campaign whose `code_source` is IMPORTED: its n-th coupon gets the
         n-th code.
 
         Codes that the campaign has already, and those that are none, are refused one by one; all others are added. They are

@@ -1,4 +1,4 @@
-//! The table of errors in README.md says what errors say, all of it, and nothing else.
+//! The table of errors in docs/api.md says what errors say, all of it, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,14 @@ use tonic_types::StatusExt as _;
 use super::{Fault, Refusal, Refused};
 use crate::route::retry::Unanswered;
 
-const README: &str = include_str!("../../../../README.md");
+const API: &str = include_str!("../../../../docs/api.md");
 
 /// More than the largest number of a reason of the ledger.
 const REASON_MAX: i32 = 1_000;
 
 /// By code and reason, what the table says.
 fn table() -> BTreeMap<(String, String), &'static str> {
-    let (_, section) = README.split_once("\n### Errors\n").expect("there is a section");
+    let (_, section) = API.split_once("\n## Errors\n").expect("there is a section");
     let rows = section.lines().skip_while(|line| !line.starts_with("|---"));
     let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
     let (mut table, mut code) = (BTreeMap::new(), "");
@@ -84,11 +84,11 @@ fn every_error_is_in_the_table_with_all_that_it_says() {
         let status = fault.into_status();
         let info = status.get_details_error_info().expect("every error has an ErrorInfo");
         let place = (code_of(&status), info.reason);
-        let text = table.get(&place).unwrap_or_else(|| panic!("README.md lacks {place:?}"));
+        let text = table.get(&place).unwrap_or_else(|| panic!("docs/api.md lacks {place:?}"));
         for key in info.metadata.keys() {
             assert!(
                 text.contains(&format!("`{key}`")),
-                "{place:?} says {key}, the README does not"
+                "{place:?} says {key}, docs/api.md does not"
             );
         }
         let retry = status.get_details_retry_info().is_some();
@@ -96,8 +96,8 @@ fn every_error_is_in_the_table_with_all_that_it_says() {
         seen.insert(place);
     }
     let written: BTreeSet<_> = table.keys().cloned().collect();
-    assert_eq!(seen, written, "faults (left) and README.md (right) differ");
+    assert_eq!(seen, written, "faults (left) and docs/api.md (right) differ");
     let reasons: BTreeSet<_> = written.iter().map(|(_, reason)| reason.as_str()).collect();
     let all: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-    assert_eq!(reasons, all, "README.md (left) and the reasons of the contract (right) differ");
+    assert_eq!(reasons, all, "docs/api.md (left) and the reasons of the contract (right) differ");
 }
