@@ -14,6 +14,7 @@ use crate::{logging, runtime};
 pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<()> {
     runtime::abort_on_panic();
     runtime::raise_descriptor_limit();
+    runtime::disable_huge_pages();
     let config = args.load()?.config()?;
     match runtime::block_on(run_once(config)) {
         Err(again) if is_to_start_again(&again) => {

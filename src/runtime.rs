@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::disable_transparent_huge_pages;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long blocking work, such as a snapshot being written, may go on when all else has ended.
@@ -54,6 +55,15 @@ pub(crate) fn raise_descriptor_limit() {
             wanted = DESCRIPTORS_MIN,
             "few files may be open: raise `ulimit -n`"
         );
+    }
+}
+
+/// Has the kernel back memory with pages of 4 KiB only. The allocator asks for huge pages, which make resident what
+/// each shard reserves for peaks and an idle one never touches: 64 idle shards took 260 MiB instead of 91. Throughput
+/// was the same with and without.
+pub(crate) fn disable_huge_pages() {
+    if let Err(error) = disable_transparent_huge_pages(true) {
+        tracing::warn!(%error, "huge pages stay enabled: idle shards will take more memory");
     }
 }
 
