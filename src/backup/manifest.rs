@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// The version of the layout of a backup.
-pub(crate) const VERSION: u32 = 11;
+pub(crate) const VERSION: u32 = 12;
 
 /// The name of the manifest.
 const MANIFEST: &str = "manifest.json";
@@ -214,7 +214,7 @@ mod tests {
 
     /// A whole file. The checksum comes from `hashlib.sha256` of Python.
     const GOLDEN: &str = r#"{
-  "version": 11,
+  "version": 12,
   "program": "0.1.0",
   "began_at": "2026-11-27T00:00:00Z",
   "cluster_id": "the-cluster",
@@ -234,7 +234,7 @@ mod tests {
       "coupons": 5
     }
   ],
-  "checksum": "962b1d9835b85f1df70febd262239c47ad0a6ac18054c19c31ac7ee9548b4834"
+  "checksum": "b85eaf3475a295d2ac0f3ab1d523a9021077906fa2606daeaaa3e195c3f0d9a8"
 }
 "#;
 
@@ -277,6 +277,6 @@ mod tests {
         assert!(none.contains("is no whole backup"), "{none}");
         Manifest { version: 1, ..manifest() }.write(dir.path()).unwrap();
         let other = Manifest::read(dir.path()).unwrap_err().to_string();
-        assert!(other.contains("has version 1; this program knows 11"), "{other}");
+        assert!(other.contains("has version 1; this program knows 12"), "{other}");
     }
 }

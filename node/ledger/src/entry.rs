@@ -63,9 +63,9 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// The campaign, with the quota back that expired holds claimed.
+    /// The campaign, with quota back if expired holds claimed any.
     fn settled<S: Store>(&mut self, fence: &Fence, store: &mut S) -> Result<Found<'_>, S::Error> {
-        self.changed |= hold::settle(store, &mut self.campaign, fence.state.log_time)?;
+        self.changed |= hold::settle_some(store, &mut self.campaign, fence.state.log_time)?;
         Ok(Found::Campaign(self))
     }
 }
@@ -97,8 +97,8 @@ impl TouchedCampaigns {
         })
     }
 
-    /// Finds the campaign that a command of `epoch` names, or what is left of it, if the command passes the fence. Holds
-    /// that have expired no longer count.
+    /// Finds the campaign that a command of `epoch` names, or what is left of it, if the command passes the fence. Some of
+    /// the holds that have expired no longer count, if there are any.
     pub(crate) fn find_with_deleted<S: Store>(
         &mut self,
         fence: &Fence,

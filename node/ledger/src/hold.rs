@@ -1,7 +1,8 @@
 //! A hold: a claim on quota for a short time.
 //!
 //! That a hold has expired is never written. It follows from the time, like the end of a coupon: the campaign counts
-//! its open holds, and before each decision it takes out those that have expired by log time.
+//! its open holds, and before each decision it takes out some that have expired by log time, if there are any. Then quota
+//! is left, and how many others have expired makes no difference. Only who shows or compares the number needs all.
 
 use coupon_cluster::RequestId;
 
@@ -9,6 +10,10 @@ use crate::{Campaign, LogTime, StateReader};
 
 /// Maximum number of open holds of a campaign, so that what a campaign has to count has a bound.
 pub const HOLDS_OPEN_MAX: u64 = 100_000;
+
+/// How many expired holds a command takes out of the counters of its campaign at most, besides those that expired at the
+/// same time as the last of them. One would do to know that quota is left; the next commands take out the rest.
+const HOLDS_SETTLED_MAX: usize = 64;
 
 /// What the ledger keeps of a hold, under its campaign and its id, which is that of the request that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +76,7 @@ pub struct HoldEnd {
     pub hold_id: RequestId,
 }
 
-/// Between which times the open holds of a campaign end. Both are bounds: the holds that ended there may have been
+/// Between which times the holds end that a campaign counts. Both are bounds: the holds that ended there may have been
 /// confirmed or released since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoldEnds {
@@ -91,18 +96,46 @@ impl HoldEnds {
     }
 }
 
-/// What a campaign's holds come to at a moment.
+/// What a campaign's open holds come to at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndsFound {
-    /// How many end by then.
+    /// How many of those that were looked at end by then.
     pub ended: u64,
     /// When the first of the others ends.
     pub next: Option<LogTime>,
 }
 
+impl EndsFound {
+    /// Looks at the ends of holds, in order: at those until `until`, at most `max` of them, and at all that are equal to
+    /// the last of these.
+    ///
+    /// # Errors
+    ///
+    /// The first one among the ends.
+    pub fn of<E>(
+        ends: impl Iterator<Item = Result<LogTime, E>>,
+        until: LogTime,
+        max: usize,
+    ) -> Result<Self, E> {
+        let mut found = Self::default();
+        let mut last = None;
+        for (number, at) in ends.enumerate() {
+            let at = at?;
+            if until < at || (number >= max && last != Some(at)) {
+                found.next = Some(at);
+                break;
+            }
+            found.ended = found.ended.saturating_add(1);
+            last = Some(at);
+        }
+        Ok(found)
+    }
+}
+
 impl Campaign {
-    /// Takes the holds that have expired by `now` out of the counters. Returns whether the counters changed. Costs
-    /// nothing while none can have expired, or once all have; else `hold_ends` is asked once, as
+    /// Takes the holds that have expired by `now` out of the counters: `max` of them, if there are as many, and those that
+    /// expired at the same time as the last of these. Returns whether the counters changed. Costs nothing while none can
+    /// have expired, or once all have; else `hold_ends` is asked once, as
     /// [`StateReader::hold_ends`](crate::StateReader::hold_ends) is, for this campaign.
     ///
     /// # Errors
@@ -111,7 +144,8 @@ impl Campaign {
     pub fn settle_holds<E>(
         &mut self,
         now: LogTime,
-        hold_ends: impl FnOnce(LogTime, LogTime) -> Result<EndsFound, E>,
+        max: usize,
+        hold_ends: impl FnOnce(LogTime, LogTime, usize) -> Result<EndsFound, E>,
     ) -> Result<bool, E> {
         let counters = &mut self.counters;
         let Some(HoldEnds { first, last }) = counters.hold_ends else { return Ok(false) };
@@ -123,7 +157,7 @@ impl Campaign {
             counters.hold_ends = None;
             return Ok(true);
         }
-        let EndsFound { ended, next } = hold_ends(first, now)?;
+        let EndsFound { ended, next } = hold_ends(first, now, max)?;
         counters.held = counters.held.saturating_sub(ended);
         let next = next.filter(|_| counters.held > 0);
         counters.hold_ends = next.map(|first| HoldEnds { first, last });
@@ -131,13 +165,46 @@ impl Campaign {
     }
 }
 
-/// Takes the holds that have expired by `now` out of the counters of a campaign, by what a store has of them. Returns
-/// whether the counters changed.
-pub(crate) fn settle<S: StateReader>(
+/// Takes some of the holds that have expired by `now` out of the counters of a campaign, by what a store has of them.
+/// Returns whether the counters changed.
+pub(crate) fn settle_some<S: StateReader>(
     store: &mut S,
     campaign: &mut Campaign,
     now: LogTime,
 ) -> Result<bool, S::Error> {
     let number = campaign.spec.number;
-    campaign.settle_holds(now, |from, until| store.hold_ends(number, from, until))
+    campaign.settle_holds(now, HOLDS_SETTLED_MAX, |from, until, max| {
+        store.hold_ends(number, from, until, max)
+    })
+}
+
+/// The same with all of them, for those who need the exact number.
+pub(crate) fn settle_all<S: StateReader>(
+    store: &mut S,
+    campaign: &mut Campaign,
+    now: LogTime,
+) -> Result<bool, S::Error> {
+    let number = campaign.spec.number;
+    campaign
+        .settle_holds(now, usize::MAX, |from, until, max| store.hold_ends(number, from, until, max))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn ends_are_counted_up_to_a_number_and_equal_ones_together() {
+        let count = |until, max| {
+            let ends = [3, 5, 5, 5, 8].map(|end| Ok::<_, Infallible>(LogTime(end)));
+            let Ok(found) = EndsFound::of(ends.into_iter(), LogTime(until), max);
+            (found.ended, found.next.map(|next| next.0))
+        };
+        let all = [2, 3, 4, 5, 8].map(|until| count(until, usize::MAX));
+        assert_eq!(all, [(0, Some(3)), (1, Some(5)), (1, Some(5)), (4, Some(8)), (5, None)]);
+        let some = [1, 2, 3, 4, 5].map(|max| count(9, max));
+        assert_eq!(some, [(1, Some(5)), (4, Some(8)), (4, Some(8)), (4, Some(8)), (5, None)]);
+    }
 }

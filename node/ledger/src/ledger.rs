@@ -4,7 +4,7 @@ use coupon_cluster::{CampaignName, Epoch, ShardId};
 
 use crate::entry::Entry;
 use crate::fence::Fence;
-use crate::hold::settle;
+use crate::hold::settle_some;
 use crate::op::{self, created, hold_without_effect, without_effect};
 use crate::{
     Action, Campaign, Command, CreateCampaign, HoldCoupon, Issue, LogTime, Outcome, Refusal,
@@ -103,7 +103,7 @@ impl Ledger {
         };
         let log_time = self.fence.state.log_time;
         let now = log_time.max(now);
-        settle(store, &mut campaign, now)?;
+        settle_some(store, &mut campaign, now)?;
         let mut outcome = match claim {
             Claim::Coupon(issue) => without_effect(store, &campaign, issue, now)?,
             Claim::Hold(hold) => hold_without_effect(store, &campaign, hold, now)?,

@@ -7,7 +7,7 @@ use coupon_cluster::{CampaignName, RequestId};
 
 use crate::{
     Campaign, CampaignCounters, CampaignSpec, CodeImport, Coupon, CouponHistory, EndsFound, Event,
-    Hold, HoldEnd, ImportedCode, LogTime, ShardState, StateReader, Store,
+    Hold, HoldEnd, HoldState, ImportedCode, LogTime, ShardState, StateReader, Store,
 };
 
 /// A [`Store`] that keeps everything in ordered maps and loses it when it is dropped.
@@ -45,7 +45,9 @@ struct CodeTables {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct HoldTables {
     by_id: BTreeMap<RequestId, Hold>,
-    /// Those that became no coupon, by recipient.
+    /// Those that were neither confirmed nor released, by their ends.
+    open: BTreeSet<(LogTime, RequestId)>,
+    /// The same, by recipient.
     by_recipient: BTreeMap<String, BTreeSet<(LogTime, RequestId)>>,
 }
 
@@ -124,6 +126,7 @@ impl MemoryStore {
     fn remove_end(&mut self, end: &HoldEnd, recipient: &str) {
         self.hold_ends.remove(end);
         let Some(tables) = self.holds.get_mut(&end.campaign_number) else { return };
+        tables.open.remove(&(end.at, end.hold_id));
         if let Some(ends) = tables.by_recipient.get_mut(recipient) {
             ends.remove(&(end.at, end.hold_id));
             if ends.is_empty() {
@@ -216,17 +219,11 @@ impl StateReader for MemoryStore {
         campaign_number: u32,
         from: LogTime,
         until: LogTime,
+        max: usize,
     ) -> Result<EndsFound, Infallible> {
-        let ends = self.hold_ends.iter().filter(|end| end.campaign_number == campaign_number);
-        let mut found = EndsFound::default();
-        for end in ends.filter(|end| from <= end.at) {
-            if until < end.at {
-                found.next = Some(end.at);
-                break;
-            }
-            found.ended += 1;
-        }
-        Ok(found)
+        let tables = self.holds.get(&campaign_number);
+        let ends = tables.into_iter().flat_map(|tables| &tables.open).map(|(at, _)| *at);
+        EndsFound::of(ends.filter(|at| from <= *at).map(Ok), until, max)
     }
 
     fn open_holds_of(
@@ -312,9 +309,12 @@ impl Store for MemoryStore {
         tables.by_id.insert(hold_id, hold.clone());
         if let Some(at) = hold.end() {
             self.hold_ends.insert(HoldEnd { at, campaign_number, hold_id });
+        }
+        if hold.state == HoldState::Open {
+            let open = (hold.expires_at, hold_id);
+            tables.open.insert(open);
             if !hold.recipient.is_empty() {
-                let ends = tables.by_recipient.entry(hold.recipient.clone()).or_default();
-                ends.insert((at, hold_id));
+                tables.by_recipient.entry(hold.recipient.clone()).or_default().insert(open);
             }
         }
         Ok(())

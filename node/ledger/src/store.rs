@@ -73,17 +73,18 @@ pub trait StateReader {
         hold_id: RequestId,
     ) -> Result<Option<Hold>, Self::Error>;
 
-    /// Of the holds of a campaign that became no coupon: how many end at `from` or later and no later than `until`,
-    /// and when the first one after `until` ends.
+    /// Of the holds of a campaign that were neither confirmed nor released: how many end at `from` or later and no later
+    /// than `until`, and when the next one does. Looks at some of them, as [`EndsFound::of`] does.
     fn hold_ends(
         &mut self,
         campaign_number: u32,
         from: LogTime,
         until: LogTime,
+        max: usize,
     ) -> Result<EndsFound, Self::Error>;
 
-    /// The ids of the holds of a campaign for a recipient, not empty, that became no coupon and end after `now`, by the
-    /// time of their end, at most `max` of them.
+    /// The ids of the holds of a campaign for a recipient, not empty, that were neither confirmed nor released and end
+    /// after `now`, by the time of their end, at most `max` of them.
     fn open_holds_of(
         &mut self,
         campaign_number: u32,

@@ -233,8 +233,9 @@ impl StateReader for State<'_> {
         campaign_number: u32,
         from: LogTime,
         until: LogTime,
+        max: usize,
     ) -> Result<EndsFound, StorageError> {
-        self.view.hold_ends(campaign_number, from, until)
+        self.view.hold_ends(campaign_number, from, until, max)
     }
 
     fn open_holds_of(

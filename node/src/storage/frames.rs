@@ -14,7 +14,7 @@ use super::digest::{Digest, RowSum};
 use super::ledger::decode;
 
 /// The version of the format.
-pub(super) const VERSION: u32 = 13;
+pub(super) const VERSION: u32 = 14;
 
 const MAGIC: &[u8; 8] = b"CPNSNAP\x01";
 /// Target size of a chunk: large enough that framing costs nothing, small enough that memory stays
@@ -201,8 +201,8 @@ mod tests {
     /// A whole file with two rows.
     const GOLDEN: &str = "
         43 50 4e 53 4e 41 50 01                     | magic number: CPNSNAP, 1
-        48  00 00 00 19  68 df bd 85                | H: header of 25 bytes, CRC-32
-        08 0d  10 82 02                             | version 13, shard_id 258
+        48  00 00 00 19  30 c1 14 ad                | H: header of 25 bytes, CRC-32
+        08 0e  10 82 02                             | version 14, shard_id 258
         1a 08  0a 06 08 01 10 07 18 04              | applied: last_applied 1, 7, 4
         22 08  0a 06 08 01 10 07 18 01              | terms: one, 1, 7, 1
         43  00 00 00 29  cd 84 86 ef                | C: chunk of 41 bytes, CRC-32

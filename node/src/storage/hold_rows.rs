@@ -1,5 +1,5 @@
-//! Holds as rows: each under its id, and those that became no coupon in three orders besides: by their ends in the
-//! shard, in their campaign, and for their recipient.
+//! Holds as rows: each under its id, and in orders besides: those that became no coupon by their ends in the shard, and
+//! those that were not released either by their ends in their campaign, and for their recipient.
 
 use coupon_cluster::RequestId;
 use coupon_ledger::{EndsFound, Hold, HoldEnd, LogTime};
@@ -43,26 +43,20 @@ pub(super) fn holds<R: Rows>(
     })
 }
 
-/// How many holds of a campaign end at `from` or later and no later than `until`, and when the next one does.
+/// How many open holds of a campaign end at `from` or later and no later than `until`, and when the next one does. Looks at
+/// some of them, as [`EndsFound::of`] does.
 pub(super) fn hold_ends(
     rows: &impl Rows,
     keys: StateKeys,
     number: u32,
     from: LogTime,
     until: LogTime,
+    max: usize,
 ) -> Result<EndsFound, StorageError> {
     let first = keys.hold_ends_of_campaign_from(number, from);
     let end = after(keys, &keys.hold_ends_of_campaign(number));
-    let mut found = EndsFound::default();
-    for key in rows.keys(&first, &end) {
-        let (at, _) = end_in(&key?)?;
-        if until < at {
-            found.next = Some(at);
-            break;
-        }
-        found.ended += 1;
-    }
-    Ok(found)
+    let ends = rows.keys(&first, &end).map(|key| end_in(&key?).map(|(at, _)| at));
+    EndsFound::of(ends, until, max)
 }
 
 /// The holds of a campaign for a recipient that end after `now`, at most `max`.

@@ -21,7 +21,7 @@ use rocksdb::WriteBatch;
 use super::{Storage, StorageError, keys, lost, renewal};
 
 /// The version of the directory's layout that this program reads and writes.
-const VERSION: u32 = 14;
+const VERSION: u32 = 15;
 /// Maximum number of starts remembered, the latest ones, besides the last one known to be registered. More pile
 /// up unregistered only while no peer can be reached.
 const STARTS_MAX: usize = 1_024;

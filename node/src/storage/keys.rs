@@ -21,9 +21,9 @@
 //! | `state` | *prefix* `L` number `u32`, code | `ImportedCodeRecord` |
 //! | `state` | *prefix* `M` | `ShardMap` (meta shard only) |
 //! | `state` | *prefix* `N` number `u32` | `CampaignCounters` |
-//! | `state` | *prefix* `O` number `u32`, length `u32`, recipient, end `u64`, hold 16 bytes | empty (the same, with a recipient) |
+//! | `state` | *prefix* `O` number `u32`, length `u32`, recipient, end `u64`, hold 16 bytes | empty (holds neither confirmed nor released, with a recipient) |
 //! | `state` | *prefix* `P` number `u32`, place `u64` | an imported code that no coupon has |
-//! | `state` | *prefix* `Q` number `u32`, end `u64`, hold 16 bytes | empty (the same, by campaign) |
+//! | `state` | *prefix* `Q` number `u32`, end `u64`, hold 16 bytes | empty (holds neither confirmed nor released) |
 //! | `state` | *prefix* `S` | `ShardRecord` |
 //! | `state` | *prefix* `T` | `TermStarts` |
 //! | `state` | *prefix* `V` number `u32`, revision `u64` | `EventRecord` |

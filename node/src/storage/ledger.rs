@@ -13,7 +13,7 @@ use std::sync::Arc;
 use coupon_cluster::{CampaignName, RequestId};
 use coupon_ledger::{
     Action, Campaign, CampaignCounters, CampaignSpec, CodeImport, Command, Coupon, CouponHistory,
-    Event, Hold, HoldCoupon, HoldEnd, ImportedCode, Issue, LogTime, ShardState, Store,
+    Event, Hold, HoldCoupon, HoldEnd, HoldState, ImportedCode, Issue, LogTime, ShardState, Store,
 };
 use coupon_proto::internal as pb;
 use foldhash::fast::RandomState;
@@ -349,11 +349,17 @@ impl Store for LedgerBatch<'_> {
         let value = hold_rows::value(hold);
         self.put(&key, &value);
         self.written.note(&key, Some(value));
-        for (at, is_there) in [(before, false), (hold.end(), true)] {
-            if let Some(at) = at {
-                let end = HoldEnd { at, campaign_number, hold_id };
-                self.put_hold_ends(&end, &hold.recipient, is_there);
+        if let Some(at) = before {
+            let end = HoldEnd { at, campaign_number, hold_id };
+            self.put_hold_ends(&end, &hold.recipient, false);
+        }
+        let end = hold.end().map(|at| HoldEnd { at, campaign_number, hold_id });
+        match (end, hold.state) {
+            (Some(end), HoldState::Open) => self.put_hold_ends(&end, &hold.recipient, true),
+            (Some(end), HoldState::Released { .. }) => {
+                self.put_hold_end(&self.keys.hold_end(&end), true);
             }
+            (Some(_), HoldState::Confirmed { .. }) | (None, _) => {}
         }
         Ok(())
     }

@@ -150,8 +150,8 @@ impl<'a> LedgerView<'a> {
     /// When the disk fails.
     pub fn settled(&self, mut campaign: Campaign, now: LogTime) -> Result<Campaign, StorageError> {
         let number = campaign.spec.number;
-        campaign.settle_holds(now, |from, until| {
-            hold_rows::hold_ends(self, self.keys, number, from, until)
+        campaign.settle_holds(now, usize::MAX, |from, until, max| {
+            hold_rows::hold_ends(self, self.keys, number, from, until, max)
         })?;
         Ok(campaign)
     }

@@ -6,7 +6,7 @@ use coupon_cluster::{CampaignName, CampaignState, Epoch};
 
 use crate::entry::{Entry, Found};
 use crate::event::{of_change, record};
-use crate::hold::settle;
+use crate::hold::settle_all;
 use crate::{
     AskedTerms, Campaign, CampaignSpec, CampaignStage, Change, LogTime, Outcome, Refusal, Store,
 };
@@ -45,6 +45,7 @@ impl<S: Store> Entry<'_, S> {
             Found::Fenced(refusal) => return Ok(refusal.into()),
         };
         let log_time = fence.state.log_time;
+        touched.changed |= settle_all(*store, &mut touched.campaign, log_time)?;
         let campaign = &mut touched.campaign;
         let made = |made: &&Change| made.request_id == change.request_id;
         if let Some(made) = campaign.spec.changes.iter().find(made) {
@@ -63,7 +64,7 @@ impl<S: Store> Entry<'_, S> {
             Err(refusal) => return Ok(refusal.into()),
         };
         if let Some(altered) = altered {
-            settle(*store, campaign, now)?;
+            settle_all(*store, campaign, now)?;
             let has_other_quota = altered.quota != campaign.spec.quota;
             let revision = campaign.counters.revision.saturating_add(1);
             campaign.counters.revision = revision;

@@ -8,6 +8,7 @@ use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId};
 use crate::entry::{Entry, Found};
 use crate::event::record;
 use crate::fence::Fence;
+use crate::hold::settle_all;
 use crate::{
     Campaign, CampaignCounters, CampaignSpec, CampaignStage, CampaignTerms, EventKind, LogTime,
     Outcome, Refusal, Store,
@@ -52,7 +53,11 @@ impl<S: Store> Entry<'_, S> {
     ) -> Result<Outcome, S::Error> {
         let Self { fence, store, touched } = self;
         let existing = match touched.find_with_deleted(fence, *store, epoch, &command.name)? {
-            Found::Campaign(existing) => Some(&existing.campaign),
+            Found::Campaign(existing) => {
+                existing.changed |=
+                    settle_all(*store, &mut existing.campaign, fence.state.log_time)?;
+                Some(&existing.campaign)
+            }
             Found::Fenced(refusal) => return Ok(refusal.into()),
             Found::Nothing => None,
         };

@@ -5,10 +5,10 @@ use coupon_cluster::{CampaignName, Epoch, RequestId};
 use super::issue::claim_refusal;
 use crate::entry::{Entry, Found};
 use crate::event::record;
-use crate::hold::{HoldEnds, settle};
+use crate::hold::{HoldEnds, settle_all};
 use crate::{
-    Campaign, EventKind, HOLDS_OPEN_MAX, Hold, HoldState, LogTime, Outcome, Refusal, StateReader,
-    Store,
+    Campaign, EventKind, HOLDS_OPEN_MAX, Hold, HoldEnd, HoldState, LogTime, Outcome, Refusal,
+    StateReader, Store,
 };
 
 /// Maximum number of holds that a shard keeps, beside those that became coupons: open ones, and those that it
@@ -104,7 +104,7 @@ impl<S: Store> Entry<'_, S> {
             if now < end.at || !is_due(end.at) {
                 return Ok(());
             }
-            self.settle_holds_of(end.campaign_number)?;
+            self.settle_holds_of(&end)?;
             self.store.forget_hold(&end)?;
             let state = &mut self.fence.state;
             state.holds = state.holds.saturating_sub(1);
@@ -112,19 +112,18 @@ impl<S: Store> Entry<'_, S> {
         Ok(())
     }
 
-    /// Takes the holds that have expired out of the counters of a campaign: once they are forgotten, they cannot be
-    /// counted any more.
-    fn settle_holds_of(&mut self, campaign_number: u32) -> Result<(), S::Error> {
-        let Self { fence, store, touched } = self;
-        let now = fence.state.log_time;
-        let Some(name) = touched.name_of(*store, campaign_number)? else { return Ok(()) };
+    /// Takes the holds that expired no later than one out of the counters of its campaign: once it is forgotten, it
+    /// cannot be counted any more. Those that expired earlier are forgotten already.
+    fn settle_holds_of(&mut self, end: &HoldEnd) -> Result<(), S::Error> {
+        let Self { fence: _, store, touched } = self;
+        let Some(name) = touched.name_of(*store, end.campaign_number)? else { return Ok(()) };
         if let Some(touched) = touched.touched(&name) {
-            touched.changed |= settle(*store, &mut touched.campaign, now)?;
+            touched.changed |= settle_all(*store, &mut touched.campaign, end.at)?;
             return Ok(());
         }
         // It has not passed the fence, so no later command may find it among those that have.
         let Some(mut campaign) = store.campaign(&name)? else { return Ok(()) };
-        if settle(*store, &mut campaign, now)? {
+        if settle_all(*store, &mut campaign, end.at)? {
             store.put_counters(&campaign.spec, campaign.counters)?;
         }
         Ok(())

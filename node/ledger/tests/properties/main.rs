@@ -142,7 +142,8 @@ fn settled(store: &MemoryStore) -> MemoryStore {
 
 fn settle(store: &mut MemoryStore, mut campaign: Campaign, now: LogTime) {
     let number = campaign.spec.number;
-    campaign.settle_holds(now, |from, until| store.hold_ends(number, from, until)).unwrap();
+    let hold_ends = |from, until, max| store.hold_ends(number, from, until, max);
+    campaign.settle_holds(now, usize::MAX, hold_ends).unwrap();
     store.put_counters(&campaign.spec, campaign.counters).unwrap();
 }
 

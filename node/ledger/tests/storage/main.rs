@@ -2,14 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is a test, also what is not marked as one")]
 
+mod holds;
 mod watched;
 
 use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignName, CodeScheme, Epoch, KeyId, RequestId, ShardId, TenantId};
 use coupon_ledger::{
-    Action, CODES_MAX, CampaignSpec, CodeNumber, Command, ConfirmHold, CreateCampaign,
-    HOLD_REMEMBERED_MICROS, HOLDS_KEPT_MAX, HOLDS_OPEN_MAX, HoldCoupon, HoldEnds, IMPORTS_MAX,
+    Action, CODES_MAX, CodeNumber, Command, ConfirmHold, CreateCampaign, HoldCoupon, IMPORTS_MAX,
     ImportCodes, Issue, Ledger, LineRefusal, LogTime, MemoryStore, Outcome, Refusal, RefusedLine,
     ReleaseHold, ShardState, StateReader, Store, VoidCoupon,
 };
@@ -208,105 +208,6 @@ fn issuing_costs_no_look_up_of_what_was_done_with_coupons() {
         "put_shard_state",
     ];
     assert_eq!(store.calls, expected);
-}
-
-/// A hold is looked up by its id, and by its recipient where there is a limit. Holds that may have expired are counted
-/// once, and not looked at where none can have, or all have.
-#[test]
-fn holds_cost_what_a_coupon_costs() {
-    let before = vec![adopt(), create("fair", 1), hold("fair", "ann", 1), hold("fair", "bob", 2)];
-    let (mut store, mut ledger) = after(before);
-    let mut calls = |time: u64, commands: Vec<Command>| {
-        store.calls.clear();
-        ledger.apply(&mut store, LogTime(time), commands).unwrap();
-        store.calls.clone()
-    };
-    let confirmed = [
-        "campaign",
-        "hold",
-        "put_block",
-        "insert_coupon",
-        "put_hold",
-        "put_counters",
-        "put_shard_state",
-    ];
-    assert_eq!(calls(2, vec![confirm("fair", 1, 3)]), confirmed);
-    let held = [
-        "campaign",
-        "hold",
-        "sequence_of_request",
-        "open_holds_of",
-        "sequences_at_limit",
-        "put_hold",
-        "put_event",
-        "put_counters",
-        "put_shard_state",
-    ];
-    assert_eq!(calls(3, vec![hold("fair", "eve", 4)]), held);
-    // That of bob may have expired by now; that of eve has not.
-    let counted = ["campaign", "hold_ends", "hold", "put_counters", "put_shard_state"];
-    assert_eq!(calls(11, vec![confirm("fair", 9, 5)]), counted);
-    assert_eq!(calls(12, vec![confirm("fair", 9, 5)]), ["campaign", "hold", "put_shard_state"]);
-    let all_expired = ["campaign", "hold", "put_counters", "put_shard_state"];
-    assert_eq!(calls(13, vec![confirm("fair", 9, 5)]), all_expired);
-}
-
-#[test]
-fn a_campaign_with_as_many_open_holds_as_it_may_have_makes_no_more() {
-    let (mut store, mut ledger) = after(vec![adopt(), create("free", 0), hold("free", "", 1)]);
-    let name = CampaignName::new(&TenantId::default(), "free").unwrap();
-    let mut campaign = store.inner.campaign(&name).unwrap().unwrap();
-    campaign.counters.held = HOLDS_OPEN_MAX;
-    let quota = u64::MAX;
-    campaign.spec = CampaignSpec { quota, ..CampaignSpec::clone(&campaign.spec) }.into();
-    store.inner.put_campaign(&campaign).unwrap();
-    let commands = vec![hold("free", "", 2), release("free", 1, 3), hold("free", "", 2)];
-    let outcomes = ledger.apply(&mut store, LogTime(2), commands).unwrap();
-    let (until, now) = (LogTime(11), LogTime(2));
-    assert_eq!(outcomes[0], Refusal::TooManyHolds { until, now }.into());
-    assert!(matches!(outcomes[2], Outcome::HoldChanged { replayed: false, .. }), "{outcomes:?}");
-    assert_eq!(campaign.counters.hold_ends, Some(HoldEnds { first: until, last: until }));
-}
-
-/// Each new hold makes a shard forget some that ended long ago, or at all if there are too many, of whatever campaign.
-#[test]
-fn holds_that_ended_are_forgotten() {
-    let commands = vec![adopt(), create("old", 0), hold("old", "ann", 1), create("new", 0)];
-    let (mut store, mut ledger) = after(commands);
-    let mut apply = |store: &mut WatchedStore, time: u64, command: Command| {
-        ledger.apply(store, LogTime(time), vec![command]).unwrap().remove(0)
-    };
-    let day = HOLD_REMEMBERED_MICROS;
-    apply(&mut store, 10 + day, hold("new", "", 2));
-    assert_eq!(store.inner.all_hold_ends().count(), 2);
-    // The hold of the campaign `old` ended at 11.
-    apply(&mut store, 11 + day, hold("new", "", 3));
-    assert_eq!(store.inner.all_hold_ends().count(), 2);
-    assert_eq!(store.inner.shard_state().unwrap().holds, 2);
-    let gone = apply(&mut store, 11 + day, confirm("old", 1, 9));
-    assert_eq!(gone, Refusal::HoldNotFound.into());
-    assert_eq!(store.inner.holds(0).count(), 0);
-    // What is open is not forgotten, however many there are.
-    let full = |store: &mut WatchedStore| {
-        let state = store.inner.shard_state().unwrap();
-        store.inner.put_shard_state(&ShardState { holds: HOLDS_KEPT_MAX, ..state }).unwrap();
-        Ledger::open(shard(), store).unwrap()
-    };
-    let mut ledger = full(&mut store);
-    let mut apply = |store: &mut WatchedStore, time: u64, command: Command| {
-        ledger.apply(store, LogTime(time), vec![command]).unwrap().remove(0)
-    };
-    let refused = apply(&mut store, 12 + day, hold("old", "", 4));
-    assert!(matches!(refused, Outcome::Refused(Refusal::TooManyHolds { .. })), "{refused:?}");
-    // One of the campaign `new` is over. It is forgotten, though not in time for the one who asks first.
-    let refused = apply(&mut store, 20 + day, hold("old", "", 4));
-    assert!(matches!(refused, Outcome::Refused(Refusal::TooManyHolds { .. })), "{refused:?}");
-    let name = CampaignName::new(&TenantId::default(), "new").unwrap();
-    assert_eq!(store.inner.campaign(&name).unwrap().unwrap().counters.held, 1);
-    let held = apply(&mut store, 20 + day, hold("old", "", 4));
-    assert!(matches!(held, Outcome::HoldChanged { replayed: false, .. }), "{held:?}");
-    assert_eq!(store.inner.shard_state().unwrap().holds, HOLDS_KEPT_MAX);
-    assert_eq!(apply(&mut store, 20 + day, confirm("new", 2, 9)), Refusal::HoldNotFound.into());
 }
 
 /// Skipping coupons that returned their quota has a bound.

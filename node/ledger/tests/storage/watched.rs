@@ -11,6 +11,8 @@ use coupon_ledger::{
 pub(crate) struct WatchedStore {
     pub(crate) inner: MemoryStore,
     pub(crate) calls: Vec<&'static str>,
+    /// How many ends of holds it was asked to count.
+    pub(crate) ends_counted: u64,
     /// How many calls go well; `None`: all.
     pub(crate) healthy_calls: Option<usize>,
 }
@@ -93,8 +95,11 @@ impl StateReader for WatchedStore {
         campaign_number: u32,
         from: LogTime,
         until: LogTime,
+        max: usize,
     ) -> Result<EndsFound, Fault> {
-        sound(self.call("hold_ends")?.hold_ends(campaign_number, from, until))
+        let found = sound(self.call("hold_ends")?.hold_ends(campaign_number, from, until, max))?;
+        self.ends_counted += found.ended;
+        Ok(found)
     }
 
     fn open_holds_of(

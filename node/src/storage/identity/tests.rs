@@ -103,7 +103,7 @@ fn a_database_that_was_lost_or_exchanged_is_noticed() {
 
 /// A whole file.
 const GOLDEN: &str = "
-    08 0e                                  | version 14
+    08 0f                                  | version 15
     12 05 73 74 6f 72 65                   | store_id store
     18 03                                  | node_id 3
     22 07 63 6c 75 73 74 65 72             | cluster_id cluster
@@ -114,13 +114,13 @@ const GOLDEN: &str = "
     42 03 6f 6c 64                         | replaces_store_id old
     4a 0b 6f 6c 64 2d 63 6c 75 73 74 65 72 | replaces_cluster_id old-cluster
     52 07 73 74 61 72 74 2d 30             | registered_start_id start-0
-    e3 eb 1a 60                            | CRC-32 of all that
+    a8 12 6d 31                            | CRC-32 of all that
 ";
 
 #[test]
 fn the_file_is_written_and_read_as_ever() {
     let record = StoreIdentity {
-        version: 14,
+        version: 15,
         store_id: "store".into(),
         node_id: 3,
         cluster_id: "cluster".into(),

@@ -121,7 +121,7 @@ fn holds_are_found_by_their_ends_and_recipients() {
     let found = |batch: &mut LedgerBatch<'_>| {
         let ends = |batch: &mut LedgerBatch<'_>, number: u32, until: u64| {
             let EndsFound { ended, next } =
-                batch.hold_ends(number, LogTime(0), LogTime(until)).unwrap();
+                batch.hold_ends(number, LogTime(0), LogTime(until), 9).unwrap();
             (ended, next.map(|next| next.0))
         };
         let ends = [ends(batch, 1, 5), ends(batch, 1, 20), ends(batch, 2, 100), ends(batch, 3, 9)];
@@ -145,7 +145,7 @@ fn holds_are_found_by_their_ends_and_recipients() {
     let confirmed = hold("ann", 10, confirmed);
     batch.put_hold(1, id(1), &confirmed, Some(LogTime(10))).unwrap();
     batch.put_hold(1, id(2), &hold("ann", 20, released), Some(LogTime(20))).unwrap();
-    let some = ([(1, None), (1, None), (1, None), (0, None)], vec![], Some((30, id(3))));
+    let some = ([(0, None), (0, None), (1, None), (0, None)], vec![], Some((30, id(3))));
     assert_eq!(found(&mut batch), some);
     storage.write(batch.finish().0).unwrap();
     let mut batch = begin();

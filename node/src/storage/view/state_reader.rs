@@ -80,8 +80,9 @@ impl StateReader for LedgerView<'_> {
         campaign_number: u32,
         from: LogTime,
         until: LogTime,
+        max: usize,
     ) -> Result<EndsFound, StorageError> {
-        hold_rows::hold_ends(self, self.keys, campaign_number, from, until)
+        hold_rows::hold_ends(self, self.keys, campaign_number, from, until, max)
     }
 
     fn open_holds_of(
