@@ -15,8 +15,8 @@ use crate::{
 /// remembers.
 pub const HOLDS_KEPT_MAX: u64 = 1_000_000;
 
-/// For how long a hold that became no coupon is remembered after its end, in microseconds: a day, which is as long as
-/// a hold can last. A shard that has to keep too many forgets them earlier.
+/// For how long a hold that became no coupon is remembered after its end, in microseconds, where the shard has room: a
+/// day, which is as long as a hold can last.
 pub const HOLD_REMEMBERED_MICROS: u64 = 24 * 60 * 60 * 1_000_000;
 
 /// How many holds a new one makes the shard forget at most: more than one, so that a shard that had too many gets rid
@@ -60,15 +60,20 @@ impl<S: Store> Entry<'_, S> {
         if let Some(outcome) = hold_without_effect(*store, &touched.campaign, &command, now)? {
             return Ok(outcome);
         }
-        let counters = &mut touched.campaign.counters;
+        let counters = &touched.campaign.counters;
         if counters.held >= HOLDS_OPEN_MAX {
             let until = counters.hold_ends.map_or(now, |ends| ends.first);
             return Ok(Refusal::TooManyHolds { until, now }.into());
         }
+        self.forget_ended_holds()?;
+        let Self { fence, store, touched } = self;
         if fence.state.holds >= HOLDS_KEPT_MAX {
-            self.forget_ended_holds()?;
-            return Ok(Refusal::TooManyHolds { until: now, now }.into());
+            let first = store.first_hold_end(fence.state.holds_from)?;
+            let until = first.map_or(now, |end| end.at);
+            return Ok(Refusal::TooManyHolds { until, now }.into());
         }
+        let touched = touched.touched(&command.campaign).expect("it was found above");
+        let counters = &mut touched.campaign.counters;
         let expires_at = command.end_from(now);
         let HoldCoupon { recipient, request_id, .. } = command;
         let hold = Hold { recipient, held_at: now, expires_at, state: HoldState::Open };
@@ -81,7 +86,6 @@ impl<S: Store> Entry<'_, S> {
         touched.changed = true;
         let event = EventKind::HoldChanged { hold_id: request_id, hold: hold.clone() };
         record(*store, &touched.campaign, now, request_id, event)?;
-        self.forget_ended_holds()?;
         Ok(Outcome::HoldChanged { hold_id: request_id, hold, now, replayed: false })
     }
 

@@ -154,14 +154,13 @@ fn holds_that_ended_are_forgotten() {
         ledger.apply(store, LogTime(time), vec![command]).unwrap().remove(0)
     };
     let refused = apply(&mut store, 12 + day, hold("old", "", 4));
-    assert!(matches!(refused, Outcome::Refused(Refusal::TooManyHolds { .. })), "{refused:?}");
-    // One of the campaign `new` is over. It is forgotten, though not in time for the one who asks first.
-    let refused = apply(&mut store, 20 + day, hold("old", "", 4));
-    assert!(matches!(refused, Outcome::Refused(Refusal::TooManyHolds { .. })), "{refused:?}");
-    let name = CampaignName::new(&TenantId::default(), "new").unwrap();
-    assert_eq!(store.inner.campaign(&name).unwrap().unwrap().counters.held, 1);
+    let (until, now) = (LogTime(20 + day), LogTime(12 + day));
+    assert_eq!(refused, Refusal::TooManyHolds { until, now }.into());
+    // One of the campaign `new` is over, and makes room.
     let held = apply(&mut store, 20 + day, hold("old", "", 4));
     assert!(matches!(held, Outcome::HoldChanged { replayed: false, .. }), "{held:?}");
+    let name = CampaignName::new(&TenantId::default(), "new").unwrap();
+    assert_eq!(store.inner.campaign(&name).unwrap().unwrap().counters.held, 1);
     assert_eq!(store.inner.shard_state().unwrap().holds, HOLDS_KEPT_MAX);
     assert_eq!(apply(&mut store, 20 + day, confirm("new", 2, 9)), Refusal::HoldNotFound.into());
 }

@@ -9,29 +9,34 @@ use tonic::Code;
 use super::Report;
 use crate::answer::convert::timestamp;
 
-/// The least and the most time after which to ask again where quota is held: a hold may be released or confirmed long
-/// before it expires.
+/// Shortest time after which to ask again where quota is held.
 const HELD_RETRY_MIN: Duration = Duration::from_millis(100);
-const HELD_RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Shortest time after which to ask again where there are too many holds. Then a hold that ends leaves room for one caller
+/// of many.
+const TOO_MANY_RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// Longest time after which to ask again: a hold may be released or confirmed long before it expires.
+const RETRY_MAX: Duration = Duration::from_secs(10);
 
 pub(super) fn quota_held(refusal: &Refusal) -> Report {
     let message = "no coupons available at the moment, but some are only held: try again later";
     Report::new(Code::FailedPrecondition, Reason::QuotaHeld, message)
         .with("server_time", timestamp(refusal.log_time_micros))
-        .retry_after(retry_after(refusal))
+        .retry_after(retry_after(refusal, HELD_RETRY_MIN))
 }
 
 pub(super) fn too_many(refusal: &Refusal) -> Report {
     let message = "there are too many holds: try again later";
     Report::new(Code::FailedPrecondition, Reason::TooManyHolds, message)
         .with("server_time", timestamp(refusal.log_time_micros))
-        .retry_after(retry_after(refusal))
+        .retry_after(retry_after(refusal, TOO_MANY_RETRY_MIN))
 }
 
 /// The time until the first hold expires, within bounds.
-fn retry_after(refusal: &Refusal) -> Duration {
+fn retry_after(refusal: &Refusal, min: Duration) -> Duration {
     let left = refusal.time_micros.saturating_sub(refusal.log_time_micros);
-    Duration::from_micros(left).clamp(HELD_RETRY_MIN, HELD_RETRY_MAX)
+    Duration::from_micros(left).clamp(min, RETRY_MAX)
 }
 
 pub(super) fn not_found() -> Report {
@@ -74,11 +79,20 @@ mod tests {
     use crate::answer::error::{Fault, Refused};
 
     #[test]
-    fn held_quota_says_when_to_come_back() {
-        let table = [(0, 100), (1_000_050, 100), (1_500_000, 500), (90_000_000, 10_000)];
-        for (until, expected) in table {
+    fn holds_say_when_to_come_back() {
+        use RefusalReason::{QuotaHeld, TooManyHolds};
+        for (reason, until, expected) in [
+            (QuotaHeld, 0, 100),
+            (QuotaHeld, 1_000_050, 100),
+            (QuotaHeld, 1_500_000, 500),
+            (QuotaHeld, 90_000_000, 10_000),
+            (TooManyHolds, 0, 1_000),
+            (TooManyHolds, 1_500_000, 1_000),
+            (TooManyHolds, 4_000_000, 3_000),
+            (TooManyHolds, 90_000_000, 10_000),
+        ] {
             let refusal = Refusal {
-                reason: RefusalReason::QuotaHeld.into(),
+                reason: reason.into(),
                 time_micros: until,
                 log_time_micros: 1_000_000,
                 ..Default::default()
@@ -87,7 +101,7 @@ mod tests {
             let refused = Refused { refusal, held_codes, held_states };
             let status = Fault::Refused(Box::new(refused)).into_status();
             let retry = status.get_details_retry_info().and_then(|retry| retry.retry_delay);
-            assert_eq!(retry, Some(Duration::from_millis(expected)), "{until}");
+            assert_eq!(retry, Some(Duration::from_millis(expected)), "{reason:?} {until}");
         }
     }
 }
