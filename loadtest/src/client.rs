@@ -12,7 +12,7 @@ use coupon_checker::{Call, Operation, Outcome};
 use coupon_client::v1::campaign_service_client::CampaignServiceClient;
 use coupon_client::v1::coupon_service_client::CouponServiceClient;
 use coupon_client::{
-    Backoff, CallError, Channels, IssuePipes, ItemAnswer, Meaning, Reason, RetryPolicy,
+    Backoff, CallError, Channels, ItemAnswer, Meaning, Reason, RetryPolicy, SharedIssueStreams,
     item_answers, v1,
 };
 use tokio::time::Instant;
@@ -90,7 +90,7 @@ pub(crate) struct CallResult {
 pub(crate) struct Caller {
     pub(crate) channels: Channels,
     /// What requests go over; `None`: each is a call of its own.
-    pub(crate) pipes: Option<IssuePipes>,
+    pub(crate) streams: Option<SharedIssueStreams>,
     pub(crate) clock: Clock,
     pub(crate) policy: Arc<CallPolicy>,
 }
@@ -296,14 +296,14 @@ impl Caller {
     /// Asks for a coupon once.
     async fn attempt(&self, request: v1::IssueCouponRequest, end: Instant) -> ItemAnswer {
         let channel = self.channels.current();
-        let Some(pipes) = &self.pipes else {
+        let Some(streams) = &self.streams else {
             let mut client = CouponServiceClient::new(channel);
             let answer = client.issue_coupon(self.request(request, end)).await;
             return answer.map(Response::into_inner).map_err(CallError::from);
         };
-        let pipe = pipes.over(self.channels.turn(), channel);
+        let stream = streams.over(self.channels.turn(), channel);
         let patience = self.policy.retry.timeout(left(end));
-        let answer = tokio::time::timeout(patience, pipe.issue(request, patience)).await;
+        let answer = tokio::time::timeout(patience, stream.issue(request, patience)).await;
         answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time").into()))
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use coupon_checker::Operation;
-use coupon_client::{Channels, IssuePipes, RetryPolicy};
+use coupon_client::{Channels, RetryPolicy, SharedIssueStreams};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -84,7 +84,7 @@ struct Run {
     engine: Engine,
     policy: Arc<CallPolicy>,
     /// The streams that requests go over, if they do.
-    pipes: Option<IssuePipes>,
+    streams: Option<SharedIssueStreams>,
     source: Source,
     reads: Arrivals,
     began: u64,
@@ -167,7 +167,7 @@ impl Run {
         };
         Self {
             policy: Arc::new(policy),
-            pipes: engine.options.is_streamed.then(IssuePipes::default),
+            streams: engine.options.is_streamed.then(SharedIssueStreams::default),
             source,
             reads: Arrivals::new(options.reads_per_second, 1, None),
             began,
@@ -288,7 +288,7 @@ impl Run {
         self.engine.channels.advance();
         Caller {
             channels: self.engine.channels.clone(),
-            pipes: self.pipes.clone(),
+            streams: self.streams.clone(),
             clock: self.engine.clock,
             policy: Arc::clone(&self.policy),
         }

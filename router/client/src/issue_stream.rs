@@ -8,7 +8,7 @@ use crate::batch::ItemAnswer;
 use crate::call_error::CallError;
 use crate::call_state::{CallState, Step};
 use crate::client::{Client, fill_in};
-use crate::issue_pipe::IssuePipes;
+use crate::shared_issue_stream::SharedIssueStreams;
 
 /// What came of one of many requests.
 #[derive(Debug)]
@@ -31,22 +31,26 @@ impl Client {
     where
         S: Stream<Item = v1::IssueCouponRequest>,
     {
-        let (client, pipes) = (self.clone(), IssuePipes::default());
+        let (client, streams) = (self.clone(), SharedIssueStreams::default());
         let issued = requests.map(move |request| {
-            let (client, pipes) = (client.clone(), pipes.clone());
-            async move { client.issue_over(&pipes, request).await }
+            let (client, streams) = (client.clone(), streams.clone());
+            async move { client.issue_over(&streams, request).await }
         });
         issued.buffer_unordered(in_flight)
     }
 
-    async fn issue_over(&self, pipes: &IssuePipes, mut request: v1::IssueCouponRequest) -> Issued {
+    async fn issue_over(
+        &self,
+        streams: &SharedIssueStreams,
+        mut request: v1::IssueCouponRequest,
+    ) -> Issued {
         let mut state = CallState::new(Some(fill_in(&mut request.request_id)));
         let mut course = self.begin();
         let answer = loop {
             let asked = request.clone();
             let number = course.channels.turn();
             let attempt = course.in_time(|channel, timeout| async move {
-                Ok::<_, Status>(pipes.over(number, channel).issue(asked, timeout).await)
+                Ok::<_, Status>(streams.over(number, channel).issue(asked, timeout).await)
             });
             let error = match attempt.await.map_err(CallError::from).flatten() {
                 Ok(response) => {

@@ -21,7 +21,7 @@ const WAITING_MAX: usize = 16;
 
 /// A stream of issues over one connection. A cheap clone. It ends with its last clone.
 #[derive(Clone, Debug)]
-pub struct IssuePipe {
+pub struct SharedIssueStream {
     calls: mpsc::Sender<Call>,
 }
 
@@ -32,12 +32,12 @@ struct Call {
     answer: oneshot::Sender<ItemAnswer>,
 }
 
-impl IssuePipe {
+impl SharedIssueStream {
     /// Opens a stream. Calls wait until it is open.
     #[must_use]
     pub fn open(channel: Channel) -> Self {
         let (calls, waiting) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(Pipe::default().run(channel, waiting));
+        tokio::spawn(Session::default().run(channel, waiting));
         Self { calls }
     }
 
@@ -66,15 +66,15 @@ fn ended() -> CallError {
     Status::unavailable("the stream ended before the answer").into()
 }
 
-/// The work of an [`IssuePipe`].
+/// The work of a [`SharedIssueStream`].
 #[derive(Debug, Default)]
-struct Pipe {
+struct Session {
     /// Who waits for which answer.
     open: HashMap<i64, oneshot::Sender<ItemAnswer>>,
     last_tag: i64,
 }
 
-impl Pipe {
+impl Session {
     /// Carries requests and answers until the stream ends.
     async fn run(mut self, channel: Channel, mut calls: mpsc::Receiver<Call>) {
         let (outgoing, requests) = mpsc::channel(1);
@@ -140,20 +140,20 @@ impl Pipe {
     }
 }
 
-/// A pipe for each connection, opened when it is needed. A cheap clone; clones share them.
+/// A stream for each connection, opened when it is needed. A cheap clone; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct IssuePipes(Arc<Mutex<HashMap<usize, IssuePipe>>>);
+pub struct SharedIssueStreams(Arc<Mutex<HashMap<usize, SharedIssueStream>>>);
 
-impl IssuePipes {
-    /// The pipe over the connection with a number: a new one, if the last one is over.
+impl SharedIssueStreams {
+    /// The stream over the connection with a number: a new one, if the last one is over.
     #[must_use]
-    pub fn over(&self, number: usize, channel: Channel) -> IssuePipe {
-        let mut pipes = self.0.lock();
-        if let Some(pipe) = pipes.get(&number).filter(|pipe| !pipe.is_over()) {
-            return pipe.clone();
+    pub fn over(&self, number: usize, channel: Channel) -> SharedIssueStream {
+        let mut streams = self.0.lock();
+        if let Some(stream) = streams.get(&number).filter(|stream| !stream.is_over()) {
+            return stream.clone();
         }
-        let pipe = IssuePipe::open(channel);
-        pipes.insert(number, pipe.clone());
-        pipe
+        let stream = SharedIssueStream::open(channel);
+        streams.insert(number, stream.clone());
+        stream
     }
 }
