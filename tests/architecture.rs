@@ -57,6 +57,7 @@ const LAYERS: [(&str, &[&str]); 2] = [
             "workers",
             "storage",
             "stream_writer",
+            "ticks",
             "raft",
             "meta",
             "shard",
