@@ -5,6 +5,7 @@
 //! what it forwards for routers.
 
 mod heartbeats;
+mod presence;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint};
 
 use self::heartbeats::HeartbeatQueues;
+use self::presence::Looks;
 
 /// The largest message between nodes: a batch of entries (see `log_store`) and room to spare.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -54,6 +56,7 @@ pub struct Peers {
     channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
     addressed: Arc<Mutex<HashMap<(NodeId, Lane), Peer>>>,
     heartbeats: HeartbeatQueues,
+    looks: Looks,
 }
 
 /// A peer as the map had it when it was last called.
@@ -66,14 +69,14 @@ impl Peers {
     /// Channels to the nodes of `map`, as it is and as it will be.
     pub fn new(map: watch::Receiver<Arc<ShardMap>>) -> Self {
         let (announced, channels) = (Arc::default(), Arc::default());
-        let (addressed, heartbeats) = Default::default();
-        Self { map, announced, channels, addressed, heartbeats }
+        let (addressed, heartbeats, looks) = Default::default();
+        Self { map, announced, channels, addressed, heartbeats, looks }
     }
 
     /// A copy with its own connections; the runtime that first uses a connection serves it.
     pub fn with_own_connections(&self) -> Self {
-        let (channels, addressed, heartbeats) = Default::default();
-        Self { channels, addressed, heartbeats, ..self.clone() }
+        let (channels, addressed, heartbeats, looks) = Default::default();
+        Self { channels, addressed, heartbeats, looks, ..self.clone() }
     }
 
     /// Notes the address of a node that has started, while the map still has an earlier start of
