@@ -120,14 +120,13 @@ pub(crate) struct RefusedLinesError(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// Anything else. A person has to look.
+    /// Anything else, such as lines of an import that were refused. A person has to look.
     Failed = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,
     /// A node or a router must not run as it was started; restarting it changes nothing.
     MustNotRun = 3,
-    /// The call was refused: nothing was changed, and the same call is refused again unless something else changes. Of an
-    /// import: some lines were.
+    /// The call was refused: nothing was changed, and the same call is refused again unless something else changes.
     Refused = 4,
     /// It is not known whether the call changed something: ask again with the same request id.
     OutcomeUnknown = 5,
@@ -145,9 +144,6 @@ impl Kind {
         }
         if let Some(error) = error.chain().find_map(|cause| cause.downcast_ref::<CallError>()) {
             return error.kind();
-        }
-        if error.is::<RefusedLinesError>() {
-            return Self::Refused;
         }
         if error.is::<IncompleteError>() {
             return Self::Unavailable;
@@ -328,7 +324,7 @@ mod tests {
             (call(Code::Internal, "INTERNAL").into(), Kind::Failed, 1),
             (CallError::from(Status::cancelled("Timeout expired")).into(), Kind::Unavailable, 6),
             (elapsed.context("connect"), Kind::Unavailable, 6),
-            (RefusedLinesError(2).into(), Kind::Refused, 4),
+            (RefusedLinesError(2).into(), Kind::Failed, 1),
             (of_node(AskError::Silent("n1:1".into())), Kind::Unavailable, 6),
         ] {
             assert_eq!(Kind::of(&error), kind, "{error}");

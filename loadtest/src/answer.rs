@@ -25,8 +25,9 @@ pub(crate) const SOLD_OUT: &str = Reason::SoldOut.as_str();
 pub(crate) const NOT_STARTED: &str = Reason::NotStarted.as_str();
 
 /// Refusals that a campaign is expected to give. All others are errors.
-const EXPECTED: [Reason; 6] = [
+const EXPECTED: [Reason; 7] = [
     Reason::SoldOut,
+    Reason::OutOfCodes,
     Reason::QuotaHeld,
     Reason::NotStarted,
     Reason::Ended,

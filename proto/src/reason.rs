@@ -67,6 +67,8 @@ pub enum Reason {
     NotRedeemed,
     /// Before the campaign's start.
     NotStarted,
+    /// All codes that were imported are issued, but not all of the quota.
+    OutOfCodes,
     /// It is not known whether the request had an effect.
     OutcomeUnknown,
     /// The router or the shard takes no more requests for now; nothing was changed.
@@ -103,7 +105,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::AlreadyRedeemed,
         Self::AlreadyStarted,
         Self::Archived,
@@ -134,6 +136,7 @@ impl Reason {
         Self::NotEnded,
         Self::NotRedeemed,
         Self::NotStarted,
+        Self::OutOfCodes,
         Self::OutcomeUnknown,
         Self::Overloaded,
         Self::Paused,
@@ -185,6 +188,7 @@ impl Reason {
             Self::NotEnded => "NOT_ENDED",
             Self::NotRedeemed => "NOT_REDEEMED",
             Self::NotStarted => "NOT_STARTED",
+            Self::OutOfCodes => "OUT_OF_CODES",
             Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::Overloaded => "OVERLOADED",
             Self::Paused => "PAUSED",

@@ -190,7 +190,8 @@ async fn a_router_that_stops_ends_its_imports() {
     assert_eq!(answers.message().await.unwrap().unwrap().imported, 1);
     let (stopped, ended) = tokio::join!(t.router.shutdown(), answers.message());
     stopped.expect("no import holds it up");
-    assert_eq!(ended.unwrap(), None);
+    let ended = ended.expect_err("there may be more lines");
+    assert_eq!((ended.code(), reason(&ended)), (Code::Unavailable, "STREAM_BROKEN".to_owned()));
 }
 
 #[tokio::test]

@@ -12,34 +12,38 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use self::lines::{Lines, Messages};
+use self::lines::Messages;
 use crate::client::RouterArg;
 use crate::failure::{CallError, RefusedLinesError};
 use crate::output;
 use crate::output::Format;
 
-/// How many refused lines are told to people.
-const REFUSED_SHOWN_MAX: usize = 100;
+/// Maximum number of refused lines that are shown; all are counted.
+const REFUSED_SHOWN_MAX: usize = 10_000;
+
+/// What the first line of a file says that is no list of codes but a table.
+const HEADERS: [&str; 4] = ["code", "codes", "coupon", "coupon_code"];
 
 /// Imports codes into a campaign that was created with --imported-codes: a text file with one code a line.
 ///
 /// Empty lines are skipped. Lines whose codes the campaign has already, or that are no codes, are listed on standard
-/// error, and the command exits with 4 if there are any; all other codes are imported. A code is 4 to 64 printable
+/// error, and the command exits with 1 if there are any; all other codes are imported. A code is 4 to 64 printable
 /// ASCII characters without spaces, commas and quotes.
 ///
-/// If the command is interrupted, run it again: it goes on where it was. --timeout is for each message of the import.
+/// If the command is interrupted, run it again with the same file: lines that were imported are recognized. --timeout is
+/// for each message of the import.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   coupon campaign import gifts codes.txt
-  coupon campaign import gifts -")]
+  coupon campaign import gifts - --import-id 6d3e9a10-58c2-4b7f-9d04-1f2e3c4b5a69")]
 pub(crate) struct ImportArgs {
     /// Its id
     campaign: String,
     /// The file, or - for standard input, such as the output of cut -d, -f2 partner.csv
     file: PathBuf,
-    /// A UUID that names the import [default: made of the campaign and the file, so that the same file goes on where it
-    /// was]
+    /// A UUID that names the import [default: made of the campaign and the file, so that the same file is the same
+    /// import]
     #[arg(long, value_name = "UUID")]
     import_id: Option<String>,
     #[command(flatten)]
@@ -54,12 +58,13 @@ pub(crate) struct ImportArgs {
 struct Imported {
     campaign_id: String,
     import_id: String,
-    /// The line that the command began with: those before were looked at earlier.
-    first_line: i64,
     /// How many lines the file has.
     lines: i64,
     /// How many codes the import has added, earlier runs included.
     imported: i64,
+    /// How many lines were refused.
+    refused: usize,
+    /// The first of these.
     refused_lines: Vec<RefusedLine>,
 }
 
@@ -84,23 +89,28 @@ pub(super) async fn import(args: ImportArgs) -> anyhow::Result<()> {
     let client = router.client_for_stream();
     let import = client.import_codes(args.campaign.clone(), import_id.clone());
     let progress = progress_bar(size);
-    let imported = send(&import, &file, &progress).await;
+    let mut imported = Imported {
+        campaign_id: args.campaign,
+        import_id: import_id.clone(),
+        lines: 0,
+        imported: 0,
+        refused: 0,
+        refused_lines: Vec::new(),
+    };
+    let sent = imported.send(&import, &file, &progress, args.output).await;
     progress.finish_and_clear();
-    let (first_line, lines, last, refused_lines) = match imported {
-        Ok(imported) => imported,
+    match sent {
+        Ok(()) => {}
         Err(Failure::Call(error)) => return Err(CallError::of_change(error, again).into()),
         Err(Failure::Read(error)) => return Err(error).context("read the codes"),
-    };
-    let imported = Imported {
-        campaign_id: args.campaign,
-        import_id,
-        first_line,
-        lines,
-        imported: last.imported,
-        refused_lines,
-    };
+        Err(Failure::Header(line)) => {
+            anyhow::bail!(
+                "line 1 is `{line}`, the header of a table: remove it, so that nobody gets it as a code"
+            )
+        }
+    }
     imported.print(args.output)?;
-    match imported.refused_lines.len() {
+    match imported.refused {
         0 => Ok(()),
         refused => Err(RefusedLinesError(refused).into()),
     }
@@ -110,6 +120,7 @@ pub(super) async fn import(args: ImportArgs) -> anyhow::Result<()> {
 enum Failure {
     Call(coupon_client::CallError),
     Read(std::io::Error),
+    Header(String),
 }
 
 impl From<coupon_client::CallError> for Failure {
@@ -122,26 +133,6 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::Read(error)
     }
-}
-
-/// Sends the lines of a file that the import has not had. Returns the first one of these, the number of lines, the last
-/// answer and the lines that were refused.
-async fn send(
-    import: &CodeImport,
-    file: &File,
-    progress: &ProgressBar,
-) -> Result<(i64, i64, v1::ImportCodesResponse, Vec<RefusedLine>), Failure> {
-    let mut last = import.stand().await?;
-    let first_line = last.next_line;
-    let mut messages = Messages::new(Lines::new(file), first_line);
-    let mut refused = Vec::new();
-    while let Some(message) = messages.next()? {
-        let answer = import.send(message.first_line, message.codes).await?;
-        refused.extend(answer.refused_lines.iter().map(RefusedLine::new));
-        progress.set_position(messages.bytes_read());
-        last = answer;
-    }
-    Ok((first_line, messages.lines_read(), last, refused))
 }
 
 /// The file, which can be read more than once: standard input is copied to one that has no name.
@@ -210,24 +201,53 @@ impl RefusedLine {
 }
 
 impl Imported {
+    /// Sends the lines of a file. For people, lines that are refused are shown as soon as they are.
+    async fn send(
+        &mut self,
+        import: &CodeImport,
+        file: &File,
+        progress: &ProgressBar,
+        format: Format,
+    ) -> Result<(), Failure> {
+        let mut messages = Messages::new(file);
+        while let Some(message) = messages.next()? {
+            let first = message.codes.first().filter(|_| message.first_line == 1);
+            if let Some(header) = first.filter(|line| is_header(line)) {
+                return Err(Failure::Header(header.clone()));
+            }
+            let answer = import.send(message.first_line, message.codes).await?;
+            for refused in answer.refused_lines.iter().map(RefusedLine::new) {
+                self.refused += 1;
+                match self.refused {
+                    1..=REFUSED_SHOWN_MAX if format == Format::Json => {
+                        self.refused_lines.push(refused)
+                    }
+                    1..=REFUSED_SHOWN_MAX => progress.suspend(|| eprintln!("{}", refused.text())),
+                    _ => {}
+                }
+            }
+            (self.lines, self.imported) = (messages.lines_read(), answer.imported);
+            progress.set_position(messages.bytes_read());
+        }
+        Ok(())
+    }
+
     fn print(&self, format: Format) -> anyhow::Result<()> {
         if format == Format::Json {
             return output::json(self);
         }
-        for refused in self.refused_lines.iter().take(REFUSED_SHOWN_MAX) {
-            eprintln!("{}", refused.text());
-        }
-        let others = self.refused_lines.len().saturating_sub(REFUSED_SHOWN_MAX);
+        let others = self.refused.saturating_sub(REFUSED_SHOWN_MAX);
         if others > 0 {
             eprintln!("and {others} other lines");
         }
         let Self { campaign_id, lines, imported, .. } = self;
-        let resumed = match self.first_line {
-            1 => String::new(),
-            first => format!(", from line {first} on by this command"),
-        };
-        output::line(format!("{campaign_id}: {imported} codes of {lines} lines imported{resumed}"))
+        output::line(format!("{campaign_id}: {imported} codes of {lines} lines imported"))
     }
+}
+
+/// Whether a first line is no code but says what the lines are.
+fn is_header(line: &str) -> bool {
+    HEADERS.iter().any(|header| line.trim().eq_ignore_ascii_case(header))
 }
 
 #[cfg(test)]

@@ -256,11 +256,10 @@ impl Campaign {
         self.quota_in_force().saturating_sub(self.counters.quota_used())
     }
 
-    /// Notes whether all coupons of the quota are issued, after a change of the quota, of the codes for it, or of what
-    /// counts toward it.
+    /// Notes whether all coupons of the quota are issued, after a change of the quota or of what counts toward it.
     pub(crate) fn note_sold_out(&mut self, now: LogTime) {
         let since = self.counters.sold_out.unwrap_or(now);
-        let is_used_up = self.counters.quota_issued() >= self.quota_in_force();
+        let is_used_up = self.counters.quota_issued() >= self.spec.quota;
         let is_sold_out = is_used_up && self.counters.issued > 0;
         self.counters.sold_out = is_sold_out.then_some(since);
     }

@@ -44,4 +44,6 @@ pub enum LineRefusal {
     },
     /// The campaign has as many codes as it may.
     TooManyCodes,
+    /// The line was sent before, with another code or without one.
+    Changed,
 }

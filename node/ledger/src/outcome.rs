@@ -121,6 +121,8 @@ pub enum Refusal {
     Paused,
     /// All coupons of the quota are issued. It may be returned later.
     SoldOut,
+    /// All codes that were imported are issued, but not all of the quota. More may be imported later.
+    OutOfCodes,
     /// What is not issued of the quota is held.
     QuotaHeld {
         /// No hold expires earlier.

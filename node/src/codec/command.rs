@@ -31,6 +31,9 @@ const CREATE_CAMPAIGN: u32 = 2;
 const ISSUE: u32 = 3;
 /// The field of a `Command` that holds a coupon.
 const HOLD: u32 = 13;
+/// The field of a `Command` that imports codes, and the field of an `ImportCodesCommand` with a code.
+const IMPORT_CODES: u32 = 16;
+const CODES: u32 = 4;
 /// The least field of a `Command` that is an operation.
 const OPERATION_MIN: u32 = CREATE_CAMPAIGN;
 /// The greatest field of a `Command` that is an operation.
@@ -266,6 +269,13 @@ pub fn code_key_of_creation(command: &[u8]) -> Option<KeyId> {
     let (CREATE_CAMPAIGN, create) = operation(command)? else { return None };
     let create = pb::CreateCampaignCommand::decode(create).ok()?;
     Some(KeyId(create.code_key_id))
+}
+
+/// How many codes a command imports, empty lines included.
+pub fn imported_codes(command: &[u8]) -> usize {
+    let Some((IMPORT_CODES, mut import)) = operation(command) else { return 0 };
+    let fields = std::iter::from_fn(|| next_field(&mut import));
+    fields.filter(|(number, _)| *number == CODES).count()
 }
 
 /// The operation of a command: its field, and its bytes. Of several the last one counts, as protobuf has it.

@@ -25,9 +25,14 @@ pub(super) fn answer_to_pb(
 }
 
 fn refused_to_pb(refused: RefusedLine) -> pb::RefusedLine {
-    let (sequence, line) = match refused.reason {
-        LineRefusal::Duplicate { sequence, line } => (sequence, line.unwrap_or(0)),
-        LineRefusal::TooManyCodes => (0, 0),
-    };
-    pb::RefusedLine { line: refused.line, duplicate_of_sequence: sequence, duplicate_of_line: line }
+    let line = pb::RefusedLine { line: refused.line, ..pb::RefusedLine::default() };
+    match refused.reason {
+        LineRefusal::Duplicate { sequence, line: first } => pb::RefusedLine {
+            duplicate_of_sequence: sequence,
+            duplicate_of_line: first.unwrap_or(0),
+            ..line
+        },
+        LineRefusal::TooManyCodes => line,
+        LineRefusal::Changed => pb::RefusedLine { changed: true, ..line },
+    }
 }

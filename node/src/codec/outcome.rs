@@ -90,6 +90,7 @@ pub fn refusal_to_pb(refusal: Refusal) -> pb::Refusal {
         }
         Refusal::Paused => refused(Reason::Paused),
         Refusal::SoldOut => refused(Reason::SoldOut),
+        Refusal::OutOfCodes => refused(Reason::OutOfCodes),
         Refusal::Unreadable => refused(Reason::Unreadable),
         Refusal::QuotaHeld { until, now } => pb::Refusal {
             time_micros: until.0,

@@ -27,7 +27,7 @@ use super::submission::{
     reply, unknown,
 };
 use crate::clock::TrustedClock;
-use crate::codec::command::{code_key_of_creation, reopens};
+use crate::codec::command::{code_key_of_creation, imported_codes, reopens};
 use crate::raft::closed_campaigns::ClosedCampaigns;
 use crate::raft::replica::{self, RaftReplica, WriteOutcome, WriteResult};
 use crate::raft::types::{Applied, Proposal};
@@ -38,6 +38,9 @@ use crate::storage::flusher::Flusher;
 pub const ENTRY_COMMANDS_MAX: usize = 1_024;
 /// Size at which a log entry takes no more submissions.
 const ENTRY_BYTES_MAX: usize = 512 << 10;
+/// Bytes that an imported code counts as. To apply it is a look-up and a few rows, as for a coupon, so a message of an
+/// import fills an entry: the issues behind it wait for one, and not for as many as fit in.
+const CODE_BYTES: usize = 512;
 /// Entries in flight: one being replicated while the next is applied. More brought nothing.
 const ENTRIES_IN_FLIGHT_MAX: u32 = 2;
 /// How long a former leader waits for the next one to make itself known, before it refuses what came for it.
@@ -157,7 +160,7 @@ async fn run(
         };
         let newest_key = maps.borrow().newest_code_key();
         let mut parts = Vec::new();
-        let mut bytes = 0;
+        let mut size = 0;
         let reopening = reopenings.track(|| {
             let mut next = Some(first);
             while let Some(submission) = next {
@@ -167,9 +170,9 @@ async fn run(
                     held_back = Some(submission);
                     break;
                 } else {
-                    bytes += take(&mut entry, &mut parts, submission, newest_key);
+                    size += take(&mut entry, &mut parts, submission, newest_key);
                 }
-                if bytes >= ENTRY_BYTES_MAX {
+                if size >= ENTRY_BYTES_MAX {
                     break;
                 }
                 next = waiting.try_next();
@@ -202,7 +205,7 @@ async fn run(
 
 /// Moves a submission's commands into the entry, except those whose callers have stopped waiting, and new campaigns
 /// with an older code key than `newest_key`. One whose stream has ended is dropped as a whole: its router sends it once
-/// more, and has perhaps been told meanwhile that nothing came of it. Returns how many bytes they take.
+/// more, and has perhaps been told meanwhile that nothing came of it. Returns what they take of [`ENTRY_BYTES_MAX`].
 fn take(
     entry: &mut pb::CommandEntry,
     parts: &mut Vec<PendingReply>,
@@ -214,14 +217,14 @@ fn take(
     }
     let now = entry.log_time_micros;
     let mut refused = Vec::with_capacity(submission.commands.len());
-    let mut bytes = 0;
+    let mut size = 0;
     for command in submission.commands {
         let reason = if command.deadline_micros != 0 && command.deadline_micros < now {
             Some(pb::NotProposedReason::Expired)
         } else if code_key_of_creation(&command.bytes).is_some_and(|key| Some(key) < newest_key) {
             Some(pb::NotProposedReason::OldCodeKey)
         } else {
-            bytes += command.bytes.len();
+            size += command.bytes.len() + imported_codes(&command.bytes) * CODE_BYTES;
             entry.commands.push(command.bytes);
             None
         };
@@ -229,7 +232,7 @@ fn take(
     }
     let batch = submission.stream.batch();
     parts.push(PendingReply { refused, replies: submission.replies, batch });
-    bytes
+    size
 }
 
 /// Marks which batches were in which entry.
@@ -303,6 +306,19 @@ mod tests {
         let (replies, _waiting) = oneshot::channel();
         take(&mut entry, &mut parts, submission(replies), None);
         assert_eq!((entry.commands.len(), parts.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_message_of_an_import_fills_an_entry() {
+        let import =
+            pb::ImportCodesCommand { codes: vec!["GIFT".into(); 1_000], ..Default::default() };
+        let operation = Some(pb::command::Operation::ImportCodes(import));
+        let bytes = pb::Command { epoch: 1, operation }.encode_to_vec().into();
+        let (mut entry, mut parts) = (pb::CommandEntry::default(), Vec::new());
+        let (replies, _waiting) = oneshot::channel();
+        let commands = vec![EncodedCommand { bytes, deadline_micros: 0 }];
+        let size = take(&mut entry, &mut parts, submission_of(commands, replies), None);
+        assert!(size + CODE_BYTES * 24 >= ENTRY_BYTES_MAX, "{size}");
     }
 
     #[tokio::test]

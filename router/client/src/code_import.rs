@@ -11,6 +11,8 @@ use crate::client::Client;
 
 /// An import under way.
 ///
+/// Lines that were sent before are recognized, so an import that was interrupted is sent again from line 1.
+///
 /// Each message has a stream of its own: that costs little beside a thousand codes, and no stream is idle while its caller
 /// looks for more.
 #[derive(Debug)]
@@ -30,15 +32,8 @@ impl Client {
 }
 
 impl CodeImport {
-    /// Asks how far the import has come.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn stand(&self) -> Result<v1::ImportCodesResponse, CallError> {
-        self.send(0, Vec::new()).await
-    }
-
     /// Sends the codes of a line and those after it, at most 1,000, 64 KiB in all; an empty one is a line without a code.
+    /// Without codes it asks how far the import has come.
     /// They are sent again where the answer is lost, which is safe: the same lines may come any number of times.
     ///
     /// # Errors

@@ -42,6 +42,7 @@ impl Meaning {
             | Reason::CodeCheckFailed
             | Reason::CodeMalformed
             | Reason::CodesNotImported
+            | Reason::OutOfCodes
             | Reason::CouponExpired
             | Reason::CouponNotFound
             | Reason::CouponVoided
@@ -180,6 +181,7 @@ pub(crate) fn settles_earlier_attempts(reason: Reason) -> bool {
         | Reason::CodeCheckFailed
         | Reason::CodeMalformed
         | Reason::CodesNotImported
+        | Reason::OutOfCodes
         | Reason::CouponNotFound
         | Reason::DeadlineExceeded
         | Reason::FieldViolations
@@ -247,6 +249,7 @@ mod tests {
             (Reason::NotEnded, Meaning::Refused),
             (Reason::NotRedeemed, Meaning::Refused),
             (Reason::NotStarted, not_started),
+            (Reason::OutOfCodes, Meaning::Refused),
             (Reason::OutcomeUnknown, Meaning::RetryAmbiguous),
             (Reason::Overloaded, Meaning::RetryUnchanged),
             (Reason::Paused, Meaning::Refused),

@@ -287,6 +287,7 @@ fn report_refused(Refused { refusal, held_codes, held_states }: &Refused) -> Rep
         RefusalReason::HoldConfirmed => hold::confirmed(refusal),
         RefusalReason::HoldReleased => hold::released(refusal),
         RefusalReason::HoldsOpen => hold::open(refusal),
+        RefusalReason::OutOfCodes => import::out_of_codes(),
         RefusalReason::CodesNotImported => import::codes_not_imported(),
         RefusalReason::ImportLinesMissing => import::lines_missing(refusal),
         RefusalReason::TooManyImports => import::too_many(),

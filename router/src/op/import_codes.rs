@@ -46,7 +46,7 @@ pub(super) fn import_codes(
     memory: RequestMemory,
     stopping: Stopping,
 ) -> Answers {
-    let (answers, receiver) = mpsc::channel(1);
+    let (answers, receiver) = mpsc::channel(2);
     let (shards, permits) = (Arc::clone(shards), permits.clone());
     tokio::spawn(run(shards, permits, messages, memory, stopping, answers));
     ReceiverStream::new(receiver).boxed()
@@ -60,11 +60,16 @@ async fn run(
     mut stopping: Stopping,
     answers: mpsc::Sender<Result<ImportCodesResponse, Status>>,
 ) {
+    // There is always room to say that the router stops: a caller takes a good end for that of the import.
+    let Ok(last_word) = answers.clone().try_reserve_owned() else { return };
     loop {
         let message = tokio::select! {
             biased;
             () = answers.closed() => return,
-            () = stopping.wait() => return,
+            () = stopping.wait() => {
+                last_word.send(Err(Fault::StreamEnded.into_status()));
+                return;
+            }
             message = timeout(CALLER_PATIENCE, messages.message()) => message,
         };
         // Until the answer is on its way.
@@ -176,8 +181,10 @@ fn response(imported: CodesImported, malformed: Vec<u64>) -> ImportCodesResponse
 }
 
 fn refused_line(refused: &internal::RefusedLine) -> RefusedLine {
-    let internal::RefusedLine { line, duplicate_of_sequence, duplicate_of_line } = *refused;
+    let internal::RefusedLine { line, duplicate_of_sequence, duplicate_of_line, changed } =
+        *refused;
     let reason = match duplicate_of_sequence {
+        0 if changed => LineRefusalReason::Changed,
         0 => LineRefusalReason::TooManyCodes,
         _ => LineRefusalReason::Duplicate,
     };

@@ -64,7 +64,7 @@ impl Ledger {
                     Some(place) => refused.push(RefusedLine {
                         line,
                         duplicate_of_sequence: place as u64 + 1,
-                        duplicate_of_line: 0,
+                        ..RefusedLine::default()
                     }),
                     None => codes.push(code.clone()),
                 }

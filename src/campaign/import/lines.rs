@@ -17,14 +17,14 @@ const MESSAGE_BYTES_MAX: usize = 60_000;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The lines of a file, one after the other, however long they are.
-pub(super) struct Lines<R> {
+struct Lines<R> {
     reader: BufReader<R>,
     lines_read: i64,
     bytes_read: u64,
 }
 
 impl<R: Read> Lines<R> {
-    pub(super) fn new(file: R) -> Self {
+    fn new(file: R) -> Self {
         Self { reader: BufReader::with_capacity(64 << 10, file), lines_read: 0, bytes_read: 0 }
     }
 
@@ -68,24 +68,18 @@ pub(super) struct Message {
     pub(super) codes: Vec<String>,
 }
 
-/// The lines of a file from one on, in messages.
+/// The lines of a file in messages.
 pub(super) struct Messages<R> {
     lines: Lines<R>,
-    first_line: i64,
 }
 
 impl<R: Read> Messages<R> {
-    pub(super) fn new(lines: Lines<R>, first_line: i64) -> Self {
-        Self { lines, first_line }
+    pub(super) fn new(file: R) -> Self {
+        Self { lines: Lines::new(file) }
     }
 
     /// The next message; `None` after the last line.
     pub(super) fn next(&mut self) -> io::Result<Option<Message>> {
-        while self.lines.lines_read < self.first_line - 1 {
-            if self.lines.next()?.is_none() {
-                return Ok(None);
-            }
-        }
         let first_line = self.lines.lines_read + 1;
         let (mut codes, mut bytes) = (Vec::new(), 0);
         while codes.len() < MESSAGE_LINES_MAX && bytes < MESSAGE_BYTES_MAX {
@@ -97,7 +91,7 @@ impl<R: Read> Messages<R> {
         Ok((!codes.is_empty()).then_some(Message { first_line, codes }))
     }
 
-    /// How many lines were read, those that are not sent included.
+    /// How many lines were read.
     pub(super) fn lines_read(&self) -> i64 {
         self.lines.lines_read
     }
@@ -112,8 +106,8 @@ impl<R: Read> Messages<R> {
 mod tests {
     use super::*;
 
-    fn all(file: &[u8], first_line: i64) -> (Vec<Message>, i64) {
-        let mut messages = Messages::new(Lines::new(file), first_line);
+    fn all(file: &[u8]) -> (Vec<Message>, i64) {
+        let mut messages = Messages::new(file);
         let mut all = Vec::new();
         while let Some(message) = messages.next().unwrap() {
             all.push(message);
@@ -122,7 +116,7 @@ mod tests {
     }
 
     fn codes(file: &[u8]) -> Vec<String> {
-        all(file, 1).0.into_iter().flat_map(|message| message.codes).collect()
+        all(file).0.into_iter().flat_map(|message| message.codes).collect()
     }
 
     #[test]
@@ -142,18 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn messages_have_room_for_a_thousand_lines_and_go_on_from_any() {
+    fn messages_have_room_for_a_thousand_lines() {
         let file: String = (1..=2_500).map(|line| format!("CODE-{line}\n")).collect();
-        let (messages, lines) = all(file.as_bytes(), 1);
+        let (messages, lines) = all(file.as_bytes());
         let firsts: Vec<_> = messages.iter().map(|message| message.first_line).collect();
         assert_eq!((firsts, lines), (vec![1, 1_001, 2_001], 2_500));
-        let (messages, lines) = all(file.as_bytes(), 2_400);
-        assert_eq!((messages[0].first_line, messages[0].codes.len(), lines), (2_400, 101, 2_500));
-        assert_eq!(messages[0].codes[0], "CODE-2400");
-        assert_eq!(all(file.as_bytes(), 2_501), (vec![], 2_500));
-        assert_eq!(all(file.as_bytes(), 9_999), (vec![], 2_500));
+        assert_eq!(messages[2].codes[0], "CODE-2001");
         let wide: String = (1..=1_000).map(|line| format!("{line:064}\n")).collect();
-        let (messages, _) = all(wide.as_bytes(), 1);
+        let (messages, _) = all(wide.as_bytes());
         assert_eq!(messages.len(), 2, "they are less than 64 KiB");
     }
 }

@@ -193,6 +193,8 @@ def test_codes_are_imported_and_given_in_order(client, sdk):
     assert client.redeem_coupon(code="GIFT-2", campaign_id=campaign_id).coupon.sequence == 2
     with pytest.raises(sdk.CouponNotFound):
         client.lookup_coupon(code="GIFT-9", campaign_id=campaign_id)
+    again = client.import_codes(campaign_id=campaign_id, codes=["GIFT-1", "GIFT-X"], import_id=result.import_id)
+    assert [(line.line, line.reason) for line in again.refused_lines] == [(2, sdk.v1.LINE_REFUSAL_REASON_CHANGED)]
     with pytest.raises(sdk.CodesNotImported):
         client.import_codes(campaign_id=new_campaign(client, sdk, 1), codes=["GIFT-1"])
 

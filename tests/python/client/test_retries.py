@@ -1,6 +1,7 @@
 """What coupon-client repeats, and what it says when it gives up: against a router that fails on purpose."""
 
 import asyncio
+import io
 import pickle
 import threading
 import uuid
@@ -379,22 +380,27 @@ def test_an_import_is_sent_in_messages_and_again_where_there_is_no_answer(client
     codes = [f"GIFT-{number}" for number in range(1, 2_501)]
     codes[9] = "x" * 1_000
     result = client.import_codes(campaign_id="gifts", codes=iter(codes))
-    assert (result.first_line, result.next_line, result.imported) == (1, 2_501, 2_500)
+    assert (result.next_line, result.imported) == (2_501, 2_500)
     assert [refused.line for refused in result.refused_lines] == [10]
     assert [first for first, _ in seen] == [1, 1_001, 2_001]
     assert sum((codes for _, codes in seen), [])[10:] == codes[10:]
     asked = [sdk.v1.ImportCodesRequest.FromString(request) for _, request in router.asked]
     assert {request.import_id for request in asked} == {result.import_id} and len(result.import_id) == 36
-    # The same again: the router has seen it all.
+    # The same again is told the same.
     again = client.import_codes(campaign_id="gifts", codes=codes, import_id=result.import_id)
-    assert (again.first_line, again.imported, len(seen)) == (2_501, 2_500, 3)
+    assert (again, len(seen)) == (result, 6)
 
 
-def test_an_import_goes_on_after_the_lines_that_were_sent(client, sdk, router):
+def test_the_ends_of_lines_are_no_part_of_codes(client, sdk, router):
     seen = importing(sdk, router)
-    client.import_codes(campaign_id="gifts", codes=["GIFT-1", "GIFT-2"])
-    client.import_codes(campaign_id="gifts", codes=["GIFT-1", "GIFT-2", "", "GIFT-3"])
-    assert seen == [(1, ["GIFT-1", "GIFT-2"]), (3, ["", "GIFT-3"])]
+    client.import_codes(campaign_id="gifts", codes=io.StringIO("GIFT-1\r\n\nGIFT-3"))
+    assert seen == [(1, ["GIFT-1", "", "GIFT-3"])]
+
+
+def test_an_import_without_codes_asks_how_far_it_has_come(client, sdk, router):
+    importing(sdk, router)
+    assert client.import_codes(campaign_id="gifts", codes=[]).next_line == 1
+    assert len(router.asked) == 1
 
 
 def test_a_refusal_ends_an_import(client, sdk, router):

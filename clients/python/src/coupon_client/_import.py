@@ -26,15 +26,13 @@ _CODE_SENT_MAX = 65
 class ImportResult:
     """What came of an import.
 
-    import_id: Names the import. Call again with the same id and the same codes to go on with it.
-    first_line: The line that this call began with, from 1: an earlier one has sent those before.
+    import_id: Names the import. Call again with the same id and the same codes after an interruption.
     next_line: The line after the last one.
     imported: How many codes the import has added, earlier calls included.
-    refused_lines: The lines of this call whose codes were not added.
+    refused_lines: The lines whose codes were not added.
     """
 
     import_id: str
-    first_line: int = 1
     next_line: int = 1
     imported: int = 0
     refused_lines: list[v1.RefusedLine] = field(default_factory=list)
@@ -43,30 +41,28 @@ class ImportResult:
 class ImportProgress:
     """An import under way.
 
-    `message` is to be sent; `took` takes its answer, `add` the codes of the next one, as long as it `has_room`, and
-    `begin` makes it. There is none when no code was added.
+    `add` takes the codes of a message, as long as it `has_room`; `begin` makes the `message`, which is to be sent, and
+    `took` takes its answer. Without any codes, the only message asks how far the import has come.
     """
 
-    def __init__(self, campaign_id: str, import_id: str, policy: RetryPolicy, now: float) -> None:
+    message: v1.ImportCodesRequest
+    state: CallState
+    schedule: RetrySchedule
+
+    def __init__(self, campaign_id: str, import_id: str, policy: RetryPolicy) -> None:
         self.result = ImportResult(import_id or new_request_id())
         self._campaign_id = campaign_id
         self._policy = policy
         # The line of the next code that is added.
         self._line = 1
-        # Those before it are skipped; None until the answer to the first message, which asks for it.
-        self._skip_to: int | None = None
         self._codes: list[str] = []
         self._size = 0
-        self.message: v1.ImportCodesRequest | None = self._new_message()
-        self._restart(now)
+        self._has_begun = False
 
     def took(self, answer: v1.ImportCodesResponse) -> None:
         """Takes the answer to the message."""
         self.result.next_line, self.result.imported = answer.next_line, answer.imported
-        if self._skip_to is None:
-            self._skip_to = self.result.first_line = answer.next_line
-        else:
-            self.result.refused_lines.extend(answer.refused_lines)
+        self.result.refused_lines.extend(answer.refused_lines)
 
     @property
     def has_room(self) -> bool:
@@ -74,28 +70,25 @@ class ImportProgress:
         return len(self._codes) < _CODES_MAX and self._size < _BYTES_MAX
 
     def add(self, code: str) -> None:
-        """Adds the code of the next line, unless an earlier call has sent it."""
-        if self._line >= (self._skip_to or 1):
-            code = code[:_CODE_SENT_MAX]
-            self._codes.append(code)
-            self._size += len(code.encode()) + 3
+        """Adds the code of the next line, without the end of the line."""
+        code = code.rstrip("\r\n")[:_CODE_SENT_MAX]
+        self._codes.append(code)
+        self._size += len(code.encode()) + 3
         self._line += 1
 
-    def begin(self, now: float) -> None:
-        """Makes a message of the codes that were added."""
-        self.message = self._new_message() if self._codes else None
-        self._codes, self._size = [], 0
-        self._restart(now)
-
-    def _new_message(self) -> v1.ImportCodesRequest:
-        return v1.ImportCodesRequest(
+    def begin(self, now: float) -> bool:
+        """Makes a message of the codes that were added; False at the end."""
+        if self._has_begun and not self._codes:
+            return False
+        self._has_begun = True
+        self.message = v1.ImportCodesRequest(
             campaign_id=self._campaign_id, import_id=self.result.import_id,
             first_line=self._line - len(self._codes), codes=self._codes)
-
-    def _restart(self, now: float) -> None:
+        self._codes, self._size = [], 0
         # Each message has the time of a call.
         self.state = CallState(self.result.import_id)
         self.schedule = RetrySchedule(self._policy, None, now)
+        return True
 
 
 def ended() -> TransportError:

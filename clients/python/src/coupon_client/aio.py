@@ -147,30 +147,28 @@ class AsyncClient(AsyncOperations):
         sent 1,000 at a time, and again where there is no answer; each time may take as long as a call of the policy.
 
         campaign_id: The campaign.
-        codes: The codes, 4 to 64 printable ASCII characters each, without spaces, commas and quotes. They are taken as
-            they are sent. An empty one is a line without a code.
-        import_id: A UUID that names the import: call again with the same one, and the same codes, to go on with an
-            import that was interrupted. Empty: this client makes one.
+        codes: The codes, 4 to 64 printable ASCII characters each, without spaces, commas and quotes; those of a text
+            file, for instance, with one a line. They are taken as they are sent. An empty one is a line without a code.
+        import_id: A UUID that names the import: call again with the same one, and the same codes, after an
+            interruption. Codes that were added before are recognized. Empty: this client makes one.
         """
         source = iterated(codes)
-        progress = ImportProgress(campaign_id, import_id, self._policy, time.monotonic())
-        while progress.message is not None:
-            answer = await self._import(progress.message, progress.schedule.timeout(time.monotonic()))
-            if isinstance(answer, CouponError):
-                await self._pause(progress.state, progress.schedule, answer)
-                continue
-            progress.took(answer)
+        progress = ImportProgress(campaign_id, import_id, self._policy)
+        while True:
             while progress.has_room and (code := await anext_or_none(source)) is not None:
                 progress.add(code)
-            progress.begin(time.monotonic())
-        return progress.result
+            if not progress.begin(time.monotonic()):
+                return progress.result
+            while isinstance(answer := await self._import(progress), CouponError):
+                await self._pause(progress.state, progress.schedule, answer)
+            progress.took(answer)
 
-    async def _import(self, message: v1.ImportCodesRequest, timeout: float) -> v1.ImportCodesResponse | CouponError:
+    async def _import(self, progress: ImportProgress) -> v1.ImportCodesResponse | CouponError:
         number = self._routers.next(time.monotonic())
         stub = self._routers.connections[number].stream_stream(
             IMPORT.path, IMPORT.request.SerializeToString, IMPORT.response.FromString)
         try:
-            answer = await stub(iter([message]), timeout=timeout).read()
+            answer = await stub(iter([progress.message]), timeout=progress.schedule.timeout(time.monotonic())).read()
         except grpc.aio.AioRpcError as error:
             return self._noted(number, from_rpc_error(error))
         if answer is grpc.aio.EOF:

@@ -94,6 +94,12 @@ class SoldOut(Refused):
     REASON = "SOLD_OUT"
 
 
+class OutOfCodes(Refused):
+    """All codes that were imported are issued, but not all of the quota: more may be imported."""
+
+    REASON = "OUT_OF_CODES"
+
+
 class QuotaHeld(Refused):
     """What is not issued of the quota is held, and may come back: `retry_after` says when to ask again."""
 

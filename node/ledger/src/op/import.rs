@@ -64,24 +64,25 @@ impl<S: Store> Entry<'_, S> {
             return Ok(Refusal::TooManyImports.into());
         }
         // Lines that were sent before are answered as they were then, also after the end.
-        let over = refuse_ended(campaign, now).err();
         let next_line = command.next_line();
-        if let Some(over) = &over
-            && next_line > import.next_line
+        if next_line > import.next_line
+            && let Err(over) = refuse_ended(campaign, now)
         {
-            return Ok(over.clone().into());
+            return Ok(over.into());
         }
         let mut refused = Vec::new();
         let (mut line, mut sequence) = (command.first_line, counters.imported);
         for code in &command.codes {
-            match (place_of(*store, number, code, &import, line)?, &over) {
-                (Place::None | Place::Here, _) => {}
-                (Place::Elsewhere(reason), _) => refused.push(RefusedLine { line, reason }),
-                (Place::Nowhere, Some(over)) => return Ok(over.clone().into()),
-                (Place::Nowhere, None) if sequence >= CODES_MAX => {
+            match place_of(*store, number, code, &import, line)? {
+                Place::None | Place::Here => {}
+                Place::Elsewhere(reason) => refused.push(RefusedLine { line, reason }),
+                Place::Nowhere if sequence >= CODES_MAX => {
                     refused.push(RefusedLine { line, reason: LineRefusal::TooManyCodes });
                 }
-                (Place::Nowhere, None) => {
+                Place::Nowhere if line < import.next_line => {
+                    refused.push(RefusedLine { line, reason: LineRefusal::Changed });
+                }
+                Place::Nowhere => {
                     sequence = sequence.saturating_add(1);
                     let imported = ImportedCode { sequence, import: import.number, line };
                     store.put_imported_code(number, code, &imported)?;
@@ -97,7 +98,6 @@ impl<S: Store> Entry<'_, S> {
             campaign.counters.imported = sequence;
             campaign.counters.imports = counters.imports.max(import.number);
             campaign.counters.revision = counters.revision.saturating_add(1);
-            campaign.note_sold_out(now);
             let event = EventKind::CodesImported { added };
             record(*store, campaign, now, command.import_id, event)?;
             touched.changed = true;

@@ -151,6 +151,7 @@ pub(super) fn claim_refusal<S: StateReader>(
         (CampaignState::Exhausted, _) => match campaign.counters.hold_ends {
             // As long as quota is held, it may come back.
             Some(HoldEnds { first, .. }) => Refusal::QuotaHeld { until: first, now },
+            None if campaign.counters.quota_issued() < spec.quota => Refusal::OutOfCodes,
             None => Refusal::SoldOut,
         },
         (CampaignState::Active, _) => return Ok(None),

@@ -53,6 +53,7 @@ fn refused_line(refused: &RefusedLine) -> String {
         }
         LineRefusal::Duplicate { sequence, line: None } => format!("duplicate of #{sequence}"),
         LineRefusal::TooManyCodes => "too many codes".to_owned(),
+        LineRefusal::Changed => "changed".to_owned(),
     };
     format!("; line {}: {reason}", refused.line)
 }
@@ -65,6 +66,7 @@ fn reason(refusal: &Refusal) -> String {
         Refusal::Ended { end, now } => format!("ended, end={} now={}", end.0, now.0),
         Refusal::Paused => "paused".to_owned(),
         Refusal::SoldOut => "sold out".to_owned(),
+        Refusal::OutOfCodes => "out of codes".to_owned(),
         Refusal::Unreadable => "unreadable".to_owned(),
         Refusal::QuotaHeld { until, now } => {
             format!("quota held, until={} now={}", until.0, now.0)

@@ -390,7 +390,7 @@ impl Listed {
 
     fn note_sold_out(&mut self, now: u64) {
         let since = self.sold_out.unwrap_or(LogTime(now));
-        let is_sold_out = self.used() >= self.quota_in_force() && !self.coupons.is_empty();
+        let is_sold_out = self.used() >= self.terms.quota && !self.coupons.is_empty();
         self.sold_out = is_sold_out.then_some(since);
     }
 

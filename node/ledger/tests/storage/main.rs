@@ -385,3 +385,15 @@ fn a_campaign_with_as_many_codes_or_imports_as_it_may_have_takes_no_more() {
     let imported = Outcome::CodesImported { next_line: 4, imported: 1, refused };
     assert_eq!(outcomes, [imported.clone(), Refusal::TooManyImports.into(), imported]);
 }
+
+#[test]
+fn the_lines_of_an_import_do_not_change() {
+    let commands = vec![adopt(), create_gifts(), import(1, &["A", "", "B"])];
+    let (mut store, mut ledger) = after(commands);
+    let again = vec![import(1, &["A", "C", "D", "C"]), import(1, &["A", "", "B", "C"])];
+    let outcomes = ledger.apply(&mut store, LogTime(2), again).unwrap();
+    let changed = |line| RefusedLine { line, reason: LineRefusal::Changed };
+    let refused = vec![changed(2), changed(3)];
+    let imported = |refused| Outcome::CodesImported { next_line: 5, imported: 3, refused };
+    assert_eq!(outcomes, [imported(refused), imported(vec![])], "only line 4 is a new one");
+}

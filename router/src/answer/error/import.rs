@@ -11,6 +11,11 @@ pub(super) fn codes_not_imported() -> Report {
     Report::new(Code::FailedPrecondition, Reason::CodesNotImported, message)
 }
 
+pub(super) fn out_of_codes() -> Report {
+    let message = "no more coupons available: all imported codes are issued";
+    Report::new(Code::FailedPrecondition, Reason::OutOfCodes, message)
+}
+
 pub(super) fn lines_missing(refusal: &Refusal) -> Report {
     let next_line = refusal.next_line;
     let message = format!("lines are missing before first_line: go on with line {next_line}");
@@ -20,6 +25,6 @@ pub(super) fn lines_missing(refusal: &Refusal) -> Report {
 
 pub(super) fn too_many() -> Report {
     let message =
-        "the campaign has 1,000 imports, which is as many as it may: use one of their ids";
+        "the campaign has 1,000 imports, the most it may have: append the codes to one of them";
     Report::new(Code::FailedPrecondition, Reason::TooManyImports, message)
 }

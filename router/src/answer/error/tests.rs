@@ -17,6 +17,7 @@ fn refusals_have_the_codes_and_reasons_of_the_contract() {
         (RefusalReason::NotStarted, Code::FailedPrecondition, "NOT_STARTED"),
         (RefusalReason::Ended, Code::FailedPrecondition, "ENDED"),
         (RefusalReason::SoldOut, Code::FailedPrecondition, "SOLD_OUT"),
+        (RefusalReason::OutOfCodes, Code::FailedPrecondition, "OUT_OF_CODES"),
         (RefusalReason::RecipientLimitReached, Code::AlreadyExists, "RECIPIENT_LIMIT_REACHED"),
         (RefusalReason::RecipientRequired, Code::InvalidArgument, "RECIPIENT_REQUIRED"),
         (RefusalReason::CampaignExists, Code::AlreadyExists, "CAMPAIGN_EXISTS"),

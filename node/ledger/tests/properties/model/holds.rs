@@ -134,7 +134,8 @@ impl Listed {
         }
         let quota = self.quota_in_force();
         if self.used() >= quota {
-            return Err(Refusal::SoldOut);
+            let is_sold_out = self.used() >= self.terms.quota;
+            return Err(if is_sold_out { Refusal::SoldOut } else { Refusal::OutOfCodes });
         }
         if self.used() + self.open_holds(now).count() as u64 >= quota {
             let until = self.first_end(now).unwrap();

@@ -41,7 +41,7 @@ impl Model {
         if asked.first_line.saturating_add(asked.codes.len() as u64) > next_line
             && !asked.codes.is_empty()
         {
-            over.clone()?;
+            over?;
         }
         let mut refused = Vec::new();
         let (mut is_changed, mut line) = (false, asked.first_line);
@@ -56,8 +56,10 @@ impl Model {
                     let reason = LineRefusal::Duplicate { sequence, line: first };
                     refused.push(RefusedLine { line, reason });
                 }
+                None if line < next_line => {
+                    refused.push(RefusedLine { line, reason: LineRefusal::Changed });
+                }
                 None => {
-                    over.clone()?;
                     assert!(sequence < 1_000);
                     let code = code.clone();
                     listed.imports.codes.push(ListedCode { code, import_id, line });
@@ -81,7 +83,6 @@ impl Model {
         let imported = imports.codes.iter().filter(|one| one.import_id == import_id).count() as u64;
         if is_changed {
             listed.imports.changes += 1;
-            listed.note_sold_out(now);
         }
         Ok(Outcome::CodesImported { next_line, imported, refused })
     }
