@@ -52,6 +52,7 @@ const LAYERS: [(&str, &[&str]); 2] = [
         "node/src",
         &[
             "codec",
+            "latency",
             "peers",
             "clock",
             "workers",

@@ -20,6 +20,7 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::latency::PeerLatencies;
 use crate::peers::{Lane, Peers};
 
 /// How often peers are asked.
@@ -110,8 +111,9 @@ impl TrustedClock {
     }
 }
 
-/// Asks the peers for ever, and tells the clock what is to be thought of it.
-pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
+/// Asks the peers for ever, and tells the clock what is to be thought of it. Their answers also say how far and how
+/// slow they are.
+pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers, latencies: PeerLatencies) {
     let mut maps = peers.maps();
     let mut known: BTreeMap<NodeId, (Instant, i64)> = BTreeMap::new();
     let mut pause = Duration::ZERO;
@@ -124,7 +126,7 @@ pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
         }
         let map = maps.borrow_and_update().clone();
         let others: Vec<NodeId> = map.nodes.keys().copied().filter(|node| *node != me).collect();
-        let asked = others.iter().map(|node| ask(*node, &*clock.clock, &peers));
+        let asked = others.iter().map(|node| ask(*node, &*clock.clock, &peers, &latencies));
         let answers = join_all(asked).await;
         let now = Instant::now();
         known.extend(
@@ -136,6 +138,7 @@ pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
         known.retain(|node, (heard, _)| {
             others.contains(node) && now.duration_since(*heard) < ANSWER_AGE_MAX
         });
+        latencies.retain(|node| known.contains_key(&node));
         let offsets = known.iter().map(|(node, (_, offset))| (*node, *offset)).collect();
         // Without news a verdict stays, unless the clock has jumped since. A node that is in no cluster
         // yet has peers, though it does not know them.
@@ -149,16 +152,25 @@ pub async fn watch_peers(me: NodeId, clock: TrustedClock, peers: Peers) {
 
 /// How far a peer's clock is ahead of ours, in microseconds. A peer in the first map counts before it has
 /// joined: without it, the meta shard would have no leader to let it join.
-async fn ask(node: NodeId, clock: &dyn Clock, peers: &Peers) -> Option<i64> {
+async fn ask(
+    node: NodeId,
+    clock: &dyn Clock,
+    peers: &Peers,
+    latencies: &PeerLatencies,
+) -> Option<i64> {
     let mut client = ClusterServiceClient::new(peers.channel_unnamed(node, Lane::Control)?);
-    let sent = clock.now_micros();
+    let (asked, sent) = (Instant::now(), clock.now_micros());
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.identify(IdentifyRequest {}));
     let answer = answer.await.ok()?.ok()?.into_inner();
     let received = clock.now_micros();
     // Its store may be a fresh one that is not registered yet. A node of another cluster does not count.
     let is_ours = answer.cluster_id.is_empty() || answer.cluster_id == peers.map().cluster_id;
     let ours = sent.midpoint(received);
-    (answer.node_id == node.get() && is_ours).then(|| difference(answer.clock_micros, ours))
+    (answer.node_id == node.get() && is_ours).then(|| {
+        let round_trip = asked.elapsed();
+        latencies.note(node, round_trip, Duration::from_micros(answer.sync_micros.into()));
+        difference(answer.clock_micros, ours)
+    })
 }
 
 fn difference(a: u64, b: u64) -> i64 {

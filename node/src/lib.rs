@@ -16,6 +16,7 @@ pub mod api;
 pub mod clock;
 pub mod codec;
 pub mod config;
+pub mod latency;
 pub mod meta;
 pub mod node;
 pub mod peers;

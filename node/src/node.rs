@@ -1,16 +1,17 @@
 //! A node: its storage, its identity, the replicas it runs, and how it joins a cluster.
 
+mod bootstrap;
+mod pace;
 mod stop;
 mod stop_reason;
 
 pub use stop_reason::StopReason;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::{NodeId, NodeIdentity, ReplicaId, ReplicaRole, ShardId, ShardMap};
+use coupon_cluster::{NodeIdentity, ReplicaId, ReplicaRole, ShardId, ShardMap};
 use coupon_env::Clock;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::TrustedClock;
 use crate::config::NodeConfig;
+use crate::latency::PeerLatencies;
 use crate::meta::follow;
 use crate::meta::store::ShardMapStore;
 use crate::peers::{Lane, Peers};
@@ -39,8 +41,6 @@ use crate::storage::snapshot::ReplicaKey;
 use crate::storage::{Storage, StorageError, fatal, lost};
 use crate::workers::Workers;
 
-/// How long a founder waits for the one that is to lead a new group, before it begins the group itself.
-const BOOTSTRAP_WAIT: Duration = Duration::from_secs(1);
 /// How long a neighbour may take to say which cluster it is in.
 const NEIGHBOUR_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -56,6 +56,8 @@ pub struct Node {
     pub known: ShardMapStore,
     /// Its channels to other nodes.
     pub peers: Peers,
+    /// How far they are.
+    latencies: PeerLatencies,
     /// The channels of its shards' replicas, by worker.
     shard_peers: Vec<Peers>,
     /// The threads that it is spread over.
@@ -123,6 +125,7 @@ impl Node {
             address: config.advertise.clone().unwrap_or_else(|| local_addr.to_string()),
             shard_peers: (0..workers.number()).map(|_| peers.with_own_connections()).collect(),
             peers,
+            latencies: PeerLatencies::default(),
             workers,
             registry: Registry::default(),
             forming: tokio::sync::Mutex::new(()),
@@ -151,6 +154,7 @@ impl Node {
             cluster_id: cluster_id.unwrap_or_default().to_owned(),
             clock_micros: self.clock.now_micros(),
             start_id: identity.start_id().to_owned(),
+            sync_micros: self.sync_micros(),
         }
     }
 
@@ -307,7 +311,9 @@ impl Node {
     /// Starts everything that runs besides the server.
     pub fn run(self: &Arc<Self>) {
         let me = self.config.node_id;
-        self.spawn(crate::clock::watch_peers(me, self.clock.clone(), self.peers.clone()));
+        let (clock, latencies) = (self.clock.clone(), self.latencies.clone());
+        self.spawn(crate::clock::watch_peers(me, clock, self.peers.clone(), latencies));
+        self.spawn(self.clone().keep_pace(self.pace()));
         self.spawn(follow::follow_peers(me.get(), self.peers.clone(), self.known.clone()));
         self.spawn(self.clone().register());
         *self.replicas.lock() = Some(tokio::spawn(self.clone().run_replicas()));
@@ -448,7 +454,7 @@ impl Node {
         });
         if untouched && founders.contains_key(&replica) {
             let goes_first = map.preferred_leader(shard) == Some(replica);
-            self.spawn(bootstrap(raft.clone(), founders, goes_first));
+            self.spawn(bootstrap::begin(raft.clone(), founders, goes_first));
         }
         let (divergence, difference) = (self.divergence(), raft.applied_digests.difference());
         self.spawn(async move { divergence.watch(key, difference).await });
@@ -475,17 +481,6 @@ impl Node {
             registry: self.registry.clone(),
             options: self.config.raft.clone(),
         }
-    }
-}
-
-/// Begins a new group. The founder that is to lead it goes first: an election that another one holds late would
-/// depose it.
-async fn bootstrap(raft: RaftReplica, founders: BTreeMap<ReplicaId, NodeId>, goes_first: bool) {
-    if !goes_first {
-        raft.wait_for_leader(BOOTSTRAP_WAIT).await;
-    }
-    if let Err(error) = raft.bootstrap(&founders).await {
-        tracing::warn!(shard = %raft.key.shard, %error, "could not bootstrap the shard");
     }
 }
 

@@ -114,6 +114,21 @@ async fn a_paused_leader_is_left_although_its_connection_lives() {
 }
 
 #[tokio::test]
+async fn a_slow_leader_keeps_its_stream() {
+    let mut t = Fixture::start().await;
+    t.create("spring", 10).await;
+    // Much longer than the router waits for a silent one.
+    t.cluster.slow_down(4 * config(&t.cluster).timing.reply);
+    for recipient in ["a", "b"] {
+        t.coupons.issue_coupon(issue("spring", recipient)).await.unwrap();
+    }
+    let numbers: BTreeSet<_> =
+        t.cluster.seen().iter().map(|seen| seen.hello.stream_number).collect();
+    assert_eq!(numbers.len(), 1, "one stream carried everything, once: {numbers:?}");
+    assert_eq!(request_ids(&t.cluster.seen()).len(), 2, "nothing was sent twice");
+}
+
+#[tokio::test]
 async fn a_leader_out_of_reach_is_reached_through_another_node() {
     let mut t = Fixture::start().await;
     t.create("spring", 1_000_000).await;

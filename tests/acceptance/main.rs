@@ -23,6 +23,7 @@ mod redemption;
 mod registration;
 mod restart;
 mod silent_clients;
+mod slow_disk;
 mod stale_leader;
 #[path = "../support/mod.rs"]
 mod support;

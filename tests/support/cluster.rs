@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 
 use super::ports;
-use super::process::{Process, coupon, run};
+use super::process::{Process, coupon, coupon_on_slow_disk, run};
 use super::status;
 use super::store;
 use super::wait::until;
@@ -38,6 +38,8 @@ struct Node {
     id: u64,
     args: Vec<String>,
     mutant: Option<String>,
+    /// How much longer a sync takes.
+    slow_sync: Option<String>,
     data: PathBuf,
     log: PathBuf,
     address: String,
@@ -47,7 +49,10 @@ struct Node {
 impl Node {
     fn start(&mut self) {
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        let mut command = coupon(&args);
+        let mut command = match &self.slow_sync {
+            Some(sync) => coupon_on_slow_disk(sync, &args),
+            None => coupon(&args),
+        };
         command.envs(self.mutant.as_ref().map(|name| (MUTANT, name)));
         self.process = Some(Process::start(command, &self.log));
     }
@@ -67,23 +72,45 @@ impl Cluster {
     pub(crate) async fn start_with(mutant: Option<&str>, flags: &[&str]) -> Self {
         let shards = SHARDS.to_string();
         let init = ["cluster", "init", "--shards", &shards];
-        Self::form(mutant, flags, &init).await
+        let cluster = Self::form(mutant, None, flags, &init);
+        cluster.whole().await;
+        cluster
+    }
+
+    /// A cluster of which every sync takes `sync` longer. Every shard has a leader; replicas may still catch up.
+    pub(crate) fn on_slow_disks(sync: &str) -> Self {
+        let shards = SHARDS.to_string();
+        Self::form(
+            None,
+            Some(sync),
+            &[],
+            &["cluster", "init", "--timeout", "5m", "--shards", &shards],
+        )
     }
 
     /// A cluster with this many shards that own campaigns, whose nodes have `flags`.
     pub(crate) async fn with_shards(shards: u32, flags: &[&str]) -> Self {
         let shards = shards.to_string();
-        Self::form(None, flags, &["cluster", "init", "--shards", &shards]).await
+        let cluster = Self::form(None, None, flags, &["cluster", "init", "--shards", &shards]);
+        cluster.whole().await;
+        cluster
     }
 
     /// A cluster that is restored from a backup.
     pub(crate) async fn restored(backup: &Path) -> Self {
         let backup = backup.to_string_lossy();
-        Self::form(None, &[], &["restore", "--from", &backup]).await
+        let cluster = Self::form(None, None, &[], &["restore", "--from", &backup]);
+        cluster.whole().await;
+        cluster
     }
 
     /// A cluster whose nodes a command forms into one.
-    async fn form(mutant: Option<&str>, flags: &[&str], command: &[&str]) -> Self {
+    fn form(
+        mutant: Option<&str>,
+        slow_sync: Option<&str>,
+        flags: &[&str],
+        command: &[&str],
+    ) -> Self {
         let dir = tempfile::tempdir().expect("make a temporary directory");
         let addresses: Vec<String> =
             (0..NODES).map(|_| format!("127.0.0.1:{}", ports::free())).collect();
@@ -99,17 +126,16 @@ impl Cluster {
             args.extend(["--listen", address, "--join", &join, "--max-clock-offset", "5s"]);
             args.extend(flags);
             let args = args.into_iter().map(str::to_owned).collect();
-            let (mutant, address) = (mutant.map(str::to_owned), address.clone());
-            let mut node = Node { id, args, mutant, data, log, address, process: None };
+            let (mutant, slow_sync) = (mutant.map(str::to_owned), slow_sync.map(str::to_owned));
+            let address = address.clone();
+            let mut node = Node { id, args, mutant, slow_sync, data, log, address, process: None };
             node.start();
             nodes.push(node);
         }
         let formed = run(&[command, &["--nodes", &join]].concat());
         assert!(formed.status.success(), "{}", String::from_utf8_lossy(&formed.stderr));
         let (router, router_process) = start_router(&join, &dir.path().join("router.log"));
-        let cluster = Self { nodes, router, router_process, dir };
-        cluster.whole().await;
-        cluster
+        Self { nodes, router, router_process, dir }
     }
 
     /// Forms a new cluster of the same nodes, which run and have lost their data.
@@ -277,7 +303,9 @@ impl Cluster {
         set(&mut args, "--data", &data.to_string_lossy());
         set(&mut args, "--listen", &address);
         let log = self.dir.path().join(format!("node-{node_id}.log"));
-        let mut node = Node { id: node_id, args, mutant: None, data, log, address, process: None };
+        let (mutant, slow_sync) = (None, None);
+        let mut node =
+            Node { id: node_id, args, mutant, slow_sync, data, log, address, process: None };
         node.start();
         self.nodes.push(node);
     }

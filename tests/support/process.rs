@@ -13,9 +13,19 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_coupon");
 /// How many lines of a log a failed test shows.
 const LOG_LINES_SHOWN: usize = 40;
 
+/// Has every sync of a program take longer.
+const SLOW_DISK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chaos/slow-disk");
+
 /// A call of the program with nothing inherited that could configure it.
 pub(crate) fn coupon(args: &[&str]) -> Command {
     inheriting_nothing(Command::new(PROGRAM), args)
+}
+
+/// The same on a disk whose syncs take `sync` longer.
+pub(crate) fn coupon_on_slow_disk(sync: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(SLOW_DISK);
+    command.args([sync, PROGRAM]);
+    inheriting_nothing(command, args)
 }
 
 /// The same with a limit of open files and connections.

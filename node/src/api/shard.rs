@@ -46,6 +46,8 @@ const LEADER_WAIT: Duration = Duration::from_millis(200);
 /// How long a question may wait for a campaign to change: as long as routers ask for, and half as long as a call that is
 /// forwarded may take.
 const WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long a question for a later leader waits for one. Less than a router waits for the answer.
+const LATER_LEADER_WAIT: Duration = Duration::from_millis(500);
 /// How many reads look at the state at a time; further ones wait for their turn, as long as their callers
 /// do.
 const READS_MAX: usize = 64;
@@ -236,6 +238,24 @@ impl ShardService for ShardEndpoint {
         let now = confirm(&replica).await?;
         let answer = self.look(replica, now, move |reader| reader.answer(request.epoch, query));
         answer.await.map(Response::new)
+    }
+
+    async fn get_leader(
+        &self,
+        request: Request<pb::GetLeaderRequest>,
+    ) -> Result<Response<pb::GetLeaderResponse>, Status> {
+        let pb::GetLeaderRequest { shard_id, after_term } = request.into_inner();
+        let raft = self.replica(shard_id)?.raft;
+        if after_term > 0 {
+            tokio::select! {
+                () = raft.wait_for_leader_after(after_term, LATER_LEADER_WAIT) => {}
+                () = self.stopping.cancelled() => return Err(gone()),
+            }
+        }
+        let progress = raft.progress();
+        let leads = raft.surely_leads() && !self.storage.flusher().is_stuck();
+        let leader_node_id = progress.leader.map_or(0, |node| node.get());
+        Ok(Response::new(pb::GetLeaderResponse { term: progress.term, leader_node_id, leads }))
     }
 }
 

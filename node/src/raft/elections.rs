@@ -15,10 +15,12 @@ use std::time::Duration;
 use coupon_cluster::ReplicaId;
 use openraft::raft::TransferLeaderRequest;
 
+use super::pace;
 use super::replica::RaftReplica;
 use crate::peers::Peers;
 
-/// Time that each voter gets to be elected before the next one stands: several rounds of messages and syncs.
+/// Time that each voter gets to be elected before the next one stands: several rounds of messages and syncs. Where these
+/// are slow it is as long as a call may take.
 const CANDIDATE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What decides whether a replica stands for election. Clones share it.
@@ -59,11 +61,13 @@ impl RaftReplica {
         let Some(place) = candidates.into_iter().position(|id| id == own) else { return };
         let Some(node) = self.leader_node() else { return };
         // As long as a call may take.
-        if !self.elections.peers.is_gone(node, self.round_max / 2).await {
+        let call_max = self.round_max() / 2;
+        if !self.elections.peers.is_gone(node, call_max).await {
             return;
         }
         tracing::info!(shard = %self.key.shard, %node, "the process of the leader is gone");
-        tokio::time::sleep(CANDIDATE_INTERVAL * u32::try_from(place).unwrap_or(u32::MAX)).await;
+        let interval = if pace::current() == 1 { CANDIDATE_INTERVAL } else { call_max };
+        tokio::time::sleep(interval * u32::try_from(place).unwrap_or(u32::MAX)).await;
         if self.elections.allowed.load(Ordering::Relaxed) {
             // Without effect once this replica follows another leader, or has voted for a candidate. A core that has
             // stopped stands for nothing.

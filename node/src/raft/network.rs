@@ -26,6 +26,7 @@ use openraft::raft::{
 use tokio_util::sync::CancellationToken;
 
 use super::marks;
+use super::pace;
 use super::purging::StreamCuts;
 use super::state_machine::{Snapshot, SnapshotSource};
 use super::state_transfers::StateTransfers;
@@ -130,7 +131,7 @@ impl Network {
         let mut message = append_to_pb(request);
         message.envelope = self.envelope();
         let node = self.node.ok_or_else(|| unreachable("its node has no valid id"))?;
-        let answer = self.peers.heartbeat(node, message, option.hard_ttl()).await;
+        let answer = self.peers.heartbeat(node, message, pace::real(option.hard_ttl())).await;
         let answer = answer.map_err(unreachable)?;
         self.witness.must_hold(answer.acknowledged_index);
         append_from_pb(answer)
@@ -149,7 +150,7 @@ impl Network {
             leadership_transfer: rpc.leadership_transfer,
             pre_vote,
         });
-        call.set_timeout(option.hard_ttl());
+        call.set_timeout(pace::real(option.hard_ttl()));
         let mut client = self.client(Lane::Control)?;
         let answer = client.request_vote(call).await.map_err(unreachable)?.into_inner();
         // Checked before the vote counts.
@@ -297,7 +298,7 @@ impl NetTransferLeader<TypeConfig> for Network {
             last_log_id: request.last_log_id().map(log_id_to_pb),
             to_replica_id: *request.to_node_id(),
         });
-        call.set_timeout(option.hard_ttl());
+        call.set_timeout(pace::real(option.hard_ttl()));
         let mut client = self.client(Lane::Control)?;
         let answer = client.transfer_leader(call).await.map_err(unreachable)?.into_inner();
         if answer.accepted { Ok(Ok(())) } else { Err(unreachable("it declined to lead")) }
@@ -306,7 +307,8 @@ impl NetTransferLeader<TypeConfig> for Network {
 
 impl NetBackoff<TypeConfig> for Network {
     fn backoff(&self) -> Option<Backoff> {
-        Some(Backoff::new(std::iter::repeat(RETRY_INTERVAL)))
+        // openraft waits by its own clock.
+        Some(Backoff::new(std::iter::repeat_with(|| RETRY_INTERVAL / pace::current())))
     }
 }
 

@@ -91,7 +91,7 @@ pub struct RaftReplica {
     pub(super) cuts: StreamCuts,
     pub(super) round_max: Duration,
     pub(super) answer_age_max: Duration,
-    quorum_age_max: Duration,
+    pub(super) quorum_age_max: Duration,
 }
 
 /// What a waiting proposer is told; see [`outcome`].
@@ -347,7 +347,8 @@ impl RaftReplica {
             leads || metrics.current_leader.is_some_and(|leader| leader != own)
         };
         // Callers look again, whether there is one or not.
-        let _ = self.raft.wait(Some(timeout)).metrics(known, "a leader").await;
+        let waiting = self.raft.wait(None);
+        let _ = tokio::time::timeout(timeout, waiting.metrics(known, "a leader")).await;
     }
 
     /// Returns once `leader` is not known to lead any more.
@@ -393,7 +394,8 @@ impl RaftReplica {
     }
 
     /// Returns once the state shows every write that was answered before this call (ReadIndex,
-    /// Raft dissertation §6.4). Calls that wait together share one round of messages.
+    /// Raft dissertation §6.4). Calls that wait together share one round of messages, which may take `timeout`, or longer
+    /// where disks are slow.
     ///
     /// # Errors
     ///
@@ -406,7 +408,7 @@ impl RaftReplica {
             return Ok(());
         }
         let confirmed = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
-        match tokio::time::timeout(timeout, confirmed).await {
+        match tokio::time::timeout(timeout.max(self.round_max()), confirmed).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(self.not_leader()),
             Err(_) => Err(ReplicaError::NoQuorum(self.key.shard)),

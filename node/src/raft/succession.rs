@@ -7,6 +7,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use openraft::type_config::TypeConfigExt as _;
 use openraft::{Instant as _, RaftMetrics, ServerState};
 
+use super::pace;
 use super::replica::RaftReplica;
 use super::types::TypeConfig;
 
@@ -81,19 +82,45 @@ impl RaftReplica {
             let matched = matched.and_then(|matched| *matched).map(|log_id| log_id.index);
             answered && matched >= metrics.last_log_index
         };
-        self.raft.trigger().heartbeat().await.is_ok()
-            && self.raft.wait(Some(timeout)).metrics(ready, "successor").await.is_ok()
+        self.raft.trigger().heartbeat().await.is_ok() && self.wait(timeout, ready).await
     }
 
     /// The longest time from a question to the answer of a replica that is well.
     pub fn round_max(&self) -> Duration {
-        self.round_max
+        pace::real(self.round_max)
     }
 
     /// Waits until this replica does not lead; false when it still does after `timeout`.
     pub async fn wait_until_follower(&self, timeout: Duration) -> bool {
         let follows = |metrics: &RaftMetrics<TypeConfig>| metrics.state != ServerState::Leader;
-        self.raft.wait(Some(timeout)).metrics(follows, "follower").await.is_ok()
+        self.wait(timeout, follows).await
+    }
+
+    /// Waits until the replica is as wanted; false when it is not after `timeout`.
+    async fn wait(
+        &self,
+        timeout: Duration,
+        wanted: impl Fn(&RaftMetrics<TypeConfig>) -> bool + Send,
+    ) -> bool {
+        let waiting = self.raft.wait(None);
+        let reached = tokio::time::timeout(timeout, waiting.metrics(wanted, "what is wanted"));
+        matches!(reached.await, Ok(Ok(_)))
+    }
+
+    /// Whether this replica leads, and a quorum has answered it so lately that no other one can have been elected long
+    /// ago.
+    pub fn surely_leads(&self) -> bool {
+        let acked = self.metrics().last_quorum_acked;
+        let is_late = acked.is_some_and(|acked| acked.elapsed() > self.quorum_age_max / 2);
+        self.leads_with_quorum() && !is_late
+    }
+
+    /// Waits until the replica knows a leader of a later term than `term`, for `timeout` at most.
+    pub async fn wait_for_leader_after(&self, term: u64, timeout: Duration) {
+        let later = |metrics: &RaftMetrics<TypeConfig>| {
+            metrics.current_term > term && metrics.current_leader.is_some()
+        };
+        self.wait(timeout, later).await;
     }
 
     /// Asks another replica to lead. Returns before it does. Until then this one proposes nothing;

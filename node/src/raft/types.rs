@@ -13,6 +13,8 @@ use openraft::entry::RaftEntry as _;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::vote::RaftVote as _;
 
+use super::pace::RaftRuntime;
+
 /// What a normal log entry carries: an encoded `CommandEntry` or, on the meta shard, `MetaCommand`.
 /// Encoded once by the leader and passed on as it is.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,6 +69,7 @@ openraft::declare_raft_types!(
         R = Applied,
         NodeId = u64,
         Node = Member,
+        AsyncRuntime = RaftRuntime,
 );
 
 /// The id of a log entry.

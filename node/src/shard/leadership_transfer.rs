@@ -16,8 +16,8 @@ use coupon_cluster::{NodeId, ReplicaId};
 
 use super::registry::Replica;
 
-/// How long a successor that has every entry may take to win its election. Nobody else is asked
-/// afterwards: the followers are about to hold an election by themselves.
+/// How long a successor that has every entry may take to win its election; longer where a round takes longer.
+/// Nobody else is asked afterwards: the followers are about to hold an election by themselves.
 const SUCCESSOR_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Hands the leadership of a shard to `wanted`, or to any other voter, unless its node is among the
@@ -43,7 +43,7 @@ pub async fn transfer_leadership(
         if raft.wait_until_ready(id, catch_up_max).await {
             tracing::info!(shard = %raft.key.shard, %node, "transferring leadership");
             raft.transfer_leadership(id).await;
-            return raft.wait_until_follower(SUCCESSOR_TIMEOUT).await;
+            return raft.wait_until_follower(SUCCESSOR_TIMEOUT.max(catch_up_max)).await;
         }
         drop(paused);
     }

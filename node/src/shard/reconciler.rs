@@ -34,7 +34,8 @@ use crate::ticks::ticks;
 /// How often the reconciler looks. Every look is cheap; this bounds how long a new leader waits
 /// before its ledger adopts a ring.
 const ROUND_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a round may take: a leader that has lost its quorum must not wait for it here.
+/// How long a round may take, or twice as long as a round of messages: a leader that has lost its quorum must not wait
+/// for it here.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Minimum time that a leader stays before it makes way for the preferred one, so that leadership does not flap.
 const LEADER_AGE_MIN: Duration = Duration::from_secs(5);
@@ -92,7 +93,8 @@ pub async fn run(context: NodeContext, replica: Replica) {
         {
             return;
         }
-        let why = match tokio::time::timeout(ROUND_TIMEOUT, reconciler.round()).await {
+        let round_max = ROUND_TIMEOUT.max(2 * reconciler.raft.round_max());
+        let why = match tokio::time::timeout(round_max, reconciler.round()).await {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer in time".to_owned(),

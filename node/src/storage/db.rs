@@ -19,6 +19,7 @@ use super::index::{Index, MemtableLimit};
 use super::keys::StateKeys;
 use super::lost;
 use super::options::{block_cache, db_options, family_options, ordered_options};
+use super::sync_time;
 
 const LOG: &str = "log";
 const META: &str = "meta";
@@ -180,6 +181,10 @@ impl Storage {
         let database = Arc::new(Database { db, cache, snapshots, floor, taking_in });
         let synced = database.clone();
         let flusher = Flusher::start(move || synced.sync());
+        if is_to_run {
+            let times = sync_time::measure(dir).map_err(StorageError::io(dir))?;
+            times.into_iter().for_each(|time| flusher.note_sync(time));
+        }
         let (dir, indexes) = (dir.to_owned(), Mutex::default());
         let shared = Shared {
             database,

@@ -11,7 +11,7 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coupon_trace::{Stage, Subject, mark};
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::fatal;
+use crate::latency::Recent;
 
 /// How many writes may wait for a sync. Far more than all shards of a node have in flight (a few
 /// entries each), so that a full queue means a disk that hangs; writers then wait.
@@ -30,6 +31,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// Number of looks, two seconds, after which a sync counts as stuck. Busy disks take a second at times; a
 /// shard whose leader waits for longer is served better by another replica.
 const STUCK_LOOKS: u32 = 8;
+/// The same on a disk that is always slow: a sync counts as stuck when it takes so many times as long as usual.
+const STUCK_FACTOR: u32 = 4;
 /// Number of looks, ten seconds, after which a sync counts as failed. The disk comes back, if at
 /// all, to a process that knows nothing any more of what it was about to say.
 const FAILED_LOOKS: u32 = 40;
@@ -51,13 +54,15 @@ pub struct Flusher {
     syncs: Arc<Syncs>,
 }
 
-/// What the second thread looks at.
+/// The syncs so far, for the second thread and for others.
 #[derive(Default)]
 struct Syncs {
     /// How many times a sync has begun or returned: odd while one is going on.
     turns: AtomicU64,
     /// Whether the one that is going on is stuck.
     stuck: AtomicBool,
+    /// How long the latest took.
+    recent: Mutex<Recent>,
 }
 
 impl Flusher {
@@ -80,6 +85,16 @@ impl Flusher {
     /// Whether the disk hangs, by the look of it: a sync has taken more than two seconds.
     pub fn is_stuck(&self) -> bool {
         self.syncs.stuck.load(Ordering::Relaxed)
+    }
+
+    /// How long a sync takes, typically; zero while none has been made.
+    pub fn typical_sync(&self) -> Duration {
+        self.syncs.recent.lock().typical()
+    }
+
+    /// Notes how long a sync of the same disk took that was not made here.
+    pub(super) fn note_sync(&self, time: Duration) {
+        self.syncs.recent.lock().add(time);
     }
 
     /// Ends the thread, after a last sync if anything waits for one, and returns when it has ended
@@ -142,7 +157,8 @@ fn watch(watched: &Weak<Syncs>) {
             let fault = format!("the disk has not answered for {:?}", WATCH_INTERVAL * looks);
             fatal::abort("sync of the write-ahead log", &fault);
         }
-        let is_stuck = looks >= STUCK_LOOKS;
+        let usual = syncs.recent.lock().typical() * STUCK_FACTOR;
+        let is_stuck = looks >= STUCK_LOOKS && WATCH_INTERVAL * looks >= usual;
         match (syncs.stuck.swap(is_stuck, Ordering::Relaxed), is_stuck) {
             (false, true) => {
                 tracing::warn!("the disk does not answer: this node leads no shard until it does");
@@ -164,9 +180,11 @@ fn run<E: Display>(
     while waiting.blocking_recv_many(&mut taken, QUEUE_MAX) > 0 {
         syncs.turns.fetch_add(1, Ordering::Relaxed);
         mark(Stage::SyncBegan, Subject::Disk);
+        let began = Instant::now();
         if let Err(fault) = sync() {
             fatal::abort("sync of the write-ahead log", &fault);
         }
+        syncs.recent.lock().add(began.elapsed());
         syncs.turns.fetch_add(1, Ordering::Relaxed);
         let mut stops = false;
         for job in taken.drain(..) {

@@ -35,6 +35,7 @@ pub(crate) mod renewal;
 pub mod restore;
 mod rows;
 pub mod snapshot;
+mod sync_time;
 pub mod view;
 
 pub use db::Storage;

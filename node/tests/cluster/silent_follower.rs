@@ -151,6 +151,7 @@ impl ClusterService for Silent {
             cluster_id,
             clock_micros: SystemClock.now_micros(),
             start_id: self.start_id.to_string(),
+            ..pb::IdentifyResponse::default()
         }))
     }
 

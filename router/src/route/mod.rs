@@ -2,4 +2,5 @@
 
 pub(crate) mod leader;
 pub(crate) mod retry;
+pub(crate) mod silence;
 pub(crate) mod topology;

@@ -18,11 +18,11 @@ use tonic::Code;
 pub struct Timing {
     /// From opening a stream to a node's hello. Default: 500 ms.
     pub hello: Duration,
-    /// From sending a batch to its replies. A leader that is paused keeps its TCP connection, so
-    /// that only silence tells. Default: 1 s, about as long as an election takes; other
-    /// replies that come meanwhile count as well.
+    /// From sending a batch to its replies, or to another sign that the node leads. A leader that is paused keeps its
+    /// TCP connection, so that only silence tells; after half of this it is asked. Default: 1 s, about as long as an
+    /// election takes; other replies that come meanwhile count as well.
     pub reply: Duration,
-    /// One attempt of a read. Default: 1.5 s.
+    /// The first attempt of a read; each that gets no answer in time doubles it. Default: 1.5 s.
     pub read_attempt: Duration,
 }
 

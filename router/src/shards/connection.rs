@@ -55,6 +55,7 @@ struct InFlight {
 pub(crate) struct Connection {
     shard: Tag,
     route: Route,
+    term: u64,
     outbound: mpsc::Sender<Bytes>,
     inbound: Streaming<ProposeResponse>,
     last_batch_id: u64,
@@ -90,15 +91,16 @@ impl Connection {
         let path = PathAndQuery::from_static(PROPOSE);
         let mut inbound = grpc.streaming(requests, path, ProposeCodec).await?.into_inner();
 
-        match inbound.message().await?.and_then(|response| response.message) {
-            Some(propose_response::Message::Hello(_)) => {}
+        let term = match inbound.message().await?.and_then(|response| response.message) {
+            Some(propose_response::Message::Hello(hello)) => hello.term,
             Some(propose_response::Message::Batch(_)) | None => {
                 return Err(Status::unavailable("the node did not say hello"));
             }
-        }
+        };
         Ok(Self {
             shard,
             route,
+            term,
             outbound,
             inbound,
             last_batch_id: 0,
@@ -117,6 +119,16 @@ impl Connection {
     /// The way it takes to the leader.
     pub(crate) fn route(&self) -> Route {
         self.route
+    }
+
+    /// The term that it was opened in.
+    pub(crate) fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Whether it takes nothing any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed_at.is_some()
     }
 
     /// How many commands wait for replies.
@@ -253,6 +265,7 @@ impl Connection {
         Self {
             shard: Tag::default(),
             route,
+            term: 1,
             outbound,
             inbound: Streaming::new_empty(ProposeCodec, tonic::body::Body::empty()),
             last_batch_id: 0,

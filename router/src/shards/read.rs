@@ -163,7 +163,7 @@ impl ShardClient {
         let ask = |mut client: ShardServiceClient<AddressedChannel>, forward| {
             let (query, wait) = (Some(query.clone()), wait.clone());
             let question = ReadRequest { shard_id: shard.get(), epoch, query, forward, wait };
-            let question = bounded(question, attempt, deadline);
+            let question = bounded(question, deadline);
             async move { client.read(question).await.map(tonic::Response::into_inner) }.boxed()
         };
         let lane = lane_of(&query);
@@ -173,7 +173,8 @@ impl ShardClient {
             .map(|owned| owned.then_some(response))
     }
 
-    /// Asks nodes until the leader of the shard answers, each for `attempt_max` at most. `ask` is told whether the node
+    /// Asks nodes until the leader of the shard answers: the first for `attempt_max` at most, and for twice as long after
+    /// each that was too slow. `ask` is told whether the node
     /// it asks shall pass the question on.
     async fn ask_leader<T>(
         &self,
@@ -191,13 +192,14 @@ impl ShardClient {
         T: Send + 'static,
     {
         let guess = self.shard(shard).leader;
+        let mut patience = attempt_max;
         for misses in 1.. {
             let now = Instant::now();
             let mut named = false;
             let candidate = guess.lock().choose(topology.replicas(shard), now);
             if let Some(route) = candidate {
                 let node = route.node;
-                let until = (now + attempt_max).min(deadline);
+                let until = (now + patience).min(deadline);
                 let attempt =
                     async { ask(self.client(node, topology, lane)?, route.forward).await };
                 let late = || Err(Status::deadline_exceeded("no answer in time"));
@@ -232,6 +234,10 @@ impl ShardClient {
                         "a node refused a read",
                     );
                     return Err(Fault::Internal("a node refused a read"));
+                }
+                if status.code() == tonic::Code::DeadlineExceeded {
+                    // Where all nodes are slow, the same patience again would never get an answer.
+                    patience = patience.saturating_mul(2);
                 }
                 // A slow answer at the very end says more about the deadline than about the node.
                 if until < deadline || status.code() != tonic::Code::DeadlineExceeded {
@@ -305,9 +311,9 @@ impl ShardClient {
 
 /// Tells the node when the caller stops waiting. The channel watches that time as well, and would say that the call was
 /// cancelled: whoever waits has to be the first to notice.
-fn bounded<T>(question: T, attempt_max: Duration, deadline: Instant) -> Request<T> {
+fn bounded<T>(question: T, deadline: Instant) -> Request<T> {
     let left = deadline.saturating_duration_since(Instant::now());
     let mut request = Request::new(question);
-    request.set_timeout(left.min(attempt_max) + TIMEOUT_MARGIN);
+    request.set_timeout(left + TIMEOUT_MARGIN);
     request
 }

@@ -13,6 +13,7 @@
 //! Caveat: when a stream breaks, everything in flight on it may have been proposed, even where the
 //! node would have said otherwise a moment later. That costs a deduplicated retry, not correctness.
 
+mod inquiry;
 mod link;
 mod replies;
 
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
+use self::inquiry::{Answered, Inquiry};
 use self::link::{Link, NotOpened, Opening};
 use crate::route::leader::LeaderGuess;
 use crate::route::retry::{Miss, RetryBudget, Timing};
@@ -83,6 +85,7 @@ enum Event {
     QueueClosed,
     Opened(Result<Box<Connection>, NotOpened>),
     Direct(Result<Box<Connection>, NotOpened>),
+    Inquired(Answered),
     Received(Result<ReplyBatch, Status>),
     Due,
 }
@@ -100,6 +103,8 @@ struct ShardStream {
     direct: Option<Opening>,
     /// When the next such attempt may begin.
     direct_at: Instant,
+    /// What is asked about a leader that is silent.
+    inquiry: Option<Inquiry>,
     streams_opened: u64,
     /// Failures in a row, since the last outcome.
     misses: u32,
@@ -127,6 +132,7 @@ impl ShardStream {
             link: Link::Idle,
             direct: None,
             direct_at: now,
+            inquiry: None,
             streams_opened: 0,
             misses: 0,
             budget: RetryBudget::default(),
@@ -158,6 +164,7 @@ impl ShardStream {
                     self.lost(node, &status, asked_at);
                 }
                 Event::Direct(opened) => self.direct_ended(opened),
+                Event::Inquired(answered) => self.inquired(answered),
                 Event::Received(Ok(replies)) => self.received(replies),
                 Event::Received(Err(status)) => self.broken(&status),
                 Event::Due => {}
@@ -185,7 +192,13 @@ impl ShardStream {
         {
             self.timer.as_mut().reset(due);
         }
-        let Self { queue, arrived, link, direct, timer, .. } = self;
+        let Self { queue, arrived, link, direct, inquiry, timer, .. } = self;
+        let inquiry_event = async {
+            match inquiry {
+                Some(inquiry) => Event::Inquired(inquiry.answered().await),
+                None => std::future::pending().await,
+            }
+        };
         let direct_event = async {
             match direct {
                 Some(opening) => Event::Direct(opening.await),
@@ -198,6 +211,7 @@ impl ShardStream {
                 Link::Open(connection) => tokio::select! {
                     received = connection.receive() => Event::Received(received),
                     event = direct_event => event,
+                    event = inquiry_event => event,
                 },
                 Link::Idle | Link::Pausing(_) => std::future::pending().await,
             }
@@ -216,7 +230,8 @@ impl ShardStream {
         let link = match &self.link {
             Link::Pausing(until) => Some(*until),
             Link::Open(connection) => {
-                let silence = connection.silent_since().map(|at| at + self.context.timing.reply);
+                let is_closed = connection.is_closed();
+                let silence = connection.silent_since().map(|at| self.silence_due(at, is_closed));
                 let resume = (!self.backlog.is_empty()).then_some(self.resume_at);
                 let resume = resume.filter(|resume| *resume > now);
                 let direct =
@@ -247,19 +262,51 @@ impl ShardStream {
             }
             Link::Opening(_) => {}
             Link::Open(connection) => {
-                let silent = connection.silent_since();
-                if silent.is_some_and(|at| at + self.context.timing.reply <= now) {
-                    self.broken(&Status::deadline_exceeded("no replies in time"));
-                } else {
-                    if self.resume_at <= now {
-                        while connection.send(&mut self.backlog, now) {}
-                    }
-                    let detour = connection.route().forward;
-                    if detour && self.direct.is_none() && self.direct_at <= now {
-                        self.open_directly(now);
-                    }
-                }
+                let (silent, is_closed) = (connection.silent_since(), connection.is_closed());
+                self.watch_silence(silent, is_closed, now);
+                self.send(now);
             }
+        }
+    }
+
+    /// Sends what waits, and looks for the leader itself behind a detour.
+    fn send(&mut self, now: Instant) {
+        let Link::Open(connection) = &mut self.link else { return };
+        if self.resume_at <= now {
+            while connection.send(&mut self.backlog, now) {}
+        }
+        let detour = connection.route().forward;
+        if detour && self.direct.is_none() && self.direct_at <= now {
+            self.open_directly(now);
+        }
+    }
+
+    /// Asks about a leader that is silent, and gives its stream up if nothing speaks for it.
+    fn watch_silence(&mut self, silent_since: Option<Instant>, is_closed: bool, now: Instant) {
+        let reply = self.context.timing.reply;
+        let Some(since) = silent_since.filter(|since| *since + reply / 2 <= now) else {
+            self.inquiry = None;
+            return;
+        };
+        let over_at = match &self.inquiry {
+            // A stream that takes nothing any more is of no use, whoever leads.
+            Some(inquiry) if !is_closed => inquiry.silence.over_at(since, reply),
+            Some(_) | None => since + reply,
+        };
+        if over_at <= now {
+            self.broken(&Status::deadline_exceeded("no replies in time"));
+        } else if self.inquiry.is_none() {
+            self.inquire();
+        }
+    }
+
+    /// When something is to be done about a silence: the leader is asked about, or given up.
+    fn silence_due(&self, since: Instant, is_closed: bool) -> Instant {
+        let reply = self.context.timing.reply;
+        match &self.inquiry {
+            Some(inquiry) if !is_closed => inquiry.silence.over_at(since, reply),
+            Some(_) => since + reply,
+            None => since + reply / 2,
         }
     }
 

@@ -1,6 +1,7 @@
 //! A cluster of fake nodes that share one ledger and misbehave on command.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coupon_cluster::{NodeId, NodeIdentity};
 use coupon_proto::internal::cluster_service_server::ClusterServiceServer;
@@ -138,6 +139,12 @@ impl FakeCluster {
     /// Waits until at least `count` reads at a time are kept waiting.
     pub async fn until_hanging(&self, count: usize) {
         self.until(|state| state.hanging >= count).await;
+    }
+
+    /// Makes leaders slow: each batch takes them so long. They still say that they lead.
+    pub fn slow_down(&self, by: Duration) {
+        let mut state = self.state.lock();
+        (state.slow_by, state.assures) = (by, true);
     }
 
     pub fn play(&self, tricks: impl IntoIterator<Item = Trick>) {

@@ -7,14 +7,15 @@ use coupon_cluster::{NodeId, NodeIdentity};
 use coupon_proto::internal::cluster_service_server::ClusterService;
 use coupon_proto::internal::shard_service_server::ShardService;
 use coupon_proto::internal::{
-    AnnounceRequest, AnnounceResponse, Command, CommandBatch, GetNodeStatusRequest,
-    GetNodeStatusResponse, IdentifyRequest, IdentifyResponse, InitClusterRequest,
-    InitClusterResponse, NodeHello, NotProposed, NotProposedReason, ProposeMetaRequest,
-    ProposeMetaResponse, ProposeRequest, ProposeResponse, ReadRequest, ReadResponse,
-    ReadShardMapRequest, ReadShardMapResponse, RegisterNodeRequest, RegisterNodeResponse,
-    RemoveNodeRequest, RemoveNodeResponse, Reply, ReplyBatch, RevisionWait, RouterHello, ShardMap,
-    TransferLeadershipRequest, TransferLeadershipResponse, Unknown, WatchShardMapRequest,
-    WatchShardMapResponse, propose_request, propose_response, read_request, reply,
+    AnnounceRequest, AnnounceResponse, Command, CommandBatch, GetLeaderRequest, GetLeaderResponse,
+    GetNodeStatusRequest, GetNodeStatusResponse, IdentifyRequest, IdentifyResponse,
+    InitClusterRequest, InitClusterResponse, NodeHello, NotProposed, NotProposedReason,
+    ProposeMetaRequest, ProposeMetaResponse, ProposeRequest, ProposeResponse, ReadRequest,
+    ReadResponse, ReadShardMapRequest, ReadShardMapResponse, RegisterNodeRequest,
+    RegisterNodeResponse, RemoveNodeRequest, RemoveNodeResponse, Reply, ReplyBatch, RevisionWait,
+    RouterHello, ShardMap, TransferLeadershipRequest, TransferLeadershipResponse, Unknown,
+    WatchShardMapRequest, WatchShardMapResponse, propose_request, propose_response, read_request,
+    reply,
 };
 use coupon_transport::Answerer;
 use coupon_wire::refusal;
@@ -97,6 +98,8 @@ impl FakeNode {
                 std::future::pending::<()>().await;
             }
             let batch_id = batch.batch_id;
+            let slow_by = self.state.lock().slow_by;
+            tokio::time::sleep(slow_by).await;
             let Some(answers) = self.answer(&hello, &batch)? else { continue };
             let batch = ReplyBatch { batch_id, replies: answers };
             send(replies, propose_response::Message::Batch(batch)).await?;
@@ -235,6 +238,23 @@ impl ShardService for FakeNode {
         state.parts += usize::from(is_part);
         state.passed_on += usize::from(request.forward);
         Ok(Response::new(state.ledger.read(&request)))
+    }
+
+    async fn get_leader(
+        &self,
+        _: Request<GetLeaderRequest>,
+    ) -> Result<Response<GetLeaderResponse>, Status> {
+        let answer = {
+            let state = self.state.lock();
+            let leads = state.leader == self.node_id;
+            let answers = state.assures && !state.paused.contains(&self.node_id);
+            let answer = GetLeaderResponse { term: 1, leader_node_id: state.leader, leads };
+            answers.then_some(answer)
+        };
+        match answer {
+            Some(answer) => Ok(Response::new(answer)),
+            None => std::future::pending().await,
+        }
     }
 }
 

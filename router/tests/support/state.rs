@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use coupon_proto::internal::{Command, RouterHello, ShardMap};
 use parking_lot::Mutex;
@@ -58,6 +59,10 @@ pub struct State {
     pub parts: usize,
     /// How many questions were answered.
     pub reads: usize,
+    /// How long a leader takes for each batch.
+    pub slow_by: Duration,
+    /// Whether a leader answers that it leads, however silent it is.
+    pub assures: bool,
     pub ledger: Ledger,
     /// The map of the meta shard, where nobody who watches the map has it yet.
     pub unseen_map: Option<ShardMap>,
@@ -85,6 +90,8 @@ impl Default for State {
             passed_on: 0,
             parts: 0,
             reads: 0,
+            slow_by: Duration::ZERO,
+            assures: false,
             progress: watch::Sender::new(()),
             ledger: Ledger::at_epoch(1),
             unseen_map: None,

@@ -1,0 +1,73 @@
+//! Keeps Raft's clock at the pace that this node's disk and its peers allow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coupon_cluster::ShardMap;
+
+use super::Node;
+use crate::raft::pace::{self, Pacer};
+
+/// Interval between two looks.
+const ROUND_INTERVAL: Duration = Duration::from_millis(500);
+
+impl Node {
+    /// How long a sync of this node's disk takes, typically, in microseconds.
+    pub(super) fn sync_micros(&self) -> u32 {
+        let sync = self.storage.flusher().typical_sync();
+        u32::try_from(sync.as_micros()).unwrap_or(u32::MAX)
+    }
+
+    /// The pace of this node, as it is now.
+    pub(super) fn pace(&self) -> Pacer {
+        let pacer = Pacer::new();
+        pacer.set(self.pace_wanted().0);
+        pacer
+    }
+
+    /// Keeps the pace. It is logged when it changes much.
+    pub(super) async fn keep_pace(self: Arc<Self>, pacer: Pacer) {
+        let mut logged = 1;
+        loop {
+            let (wanted, vote_time) = self.pace_wanted();
+            pacer.set(wanted);
+            if wanted >= 2 * logged || 2 * wanted <= logged {
+                logged = wanted;
+                let election_timeout = self.config.raft.election_timeout * wanted;
+                let sync = self.storage.flusher().typical_sync();
+                if wanted == 1 {
+                    tracing::info!(?election_timeout, "elections are as fast as usual again");
+                } else {
+                    tracing::warn!(
+                        ?sync,
+                        ?vote_time,
+                        ?election_timeout,
+                        "disks or the network are slow: elections take longer"
+                    );
+                }
+            }
+            tokio::time::sleep(ROUND_INTERVAL).await;
+        }
+    }
+
+    /// The pace at which this node can be elected in each of its shards, and how long a vote takes there.
+    fn pace_wanted(&self) -> (u32, Duration) {
+        let vote_time = self.vote_time(&self.known.get());
+        (pace::pace_for(vote_time, self.config.raft.election_timeout), vote_time)
+    }
+
+    /// How long a vote takes, in the slowest of this node's shards.
+    fn vote_time(&self, map: &ShardMap) -> Duration {
+        let (me, sync) = (self.config.node_id, self.storage.flusher().typical_sync());
+        let mine = map
+            .shards
+            .values()
+            .filter(|replicas| replicas.values().any(|replica| replica.node == me));
+        let times = mine.map(|replicas| {
+            let others = replicas.values().filter(|replica| replica.node != me);
+            let others: Vec<_> = others.map(|other| self.latencies.of(other.node)).collect();
+            pace::vote_time(sync, &others)
+        });
+        times.max().unwrap_or_default()
+    }
+}
