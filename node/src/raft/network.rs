@@ -3,6 +3,8 @@
 //! Replication is one ordered, pipelined stream for each pair of replicas.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,6 +45,8 @@ use crate::stream_writer;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause before an unreachable peer is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// Number of streams in a row without an answer that is worth a word in the log; then twice as many, and so on.
+const SILENT_STREAMS_MIN: u32 = 16;
 /// Maximum time from the last part of a snapshot to the answer: the receiver checks and installs it. Before that,
 /// only silence is bounded, since a large state takes its time.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
@@ -70,7 +74,8 @@ impl NetworkFactory {
         let node = NodeId::new(member.node_id).ok();
         let (peers, witness) = (self.peers.clone(), self.witness.clone());
         let (transfers, cuts) = (self.transfers.clone(), self.cuts.clone());
-        Network { peers, shard: self.shard, target, node, lane, witness, transfers, cuts }
+        let begun = Arc::default();
+        Network { peers, shard: self.shard, target, node, lane, witness, transfers, cuts, begun }
     }
 }
 
@@ -100,6 +105,8 @@ pub struct Network {
     witness: Witness,
     transfers: StateTransfers,
     cuts: StreamCuts,
+    /// Streams that were begun since an answer came on one.
+    begun: Arc<AtomicU32>,
 }
 
 type RpcError = RPCError<TypeConfig>;
@@ -120,6 +127,15 @@ impl Network {
             to_replica_id: self.target,
             acknowledged_index: self.witness.acknowledged_by(self.target),
         })
+    }
+
+    /// Counts a replication stream, and says so when many in a row got no answer: less and less often.
+    fn note_beginning(&self) {
+        let times = self.begun.fetch_add(1, Ordering::Relaxed);
+        if times >= SILENT_STREAMS_MIN && times.is_power_of_two() {
+            let (shard, node) = (self.shard, self.node.map_or(0, NodeId::get));
+            tracing::warn!(%shard, node, times, "entries do not reach a replica: tried again");
+        }
     }
 
     /// A heartbeat: the stream would queue it behind large batches.
@@ -215,6 +231,7 @@ impl NetStreamAppend<TypeConfig> for Network {
                 let result = self.heartbeat(request, &option).await;
                 return Ok(Box::pin(stream::iter([result])) as BoxStream<'s, AppendResult>);
             }
+            self.note_beginning();
             let mut client = self.client(Lane::Replication)?;
             let hello = pb::AppendRequest { envelope: self.envelope(), ..Default::default() };
             let (shard, target) = (self.shard, self.target);
@@ -230,9 +247,11 @@ impl NetStreamAppend<TypeConfig> for Network {
                 () = &mut cut => return Err(unreachable(CUT)),
             };
             let answers = answers.map_err(unreachable)?.map_err(unreachable)?.into_inner();
+            let begun = Arc::clone(&self.begun);
             let results = answers.map(move |answer| {
                 let result = answer.map_err(unreachable).and_then(append_from_pb);
                 if let Ok(Ok(matching)) = &result {
+                    begun.store(0, Ordering::Relaxed);
                     mark(Stage::ReplicationConfirmed, marks::up_to(shard, target, *matching));
                 }
                 result

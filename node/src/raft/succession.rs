@@ -107,6 +107,11 @@ impl RaftReplica {
         matches!(reached.await, Ok(Ok(_)))
     }
 
+    /// Whether a member is sent the state.
+    pub fn is_sending_state(&self) -> bool {
+        self.transfers.any()
+    }
+
     /// Whether this replica leads, and a quorum has answered it so lately that no other one can have been elected long
     /// ago.
     pub fn surely_leads(&self) -> bool {

@@ -20,5 +20,6 @@ mod pending_reopenings;
 pub mod proposer;
 pub mod reconciler;
 pub mod registry;
+mod stall;
 mod stamps;
 pub mod submission;

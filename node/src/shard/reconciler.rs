@@ -7,6 +7,7 @@
 //!   whose disks are lost; then the map is told.
 //! - Leadership goes to the preferred replica, and away from a node whose clock is off or whose disk
 //!   hangs.
+//! - A leader whose entries do not get through steps aside.
 //! - The log is purged when it has grown enough.
 
 use std::collections::BTreeSet;
@@ -20,11 +21,13 @@ use prost::Message as _;
 use super::leadership_transfer::transfer_leadership;
 use super::log_retention::LogRetention;
 use super::registry::{Registry, Replica};
+use super::stall::{self, Stall};
 use crate::clock::TrustedClock;
 use crate::meta::propose;
 use crate::meta::store::ShardMapStore;
 use crate::peers::Peers;
 use crate::raft::options::RaftOptions;
+use crate::raft::pace;
 use crate::raft::replica::{RaftReplica, ReplicaError};
 use crate::raft::types::Proposal;
 use crate::storage::view::LedgerView;
@@ -85,6 +88,8 @@ pub async fn run(context: NodeContext, replica: Replica) {
         adopted: Epoch::default(),
         log: LogRetention::new(log_entries_kept, log_bytes_kept),
         first_map_proposed: false,
+        stall: Stall::default(),
+        aside_until: Instant::now(),
     };
     let mut rounds = ticks(ROUND_INTERVAL);
     loop {
@@ -125,6 +130,9 @@ struct Reconciler {
     adopted: Epoch,
     log: LogRetention,
     first_map_proposed: bool,
+    stall: Stall,
+    /// Until then others are to be elected.
+    aside_until: Instant,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -139,10 +147,11 @@ impl Reconciler {
     async fn round(&mut self) -> Result<(), StepError> {
         let stuck = self.context.storage.flusher().is_stuck();
         let trusted = self.context.clock.stamp_micros().is_some();
-        self.raft.allow_election(trusted && !stuck);
-        // Handing over needs a disk that answers; without heartbeats the others elect.
-        self.raft.send_heartbeats(!stuck);
-        if stuck {
+        let aside = Instant::now() < self.aside_until;
+        self.raft.allow_election(trusted && !stuck && !aside);
+        // Handing over needs a disk that answers and followers that have the log; without heartbeats the others elect.
+        self.raft.send_heartbeats(!stuck && !aside);
+        if stuck || aside {
             self.leading_since = None;
             return Ok(());
         }
@@ -150,6 +159,7 @@ impl Reconciler {
         if !self.raft.is_leader() {
             self.leading_since = None;
             self.without_quorum = false;
+            self.stall.forget();
             return Ok(());
         }
         self.raft.note_acknowledged();
@@ -162,6 +172,7 @@ impl Reconciler {
             }
         }
         let now = Instant::now();
+        self.step_aside_when_stalled(now);
         let leading_since = *self.leading_since.get_or_insert_with(|| {
             self.transfer_pause = TRANSFER_PAUSE;
             now
@@ -328,6 +339,26 @@ impl Reconciler {
     async fn transfer_leadership(&self, to: Option<ReplicaId>) -> bool {
         let distrusted = self.context.clock.verdict().distrusted_peers;
         transfer_leadership(&self.replica, to, &distrusted).await
+    }
+
+    /// Lets the others elect another leader if the entries of this one do not get through, although it is heard.
+    fn step_aside_when_stalled(&mut self, now: Instant) {
+        let metrics = self.raft.metrics();
+        // Members that are sent the state commit nothing until they have it.
+        if self.without_quorum || self.raft.is_sending_state() {
+            return self.stall.forget();
+        }
+        let last = metrics.last_log_index.unwrap_or(0);
+        let committed = metrics.local_committed.map_or(0, |id| id.index);
+        // By Raft's clock, which goes slower where disks are slow.
+        let patience = pace::real(self.context.options.election_timeout) * stall::TIMEOUTS_MAX;
+        if let Some(times) = self.stall.look(last, committed, patience, now) {
+            tracing::warn!(
+                shard = %self.shard, last, committed, times,
+                "entries of this leader do not get through although it is heard: it steps aside"
+            );
+            self.aside_until = now + patience;
+        }
     }
 
     async fn purge_when_due(&mut self) {

@@ -5,6 +5,7 @@
 mod clocks;
 mod distant;
 mod holds;
+mod long_packets;
 mod rejoin;
 mod serving;
 mod silent_follower;

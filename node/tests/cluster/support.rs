@@ -152,6 +152,11 @@ impl TestCluster {
         node.handle.take().unwrap().halt().await;
     }
 
+    /// Loses long packets of other nodes to this one from now on, or not any more. The cluster is a distant one.
+    pub(crate) fn lose_long_packets_to(&self, id: u64, loses: bool) {
+        self.nodes[&id].link.as_ref().expect("nodes are called over links").lose_long(loses);
+    }
+
     async fn channel(&self, id: u64) -> Channel {
         let address = format!("http://{}", self.nodes[&id].address);
         Channel::from_shared(address).unwrap().connect().await.unwrap()
