@@ -16,13 +16,13 @@ use crate::{failure, output, runtime};
 /// Exits with 0 if it does and with 1 if not.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  coupon health 127.0.0.1:7000\n  coupon health --live 127.0.0.1:7000"
+    after_help = "Examples:\n  coupon health 127.0.0.1:7000\n  coupon health --live 127.0.0.1:7001"
 )]
 pub(crate) struct HealthArgs {
     /// The node or router
     #[arg(value_name = "HOST:PORT")]
     address: String,
-    /// Ask a router only whether it lives: one that reaches no node does, and does not serve
+    /// Ask only whether it lives: a router without nodes and a node without a quorum live, and do not serve
     #[arg(long)]
     live: bool,
     /// How long the answer may take, the connection included

@@ -1,7 +1,7 @@
 //! The architecture, as rules that fail a build.
 //!
 //! Imports run one way: cluster ← transport and ledger ← node; cluster and proto ← wire; accept, trace ← protocols;
-//! accept ← router; env, proto, transport, trace, wire ← node and router; protocols ← router; proto ← client; client, transport, wire ← admin; client and
+//! accept, env, proto, transport, trace, wire ← node and router; protocols ← router; proto ← client; client, transport, wire ← admin; client and
 //! checker ← loadtest; admin and loadtest ← bench; the program and chaos on top. What is decided lives in pure crates, and
 //! their lists of dependencies prove that they are pure.
 //! Each rule is one test; its message says what to do about a violation.

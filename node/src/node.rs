@@ -1,6 +1,7 @@
 //! A node: its storage, its identity, the replicas it runs, and how it joins a cluster.
 
 mod bootstrap;
+mod fitness;
 mod pace;
 mod stop;
 mod stop_reason;

@@ -1,9 +1,12 @@
 //! A node with its server around it.
 
+mod socket;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coupon_accept::{Acceptor, HttpVersion, Place, descriptors};
 use coupon_env::Clock;
 use coupon_proto::internal::backup_service_server::BackupServiceServer;
 use coupon_proto::internal::cluster_service_server::ClusterServiceServer;
@@ -11,7 +14,7 @@ use coupon_proto::internal::raft_service_server::RaftServiceServer;
 use coupon_proto::internal::shard_service_server::ShardServiceServer;
 use coupon_transport::AnswererLayer;
 use futures::StreamExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
@@ -20,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 use tonic::transport::Server;
 
+use self::socket::Socket;
 use crate::api::backup::BackupEndpoint;
 use crate::api::cluster::ClusterEndpoint;
 use crate::api::health;
@@ -42,10 +46,15 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// finds the votes of many shards; beyond the bound the connection is closed as an attack
 /// (CVE-2023-44487), and h2's own is only 20.
 const PENDING_RESETS_MAX: usize = 1_024;
-/// The pause after a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time until a new connection must have said that it speaks HTTP/2.
+const FIRST_WORD_MAX: Duration = Duration::from_secs(10);
+/// Maximum size of a call's headers: the same as at a router, so that a service says what is wrong with a call.
+const HEADER_BYTES_MAX: u32 = 256 << 10;
 /// Maximum number of accepted connections that wait for a worker.
 const ACCEPTED_MAX: usize = 64;
+/// A connection that waits for a worker, and its place.
+type Accepted = (std::net::TcpStream, Place);
+
 /// How long calls under way may take while the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -115,8 +124,7 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
         RaftEndpoint::new(registry.clone(), storage.clone(), node.divergence(), node.stopping());
     let shard = ShardEndpoint::new(registry, storage, node.peers.clone(), node.stopping());
     let (health, health_service) = tonic_health::server::health_reporter();
-    let diverged = node.registry.watch_diverged();
-    tokio::spawn(health::follow(health, node.watch_waiting(), diverged, node.stopping()));
+    tokio::spawn(health::follow(health, node.clone()));
     let routes = Routes::new(health_service)
         .add_service(
             RaftServiceServer::new(raft)
@@ -141,7 +149,9 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
         workers.runtime(worker).spawn(serve)
     });
     let served = served.collect();
-    tokio::spawn(accept(listener, accepted, serving));
+    // The other descriptors are for its files and its calls.
+    let acceptor = Acceptor::new(listener, descriptors() / 2);
+    tokio::spawn(accept(acceptor, accepted, serving));
     // While this node answers: where all start together, each asks the others.
     node.check_neighbours().await?;
     node.run();
@@ -152,7 +162,7 @@ pub async fn start(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<NodeHand
 async fn serve(
     answerer: AnswererLayer,
     routes: Routes,
-    connections: mpsc::Receiver<std::net::TcpStream>,
+    connections: mpsc::Receiver<Accepted>,
     stopped: impl Future<Output = ()>,
 ) {
     let server = Server::builder()
@@ -161,52 +171,54 @@ async fn serve(
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
         .layer(answerer)
         .add_routes(routes);
-    let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
+    let incoming = ReceiverStream::new(connections).map(Socket::new);
     if let Err(error) = server.serve_with_incoming_shutdown(incoming, stopped).await {
         tracing::error!(%error, "a worker serves no connections any more");
     }
 }
 
-/// Accepts connections and gives them to the workers in turn.
+/// Accepts connections and gives them to the workers in turn, once they have said something.
 async fn accept(
-    listener: TcpListener,
-    workers: Vec<mpsc::Sender<std::net::TcpStream>>,
+    acceptor: Acceptor,
+    workers: Vec<mpsc::Sender<Accepted>>,
     stopped: CancellationToken,
 ) {
+    let workers: Arc<[mpsc::Sender<Accepted>]> = workers.into();
     for turn in 0_usize.. {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (connection, place) = tokio::select! {
+            accepted = acceptor.accept() => accepted,
             () = stopped.cancelled() => return,
         };
-        let ready = accepted.and_then(|(connection, _)| {
-            connection.set_nodelay(true)?;
-            connection.into_std()
-        });
-        match ready {
-            Ok(connection) => hand_over(connection, &workers, turn),
-            // A connection that cannot be accepted, mostly for lack of file descriptors, stays in the queue, and
-            // retrying at once would keep the thread busy.
-            Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+        let (workers, stopped) = (workers.clone(), stopped.clone());
+        tokio::spawn(async move {
+            let version = tokio::select! {
+                version = HttpVersion::of(&connection, FIRST_WORD_MAX) => version,
+                () = place.revoked() => return,
+                () = stopped.cancelled() => return,
+            };
+            // Nodes and routers speak HTTP/2, and whoever does not has mistaken the port.
+            if version != Some(HttpVersion::Http2) {
+                return;
             }
-        }
+            place.note_spoken();
+            match connection.into_std() {
+                Ok(connection) => hand_over((connection, place), &workers, turn),
+                Err(error) => tracing::warn!(%error, "a connection was closed"),
+            }
+        });
     }
 }
 
 /// Gives a connection to the next worker that takes one. If none does, the caller has to come again.
-fn hand_over(
-    connection: std::net::TcpStream,
-    workers: &[mpsc::Sender<std::net::TcpStream>],
-    turn: usize,
-) {
-    let mut connection = connection;
+fn hand_over(accepted: Accepted, workers: &[mpsc::Sender<Accepted>], turn: usize) {
+    let mut accepted = accepted;
     for offset in 0..workers.len() {
-        match workers[(turn + offset) % workers.len()].try_send(connection) {
+        match workers[(turn + offset) % workers.len()].try_send(accepted) {
             Ok(()) => return,
-            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => connection = back,
+            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => accepted = back,
         }
     }
     tracing::warn!("a connection was closed: no worker takes one");

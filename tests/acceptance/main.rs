@@ -9,6 +9,7 @@ mod events;
 mod export;
 mod failover;
 mod followed;
+mod health;
 mod holds;
 mod import;
 mod loadtest;

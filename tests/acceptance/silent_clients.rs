@@ -4,6 +4,7 @@ use std::net::TcpStream;
 
 use crate::support::campaign::create;
 use crate::support::cluster::Cluster;
+use crate::support::ports;
 use crate::support::process::{Process, coupon_with_descriptors, run};
 
 /// The descriptors that a process may have.
@@ -34,5 +35,20 @@ async fn a_router_answers_beside_silent_clients() {
     succeeds(&["health", "--live", &address]);
     succeeds(&["issue", "loud", "--recipient", "a", "--router", &address]);
     assert!(router.log().contains("raise `ulimit -n`"), "{}", router.log());
+    drop(silent);
+}
+
+#[test]
+fn a_node_answers_beside_silent_clients() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, log) = (dir.path().join("data"), dir.path().join("log"));
+    let listen = format!("127.0.0.1:{}", ports::free());
+    let data = data.to_string_lossy();
+    let args = ["node", "--node-id", "1", "--data", &data, "--listen", &listen];
+    let mut node = Process::start(coupon_with_descriptors(DESCRIPTORS, &args), &log);
+    let address = node.address();
+    let silent = silent_connections(&address);
+    succeeds(&["health", "--live", &address]);
+    assert!(node.is_running());
     drop(silent);
 }

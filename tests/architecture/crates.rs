@@ -41,6 +41,7 @@ pub(crate) const CRATES: &[(&str, Rules)] = &[
         "coupon-node",
         Rules {
             ours: &[
+                "coupon-accept",
                 "coupon-cluster",
                 "coupon-env",
                 "coupon-ledger",

@@ -296,6 +296,7 @@ impl RaftEndpoint {
         let result = answer.into_stream_result(prev, last);
         if result.is_ok() {
             raft.heard_leader();
+            raft.note_leader_heard();
         }
         // The leader of this term names the last entry that this replica has told it to be durable.
         if let (Some(prev), Err(StreamAppendError::Conflict(_))) = (prev, &result) {

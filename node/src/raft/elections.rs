@@ -10,10 +10,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coupon_cluster::ReplicaId;
 use openraft::raft::TransferLeaderRequest;
+use parking_lot::Mutex;
 
 use super::pace;
 use super::replica::RaftReplica;
@@ -28,12 +29,14 @@ const CANDIDATE_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct Elections {
     peers: Peers,
     allowed: Arc<AtomicBool>,
+    /// When a leader was last heard.
+    heard: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Elections {
     /// None yet.
     pub(super) fn new(peers: Peers) -> Self {
-        Self { peers, allowed: Arc::default() }
+        Self { peers, allowed: Arc::default(), heard: Arc::default() }
     }
 }
 
@@ -42,6 +45,20 @@ impl RaftReplica {
     pub fn allow_election(&self, allowed: bool) {
         self.elections.allowed.store(allowed, Ordering::Relaxed);
         self.raft.runtime_config().elect(allowed);
+    }
+
+    /// Notes that a leader of the group was heard.
+    pub fn note_leader_heard(&self) {
+        *self.elections.heard.lock() = Some(Instant::now());
+    }
+
+    /// Whether the group seems to have a quorum: one answers this leader, or a leader is heard.
+    pub fn has_quorum(&self) -> bool {
+        if self.is_leader() {
+            return self.leads_with_quorum();
+        }
+        let heard = *self.elections.heard.lock();
+        heard.is_some_and(|heard| heard.elapsed() <= pace::real(self.quorum_age_max))
     }
 
     /// Stands for election if the process of the leader is gone. To be called when a stream from it has ended;
