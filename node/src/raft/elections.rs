@@ -30,7 +30,7 @@ pub(super) struct Elections {
     peers: Peers,
     allowed: Arc<AtomicBool>,
     /// When a leader was last heard.
-    heard: Arc<Mutex<Option<Instant>>>,
+    pub(super) heard: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Elections {
@@ -45,20 +45,6 @@ impl RaftReplica {
     pub fn allow_election(&self, allowed: bool) {
         self.elections.allowed.store(allowed, Ordering::Relaxed);
         self.raft.runtime_config().elect(allowed);
-    }
-
-    /// Notes that a leader of the group was heard.
-    pub fn note_leader_heard(&self) {
-        *self.elections.heard.lock() = Some(Instant::now());
-    }
-
-    /// Whether the group seems to have a quorum: one answers this leader, or a leader is heard.
-    pub fn has_quorum(&self) -> bool {
-        if self.is_leader() {
-            return self.leads_with_quorum();
-        }
-        let heard = *self.elections.heard.lock();
-        heard.is_some_and(|heard| heard.elapsed() <= pace::real(self.quorum_age_max))
     }
 
     /// Stands for election if the process of the leader is gone. To be called when a stream from it has ended;

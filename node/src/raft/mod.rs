@@ -13,7 +13,7 @@
 //! - [`history`]: committed entries are never replaced by others.
 //! - [`replica`]: one running replica; [`progress`]: what it is doing; `membership`: changes of its group;
 //!   `succession`: who leads next; `heartbeats`: how a leader is heard; `elections`: when a replica stands for election;
-//!   [`pace`]: the clock that it goes by; `purging`: what is purged of its log.
+//!   [`pace`]: the clock that it goes by; `purging`: what is purged of its log; `quorum`: whether the group has one.
 
 pub mod acknowledged;
 pub mod closed_campaigns;
@@ -29,6 +29,7 @@ pub mod options;
 pub mod pace;
 pub mod progress;
 mod purging;
+mod quorum;
 pub mod replica;
 pub mod restored;
 pub mod revisions;

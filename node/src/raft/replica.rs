@@ -12,7 +12,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use openraft::impls::ProgressResponder;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::raft::{ClientWriteResult, ReadPolicy};
-use openraft::{Instant as _, Raft, RaftMetrics, ServerState};
+use openraft::{Raft, RaftMetrics, ServerState};
 use tokio::sync::{oneshot, watch};
 
 use super::closed_campaigns::ClosedCampaigns;
@@ -415,45 +415,9 @@ impl RaftReplica {
         }
     }
 
-    /// Whether this replica leads and a quorum has answered it lately.
-    pub fn leads_with_quorum(&self) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let acked = metrics.last_quorum_acked;
-        let has_quorum = acked.is_some_and(|acked| acked.elapsed() <= self.quorum_age_max);
-        metrics.state == ServerState::Leader && (has_quorum || !self.has_other_voters(&metrics))
-    }
-
     /// Whether the replica leads.
     pub fn is_leader(&self) -> bool {
         self.raft.metrics().borrow_watched().state == ServerState::Leader
-    }
-
-    /// Whether this replica leads and a quorum has not answered it for so long that nothing it proposes
-    /// is likely to be decided.
-    pub fn leads_without_quorum(&self) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        metrics.state == ServerState::Leader && self.lacks_quorum(&metrics)
-    }
-
-    pub(super) fn lacks_quorum(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
-        let acked = metrics.last_quorum_acked;
-        self.has_other_voters(metrics)
-            && acked.is_some_and(|acked| acked.elapsed() > self.quorum_age_max)
-    }
-
-    fn has_other_voters(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
-        metrics.membership_config.voter_ids().any(|id| id != self.key.replica.0)
-    }
-
-    /// Whether this replica leads and there is somebody who could instead, with a quorum to elect them.
-    pub fn leads_replaceably(&self) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        metrics.state == ServerState::Leader
-            && self.has_other_voters(&metrics)
-            && !self.lacks_quorum(&metrics)
     }
 
     /// Lets the replica assure its followers that it leads, or not. Without that, and without new

@@ -112,14 +112,6 @@ impl RaftReplica {
         self.transfers.any()
     }
 
-    /// Whether this replica leads, and a quorum has answered it so lately that no other one can have been elected long
-    /// ago.
-    pub fn surely_leads(&self) -> bool {
-        let acked = self.metrics().last_quorum_acked;
-        let is_late = acked.is_some_and(|acked| acked.elapsed() > self.quorum_age_max / 2);
-        self.leads_with_quorum() && !is_late
-    }
-
     /// Waits until the replica knows a leader of a later term than `term`, for `timeout` at most.
     pub async fn wait_for_leader_after(&self, term: u64, timeout: Duration) {
         let later = |metrics: &RaftMetrics<TypeConfig>| {
