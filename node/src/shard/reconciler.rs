@@ -37,13 +37,15 @@ use crate::ticks::ticks;
 /// How often the reconciler looks. Every look is cheap; this bounds how long a new leader waits
 /// before its ledger adopts a ring.
 const ROUND_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a round may take, or twice as long as a round of messages: a leader that has lost its quorum must not wait
-/// for it here.
+/// How long a round may take, or four rounds of messages where these take longer, which is what a transfer of leadership
+/// needs at most: a leader that has lost its quorum must not wait for it here.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
-/// Minimum time that a leader stays before it makes way for the preferred one, so that leadership does not flap.
+/// Minimum time, by Raft's clock, that a leader stays before it makes way for the preferred one, so that leadership does
+/// not flap. A transfer holds the shard up for several rounds, which take longer where disks are slow.
 const LEADER_AGE_MIN: Duration = Duration::from_secs(5);
 /// The pause after leadership should have been handed over, before that is tried again. Where it is only
-/// that another replica is preferred, it doubles with every failure, since an attempt holds up the shard.
+/// that another replica is preferred, it is by Raft's clock, and doubles with every failure, since an attempt holds up the
+/// shard.
 const TRANSFER_PAUSE: Duration = Duration::from_secs(5);
 /// It grows no longer than this.
 const TRANSFER_PAUSE_MAX: Duration = Duration::from_mins(5);
@@ -98,7 +100,7 @@ pub async fn run(context: NodeContext, replica: Replica) {
         {
             return;
         }
-        let round_max = ROUND_TIMEOUT.max(2 * reconciler.raft.round_max());
+        let round_max = ROUND_TIMEOUT.max(4 * reconciler.raft.round_max());
         let why = match tokio::time::timeout(round_max, reconciler.round()).await {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => error.to_string(),
@@ -199,7 +201,7 @@ impl Reconciler {
         }
         let preferred = self.preferred.1.filter(|preferred| *preferred != self.raft.key.replica);
         if let Some(preferred) = preferred
-            && now.duration_since(leading_since) >= LEADER_AGE_MIN
+            && now.duration_since(leading_since) >= pace::real(LEADER_AGE_MIN)
             && now >= self.transfer_pause_until
             // One that is away holds nothing up, and need not be tried.
             && self.raft.responsive_voters().iter().any(|(id, _)| *id == preferred)
@@ -209,7 +211,7 @@ impl Reconciler {
             } else {
                 (self.transfer_pause * 2).min(TRANSFER_PAUSE_MAX)
             };
-            self.transfer_pause_until = Instant::now() + self.transfer_pause;
+            self.transfer_pause_until = Instant::now() + pace::real(self.transfer_pause);
         }
         Ok(())
     }

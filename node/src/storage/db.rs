@@ -143,7 +143,13 @@ impl Storage {
             ColumnFamilyDescriptor::new(STATE, family_options(&cache)),
             ColumnFamilyDescriptor::new(COUPONS, ordered_options(&cache, DBCompressionType::Lz4)),
         ];
-        let db = match DB::open_cf_descriptors(&db_options(), &path, families) {
+        // At the same time, since RocksDB syncs a dozen times one after the other.
+        let (opened, sync_times) = std::thread::scope(|scope| {
+            let measuring = is_to_run.then(|| scope.spawn(|| sync_time::measure(dir)));
+            let opened = DB::open_cf_descriptors(&db_options(), &path, families);
+            (opened, measuring.map(|thread| thread.join().expect("measuring does not panic")))
+        });
+        let db = match opened {
             Ok(db) => Arc::new(db),
             Err(fault) if fault.kind() == ErrorKind::Corruption && is_to_run => {
                 return Err(lose(dir, &format!("its database is damaged: {fault}")));
@@ -181,8 +187,8 @@ impl Storage {
         let database = Arc::new(Database { db, cache, snapshots, floor, taking_in });
         let synced = database.clone();
         let flusher = Flusher::start(move || synced.sync());
-        if is_to_run {
-            let times = sync_time::measure(dir).map_err(StorageError::io(dir))?;
+        if let Some(times) = sync_times {
+            let times = times.map_err(StorageError::io(dir))?;
             times.into_iter().for_each(|time| flusher.note_sync(time));
         }
         let (dir, indexes) = (dir.to_owned(), Mutex::default());
