@@ -13,7 +13,8 @@
 //! - [`history`]: committed entries are never replaced by others.
 //! - [`replica`]: one running replica; [`progress`]: what it is doing; `membership`: changes of its group;
 //!   `succession`: who leads next; `heartbeats`: how a leader is heard; `elections`: when a replica stands for election;
-//!   [`pace`]: the clock that it goes by; `purging`: what is purged of its log; `quorum`: whether the group has one.
+//!   `vote_calls`: what became of that; [`pace`]: the clock that it goes by; `quorum`: whether the group has one;
+//!   `purging`: what is purged of its log.
 
 pub mod acknowledged;
 pub mod closed_campaigns;
@@ -38,4 +39,5 @@ mod state_transfers;
 mod succession;
 pub mod terms;
 pub mod types;
+mod vote_calls;
 pub mod witness;

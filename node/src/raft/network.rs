@@ -35,6 +35,7 @@ use super::state_transfers::StateTransfers;
 use super::types::{
     Member, TypeConfig, Vote, entry_to_pb, log_id_from_pb, log_id_to_pb, vote_from_pb, vote_to_pb,
 };
+use super::vote_calls::VoteCalls;
 use super::witness::Witness;
 use crate::peers::{Lane, MESSAGE_BYTES_MAX, Peers};
 use crate::storage::snapshot;
@@ -67,15 +68,16 @@ pub struct NetworkFactory {
     pub(super) transfers: StateTransfers,
     /// When its streams are cut.
     pub(super) cuts: StreamCuts,
+    /// What became of its calls for votes.
+    pub(super) votes: VoteCalls,
 }
 
 impl NetworkFactory {
     fn client(&self, target: u64, member: &Member, lane: Lane) -> Network {
         let node = NodeId::new(member.node_id).ok();
-        let (peers, witness) = (self.peers.clone(), self.witness.clone());
-        let (transfers, cuts) = (self.transfers.clone(), self.cuts.clone());
+        let Self { peers, shard, witness, transfers, cuts, votes } = self.clone();
         let begun = Arc::default();
-        Network { peers, shard: self.shard, target, node, lane, witness, transfers, cuts, begun }
+        Network { peers, shard, target, node, lane, witness, transfers, cuts, votes, begun }
     }
 }
 
@@ -105,6 +107,7 @@ pub struct Network {
     witness: Witness,
     transfers: StateTransfers,
     cuts: StreamCuts,
+    votes: VoteCalls,
     /// Streams that were begun since an answer came on one.
     begun: Arc<AtomicU32>,
 }
@@ -168,7 +171,15 @@ impl Network {
         });
         call.set_timeout(pace::real(option.hard_ttl()));
         let mut client = self.client(Lane::Control)?;
-        let answer = client.request_vote(call).await.map_err(unreachable)?.into_inner();
+        let noted = self.votes.begin(self.node, !pre_vote);
+        let answer = match client.request_vote(call).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => {
+                noted.failed(&status);
+                return Err(unreachable(status));
+            }
+        };
+        noted.answered(answer.granted);
         // Checked before the vote counts.
         self.witness.must_hold(answer.acknowledged_index);
         let vote = answer.vote.as_ref().map(vote_from_pb).ok_or_else(|| unreachable("no vote"))?;

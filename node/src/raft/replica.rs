@@ -29,6 +29,7 @@ use super::state_machine::StateMachine;
 use super::state_transfers::StateTransfers;
 use super::terms::Terms;
 use super::types::{Applied, LogId, Member, Proposal, StoredMembership, TypeConfig, Vote};
+use super::vote_calls::VoteCalls;
 use super::witness::Witness;
 use crate::peers::Peers;
 use crate::storage::snapshot::ReplicaKey;
@@ -89,6 +90,7 @@ pub struct RaftReplica {
     pub witness: Witness,
     pub(super) transfers: StateTransfers,
     pub(super) cuts: StreamCuts,
+    pub(super) votes: VoteCalls,
     pub(super) round_max: Duration,
     pub(super) answer_age_max: Duration,
     pub(super) quorum_age_max: Duration,
@@ -145,12 +147,14 @@ impl RaftReplica {
         let revisions = machine.revisions();
         let witness = Witness::new(storage.clone(), key, log.clone());
         let (transfers, cuts) = (StateTransfers::default(), StreamCuts::default());
+        let votes = VoteCalls::default();
         let network = NetworkFactory {
             peers: peers.clone(),
             shard: key.shard,
             witness: witness.clone(),
             transfers: transfers.clone(),
             cuts: cuts.clone(),
+            votes: votes.clone(),
         };
         let config = raft_config(key.shard, options)
             .map_err(|fault| StorageError::corrupt("Raft settings", fault))?;
@@ -175,6 +179,7 @@ impl RaftReplica {
             witness,
             transfers,
             cuts,
+            votes,
             round_max,
             answer_age_max,
             quorum_age_max,

@@ -9,11 +9,14 @@
 //! - [`registry`]: which replicas run here.
 //! - [`reconciler`]: what the leader of a shard does besides leading.
 //! - `log_retention`: what is purged of a log.
+//! - `stall`: a leader whose entries do not get through steps aside.
+//! - `leaderless`: when the log says that no leader is heard.
 //! - [`divergence`]: a shard that has two histories stops.
 //! - [`leadership_transfer`]: how leadership moves without an election timeout.
 
 mod direct;
 pub mod divergence;
+mod leaderless;
 pub mod leadership_transfer;
 mod log_retention;
 mod pending_reopenings;

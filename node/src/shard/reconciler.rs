@@ -18,6 +18,7 @@ use coupon_cluster::{Epoch, MetaCommand, NodeId, ReplicaId, ReplicaRole, ShardId
 use coupon_proto::internal as pb;
 use prost::Message as _;
 
+use super::leaderless::{self, Leaderless};
 use super::leadership_transfer::transfer_leadership;
 use super::log_retention::LogRetention;
 use super::registry::{Registry, Replica};
@@ -91,6 +92,7 @@ pub async fn run(context: NodeContext, replica: Replica) {
         log: LogRetention::new(log_entries_kept, log_bytes_kept),
         first_map_proposed: false,
         stall: Stall::default(),
+        leaderless: Leaderless::default(),
         aside_until: Instant::now(),
     };
     let mut rounds = ticks(ROUND_INTERVAL);
@@ -133,6 +135,7 @@ struct Reconciler {
     log: LogRetention,
     first_map_proposed: bool,
     stall: Stall,
+    leaderless: Leaderless,
     /// Until then others are to be elected.
     aside_until: Instant,
 }
@@ -158,6 +161,7 @@ impl Reconciler {
             return Ok(());
         }
         self.purge_when_due().await;
+        self.say_when_leaderless(Instant::now());
         if !self.raft.is_leader() {
             self.leading_since = None;
             self.without_quorum = false;
@@ -361,6 +365,19 @@ impl Reconciler {
             );
             self.aside_until = now + patience;
         }
+    }
+
+    /// Says that no leader is heard, and why none is elected.
+    fn say_when_leaderless(&mut self, now: Instant) {
+        let is_heard = self.raft.is_leader() || self.raft.has_quorum();
+        let patience = pace::real(self.context.options.election_timeout) * leaderless::TIMEOUTS_MIN;
+        let Some(without) = self.leaderless.look(is_heard, patience, now) else { return };
+        let (votes, calls) = self.raft.vote_calls();
+        let sync = self.context.storage.flusher().typical_sync();
+        tracing::warn!(
+            shard = %self.shard, ?without, votes, ?sync, calls,
+            "no leader is heard and none is elected"
+        );
     }
 
     async fn purge_when_due(&mut self) {
