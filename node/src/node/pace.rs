@@ -10,6 +10,8 @@ use crate::raft::pace::{self, Pacer};
 
 /// Interval between two looks.
 const ROUND_INTERVAL: Duration = Duration::from_millis(500);
+/// Number of looks without a sync, ten seconds, after which one is made on a slow disk: it may have recovered.
+const IDLE_LOOKS: u32 = 20;
 
 impl Node {
     /// How long a sync of this node's disk takes, typically, in microseconds.
@@ -28,6 +30,7 @@ impl Node {
     /// Keeps the pace. It is logged when it changes much.
     pub(super) async fn keep_pace(self: Arc<Self>, pacer: Pacer) {
         let mut logged = 1;
+        let (mut idle_looks, mut syncs_made) = (0, 0);
         loop {
             let (wanted, vote_time) = self.pace_wanted();
             pacer.set(wanted);
@@ -46,7 +49,23 @@ impl Node {
                     );
                 }
             }
+            let made = self.storage.flusher().syncs_made();
+            idle_looks = if made == syncs_made { idle_looks + 1 } else { 0 };
+            syncs_made = made;
+            if wanted > 1 && idle_looks >= IDLE_LOOKS {
+                idle_looks = 0;
+                self.measure_sync().await;
+            }
             tokio::time::sleep(ROUND_INTERVAL).await;
+        }
+    }
+
+    async fn measure_sync(&self) {
+        let storage = self.storage.clone();
+        let measured = tokio::task::spawn_blocking(move || storage.measure_sync()).await;
+        // A disk that is full, or fails, shows that where it matters.
+        if let Ok(Err(fault)) = measured {
+            tracing::info!(%fault, "could not measure how long a sync takes");
         }
     }
 

@@ -224,6 +224,18 @@ impl Storage {
         &self.shared.flusher
     }
 
+    /// Measures how long a sync takes, where none is needed. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails.
+    pub fn measure_sync(&self) -> Result<(), StorageError> {
+        let times = sync_time::measure(&self.shared.dir);
+        let times = times.map_err(StorageError::io(&self.shared.dir))?;
+        times.into_iter().for_each(|time| self.flusher().note_sync(time));
+        Ok(())
+    }
+
     /// Where snapshot files live.
     pub fn snapshot_dir(&self) -> &Path {
         &self.shared.database.snapshots

@@ -82,7 +82,7 @@ impl Flusher {
         Self { queue, thread: Arc::new(Mutex::new(Some(thread))), syncs }
     }
 
-    /// Whether the disk hangs, by the look of it: a sync has taken more than two seconds.
+    /// Whether the disk hangs, by the look of it: a sync has taken more than two seconds, and much longer than usual.
     pub fn is_stuck(&self) -> bool {
         self.syncs.stuck.load(Ordering::Relaxed)
     }
@@ -90,6 +90,11 @@ impl Flusher {
     /// How long a sync takes, typically; zero while none has been made.
     pub fn typical_sync(&self) -> Duration {
         self.syncs.recent.lock().typical()
+    }
+
+    /// The number of syncs that were made here, and half of one that is being made.
+    pub fn syncs_made(&self) -> u64 {
+        self.syncs.turns.load(Ordering::Relaxed) / 2
     }
 
     /// Notes how long a sync of the same disk took that was not made here.

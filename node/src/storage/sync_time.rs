@@ -1,4 +1,4 @@
-//! How long a sync takes before any has been needed: the first election depends on it.
+//! How long a sync takes where none is needed: before the first election, and on a slow disk that is idle.
 
 use std::io::{self, Write as _};
 use std::path::Path;
