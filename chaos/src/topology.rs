@@ -144,6 +144,8 @@ pub(crate) mod tests {
             leads: 0,
             clock_offset_micros: Some(0),
             clock_trusted: Some(true),
+            sync_micros: None,
+            election_slowdown: None,
             waits_for: None,
         };
         let replica = |shard: u32, at: u32| ReplicaStatus {
@@ -155,6 +157,8 @@ pub(crate) mod tests {
             last_log_index: Some(7),
             applied_index: Some(7),
             purged_index: None,
+            votes_asked: None,
+            streams_repeated: None,
             lag: Some(0),
             digest: Some("d".to_owned()),
             fault: None,

@@ -21,7 +21,8 @@ pub(super) fn render(status: &ClusterStatus) -> String {
 }
 
 fn nodes(nodes: &[NodeStatus]) -> comfy_table::Table {
-    let mut table = table(&["NODE", "ADDRESS", "STATE", "LEADS", "CLOCK OFFSET", "VERSION"]);
+    let mut table =
+        table(&["NODE", "ADDRESS", "STATE", "LEADS", "CLOCK OFFSET", "SYNC", "VERSION"]);
     for node in nodes {
         let offset = node.clock_offset_micros.map(|micros| format!("{} ms", micros / 1_000));
         table.add_row([
@@ -30,10 +31,20 @@ fn nodes(nodes: &[NodeStatus]) -> comfy_table::Table {
             node.state.as_str().to_owned(),
             node.leads.to_string(),
             offset.unwrap_or_else(none),
+            sync(node).unwrap_or_else(none),
             node.version.clone().unwrap_or_else(none),
         ]);
     }
     table
+}
+
+/// How long a sync of a node's disk takes, and whether its elections take longer.
+fn sync(node: &NodeStatus) -> Option<String> {
+    let millis = f64::from(node.sync_micros?) / 1_000.0;
+    Some(match node.election_slowdown.filter(|slowdown| *slowdown > 1) {
+        Some(slowdown) => format!("{millis:.1} ms, elections {slowdown}x slower"),
+        None => format!("{millis:.1} ms"),
+    })
 }
 
 fn shards(shards: &[ShardStatus]) -> comfy_table::Table {

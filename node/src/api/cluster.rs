@@ -20,6 +20,7 @@ use super::status::{from_replica_error, malformed};
 use crate::meta::{propose, read};
 use crate::node::Node as ThisNode;
 use crate::peers::Lane;
+use crate::raft::pace;
 use crate::raft::replica::RaftReplica;
 use crate::shard::divergence::Diverged;
 use crate::shard::leadership_transfer::transfer_leadership;
@@ -279,6 +280,7 @@ impl ClusterService for ClusterEndpoint {
             clock_trusted: self.node.clock.stamp_micros().is_some(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             waits_for: self.node.waits_for().unwrap_or_default(),
+            election_slowdown: pace::current(),
         }))
     }
 
@@ -327,6 +329,8 @@ fn replica_status(raft: &RaftReplica) -> pb::ReplicaStatus {
         digest: String::new(),
         fault: String::new(),
         marks,
+        votes_asked: raft.vote_calls().0,
+        streams_repeated: raft.streams_repeated(),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -70,14 +70,15 @@ pub struct NetworkFactory {
     pub(super) cuts: StreamCuts,
     /// What became of its calls for votes.
     pub(super) votes: VoteCalls,
+    /// The number of streams that it has begun although the one before had no answer.
+    pub(super) repeated: Arc<AtomicU64>,
 }
 
 impl NetworkFactory {
     fn client(&self, target: u64, member: &Member, lane: Lane) -> Network {
         let node = NodeId::new(member.node_id).ok();
-        let Self { peers, shard, witness, transfers, cuts, votes } = self.clone();
-        let begun = Arc::default();
-        Network { peers, shard, target, node, lane, witness, transfers, cuts, votes, begun }
+        let factory = self.clone();
+        Network { factory, target, node, lane, begun: Arc::default() }
     }
 }
 
@@ -99,15 +100,10 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
 
 /// The client of one replica for one other.
 pub struct Network {
-    peers: Peers,
-    shard: ShardId,
+    factory: NetworkFactory,
     target: u64,
     node: Option<NodeId>,
     lane: Lane,
-    witness: Witness,
-    transfers: StateTransfers,
-    cuts: StreamCuts,
-    votes: VoteCalls,
     /// Streams that were begun since an answer came on one.
     begun: Arc<AtomicU32>,
 }
@@ -117,7 +113,7 @@ type AppendResult = Result<StreamAppendResult<TypeConfig>, RpcError>;
 
 impl Network {
     fn client(&self, lane: Lane) -> Result<RaftServiceClient<AddressedChannel>, RpcError> {
-        let channel = self.node.and_then(|node| self.peers.channel(node, lane));
+        let channel = self.node.and_then(|node| self.factory.peers.channel(node, lane));
         let channel = channel.ok_or_else(|| unreachable("the shard map has no address for it"))?;
         Ok(RaftServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -126,17 +122,20 @@ impl Network {
 
     fn envelope(&self) -> Option<pb::Envelope> {
         Some(pb::Envelope {
-            shard_id: self.shard.get(),
+            shard_id: self.factory.shard.get(),
             to_replica_id: self.target,
-            acknowledged_index: self.witness.acknowledged_by(self.target),
+            acknowledged_index: self.factory.witness.acknowledged_by(self.target),
         })
     }
 
     /// Counts a replication stream, and says so when many in a row got no answer: less and less often.
     fn note_beginning(&self) {
         let times = self.begun.fetch_add(1, Ordering::Relaxed);
+        if times > 0 {
+            self.factory.repeated.fetch_add(1, Ordering::Relaxed);
+        }
         if times >= SILENT_STREAMS_MIN && times.is_power_of_two() {
-            let (shard, node) = (self.shard, self.node.map_or(0, NodeId::get));
+            let (shard, node) = (self.factory.shard, self.node.map_or(0, NodeId::get));
             tracing::warn!(%shard, node, times, "entries do not reach a replica: tried again");
         }
     }
@@ -150,9 +149,10 @@ impl Network {
         let mut message = append_to_pb(request);
         message.envelope = self.envelope();
         let node = self.node.ok_or_else(|| unreachable("its node has no valid id"))?;
-        let answer = self.peers.heartbeat(node, message, pace::real(option.hard_ttl())).await;
+        let answer =
+            self.factory.peers.heartbeat(node, message, pace::real(option.hard_ttl())).await;
         let answer = answer.map_err(unreachable)?;
-        self.witness.must_hold(answer.acknowledged_index);
+        self.factory.witness.must_hold(answer.acknowledged_index);
         append_from_pb(answer)
     }
 
@@ -171,7 +171,7 @@ impl Network {
         });
         call.set_timeout(pace::real(option.hard_ttl()));
         let mut client = self.client(Lane::Control)?;
-        let noted = self.votes.begin(self.node, !pre_vote);
+        let noted = self.factory.votes.begin(self.node, !pre_vote);
         let answer = match client.request_vote(call).await {
             Ok(answer) => answer.into_inner(),
             Err(status) => {
@@ -181,7 +181,7 @@ impl Network {
         };
         noted.answered(answer.granted);
         // Checked before the vote counts.
-        self.witness.must_hold(answer.acknowledged_index);
+        self.factory.witness.must_hold(answer.acknowledged_index);
         let vote = answer.vote.as_ref().map(vote_from_pb).ok_or_else(|| unreachable("no vote"))?;
         let last = answer.last_log_id.as_ref().map(log_id_from_pb);
         Ok(VoteResponse::new(vote, last, answer.granted))
@@ -197,7 +197,7 @@ impl Network {
         let SnapshotSource::State { storage, key } = snapshot else {
             return Err(unreachable("only the state of this replica is sent"));
         };
-        let _transfer = self.transfers.begin();
+        let _transfer = self.factory.transfers.begin();
         let mut client = self.client(Lane::Snapshot)?;
         let first = pb::InstallSnapshotRequest {
             envelope: self.envelope(),
@@ -245,14 +245,14 @@ impl NetStreamAppend<TypeConfig> for Network {
             self.note_beginning();
             let mut client = self.client(Lane::Replication)?;
             let hello = pb::AppendRequest { envelope: self.envelope(), ..Default::default() };
-            let (shard, target) = (self.shard, self.target);
+            let (shard, target) = (self.factory.shard, self.target);
             let requests = input.map(move |request| {
                 mark(Stage::ReplicationSent, marks::entries(shard, target, &request.entries));
                 append_to_pb(request)
             });
             let requests = stream::iter([hello]).chain(requests);
             let opening = client.append(tonic::Request::new(requests));
-            let mut cut = self.cuts.next(target);
+            let mut cut = self.factory.cuts.next(target);
             let answers = tokio::select! {
                 answers = tokio::time::timeout(OPEN_TIMEOUT, opening) => answers,
                 () = &mut cut => return Err(unreachable(CUT)),

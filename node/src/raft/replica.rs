@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use coupon_cluster::{NodeId, ReplicaId, ShardId, ShardMap};
@@ -91,6 +92,7 @@ pub struct RaftReplica {
     pub(super) transfers: StateTransfers,
     pub(super) cuts: StreamCuts,
     pub(super) votes: VoteCalls,
+    repeated: Arc<AtomicU64>,
     pub(super) round_max: Duration,
     pub(super) answer_age_max: Duration,
     pub(super) quorum_age_max: Duration,
@@ -147,7 +149,7 @@ impl RaftReplica {
         let revisions = machine.revisions();
         let witness = Witness::new(storage.clone(), key, log.clone());
         let (transfers, cuts) = (StateTransfers::default(), StreamCuts::default());
-        let votes = VoteCalls::default();
+        let (votes, repeated) = (VoteCalls::default(), Arc::new(AtomicU64::new(0)));
         let network = NetworkFactory {
             peers: peers.clone(),
             shard: key.shard,
@@ -155,6 +157,7 @@ impl RaftReplica {
             transfers: transfers.clone(),
             cuts: cuts.clone(),
             votes: votes.clone(),
+            repeated: repeated.clone(),
         };
         let config = raft_config(key.shard, options)
             .map_err(|fault| StorageError::corrupt("Raft settings", fault))?;
@@ -180,6 +183,7 @@ impl RaftReplica {
             transfers,
             cuts,
             votes,
+            repeated,
             round_max,
             answer_age_max,
             quorum_age_max,
@@ -292,6 +296,11 @@ impl RaftReplica {
     /// How many bytes of entries were appended since the replica started.
     pub fn appended_bytes(&self) -> u64 {
         self.log.appended_bytes()
+    }
+
+    /// The number of replication streams that this replica has begun although the one before had no answer.
+    pub fn streams_repeated(&self) -> u64 {
+        self.repeated.load(Ordering::Relaxed)
     }
 
     /// Begins the log of a new group with its first members. Every founder may do this, with the same members;

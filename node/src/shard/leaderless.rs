@@ -50,7 +50,8 @@ mod tests {
             leaderless.look(is_heard, patience, start + Duration::from_secs(second))
         };
         assert_eq!(look(0, true), None);
-        let said: Vec<u64> = (1..1_000).filter_map(|second| look(second, false)).map(|d| d.as_secs()).collect();
+        let said: Vec<u64> =
+            (1..1_000).filter_map(|second| look(second, false)).map(|d| d.as_secs()).collect();
         assert_eq!(said, [3, 6, 12, 24, 48, 96, 192, 384, 684, 984]);
         assert_eq!(look(1_000, true), None);
         let again = (1_001..1_010).find(|second| look(*second, false).is_some());

@@ -52,6 +52,10 @@ pub struct NodeStatus {
     pub clock_offset_micros: Option<i64>,
     /// Whether its clock is trusted enough to lead.
     pub clock_trusted: Option<bool>,
+    /// How long a sync of its disk takes, typically, in microseconds.
+    pub sync_micros: Option<u32>,
+    /// By how much the times of its elections are multiplied, because disks or the network are slow.
+    pub election_slowdown: Option<u32>,
     /// Why its replicas do not run, if they do not.
     pub waits_for: Option<String>,
 }
@@ -112,6 +116,10 @@ pub struct ReplicaStatus {
     pub applied_index: Option<u64>,
     /// The last index that its log no longer has.
     pub purged_index: Option<u64>,
+    /// The number of votes that it has asked other replicas for since it started.
+    pub votes_asked: Option<u64>,
+    /// The number of replication streams that it has begun since it started although the one before had no answer.
+    pub streams_repeated: Option<u64>,
     /// The number of entries in the leader's log that it has not applied; unknown without a leader.
     pub lag: Option<u64>,
     /// The digest of its state at `applied_index`, if asked for; hexadecimal.
@@ -215,6 +223,8 @@ impl ReplicaStatus {
             last_log_index: running.map(|status| status.last_log_index),
             applied_index: running.map(|status| status.applied_index),
             purged_index: running.map(|status| status.purged_index),
+            votes_asked: running.map(|status| status.votes_asked),
+            streams_repeated: running.map(|status| status.streams_repeated),
             lag: running.zip(end).map(|(status, end)| end.saturating_sub(status.applied_index)),
             digest: running.map(|status| status.digest.clone()).filter(|digest| !digest.is_empty()),
             fault: status.map(|status| status.fault.clone()).filter(|fault| !fault.is_empty()),
@@ -235,6 +245,7 @@ impl NodeStatus {
     fn new(node: &NodeAnswer, shards: &[ShardStatus]) -> Self {
         let id = node.id.get();
         let answer = node.answer.as_ref().ok();
+        let itself = answer.and_then(|answer| answer.node.as_ref());
         Self {
             node_id: id,
             address: node.node.address.clone(),
@@ -246,6 +257,8 @@ impl NodeStatus {
             leads: shards.iter().filter(|shard| shard.leader_node_id == Some(id)).count(),
             clock_offset_micros: answer.map(|answer| answer.clock_offset_micros),
             clock_trusted: answer.map(|answer| answer.clock_trusted),
+            sync_micros: itself.map(|node| node.sync_micros),
+            election_slowdown: answer.map(|answer| answer.election_slowdown),
             waits_for: answer
                 .map(|answer| answer.waits_for.clone())
                 .filter(|what| !what.is_empty()),
