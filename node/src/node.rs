@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod fitness;
+mod membership;
 mod pace;
 mod stop;
 mod stop_reason;
@@ -70,6 +71,8 @@ pub struct Node {
     /// Held while a cluster is formed.
     pub forming: tokio::sync::Mutex<()>,
     identity: Mutex<Identity>,
+    /// Held while the identity is changed.
+    identity_turn: Arc<tokio::sync::Mutex<()>>,
     /// Why replicas do not run yet; `None` once they may.
     waits_for: watch::Sender<Option<String>>,
     stopped: CancellationToken,
@@ -131,6 +134,7 @@ impl Node {
             registry: Registry::default(),
             forming: tokio::sync::Mutex::new(()),
             identity: Mutex::new(identity),
+            identity_turn: Arc::default(),
             waits_for: watch::Sender::new(Some(waits_for)),
             stopped: CancellationToken::new(),
             refused,
@@ -252,28 +256,6 @@ impl Node {
         }
     }
 
-    /// Joins the cluster of a map that names this node's store, durably.
-    ///
-    /// # Errors
-    ///
-    /// When the data directory belongs to another cluster. A disk that fails ends the process.
-    pub async fn adopt(&self, map: &Arc<ShardMap>) -> Result<(), IdentityError> {
-        self.identity.lock().check_cluster(&map.cluster_id)?;
-        // The map first: with it, a directory that was not stamped in time is at the next start.
-        let learned = self.known.learn(map).await;
-        match learned.map_err(IdentityError::from).and_then(|()| self.stamp(&map.cluster_id)) {
-            Err(IdentityError::Storage(fault)) => fatal::abort("joining a cluster", &fault),
-            joined => joined,
-        }
-    }
-
-    fn stamp(&self, cluster_id: &str) -> Result<(), IdentityError> {
-        let mut identity = self.identity.lock();
-        identity.join(cluster_id)?;
-        // Under the lock: a node that has heard of this membership may call at once.
-        self.answerer.join(cluster_id).map_err(malformed)
-    }
-
     /// Refuses a start with a directory of another cluster than that of the nodes it is told to
     /// join: whoever did this mistook a directory or an address.
     ///
@@ -346,7 +328,7 @@ impl Node {
         let mut waiting = self.watch_waiting();
         loop {
             let map = maps.borrow_and_update().clone();
-            if let Err(refused) = self.check_place(&map) {
+            if let Err(refused) = self.check_place(&map).await {
                 return self.refuse(refused);
             }
             let may_run = waiting.borrow_and_update().is_none();
@@ -384,32 +366,6 @@ impl Node {
                 _ = waiting.changed() => {}
             }
         }
-    }
-
-    /// Whether a map still has a place for this process.
-    fn check_place(&self, map: &ShardMap) -> Result<(), StopReason> {
-        let mut identity = self.identity.lock();
-        // A store that is in no cluster has no place yet.
-        if identity.cluster_id() != Some(&map.cluster_id) {
-            return Ok(());
-        }
-        let mine = map.nodes.get(&self.config.node_id).ok_or(StopReason::Removed)?;
-        if mine.store_id != identity.store_id() {
-            return Err(StopReason::Replaced);
-        }
-        if !identity.remembers(&mine.start_id) {
-            // Before replicas run it is for the meta shard to say what that means.
-            return match self.is_admitted() {
-                true => Err(StopReason::Superseded(mine.address.clone())),
-                false => Ok(()),
-            };
-        }
-        let peers: Vec<String> = map.nodes.values().map(|node| node.address.clone()).collect();
-        let noted = identity.confirm(&mine.start_id).and_then(|()| identity.note_peers(&peers));
-        if let Err(fault) = noted {
-            fatal::abort("noting that this start is registered", &fault);
-        }
-        Ok(())
     }
 
     /// Starts a replica on the worker of its shard. A fault ends the process.

@@ -129,7 +129,7 @@ impl Stamp {
 }
 
 /// The identity file of a data directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     dir: PathBuf,
     record: StoreIdentity,
@@ -207,17 +207,23 @@ impl Identity {
             || self.record.start_ids.iter().any(|known| known == start_id)
     }
 
-    /// Notes that a start is registered, so that it is remembered however many follow; durable on return.
+    /// Whether a start is noted as registered, and these are the last known addresses of the cluster's nodes.
+    pub fn has_noted(&self, start_id: &str, peers: &[String]) -> bool {
+        self.record.registered_start_id == start_id && self.record.peers == peers
+    }
+
+    /// Notes that a start is registered, so that it is remembered however many follow, and the addresses of the nodes
+    /// of the cluster; durable on return.
     ///
     /// # Errors
     ///
     /// When the directory cannot be written.
-    pub fn confirm(&mut self, start_id: &str) -> Result<(), StorageError> {
-        if self.record.registered_start_id == start_id {
+    pub fn note(&mut self, start_id: &str, peers: &[String]) -> Result<(), StorageError> {
+        if self.has_noted(start_id, peers) {
             return Ok(());
         }
-        let registered_start_id = start_id.to_owned();
-        self.replace(StoreIdentity { registered_start_id, ..self.record.clone() })
+        let (registered_start_id, peers) = (start_id.to_owned(), peers.to_vec());
+        self.replace(StoreIdentity { registered_start_id, peers, ..self.record.clone() })
     }
 
     /// The store that this one replaces, and its cluster; `None` if it replaces none.
@@ -235,18 +241,6 @@ impl Identity {
     /// The last known addresses of nodes of the cluster.
     pub fn peers(&self) -> &[String] {
         &self.record.peers
-    }
-
-    /// Records the addresses of the nodes of the cluster; durable on return.
-    ///
-    /// # Errors
-    ///
-    /// When the directory cannot be written.
-    pub fn note_peers(&mut self, peers: &[String]) -> Result<(), StorageError> {
-        if self.record.peers == peers {
-            return Ok(());
-        }
-        self.replace(StoreIdentity { peers: peers.to_vec(), ..self.record.clone() })
     }
 
     /// All that is kept.

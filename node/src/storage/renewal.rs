@@ -136,7 +136,7 @@ mod tests {
             let node = NodeId::new(3).unwrap();
             let mut old = Identity::open(dir.path(), node).unwrap();
             old.join("c").unwrap();
-            old.note_peers(&["peer:1".to_owned()]).unwrap();
+            old.note("", &["peer:1".to_owned()]).unwrap();
             for part in PARTS {
                 std::fs::write(dir.path().join(part), part).unwrap();
             }

@@ -30,7 +30,7 @@ fn a_directory_remembers_its_starts() {
     assert!(second.start_id() != first && !second.remembers(&failed));
     assert_eq!(second.known_starts(), std::slice::from_ref(&first));
     let registered = second.start_id().to_owned();
-    second.confirm(&registered).unwrap();
+    second.note(&registered, &[]).unwrap();
     assert!(second.remembers(&first), "the cluster may have been set back");
     for _ in 0..STARTS_MAX + 9 {
         let later = begun();
