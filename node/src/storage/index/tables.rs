@@ -190,11 +190,11 @@ pub(super) fn pick_compaction(tables: &[Arc<Table>]) -> Option<Range<usize>> {
 
 /// Opens all tables of a directory, and removes what a crash left.
 fn open_all(dir: &Path) -> Result<Vec<Arc<Table>>, StorageError> {
-    let mut found = Vec::new();
+    let (mut found, mut left_over) = (Vec::new(), Vec::new());
     for file in std::fs::read_dir(dir).map_err(StorageError::io(dir))? {
         let path = file.map_err(StorageError::io(dir))?.path();
         if path.extension() == Some(OsStr::new(table::TEMPORARY)) {
-            std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
+            left_over.push(path);
         } else if path.extension() == Some(OsStr::new(table::SUFFIX)) {
             let parts = parts_in_name(&path);
             found.push((parts.ok_or_else(|| corrupt_index("a name without parts"))?, path));
@@ -208,7 +208,7 @@ fn open_all(dir: &Path) -> Result<Vec<Arc<Table>>, StorageError> {
     for (parts, path) in found {
         let end = tables.last().map_or(0, |last| *last.parts().end());
         if *parts.end() <= end {
-            std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
+            left_over.push(path);
         } else if *parts.start() == end + 1 {
             tables.push(Arc::new(Table::open(path, parts)?));
         } else {
@@ -221,7 +221,13 @@ fn open_all(dir: &Path) -> Result<Vec<Arc<Table>>, StorageError> {
     if tables.iter().any(|table| table.secret().is_none()) {
         return Err(corrupt_index("a table without a secret"));
     }
-    sync_dir(dir)?;
+    if !left_over.is_empty() {
+        // The name of the table that has their claims must not be lost after them.
+        sync_dir(dir)?;
+    }
+    for path in left_over {
+        std::fs::remove_file(&path).map_err(StorageError::io(&path))?;
+    }
     Ok(tables)
 }
 
