@@ -128,12 +128,16 @@ impl Network {
         })
     }
 
-    /// Counts a replication stream, and says so when many in a row got no answer: less and less often.
-    fn note_beginning(&self) {
+    /// Counts a replication stream, and says so when many in a row got no answer: less and less often. Returns after a
+    /// pause if the one before had none: openraft's pause is between requests of a stream, and where a stream is refused at
+    /// once there is none.
+    async fn note_beginning(&self) {
         let times = self.begun.fetch_add(1, Ordering::Relaxed);
-        if times > 0 {
-            self.factory.repeated.fetch_add(1, Ordering::Relaxed);
+        if times == 0 {
+            return;
         }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+        self.factory.repeated.fetch_add(1, Ordering::Relaxed);
         if times >= SILENT_STREAMS_MIN && times.is_power_of_two() {
             let (shard, node) = (self.factory.shard, self.node.map_or(0, NodeId::get));
             tracing::warn!(%shard, node, times, "entries do not reach a replica: tried again");
@@ -242,7 +246,7 @@ impl NetStreamAppend<TypeConfig> for Network {
                 let result = self.heartbeat(request, &option).await;
                 return Ok(Box::pin(stream::iter([result])) as BoxStream<'s, AppendResult>);
             }
-            self.note_beginning();
+            self.note_beginning().await;
             let mut client = self.client(Lane::Replication)?;
             let hello = pb::AppendRequest { envelope: self.envelope(), ..Default::default() };
             let (shard, target) = (self.factory.shard, self.target);
@@ -261,8 +265,10 @@ impl NetStreamAppend<TypeConfig> for Network {
             let begun = Arc::clone(&self.begun);
             let results = answers.map(move |answer| {
                 let result = answer.map_err(unreachable).and_then(append_from_pb);
-                if let Ok(Ok(matching)) = &result {
+                if result.is_ok() {
                     begun.store(0, Ordering::Relaxed);
+                }
+                if let Ok(Ok(matching)) = &result {
                     mark(Stage::ReplicationConfirmed, marks::up_to(shard, target, *matching));
                 }
                 result
