@@ -114,7 +114,10 @@ pub fn find_coupon<S: StateReader>(
     code: &CodeNumber,
 ) -> Result<Option<(Campaign, IssuedCoupon)>, S::Error> {
     let Some(place) = place_of(store, shard, code)? else { return Ok(None) };
-    let Some(campaign) = store.campaign_of_number(place.campaign_number)? else { return Ok(None) };
+    let found = store.campaign_of_number(place.campaign_number)?;
+    let Some(campaign) = found.filter(|campaign| !campaign.spec.is_deleted()) else {
+        return Ok(None);
+    };
     let sequence = place.sequence;
     let Some(coupon) = coupon_at(store, &campaign, sequence, code)? else { return Ok(None) };
     let state = state_of(store, &campaign, sequence)?;

@@ -4,8 +4,15 @@
 
 mod clocks;
 mod distant;
+#[allow(dead_code, reason = "the ledger's own tests use the rest")]
+#[path = "../../ledger/tests/properties/history.rs"]
+mod history;
 mod holds;
 mod long_packets;
+#[allow(dead_code, reason = "the ledger's own tests use the rest")]
+#[path = "../../ledger/tests/properties/model.rs"]
+mod model;
+mod model_agreement;
 mod rejoin;
 mod serving;
 mod silent_follower;

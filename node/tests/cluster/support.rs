@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use coupon_cluster::NodeId;
@@ -28,13 +28,23 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The one data shard of these clusters.
 pub(crate) const SHARD: u32 = 1;
 
-/// A clock that is off from the system's.
+/// A clock that is off from the system's, or stands still.
 #[derive(Debug, Default)]
-pub(crate) struct ShiftedClock(pub(crate) AtomicI64);
+pub(crate) struct ShiftedClock(pub(crate) AtomicI64, AtomicU64);
+
+impl ShiftedClock {
+    /// Lets the clock stand still at a time: microseconds since 1970.
+    pub(crate) fn stop_at(&self, micros: u64) {
+        self.1.store(micros, Ordering::Relaxed);
+    }
+}
 
 impl Clock for ShiftedClock {
     fn now_micros(&self) -> u64 {
-        SystemClock.now_micros().saturating_add_signed(self.0.load(Ordering::Relaxed))
+        match self.1.load(Ordering::Relaxed) {
+            0 => SystemClock.now_micros().saturating_add_signed(self.0.load(Ordering::Relaxed)),
+            stopped => stopped,
+        }
     }
 }
 
@@ -60,25 +70,32 @@ pub(crate) struct TestCluster {
     pub(crate) nodes: BTreeMap<u64, TestNode>,
     /// How long a byte from one node to another takes.
     delay: Option<Duration>,
+    /// The time at which new nodes' clocks stand still; 0: they run.
+    stopped_at: u64,
 }
 
 impl TestCluster {
     /// Three nodes, one data shard, every node with a replica.
     pub(crate) async fn start(options: RaftOptions) -> Self {
-        Self::start_with(options, None).await
+        Self::start_with(options, None, 0).await
+    }
+
+    /// The same, with clocks that stand still at a time: microseconds since 1970.
+    pub(crate) async fn start_at(options: RaftOptions, micros: u64) -> Self {
+        Self::start_with(options, None, micros).await
     }
 
     /// The same, with nodes that are far from each other.
     pub(crate) async fn start_distant(options: RaftOptions, delay: Duration) -> Self {
-        Self::start_with(options, Some(delay)).await
+        Self::start_with(options, Some(delay), 0).await
     }
 
-    async fn start_with(options: RaftOptions, delay: Option<Duration>) -> Self {
+    async fn start_with(options: RaftOptions, delay: Option<Duration>, stopped_at: u64) -> Self {
         // RUST_LOG shows what the nodes of a failing test did.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self { dir, options, nodes: BTreeMap::new(), delay };
+        let mut cluster = Self { dir, options, nodes: BTreeMap::new(), delay, stopped_at };
         cluster.boot_all().await;
         cluster.init(1).await;
         cluster
@@ -87,7 +104,7 @@ impl TestCluster {
     /// No nodes yet.
     pub(crate) fn empty(options: RaftOptions) -> Self {
         let (dir, nodes) = (tempfile::tempdir().unwrap(), BTreeMap::new());
-        Self { dir, options, nodes, delay: None }
+        Self { dir, options, nodes, delay: None, stopped_at: 0 }
     }
 
     /// Three nodes that are in no cluster yet.
@@ -107,7 +124,11 @@ impl TestCluster {
     pub(crate) async fn boot(&mut self, id: u64, dir: &Path, listen: &str) {
         let clock = match self.nodes.get(&id) {
             Some(node) => node.clock.clone(),
-            None => Arc::default(),
+            None => {
+                let clock = Arc::new(ShiftedClock::default());
+                clock.stop_at(self.stopped_at);
+                clock
+            }
         };
         let link = match self.delay {
             Some(delay) => Some(SlowLink::start(delay).await),
@@ -119,7 +140,11 @@ impl TestCluster {
             listen: listen.parse().unwrap(),
             advertise: link.as_ref().map(|link| link.address.to_string()),
             join: self.nodes.values().map(TestNode::advertised).collect(),
-            max_clock_offset: Duration::from_millis(500),
+            // A clock that stands still is off from the monotonic one.
+            max_clock_offset: match self.stopped_at {
+                0 => Duration::from_millis(500),
+                _ => Duration::from_secs(3_600),
+            },
             // Shards on different threads call each other as well.
             workers: NonZeroUsize::new(2).unwrap(),
             raft: self.options.clone(),
@@ -193,7 +218,7 @@ impl TestCluster {
         replicas.into_iter().find(|replica| replica.shard_id == SHARD)
     }
 
-    fn running(&self) -> Vec<u64> {
+    pub(crate) fn running(&self) -> Vec<u64> {
         self.nodes.values().filter(|node| node.handle.is_some()).map(|node| node.id).collect()
     }
 
@@ -252,9 +277,18 @@ impl Session {
         node: u64,
         forward: bool,
     ) -> Option<Self> {
-        let (requests, outgoing) = mpsc::channel(16);
         let (shard_id, router_id) = (SHARD, entropy::number());
         let hello = pb::RouterHello { shard_id, router_id, stream_number: 1, forward };
+        Self::open_with(cluster, node, hello).await
+    }
+
+    /// As a router that says this.
+    pub(crate) async fn open_with(
+        cluster: &TestCluster,
+        node: u64,
+        hello: pb::RouterHello,
+    ) -> Option<Self> {
+        let (requests, outgoing) = mpsc::channel(16);
         let message = Some(pb::propose_request::Message::Hello(hello));
         requests.send(pb::ProposeRequest { message }).await.unwrap();
         let mut client = cluster.shard_client(node).await;

@@ -45,8 +45,26 @@ pub(crate) fn shard() -> ShardId {
 /// A log. It begins with a ring that gives the shard everything, as most of what there is to try
 /// comes after the fence.
 pub(crate) fn history() -> impl Strategy<Value = Vec<Entry>> {
+    history_with(true)
+}
+
+/// A log whose commands all come from routers, but for the first one. Then come creations of all campaigns, so that most of
+/// the others have something to do.
+pub(crate) fn history_of_routers() -> impl Strategy<Value = Vec<Entry>> {
+    (vec(create(), 4), history_with(false)).prop_map(|(drawn, mut log)| {
+        let created = ["a", "b", "c", "d"].into_iter().zip(drawn).map(|(id, create)| {
+            let name = CampaignName::new(&TenantId::default(), id).unwrap();
+            let action = Action::CreateCampaign(CreateCampaign { name, ..create });
+            Command { epoch: Epoch(1), action }
+        });
+        log.insert(1, Entry { stamped: LogTime(0), commands: created.collect() });
+        log
+    })
+}
+
+fn history_with(has_rings: bool) -> impl Strategy<Value = Vec<Entry>> {
     let entry = (0..60_u64, vec((sender(), draw()), 0..8));
-    vec(entry, 1..24).prop_map(|entries| {
+    vec(entry, 1..24).prop_map(move |entries| {
         let mut in_force = Epoch(1);
         let adopt = Action::AdoptRing { epoch: in_force, ring_shards: vec![shard()] };
         let mut actions = vec![adopt.clone()];
@@ -56,9 +74,13 @@ pub(crate) fn history() -> impl Strategy<Value = Vec<Entry>> {
             let mut commands = Vec::new();
             for (sender, draw) in drawn {
                 let epoch = sender.epoch(in_force);
-                let action = draw.action(in_force, &actions);
+                let mut action = draw.action(in_force, &actions);
                 if let Action::AdoptRing { epoch, .. } = action {
-                    in_force = in_force.max(epoch);
+                    if has_rings {
+                        in_force = in_force.max(epoch);
+                    } else {
+                        action = Action::Unreadable;
+                    }
                 }
                 actions.push(action.clone());
                 commands.push(Command { epoch, action });

@@ -2,16 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is a test, also what is not marked as one")]
 
+mod agreement;
+#[allow(dead_code, reason = "the tests of nodes use the rest")]
 mod history;
 mod invariants;
+#[allow(dead_code, reason = "the tests of nodes use the rest")]
 mod model;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
+use agreement::{as_in_model, reads_agree};
 use coupon_ledger::{
-    Action, BLOCK_SIZE, Campaign, ChangeKind, Command, CouponState, HoldCoupon, HoldState, Issue,
-    Ledger, LogTime, MemoryStore, Outcome, Refusal, StateReader, Store,
+    Action, BLOCK_SIZE, Campaign, Command, CouponState, HoldCoupon, HoldState, Issue, Ledger,
+    LogTime, MemoryStore, Outcome, Refusal, StateReader, Store,
 };
 use history::{Entry, history, shard};
 use model::Model;
@@ -95,33 +98,6 @@ fn is_of_deleted(store: &MemoryStore, counter: u64) -> bool {
     deleted.any(|campaign| campaign.spec.number == number)
 }
 
-/// Outcomes as the model has them: it compares updates field by field, and knows exactly when the first hold ends.
-fn as_in_model(outcomes: &[Outcome], model: &[Outcome]) -> Vec<Outcome> {
-    let mut outcomes = outcomes.to_vec();
-    for (outcome, expected) in outcomes.iter_mut().zip(model) {
-        if let Outcome::Refused(Refusal::QuotaHeld { until, now }) = outcome
-            && let Outcome::Refused(Refusal::QuotaHeld { until: first, .. }) = expected
-        {
-            assert!(*now < *until && *until <= *first);
-            *until = *first;
-        }
-        let (Outcome::CampaignCreated { campaign, .. } | Outcome::CampaignChanged { campaign, .. }) =
-            outcome
-        else {
-            continue;
-        };
-        for change in &mut Arc::make_mut(&mut campaign.spec).changes {
-            if let ChangeKind::Update { fingerprint } = &mut change.kind {
-                *fingerprint = 0;
-            }
-        }
-        let counters = &mut campaign.counters;
-        assert_eq!(counters.hold_ends.is_some(), counters.held > 0);
-        counters.hold_ends = None;
-    }
-    outcomes
-}
-
 /// Takes the holds that have expired out of the counters of the campaign that a command claims quota of.
 fn settle_campaign_of(store: &mut MemoryStore, command: &Command, now: LogTime) {
     if let Action::Issue(Issue { campaign: name, .. })
@@ -168,6 +144,7 @@ proptest! {
             prop_assert_eq!(as_in_model(run.apply(entry), &expected), expected);
             prop_assert_eq!(&run.store.shard_state().unwrap(), run.ledger.state());
             invariants::check(&before, &run.store);
+            reads_agree(&run.store, &model, entry);
         }
     }
 

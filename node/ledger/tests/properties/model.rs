@@ -8,21 +8,35 @@ use std::sync::Arc;
 use coupon_cluster::{CampaignName, Epoch, RequestId, Ring, ShardId, TenantId};
 use coupon_ledger::{
     Action, ArchiveCampaign, AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage,
-    Change, ChangeKind, Command, Coupon, CouponCode, CouponState, CreateCampaign, EndCampaign,
-    Hold, Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign, RedeemCoupon, Refusal,
-    ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
+    CampaignTerms, Change, ChangeKind, Command, Coupon, CouponCode, CouponState, CreateCampaign,
+    EndCampaign, Event, EventKind, Hold, HoldEnds, Issue, IssuedCoupon, LogTime, Outcome,
+    PauseCampaign, RedeemCoupon, Refusal, ResumeCampaign, ReverseRedemption, UpdateCampaign,
+    VoidCoupon,
 };
 
+use self::changes::remembered;
+pub(crate) use self::events::Happened;
 use crate::history::{Entry, shard};
 
+// Named, because tests of nodes use the model as well.
+#[path = "model/changes.rs"]
+mod changes;
+#[path = "model/coupons.rs"]
 mod coupons;
+#[path = "model/deletion.rs"]
 mod deletion;
+#[path = "model/events.rs"]
+mod events;
+#[path = "model/holds.rs"]
 mod holds;
+#[path = "model/imports.rs"]
 mod imports;
+#[path = "model/reads.rs"]
+mod reads;
 
 const BLOCK: u64 = 65_536;
 
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Model {
     epoch: u64,
     ring_shards: Vec<ShardId>,
@@ -32,6 +46,7 @@ pub(crate) struct Model {
 }
 
 /// A campaign, as it was asked for and with what came of it.
+#[derive(Clone, PartialEq)]
 struct Listed {
     asked: CreateCampaign,
     created: u64,
@@ -51,9 +66,9 @@ struct Listed {
     deleted_by: Option<RequestId>,
     /// All its holds, in the order in which they were made.
     holds: Vec<(RequestId, Hold)>,
-    /// How many holds were made and released.
-    hold_changes: u64,
     imports: imports::Imports,
+    /// What happened to it, a revision each. `None`: the next coupon was issued.
+    events: Vec<Option<Event>>,
 }
 
 /// What can be changed about a campaign.
@@ -69,6 +84,7 @@ struct Terms {
 }
 
 /// A change of a coupon.
+#[derive(Clone, PartialEq)]
 struct CouponChanged {
     place: usize,
     request_id: RequestId,
@@ -172,12 +188,13 @@ impl Model {
                 _ => {}
             }
             place = Some(self.campaigns.len());
-            let asked = create.clone();
-            self.campaigns.push(Listed {
-                asked,
+            let terms = Terms::of(create, self.now);
+            let creation = EventKind::CampaignCreated(terms.in_event());
+            let mut listed = Listed {
+                asked: create.clone(),
                 created: self.now,
                 coupons: Vec::new(),
-                terms: Terms::of(create, self.now),
+                terms,
                 changes: Vec::new(),
                 changed: vec![(1, self.now)],
                 is_altered: false,
@@ -185,9 +202,11 @@ impl Model {
                 coupon_changes: Vec::new(),
                 deleted_by: None,
                 holds: Vec::new(),
-                hold_changes: 0,
                 imports: imports::Imports::default(),
-            });
+                events: Vec::new(),
+            };
+            listed.note(LogTime(self.now), create.request_id, creation);
+            self.campaigns.push(listed);
         }
         let campaign = self.campaign(place.unwrap(), self.now);
         Ok(Outcome::CampaignCreated { campaign, now: LogTime(self.now), replayed })
@@ -238,8 +257,7 @@ impl Model {
             issued,
             revision: listed.revision(),
             held: listed.open_holds(now).count() as u64,
-            // What it is between is looked at by the test itself.
-            hold_ends: None,
+            hold_ends: listed.hold_ends(now),
             has_holds: !listed.holds.is_empty(),
             imported: listed.imports.codes.len() as u64,
             imports: u32::try_from(listed.imports.next_lines.len()).unwrap(),
@@ -253,54 +271,6 @@ impl Model {
             sold_out: *sold_out,
         };
         Campaign { spec: Arc::new(spec), counters }
-    }
-
-    fn change(
-        &mut self,
-        epoch: Epoch,
-        campaign: &CampaignName,
-        action: &Action,
-    ) -> Result<Outcome, Refusal> {
-        self.fence(epoch, campaign)?;
-        let is_it = |listed: &Listed| listed.asked.name == *campaign && listed.deleted_by.is_none();
-        let place = self.campaigns.iter().position(is_it).ok_or(Refusal::CampaignNotFound)?;
-        // The end of a campaign is the first moment after what came before it.
-        let is_end = matches!(action, Action::EndCampaign(_));
-        let now = if is_end { self.now + 1 } else { self.now };
-        let listed = &mut self.campaigns[place];
-        let mut latest = listed.changes.iter().rev().take(16);
-        let request = remembered(action).request_id;
-        if let Some(before) = latest.find(|before| remembered(before).request_id == request) {
-            if before != action {
-                return Err(Refusal::RequestIdReused);
-            }
-            let (campaign, now) = (self.campaign(place, self.now), LogTime(self.now));
-            return Ok(Outcome::CampaignChanged { campaign, now, replayed: true });
-        }
-        let before = listed.terms.clone();
-        listed.terms = listed.altered(action, now)?;
-        if listed.terms != before {
-            let asked_for = |terms: &Terms| Terms {
-                start: 0,
-                is_paused: false,
-                is_archived: false,
-                ..terms.clone()
-            };
-            let is_altered = asked_for(&before) != asked_for(&listed.terms);
-            listed.is_altered |= is_altered;
-            listed.changed.push((listed.revision() + 1, now));
-        }
-        let is_changed = listed.terms != before;
-        if listed.terms.quota != before.quota {
-            listed.note_sold_out(now);
-        }
-        listed.changes.push(action.clone());
-        let has_ended_now = listed.terms.end == Some(LogTime(now));
-        let campaign = self.campaign(place, if is_changed { now } else { self.now });
-        if has_ended_now {
-            self.now = now;
-        }
-        Ok(Outcome::CampaignChanged { campaign, now: LogTime(self.now), replayed: false })
     }
 
     fn issue(&mut self, epoch: Epoch, issue: &Issue) -> Result<Outcome, Refusal> {
@@ -353,33 +323,16 @@ impl Terms {
             is_archived: false,
         }
     }
-}
 
-/// A request to change a campaign, as the campaign remembers it.
-fn remembered(action: &Action) -> Change {
-    let (request_id, kind) = match action {
-        Action::PauseCampaign(pause) => (pause.request_id, ChangeKind::Pause),
-        Action::ResumeCampaign(resume) => (resume.request_id, ChangeKind::Resume),
-        Action::EndCampaign(end) => (end.request_id, ChangeKind::End),
-        Action::ArchiveCampaign(archive) => (archive.request_id, ChangeKind::Archive),
-        Action::UpdateCampaign(update) => {
-            (update.request_id, ChangeKind::Update { fingerprint: 0 })
+    fn in_event(&self) -> CampaignTerms {
+        CampaignTerms {
+            display_name: self.display_name.clone(),
+            quota: self.quota,
+            start: LogTime(self.start),
+            end: self.end,
+            labels: self.labels.clone(),
         }
-        other @ (Action::CreateCampaign(_)
-        | Action::Issue(_)
-        | Action::RedeemCoupon(_)
-        | Action::ReverseRedemption(_)
-        | Action::VoidCoupon(_)
-        | Action::HoldCoupon(_)
-        | Action::ConfirmHold(_)
-        | Action::ReleaseHold(_)
-        | Action::ImportCodes(_)
-        | Action::AdoptRing { .. }
-        | Action::SkipCounters
-        | Action::DeleteCampaign(_)
-        | Action::Unreadable) => panic!("not a change: {other:?}"),
-    };
-    Change { request_id, kind }
+    }
 }
 
 impl Listed {
@@ -399,90 +352,6 @@ impl Listed {
             Some(end) if end.0 <= now => Err(Refusal::Ended { end, now: LogTime(now) }),
             _ => Ok(()),
         }
-    }
-
-    /// What a change makes of it.
-    fn altered(&self, action: &Action, now: u64) -> Result<Terms, Refusal> {
-        let terms = self.terms.clone();
-        match action {
-            Action::PauseCampaign(_) | Action::ResumeCampaign(_) if terms.is_archived => {
-                Err(Refusal::Archived)
-            }
-            Action::ArchiveCampaign(_) if self.still_open(now).is_ok() => Err(Refusal::NotEnded),
-            Action::ArchiveCampaign(_) if self.open_holds(now).count() > 0 => {
-                Err(Refusal::HoldsOpen { held: self.open_holds(now).count() as u64 })
-            }
-            Action::ArchiveCampaign(_) => Ok(Terms { is_archived: true, ..terms }),
-            Action::PauseCampaign(_) => {
-                self.still_open(now)?;
-                Ok(Terms { is_paused: true, ..terms })
-            }
-            Action::ResumeCampaign(_) => {
-                self.still_open(now)?;
-                Ok(Terms { is_paused: false, ..terms })
-            }
-            Action::EndCampaign(_) if self.still_open(now).is_err() => Ok(terms),
-            Action::EndCampaign(_) => Ok(Terms { end: Some(LogTime(now)), ..terms }),
-            Action::UpdateCampaign(update) => self.updated(update, now),
-            other @ (Action::CreateCampaign(_)
-            | Action::Issue(_)
-            | Action::RedeemCoupon(_)
-            | Action::ReverseRedemption(_)
-            | Action::VoidCoupon(_)
-            | Action::HoldCoupon(_)
-            | Action::ConfirmHold(_)
-            | Action::ReleaseHold(_)
-            | Action::ImportCodes(_)
-            | Action::AdoptRing { .. }
-            | Action::SkipCounters
-            | Action::DeleteCampaign(_)
-            | Action::Unreadable) => panic!("not a change: {other:?}"),
-        }
-    }
-
-    fn updated(&self, update: &UpdateCampaign, now: u64) -> Result<Terms, Refusal> {
-        let (revision, time) = self.changed.last().unwrap();
-        if !update.etag.is_empty() && update.etag != format!("{revision:x}-{time:x}") {
-            return Err(Refusal::EtagMismatch);
-        }
-        let limit = self.asked.per_recipient_limit;
-        if update.per_recipient_limit.is_some() && update.per_recipient_limit != Some(limit) {
-            return Err(Refusal::PerRecipientLimitFixed);
-        }
-        let ttl = self.asked.coupon_ttl_micros;
-        if update.coupon_ttl_micros.is_some() && update.coupon_ttl_micros != Some(ttl) {
-            return Err(Refusal::CouponTtlFixed);
-        }
-        let old = &self.terms;
-        let mut new = old.clone();
-        update.display_name.iter().for_each(|name| new.display_name.clone_from(name));
-        update.labels.iter().for_each(|labels| new.labels.clone_from(labels));
-        update.quota.iter().for_each(|quota| new.quota = *quota);
-        update.start.iter().for_each(|start| new.start = start.map_or(now, |start| start.0));
-        update.end.iter().for_each(|end| new.end = *end);
-        if new != *old && old.is_archived {
-            return Err(Refusal::Archived);
-        }
-        if (new.quota, new.start, new.end) != (old.quota, old.start, old.end) {
-            self.still_open(now)?;
-        }
-        if new.start != old.start && now >= old.start {
-            let start = LogTime(old.start);
-            return Err(Refusal::AlreadyStarted { start, now: LogTime(now) });
-        }
-        if let Some(end) = new.end.filter(|end| end.0 <= now && new.end != old.end) {
-            return Err(Refusal::EndInPast { end, now: LogTime(now) });
-        }
-        let has_other_window = (new.start, new.end) != (old.start, old.end);
-        if has_other_window && new.end.is_some_and(|end| end.0 <= new.start) {
-            return Err(Refusal::EmptyWindow);
-        }
-        let (issued, held) = (self.coupons.len() as u64, self.open_holds(now).count() as u64);
-        let quota_min = self.used() + held;
-        if new.quota < quota_min {
-            return Err(Refusal::QuotaBelowIssued { issued, held, quota_min });
-        }
-        Ok(new)
     }
 
     fn by_request(&self, request_id: RequestId) -> Option<&IssuedCoupon> {

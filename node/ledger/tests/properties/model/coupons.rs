@@ -1,6 +1,6 @@
 //! What is done with coupons.
 
-use coupon_ledger::CodeNumber;
+use coupon_ledger::{CampaignCode, CodeNumber};
 
 use super::*;
 
@@ -37,6 +37,7 @@ impl Model {
         let (sequence, code_shard, state) = (issued + 1, shard(), CouponState::Issued);
         let issued = IssuedCoupon { coupon, sequence, code_shard, code_key, code_scheme, state };
         listed.coupons.push(issued.clone());
+        listed.events.push(None);
         listed.note_sold_out(now);
         issued
     }
@@ -55,11 +56,7 @@ impl Model {
             CouponCode::Generated(code) => self.with_code(epoch, code)?,
             CouponCode::OfCampaign(code) => {
                 let listed = self.listed(epoch, &code.campaign)?;
-                let has_code = |issued: &IssuedCoupon| match &issued.coupon.imported_code {
-                    Some(imported) => *imported == code.text,
-                    None => code.number.as_ref().is_some_and(|number| has_code(issued, number)),
-                };
-                let place = listed.coupons.iter().position(has_code);
+                let place = listed.coupons.iter().position(|issued| is_named(issued, code));
                 (code.campaign.clone(), place.ok_or(Refusal::CouponNotFound)?)
             }
         };
@@ -104,6 +101,8 @@ impl Model {
         };
         let coupon = coupon.clone();
         let made = coupon.state.clone();
+        let (sequence, kind) = (coupon.sequence, asked.in_event());
+        listed.note(now, request_id, EventKind::CouponChanged { sequence, kind });
         listed.coupon_changes.push(CouponChanged { place, request_id, asked, at: now, made });
         listed.note_sold_out(now.0);
         Ok(Outcome::CouponChanged { campaign: name, coupon, at: now, replayed: false })
@@ -133,7 +132,16 @@ impl Model {
     }
 }
 
-fn has_code(issued: &IssuedCoupon, code: &CodeNumber) -> bool {
+/// Whether a coupon of the campaign that a code names has this code.
+pub(super) fn is_named(issued: &IssuedCoupon, code: &CampaignCode) -> bool {
+    match &issued.coupon.imported_code {
+        Some(imported) => *imported == code.text,
+        None => code.number.as_ref().is_some_and(|number| has_code(issued, number)),
+    }
+}
+
+/// Whether a code that a campaign makes is that of a coupon.
+pub(super) fn has_code(issued: &IssuedCoupon, code: &CodeNumber) -> bool {
     (issued.code_shard, issued.code_key, issued.coupon.counter)
         == (code.shard, code.key, code.counter)
         && code.tenant == TenantId::default()

@@ -3,7 +3,8 @@
 use coupon_cluster::Epoch;
 use coupon_ledger::{DeleteCampaign, Outcome, Refusal};
 
-use super::{Model, remembered};
+use super::Model;
+use super::changes::remembered;
 
 impl Model {
     pub(super) fn delete(

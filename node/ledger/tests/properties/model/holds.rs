@@ -24,7 +24,7 @@ impl Model {
         let (expires_at, state) = (end(now), HoldState::Open);
         let hold = Hold { recipient, held_at: now, expires_at, state };
         listed.holds.push((hold_id, hold.clone()));
-        listed.hold_changes += 1;
+        listed.note(now, hold_id, EventKind::HoldChanged { hold_id, hold: hold.clone() });
         Ok(Outcome::HoldChanged { hold_id, hold, now, replayed: false })
     }
 
@@ -73,7 +73,7 @@ impl Model {
         }
         can_be_closed(&hold, hold_id, request_id, now)?;
         let hold = listed.close(hold_id, HoldState::Released { at: now, request_id });
-        listed.hold_changes += 1;
+        listed.note(now, request_id, EventKind::HoldChanged { hold_id, hold: hold.clone() });
         Ok(Outcome::HoldChanged { hold_id, hold, now, replayed: false })
     }
 }
@@ -104,11 +104,6 @@ fn can_be_closed(
 }
 
 impl Listed {
-    pub(super) fn revision(&self) -> u64 {
-        let changes = self.changed.len() + self.coupon_changes.len();
-        (self.coupons.len() + changes) as u64 + self.hold_changes + self.imports.changes
-    }
-
     /// Refuses a new request for a coupon or a hold.
     pub(super) fn can_be_claimed(&self, recipient: &str, now: u64) -> Result<(), Refusal> {
         let limit = self.asked.per_recipient_limit as usize;
@@ -132,16 +127,20 @@ impl Listed {
             let start = LogTime(self.terms.start);
             return Err(Refusal::NotStarted { start, now: LogTime(now) });
         }
-        let quota = self.quota_in_force();
-        if self.used() >= quota {
+        if self.used() >= self.quota_in_force() {
             let is_sold_out = self.used() >= self.terms.quota;
             return Err(if is_sold_out { Refusal::SoldOut } else { Refusal::OutOfCodes });
         }
-        if self.used() + self.open_holds(now).count() as u64 >= quota {
-            let until = self.first_end(now).unwrap();
+        if self.is_used_up(now) {
+            let until = self.hold_ends(now).unwrap().first;
             return Err(Refusal::QuotaHeld { until, now: LogTime(now) });
         }
         Ok(())
+    }
+
+    /// Whether nothing is left of the quota: it is issued or held.
+    pub(super) fn is_used_up(&self, now: u64) -> bool {
+        self.used() + self.open_holds(now).count() as u64 >= self.quota_in_force()
     }
 
     pub(super) fn hold_with(&self, hold_id: RequestId) -> Option<&Hold> {
@@ -155,9 +154,10 @@ impl Listed {
             .filter(move |(_, hold)| hold.state == HoldState::Open && now < hold.expires_at.0)
     }
 
-    /// When the first of them ends.
-    pub(super) fn first_end(&self, now: u64) -> Option<LogTime> {
-        self.open_holds(now).map(|(_, hold)| hold.expires_at).min()
+    /// When the first and the last of them end.
+    pub(super) fn hold_ends(&self, now: u64) -> Option<HoldEnds> {
+        let ends = || self.open_holds(now).map(|(_, hold)| hold.expires_at);
+        Some(HoldEnds { first: ends().min()?, last: ends().max()? })
     }
 
     /// The ids of those of a recipient, by their ends.

@@ -5,17 +5,16 @@ use coupon_ledger::{ImportCodes, LineRefusal, RefusedLine};
 use super::*;
 
 /// What was imported into a campaign.
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct Imports {
     /// All codes, in the order in which they were added.
     pub(super) codes: Vec<ListedCode>,
     /// Each import with the line that comes next, in the order in which they began.
     pub(super) next_lines: Vec<(RequestId, u64)>,
-    /// How many commands changed something.
-    pub(super) changes: u64,
 }
 
 /// An imported code, and where it came from.
+#[derive(Clone, PartialEq)]
 pub(super) struct ListedCode {
     pub(super) code: String,
     import_id: RequestId,
@@ -43,6 +42,7 @@ impl Model {
         {
             over?;
         }
+        let before = listed.imports.codes.len() as u64;
         let mut refused = Vec::new();
         let (mut is_changed, mut line) = (false, asked.first_line);
         for code in &asked.codes {
@@ -82,7 +82,8 @@ impl Model {
         let next_line = imports.next_line(import_id);
         let imported = imports.codes.iter().filter(|one| one.import_id == import_id).count() as u64;
         if is_changed {
-            listed.imports.changes += 1;
+            let added = listed.imports.codes.len() as u64 - before;
+            listed.note(LogTime(now), import_id, EventKind::CodesImported { added });
         }
         Ok(Outcome::CodesImported { next_line, imported, refused })
     }
