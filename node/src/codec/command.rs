@@ -250,8 +250,12 @@ pub fn reopens(command: &[u8]) -> Option<Reopens> {
         Some(Operation::ImportCodes(import)) => Some(Reopens::Campaign(import.campaign)),
         // The end of one moves log time, and another may start then.
         Some(Operation::EndCampaign(_)) | None => Some(Reopens::Any),
-        // Only an entry finds the campaign of a code.
-        Some(Operation::VoidCoupon(void)) => void.return_quota.then_some(Reopens::Any),
+        Some(Operation::VoidCoupon(void)) if void.return_quota => Some(match void.campaign_code {
+            Some(code) => Reopens::Campaign(code.campaign),
+            // Only an entry finds the campaign of a code that was made.
+            None => Reopens::Any,
+        }),
+        Some(Operation::VoidCoupon(_)) => None,
     }
 }
 
@@ -411,12 +415,20 @@ mod tests {
         assert_eq!(reopens(&release), Some(Reopens::Campaign(campaign.clone())));
         let import = pb::ImportCodesCommand { campaign: campaign.clone(), ..Default::default() };
         let import = encoded(Operation::ImportCodes(import));
-        assert_eq!(reopens(&import), Some(Reopens::Campaign(campaign)));
-        let void = |return_quota| {
-            let void = pb::VoidCouponCommand { return_quota, ..Default::default() };
-            encoded(Operation::VoidCoupon(void))
+        assert_eq!(reopens(&import), Some(Reopens::Campaign(campaign.clone())));
+        let void = |named: Option<&pb::CampaignCode>, return_quota| {
+            let void = pb::VoidCouponCommand {
+                code: Some(pb::CodeNumber::default()),
+                campaign_code: named.cloned().map(Box::new),
+                return_quota,
+                ..Default::default()
+            };
+            reopens(&encoded(Operation::VoidCoupon(void)))
         };
-        assert_eq!((reopens(&void(true)), reopens(&void(false))), (Some(Reopens::Any), None));
+        let named = pb::CampaignCode { campaign: campaign.clone(), ..Default::default() };
+        assert_eq!(void(None, true), Some(Reopens::Any));
+        assert_eq!(void(Some(&named), true), Some(Reopens::Campaign(campaign)));
+        assert_eq!([void(None, false), void(Some(&named), false)], [const { None }; 2]);
     }
 
     #[test]
