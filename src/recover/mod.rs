@@ -34,8 +34,8 @@ pub(crate) struct RecoverArgs {
     /// Nodes whose data directories are gone for good
     #[arg(long, value_name = "NODE_ID", value_delimiter = ',')]
     gone: Vec<u64>,
-    /// A file for the coupons, holds and changes that each choice loses, one JSON object a line. It will
-    /// hold codes and recipients
+    /// A file for the coupons, holds, imports and changes that each choice loses, one JSON object a line. It
+    /// will hold codes and recipients
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// The directory to go on with, one of --data; the others are given up
@@ -164,6 +164,7 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
     let (mut coupons, mut campaigns) = (BTreeSet::new(), BTreeSet::new());
     let (mut coupon_changes, mut campaign_changes) = (BTreeSet::new(), BTreeSet::new());
     let (mut holds, mut releases) = (BTreeSet::new(), BTreeSet::new());
+    let mut imports = BTreeSet::new();
     let mut not_kept = BTreeSet::new();
     for found in kept.replicas.iter().filter(|found| found.shard != ShardId::META) {
         let ours = History::read(&kept.open, found).with_context(|| kept.name.clone())?;
@@ -188,6 +189,7 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
                     }
                     Lost::Hold(id, hold_id, _) => holds.insert((id.clone(), hold_id)),
                     Lost::HoldRelease(id, hold_id, _) => releases.insert((id.clone(), hold_id)),
+                    Lost::Import(id, import_id, _) => imports.insert((id.clone(), import_id)),
                 };
                 match report.as_deref_mut().filter(|_| is_new) {
                     Some(report) => report.add(&sides, found.shard, &lost),
@@ -202,12 +204,13 @@ fn losses(kept: &Named, all: &[Named], mut report: Option<&mut Report>) -> anyho
     }
     let mut text = format!(
         "loses {} coupons, {} campaigns and {} open holds that another directory has, {} changes of other coupons, \
-         {} releases of other holds, and what was changed about {} other campaigns",
+         {} releases of other holds, lines of {} imports of codes, and what was changed about {} other campaigns",
         coupons.len(),
         campaigns.len(),
         holds.len(),
         coupon_changes.len(),
         releases.len(),
+        imports.len(),
         campaign_changes.len(),
     );
     if kept.open.lost.is_some() {

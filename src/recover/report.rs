@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use coupon_cluster::{CampaignName, CodeCipher, CodeScheme, KeyId, RequestId, ShardId, ShardMap};
-use coupon_node::recovery::{Hold, HoldState, IssuedCoupon, LogTime, Lost};
+use coupon_node::recovery::{Hold, HoldState, IssuedCoupon, LogTime, Lost, LostLines};
 use serde::Serialize;
 
 /// A file that lists what each choice loses.
@@ -34,7 +34,7 @@ struct Line<'a> {
     loses_from: &'a str,
     shard_id: u32,
     campaign_id: &'a str,
-    /// The coupon's number in its campaign; 0: the campaign itself, or a hold.
+    /// The coupon's number in its campaign; 0: the campaign itself, a hold, or an import.
     sequence: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     hold_id: Option<String>,
@@ -57,6 +57,13 @@ struct Line<'a> {
     change: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     change_time: Option<String>,
+    /// Of this import, the lines from `first_line` to `last_line`. They can be imported again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    import_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_line: Option<u64>,
 }
 
 impl<'a> Line<'a> {
@@ -89,6 +96,13 @@ impl<'a> Line<'a> {
                     ..line
                 }
             }
+            Lost::Import(campaign, import_id, LostLines { first, last }) => Self {
+                campaign_id: campaign.id(),
+                import_id: Some(import_id.to_string()),
+                first_line: Some(first),
+                last_line: Some(last),
+                ..Self::default()
+            },
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignName, RequestId, ShardId};
 use coupon_ledger::{
-    Action, Campaign, Command, CouponHistory, Hold, IssuedCoupon, Ledger, LogTime, Outcome,
-    StateReader as _,
+    Action, Campaign, CodeImport, Command, CouponHistory, Hold, IssuedCoupon, Ledger, LogTime,
+    Outcome, StateReader as _,
 };
 use coupon_proto::internal as pb;
 use coupon_proto::internal::log_entry::Payload;
@@ -140,6 +140,31 @@ impl<'a> History<'a> {
             return Ok(None);
         }
         self.rows.hold_of(campaign.spec.number, hold_id)
+    }
+
+    /// The imports of codes into one of its campaigns, by id.
+    pub fn imports(
+        &self,
+        campaign: &Campaign,
+    ) -> impl Iterator<Item = Result<(RequestId, CodeImport), StorageError>> + use<'_, 'a> {
+        let all = self.rows.imports_of(campaign.spec.number);
+        (!campaign.spec.is_deleted()).then_some(all).into_iter().flatten()
+    }
+
+    /// An import of codes into one of its campaigns.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn import(
+        &self,
+        campaign: &Campaign,
+        import_id: &RequestId,
+    ) -> Result<Option<CodeImport>, StorageError> {
+        if campaign.spec.is_deleted() {
+            return Ok(None);
+        }
+        self.rows.import_of(campaign.spec.number, import_id)
     }
 
     /// The log time of its last entry.

@@ -14,7 +14,7 @@ mod history;
 mod keep;
 
 pub use choice::check_choice;
-pub use differences::{Lost, differences};
+pub use differences::{Lost, LostLines, differences};
 pub use directory::{Directory, ReplicaFound};
 pub use history::History;
 pub use keep::{Kept, give_up, keep};

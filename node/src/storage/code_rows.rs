@@ -6,7 +6,7 @@ use coupon_ledger::{CodeImport, ImportedCode};
 use coupon_proto::internal as pb;
 
 use super::StorageError;
-use super::keys::StateKeys;
+use super::keys::{StateKeys, after_prefix};
 use super::ledger::decode;
 use super::rows::Rows;
 use crate::codec::imported_code;
@@ -33,6 +33,25 @@ pub(super) fn code_import(
     let Some(value) = rows.get(&keys.code_import(number, import_id))? else { return Ok(None) };
     let record: pb::CodeImportRecord = decode("import of codes", &value)?;
     Ok(Some(imported_code::import_from_pb(&record)))
+}
+
+/// The imports of a campaign, by id.
+pub(super) fn code_imports<R: Rows>(
+    rows: &R,
+    keys: StateKeys,
+    number: u32,
+) -> impl Iterator<Item = Result<(RequestId, CodeImport), StorageError>> + use<'_, R> {
+    let first = keys.code_imports(number);
+    let end = after_prefix(&first).unwrap_or_else(|| keys.end().to_vec());
+    rows.keys(&first, &end).map(move |key| {
+        let malformed = || StorageError::corrupt("import of codes", "its key is malformed");
+        let key = key?;
+        let import_id = key.strip_prefix(first.as_slice()).ok_or_else(malformed)?;
+        let import_id = RequestId::from_bytes(import_id).map_err(|_| malformed())?;
+        let found = code_import(rows, keys, number, &import_id)?;
+        let found = found.ok_or_else(|| StorageError::corrupt("import of codes", "it is gone"))?;
+        Ok((import_id, found))
+    })
 }
 
 /// The code at a place that no coupon has yet.

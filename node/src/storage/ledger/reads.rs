@@ -1,10 +1,10 @@
 //! What a batch that is not written yet holds, for those who compare histories.
 
 use coupon_cluster::RequestId;
-use coupon_ledger::{Campaign, CouponHistory, Hold};
+use coupon_ledger::{Campaign, CodeImport, CouponHistory, Hold};
 
 use super::LedgerBatch;
-use crate::storage::{StorageError, hold_rows};
+use crate::storage::{StorageError, code_rows, hold_rows};
 
 impl<'a> LedgerBatch<'a> {
     /// The campaigns that were looked at, as the batch leaves them.
@@ -33,5 +33,26 @@ impl<'a> LedgerBatch<'a> {
     /// When the disk fails.
     pub fn hold_of(&self, number: u32, hold_id: &RequestId) -> Result<Option<Hold>, StorageError> {
         hold_rows::hold(self, self.keys, number, hold_id)
+    }
+
+    /// The imports of codes into a campaign, by id, as the batch leaves them.
+    pub fn imports_of(
+        &self,
+        number: u32,
+    ) -> impl Iterator<Item = Result<(RequestId, CodeImport), StorageError>> + use<'_, 'a> {
+        code_rows::code_imports(self, self.keys, number)
+    }
+
+    /// An import of codes into a campaign, as the batch leaves it.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn import_of(
+        &self,
+        number: u32,
+        import_id: &RequestId,
+    ) -> Result<Option<CodeImport>, StorageError> {
+        code_rows::code_import(self, self.keys, number, import_id)
     }
 }
