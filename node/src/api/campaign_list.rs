@@ -22,29 +22,27 @@ impl Reader<'_> {
         query: &pb::ListCampaignsQuery,
     ) -> Result<pb::ReadResponse, ReadError> {
         let tenant = tenant_id(&query.tenant)?;
-        let (view, mut answer) = self.begin(epoch)?;
-        let now = answer.log_time_micros;
-        if answer.refusal.is_some() {
-            return Ok(answer);
-        }
-        let mut page = Page::new(query.limit);
-        let mut last_searched = String::new();
-        for (searched, campaign) in view.campaigns_of(&tenant, &query.after).enumerate() {
-            if searched == SEARCHED_MAX {
-                answer.searched_campaign_id = last_searched;
-                break;
+        self.respond(epoch, |view, answer| {
+            let now = LogTime(answer.log_time_micros);
+            let mut page = Page::new(query.limit);
+            let mut last_searched = String::new();
+            for (searched, campaign) in view.campaigns_of(&tenant, &query.after).enumerate() {
+                if searched == SEARCHED_MAX {
+                    answer.searched_campaign_id = last_searched;
+                    break;
+                }
+                let campaign = view.settled(campaign?, now)?;
+                let is_wanted =
+                    !campaign.spec.is_deleted() && meets_all(&campaign, now, &query.conditions)?;
+                if is_wanted && !page.push(row::campaign_to_pb(&campaign)) {
+                    break;
+                }
+                campaign.spec.name.id().clone_into(&mut last_searched);
             }
-            let campaign = view.settled(campaign?, LogTime(now))?;
-            let is_wanted = !campaign.spec.is_deleted()
-                && meets_all(&campaign, LogTime(now), &query.conditions)?;
-            if is_wanted && !page.push(row::campaign_to_pb(&campaign)) {
-                break;
-            }
-            campaign.spec.name.id().clone_into(&mut last_searched);
-        }
-        answer.more = page.more || !answer.searched_campaign_id.is_empty();
-        answer.campaigns = page.items;
-        Ok(answer)
+            answer.more = page.more || !answer.searched_campaign_id.is_empty();
+            answer.campaigns = page.items;
+            Ok(())
+        })
     }
 
     /// What creating a campaign would come to.

@@ -6,8 +6,7 @@ use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
 
 use super::one_coupon::shown;
-use super::reader::{Page, ReadError, Reader, SEARCHED_MAX, tenant_id};
-use crate::codec::outcome;
+use super::reader::{Ended, Page, ReadError, Reader, SEARCHED_MAX, tenant_id};
 use crate::storage::StorageError;
 use crate::storage::view::{CouponPlace, LedgerView};
 
@@ -27,79 +26,69 @@ impl Reader<'_> {
         if query.campaign_id.is_empty() && query.recipient.is_empty() {
             return Err(malformed("recipient"));
         }
-        let (view, mut answer) = self.begin(epoch)?;
-        if answer.refusal.is_some() {
-            return Ok(answer);
-        }
-        let mut campaign = None;
-        if !query.campaign_id.is_empty() {
-            let name = CampaignName::new(&tenant, &query.campaign_id);
-            campaign = view.campaign(&name.map_err(|_| malformed("campaign id"))?)?;
-            if campaign.is_none() {
-                answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound));
-                return Ok(answer);
-            }
-        }
-        let mut page = Page::new(query.limit);
-        let last = match &campaign {
-            Some(campaign) if query.recipient.is_empty() => {
-                all_of(&view, campaign, answer.history_id, query, &mut page)?
-            }
-            only => {
-                let holder = Holder { recipient: &query.recipient, tenant: &tenant };
-                Listed::To(holder.coupons(&view, only.as_ref(), place_after(query), &mut page)?)
-            }
+        let name = match query.campaign_id.as_str() {
+            "" => None,
+            id => Some(CampaignName::new(&tenant, id).map_err(|_| malformed("campaign id"))?),
         };
-        let Listed::To(last) = last else {
-            let reason = pb::RefusalReason::RevisionGone.into();
-            answer.refusal = Some(pb::Refusal { reason, ..pb::Refusal::default() });
-            return Ok(answer);
-        };
-        answer.last_place = last.map(|CouponPlace { campaign_number, sequence }| pb::CouponPlace {
-            campaign_number,
-            sequence,
-        });
-        answer.more = page.more;
-        answer.coupons = page.items;
-        Ok(answer)
+        self.respond(epoch, |view, answer| {
+            let campaign = match &name {
+                Some(name) => Some(view.campaign(name)?.ok_or(Refusal::CampaignNotFound)?),
+                None => None,
+            };
+            let mut page = Page::new(query.limit);
+            let last = match &campaign {
+                Some(campaign) if query.recipient.is_empty() => {
+                    all_of(&view, campaign, answer.history_id, query, &mut page)?
+                }
+                only => {
+                    let holder = Holder { recipient: &query.recipient, tenant: &tenant };
+                    holder.coupons(&view, only.as_ref(), place_after(query), &mut page)?
+                }
+            };
+            answer.last_place = last.map(|CouponPlace { campaign_number, sequence }| {
+                pb::CouponPlace { campaign_number, sequence }
+            });
+            answer.more = page.more;
+            answer.coupons = page.items;
+            Ok(())
+        })
     }
 }
 
-/// How far a page goes.
-enum Listed {
-    /// To this place, the last one that was looked at.
-    To(Option<CouponPlace>),
-    /// Nowhere: what coupons were at the revision asked for is not known any more.
-    Gone,
+/// What coupons were at the revision asked for is not known any more.
+fn gone() -> Ended {
+    let reason = pb::RefusalReason::RevisionGone.into();
+    Ended::Refused(Box::new(pb::Refusal { reason, ..pb::Refusal::default() }))
 }
 
-/// Takes the coupons of a campaign, at the revision asked for, in the history with this first block.
+/// Takes the coupons of a campaign, at the revision asked for, in the history with this first block. Returns the place of
+/// the last one.
 fn all_of(
     view: &LedgerView<'_>,
     campaign: &Campaign,
     history_id: u64,
     query: &pb::ListCouponsQuery,
     page: &mut Page<pb::CampaignCoupon>,
-) -> Result<Listed, StorageError> {
+) -> Result<Option<CouponPlace>, Ended> {
     let (after, issued) = (place_after(query).sequence, campaign.counters.issued);
     let revision = campaign.counters.revision;
     let latest = pb::CampaignRevision { revision, issued, history_id };
     let as_of = query.as_of.unwrap_or(latest);
     if as_of.history_id != history_id || as_of.revision > revision {
-        return Ok(Listed::Gone);
+        return Err(gone());
     }
     let left = as_of.issued.min(issued).saturating_sub(after);
     let left = usize::try_from(left).unwrap_or(usize::MAX);
     let mut last = None;
     for coupon in view.coupons_at(campaign, as_of.revision, after).take(left) {
-        let Some(coupon) = coupon? else { return Ok(Listed::Gone) };
+        let coupon = coupon?.ok_or_else(gone)?;
         let sequence = coupon.sequence;
         if !page.push(shown(campaign.spec.name.id(), coupon)) {
             break;
         }
         last = Some(CouponPlace { campaign_number: campaign.spec.number, sequence });
     }
-    Ok(Listed::To(last))
+    Ok(last)
 }
 
 /// The place after which a page begins.

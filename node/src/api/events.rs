@@ -4,7 +4,6 @@ use coupon_ledger::Refusal;
 use coupon_proto::internal as pb;
 
 use super::reader::{Page, ReadError, Reader, campaign_name};
-use crate::codec::outcome;
 
 impl Reader<'_> {
     /// What happened to a campaign and its coupons after a revision.
@@ -18,25 +17,20 @@ impl Reader<'_> {
         query: &pb::ListEventsQuery,
     ) -> Result<pb::ReadResponse, ReadError> {
         let name = campaign_name(&query.campaign)?;
-        let (view, mut answer) = self.begin(epoch)?;
-        if answer.refusal.is_some() {
-            return Ok(answer);
-        }
-        let Some(campaign) = view.campaign(&name)? else {
-            answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound));
-            return Ok(answer);
-        };
-        answer.revision = campaign.counters.revision;
-        let mut page = Page::new(query.limit);
-        if query.after_revision < campaign.counters.revision {
-            for event in view.events_after(&campaign, query.after_revision)? {
-                if !page.push(event?) {
-                    break;
+        self.respond(epoch, |view, answer| {
+            let campaign = view.campaign(&name)?.ok_or(Refusal::CampaignNotFound)?;
+            answer.revision = campaign.counters.revision;
+            let mut page = Page::new(query.limit);
+            if query.after_revision < campaign.counters.revision {
+                for event in view.events_after(&campaign, query.after_revision)? {
+                    if !page.push(event?) {
+                        break;
+                    }
                 }
             }
-        }
-        answer.more = page.more;
-        answer.events = page.items;
-        Ok(answer)
+            answer.more = page.more;
+            answer.events = page.items;
+            Ok(())
+        })
     }
 }

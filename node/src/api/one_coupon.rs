@@ -20,19 +20,12 @@ impl Reader<'_> {
         query: &pb::GetCouponQuery,
     ) -> Result<pb::ReadResponse, ReadError> {
         let name = campaign_name(&query.campaign)?;
-        let (view, mut answer) = self.begin(epoch)?;
-        if answer.refusal.is_some() {
-            return Ok(answer);
-        }
-        let Some(campaign) = view.campaign(&name)? else {
-            answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound));
-            return Ok(answer);
-        };
-        match view.coupon_of(&campaign, query.sequence)? {
-            Some(found) => answer.coupons.push(shown(name.id(), found)),
-            None => answer.refusal = Some(outcome::refusal_to_pb(Refusal::CouponNotFound)),
-        }
-        Ok(answer)
+        self.respond(epoch, |view, answer| {
+            let campaign = view.campaign(&name)?.ok_or(Refusal::CampaignNotFound)?;
+            let found = view.coupon_of(&campaign, query.sequence)?;
+            answer.coupons.push(shown(name.id(), found.ok_or(Refusal::CouponNotFound)?));
+            Ok(())
+        })
     }
 
     /// The coupon of a code, and whether it could be redeemed.
@@ -46,13 +39,13 @@ impl Reader<'_> {
         code: &pb::CodeNumber,
     ) -> Result<pb::ReadResponse, ReadError> {
         let code = coupon_code::number_from_pb(code).map_err(ReadError::Malformed)?;
-        let (mut view, answer) = self.begin(epoch)?;
-        if answer.refusal.is_some() {
-            return Ok(answer);
-        }
-        let found = find_coupon(&mut view, self.replica.raft.key.shard, &code)?;
-        let found = found.map(|(campaign, found)| (campaign.spec.name.id().to_owned(), found));
-        Ok(with_coupon(answer, found.ok_or(Refusal::CouponNotFound)))
+        let shard = self.replica.raft.key.shard;
+        self.respond(epoch, |mut view, answer| {
+            let found = find_coupon(&mut view, shard, &code)?;
+            let (campaign, found) = found.ok_or(Refusal::CouponNotFound)?;
+            show_redeemable(answer, campaign.spec.name.id(), found);
+            Ok(())
+        })
     }
 
     /// The coupon of a campaign that has a code, and whether it could be redeemed.
@@ -66,35 +59,22 @@ impl Reader<'_> {
         code: &pb::CampaignCode,
     ) -> Result<pb::ReadResponse, ReadError> {
         let code = coupon_code::campaign_code_from_pb(code).map_err(ReadError::Malformed)?;
-        let (mut view, answer) = self.begin(epoch)?;
-        if answer.refusal.is_some() {
-            return Ok(answer);
-        }
-        let Some(campaign) = view.campaign(&code.campaign)? else {
-            return Ok(with_coupon(answer, Err(Refusal::CampaignNotFound)));
-        };
         let shard = self.replica.raft.key.shard;
-        let found = find_coupon_in(&mut view, shard, &campaign, &code)?;
-        let found = found.map(|found| (code.campaign.id().to_owned(), found));
-        Ok(with_coupon(answer, found.ok_or(Refusal::CouponNotFound)))
+        self.respond(epoch, |mut view, answer| {
+            let campaign = view.campaign(&code.campaign)?.ok_or(Refusal::CampaignNotFound)?;
+            let found = find_coupon_in(&mut view, shard, &campaign, &code)?;
+            show_redeemable(answer, code.campaign.id(), found.ok_or(Refusal::CouponNotFound)?);
+            Ok(())
+        })
     }
 }
 
-/// An answer about the coupon of a code.
-fn with_coupon(
-    mut answer: pb::ReadResponse,
-    found: Result<(String, IssuedCoupon), Refusal>,
-) -> pb::ReadResponse {
-    match found {
-        Ok((campaign_id, found)) => {
-            let now = LogTime(answer.log_time_micros);
-            let refusal = redemption_refusal(&found.coupon, &found.state, now);
-            answer.redemption_refusal = refusal.map(outcome::refusal_to_pb);
-            answer.coupons.push(shown(&campaign_id, found));
-        }
-        Err(refusal) => answer.refusal = Some(outcome::refusal_to_pb(refusal)),
-    }
-    answer
+/// Shows the coupon of a code, and whether it could be redeemed.
+fn show_redeemable(answer: &mut pb::ReadResponse, campaign_id: &str, found: IssuedCoupon) {
+    let now = LogTime(answer.log_time_micros);
+    let refusal = redemption_refusal(&found.coupon, &found.state, now);
+    answer.redemption_refusal = refusal.map(outcome::refusal_to_pb);
+    answer.coupons.push(shown(campaign_id, found));
 }
 
 /// A coupon as answers show it.

@@ -46,6 +46,32 @@ impl ReadError {
     }
 }
 
+/// Why the rest of an answer is not filled in.
+pub(super) enum Ended {
+    /// The state has something against it, which is the answer.
+    Refused(Box<pb::Refusal>),
+    /// There is no answer.
+    Failed(ReadError),
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(outcome::refusal_to_pb(refusal)))
+    }
+}
+
+impl From<StorageError> for Ended {
+    fn from(error: StorageError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<ReadError> for Ended {
+    fn from(error: ReadError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// The name of a campaign.
 ///
 /// # Errors
@@ -100,28 +126,35 @@ impl<'a> Reader<'a> {
         state.log_time.max(self.now).0
     }
 
-    /// The state, and what an answer to a question that was routed by the ring of `epoch` begins with: the time, which
-    /// history it is, and the refusal if that is not the shard's ring.
-    pub(super) fn begin(
+    /// The answer to a question that was routed by the ring of `epoch`: the time, which history it is, and what `fill_in`
+    /// makes of the state. A question that did not come by the shard's own ring is refused before.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails, or `fill_in` does.
+    pub(super) fn respond(
         &self,
         epoch: u64,
-    ) -> Result<(LedgerView<'a>, pb::ReadResponse), StorageError> {
+        fill_in: impl FnOnce(LedgerView<'a>, &mut pb::ReadResponse) -> Result<(), Ended>,
+    ) -> Result<pb::ReadResponse, ReadError> {
         let view = self.view()?;
         let state = view.shard_state()?;
-        let answer = pb::ReadResponse {
+        let mut answer = pb::ReadResponse {
             log_time_micros: self.time(&state),
-            refusal: Self::refusal(&state, epoch),
             // It grows when the ledger gives up counters that an abandoned history may have used, and never otherwise.
             history_id: state.first_block,
             ..Default::default()
         };
-        Ok((view, answer))
-    }
-
-    /// The fence: a question about a campaign must come by the shard's own ring.
-    pub(super) fn refusal(state: &ShardState, epoch: u64) -> Option<pb::Refusal> {
-        let refusal = Refusal::StaleEpoch { epoch: state.epoch };
-        (state.epoch.0 != epoch).then(|| outcome::refusal_to_pb(refusal))
+        let ended = match state.epoch.0 == epoch {
+            true => fill_in(view, &mut answer),
+            false => Err(Refusal::StaleEpoch { epoch: state.epoch }.into()),
+        };
+        match ended {
+            Ok(()) => {}
+            Err(Ended::Refused(refusal)) => answer.refusal = Some(*refusal),
+            Err(Ended::Failed(error)) => return Err(error),
+        }
+        Ok(answer)
     }
 
     fn get_campaign(
@@ -161,17 +194,12 @@ impl<'a> Reader<'a> {
         epoch: u64,
         find: impl FnOnce(&LedgerView<'_>) -> Result<Option<Campaign>, StorageError>,
     ) -> Result<pb::ReadResponse, ReadError> {
-        let (view, mut answer) = self.begin(epoch)?;
-        if answer.refusal.is_none() {
-            match find(&view)? {
-                Some(campaign) => {
-                    let campaign = view.settled(campaign, LogTime(answer.log_time_micros))?;
-                    answer.campaigns.push(row::campaign_to_pb(&campaign));
-                }
-                None => answer.refusal = Some(outcome::refusal_to_pb(Refusal::CampaignNotFound)),
-            }
-        }
-        Ok(answer)
+        self.respond(epoch, |view, answer| {
+            let campaign = find(&view)?.ok_or(Refusal::CampaignNotFound)?;
+            let campaign = view.settled(campaign, LogTime(answer.log_time_micros))?;
+            answer.campaigns.push(row::campaign_to_pb(&campaign));
+            Ok(())
+        })
     }
 }
 
