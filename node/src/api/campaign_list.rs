@@ -31,7 +31,7 @@ impl Reader<'_> {
                     answer.searched_campaign_id = last_searched;
                     break;
                 }
-                let campaign = view.settled(campaign?, now)?;
+                let campaign = self.settled(&view, campaign?, now)?;
                 let is_wanted =
                     !campaign.spec.is_deleted() && meets_all(&campaign, now, &query.conditions)?;
                 if is_wanted && !page.push(row::campaign_to_pb(&campaign)) {
@@ -61,7 +61,8 @@ impl Reader<'_> {
         let now = self.time(&state);
         let mut answer = pb::ReadResponse { log_time_micros: now, ..Default::default() };
         let existing = view.campaign_or_tombstone(&command.name)?;
-        let existing = existing.map(|found| view.settled(found, LogTime(now))).transpose()?;
+        let existing =
+            existing.map(|found| self.settled(&view, found, LogTime(now))).transpose()?;
         let (shard, epoch) = (self.replica.raft.key.shard, Epoch(epoch));
         let outcome = Ledger::outcome_of_creation(
             shard,

@@ -91,8 +91,17 @@ pub(super) struct Reader<'a> {
     pub(super) storage: &'a Storage,
     /// Whose state it is.
     pub(super) replica: &'a Replica,
-    /// The time of the question: see [`Proposer::read_time`](crate::shard::proposer::Proposer::read_time).
-    pub(super) now: LogTime,
+    /// When the question came.
+    pub(super) came: Moment,
+}
+
+/// When a question came.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Moment {
+    /// Its time: see [`Proposer::read_time`](crate::shard::proposer::Proposer::read_time).
+    pub(super) time: LogTime,
+    /// The term of the leader.
+    pub(super) term: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -123,7 +132,17 @@ impl<'a> Reader<'a> {
     /// The time that states are shown at. Log time stands still while nothing is written, but the next entry is stamped
     /// with a later time.
     pub(super) fn time(&self, state: &ShardState) -> u64 {
-        state.log_time.max(self.now).0
+        state.log_time.max(self.came.time).0
+    }
+
+    /// A campaign as it stands at the time of the answer: holds that have expired by then no longer count.
+    pub(super) fn settled(
+        &self,
+        view: &LedgerView<'_>,
+        campaign: Campaign,
+        now: LogTime,
+    ) -> Result<Campaign, StorageError> {
+        view.settled(campaign, now, self.came.term, &self.replica.hold_counts)
     }
 
     /// The answer to a question that was routed by the ring of `epoch`: the time, which history it is, and what `fill_in`
@@ -196,7 +215,7 @@ impl<'a> Reader<'a> {
     ) -> Result<pb::ReadResponse, ReadError> {
         self.respond(epoch, |view, answer| {
             let campaign = find(&view)?.ok_or(Refusal::CampaignNotFound)?;
-            let campaign = view.settled(campaign, LogTime(answer.log_time_micros))?;
+            let campaign = self.settled(&view, campaign, LogTime(answer.log_time_micros))?;
             answer.campaigns.push(row::campaign_to_pb(&campaign));
             Ok(())
         })

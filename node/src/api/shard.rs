@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coupon_cluster::{NodeId, ShardId};
-use coupon_ledger::LogTime;
 use coupon_proto::internal as pb;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_proto::internal::shard_service_server::ShardService;
@@ -19,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::reader::{ReadError, Reader, campaign_name};
+use super::reader::{Moment, ReadError, Reader, campaign_name};
 use super::status::{from_replica_error, malformed};
 use crate::codec::command;
 use crate::peers::{Lane, MESSAGE_BYTES_MAX, Peers};
@@ -130,13 +129,14 @@ impl ShardEndpoint {
     }
 }
 
-/// Confirms leadership for a read that comes now. Returns its time.
-async fn confirm(replica: &Replica) -> Result<LogTime, Status> {
-    // Before, since the next leader may stamp its entries with earlier times than a later one.
-    let now = replica.proposer.read_time();
+/// Confirms leadership for a read that comes now. Returns when that is.
+async fn confirm(replica: &Replica) -> Result<Moment, Status> {
+    // Both before, since the next leader may stamp its entries with earlier times than a later one.
+    let leadership = replica.raft.leadership().map_err(|error| from_replica_error(&error))?;
+    let came = Moment { time: replica.proposer.read_time(), term: leadership.term };
     let confirmed = replica.raft.read_index(READ_INDEX_TIMEOUT).await;
     confirmed.map_err(|error| from_replica_error(&error))?;
-    Ok(now)
+    Ok(came)
 }
 
 impl Leader {
@@ -235,8 +235,8 @@ impl ShardService for ShardEndpoint {
         if let Some(wait) = &request.wait {
             self.wait(&replica, wait).await?;
         }
-        let now = confirm(&replica).await?;
-        let answer = self.look(replica, now, move |reader| reader.answer(request.epoch, query));
+        let came = confirm(&replica).await?;
+        let answer = self.look(replica, came, move |reader| reader.answer(request.epoch, query));
         answer.await.map(Response::new)
     }
 
@@ -264,14 +264,14 @@ impl ShardEndpoint {
     async fn look<T: Send + 'static>(
         &self,
         replica: Replica,
-        now: LogTime,
+        came: Moment,
         look: impl FnOnce(&Reader<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, Status> {
         let storage = self.storage.clone();
         let turn = self.reads.clone().acquire_owned().await.map_err(|_| gone())?;
         let found = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            look(&Reader { storage: &storage, replica: &replica, now })
+            look(&Reader { storage: &storage, replica: &replica, came })
         });
         let found = found.await.map_err(|error| Status::internal(error.to_string()))?;
         found.map_err(ReadError::into_status)
@@ -282,8 +282,9 @@ impl ShardEndpoint {
         let name = campaign_name(&wait.campaign).map_err(ReadError::into_status)?;
         let mut next = replica.raft.revisions.next_of(&name);
         // After that, so that nothing is missed in between. A revision is the same at any time.
+        let came = Moment::default();
         let found =
-            self.look(replica.clone(), LogTime(0), move |reader| reader.revision_of(&name)).await?;
+            self.look(replica.clone(), came, move |reader| reader.revision_of(&name)).await?;
         if found != Some(wait.revision) {
             return Ok(());
         }

@@ -13,6 +13,7 @@ use super::divergence::Diverged;
 use super::proposer::Proposer;
 use super::submission::{StreamTag, Submission};
 use crate::raft::replica::RaftReplica;
+use crate::storage::hold_counts::HoldCounts;
 
 /// A running replica and what serves it.
 #[derive(Clone)]
@@ -21,6 +22,8 @@ pub struct Replica {
     pub raft: RaftReplica,
     /// Its proposer.
     pub proposer: Proposer,
+    /// What reads have counted of expired holds.
+    pub hold_counts: HoldCounts,
     streams: Arc<Mutex<Streams>>,
 }
 
@@ -54,7 +57,7 @@ pub struct OpenStream {
 impl Replica {
     /// A replica that was just started.
     pub fn new(raft: RaftReplica, proposer: Proposer) -> Self {
-        Self { raft, proposer, streams: Arc::default() }
+        Self { raft, proposer, hold_counts: HoldCounts::default(), streams: Arc::default() }
     }
 
     /// Notes that a router has opened a stream. `None` when it has opened a newer one already.

@@ -53,10 +53,19 @@ pub(super) fn hold_ends(
     until: LogTime,
     max: usize,
 ) -> Result<EndsFound, StorageError> {
+    EndsFound::of(hold_ends_from(rows, keys, number, from), until, max)
+}
+
+/// When the open holds of a campaign end, from a time on, in order.
+pub(super) fn hold_ends_from<R: Rows>(
+    rows: &R,
+    keys: StateKeys,
+    number: u32,
+    from: LogTime,
+) -> impl Iterator<Item = Result<LogTime, StorageError>> + use<'_, R> {
     let first = keys.hold_ends_of_campaign_from(number, from);
     let end = after(keys, &keys.hold_ends_of_campaign(number));
-    let ends = rows.keys(&first, &end).map(|key| end_in(&key?).map(|(at, _)| at));
-    EndsFound::of(ends, until, max)
+    rows.keys(&first, &end).map(|key| end_in(&key?).map(|(at, _)| at))
 }
 
 /// The holds of a campaign for a recipient that end after `now`, at most `max`.

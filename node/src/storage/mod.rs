@@ -22,6 +22,7 @@ pub mod flusher;
 mod frames;
 #[cfg(test)]
 mod golden;
+pub mod hold_counts;
 mod hold_rows;
 pub mod identity;
 mod index;

@@ -14,7 +14,7 @@ use coupon_proto::internal as pb;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 
 use super::coupon_rows::{self, Found};
-use super::hold_rows;
+use super::hold_counts::HoldCounts;
 pub use super::index::CouponPlace;
 use super::index::{Coupons, Index, Layers};
 use super::keys::{Generation, LogKeys, StateKeys, after_prefix};
@@ -143,15 +143,22 @@ impl<'a> LedgerView<'a> {
         self.campaign(&name_of_number(&name)?)
     }
 
-    /// A campaign as it stands at a moment: holds that have expired by then no longer count.
+    /// A campaign as it stands at a moment, at which a leader answers a read in a term: holds that have expired by then no
+    /// longer count. `counts` has what such reads have counted before.
     ///
     /// # Errors
     ///
     /// When the disk fails.
-    pub fn settled(&self, mut campaign: Campaign, now: LogTime) -> Result<Campaign, StorageError> {
-        let number = campaign.spec.number;
-        campaign.settle_holds(now, usize::MAX, |from, until, max| {
-            hold_rows::hold_ends(self, self.keys, number, from, until, max)
+    pub fn settled(
+        &self,
+        mut campaign: Campaign,
+        now: LogTime,
+        term: u64,
+        counts: &HoldCounts,
+    ) -> Result<Campaign, StorageError> {
+        let of = (self.keys, campaign.spec.number);
+        campaign.settle_holds(now, usize::MAX, |from, until, _| {
+            counts.hold_ends(self, of, term, from, until)
         })?;
         Ok(campaign)
     }
