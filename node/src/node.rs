@@ -398,20 +398,20 @@ impl Node {
         let options = &self.config.raft;
         let peers = &self.shard_peers[self.workers.worker_of(shard)];
         let raft = RaftReplica::start(&self.storage, peers, key, applied_map, options).await?;
-        let founders = map.founders(shard);
-        // A group is founded by a map in which none of its founders was replaced: afterwards its
+        let initial = map.initial_replicas(shard);
+        // A group is founded by a map in which none of its first replicas was replaced: afterwards its
         // members are in its own log alone.
         let untouched = map.shards.get(&shard).into_iter().flatten().all(|(_, member)| {
             match member.role {
-                ReplicaRole::Founder => true,
+                ReplicaRole::Initial => true,
                 // The meta shard is founded by one node, and the others join.
                 ReplicaRole::Joining => shard == ShardId::META && map.version == 1,
                 ReplicaRole::Voter | ReplicaRole::Leaving | ReplicaRole::Retiring => false,
             }
         });
-        if untouched && founders.contains_key(&replica) {
+        if untouched && initial.contains_key(&replica) {
             let goes_first = map.preferred_leader(shard) == Some(replica);
-            self.spawn(bootstrap::begin(raft.clone(), founders, goes_first));
+            self.spawn(bootstrap::begin(raft.clone(), initial, goes_first));
         }
         let (divergence, difference) = (self.divergence(), raft.applied_digests.difference());
         self.spawn(async move { divergence.watch(key, difference).await });

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, Epoch, RequestId, Ring, ShardId, TenantId};
 use coupon_ledger::{
-    Action, ArchiveCampaign, AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage,
+    Action, ArchiveCampaign, Campaign, CampaignCounters, CampaignSpec, CampaignStage,
     CampaignTerms, Change, ChangeKind, Command, Coupon, CouponCode, CouponState, CreateCampaign,
-    EndCampaign, Event, EventKind, Hold, HoldEnds, Issue, IssuedCoupon, LogTime, Outcome,
-    PauseCampaign, RedeemCoupon, Refusal, ResumeCampaign, ReverseRedemption, UpdateCampaign,
-    VoidCoupon,
+    CreationTerms, EndCampaign, Event, EventKind, Hold, HoldEnds, Issue, IssuedCoupon, LogTime,
+    Outcome, PauseCampaign, RedeemCoupon, Refusal, ResumeCampaign, ReverseRedemption,
+    UpdateCampaign, VoidCoupon,
 };
 
 use self::changes::remembered;
@@ -219,7 +219,7 @@ impl Model {
             coupons.iter().filter(|issued| is_counted(&issued.state)).count() as u64
         };
         let issued = coupons.len() as u64;
-        let asked_terms = AskedTerms {
+        let asked_terms = CreationTerms {
             display_name: asked.display_name.clone(),
             quota: asked.quota,
             end: asked.end,
