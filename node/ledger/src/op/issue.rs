@@ -151,7 +151,9 @@ pub(super) fn quota_refusal<S: StateReader>(
         (CampaignState::Exhausted, _) => match campaign.counters.hold_ends {
             // As long as quota is held, it may come back.
             Some(HoldEnds { first, .. }) => Refusal::QuotaHeld { until: first, now },
-            None if campaign.counters.quota_issued() < spec.quota => Refusal::OutOfCodes,
+            None if spec.has_imported_codes && campaign.counters.quota_issued() < spec.quota => {
+                Refusal::OutOfCodes
+            }
             None => Refusal::SoldOut,
         },
         (CampaignState::Active, _) => return Ok(None),
