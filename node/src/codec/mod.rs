@@ -2,6 +2,7 @@
 //! is read in `coupon-wire`.
 //!
 //! - [`command`]: what routers ask for, read from the log. Each operation has a file.
+//! - [`reopens`]: which of them may undo a refusal.
 //! - [`outcome`]: what came of it.
 //! - [`row`], [`coupon_history`], [`event`], [`hold`], [`imported_code`]: what is kept on disk.
 
@@ -23,6 +24,7 @@ pub mod outcome;
 mod pause_campaign;
 mod redeem_coupon;
 mod release_hold;
+pub mod reopens;
 mod resume_campaign;
 mod reverse_redemption;
 pub mod row;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::codec::command::Reopens;
+use crate::codec::reopens::Reopens;
 
 /// Such entries of a shard. Clones share them.
 #[derive(Clone, Debug, Default)]

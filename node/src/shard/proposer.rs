@@ -27,7 +27,8 @@ use super::submission::{
     reply, unknown,
 };
 use crate::clock::TrustedClock;
-use crate::codec::command::{code_key_of_creation, imported_codes, reopens};
+use crate::codec::command::{code_key_of_creation, imported_codes};
+use crate::codec::reopens::reopens;
 use crate::raft::closed_campaigns::ClosedCampaigns;
 use crate::raft::replica::{self, RaftReplica, WriteOutcome, WriteResult};
 use crate::raft::types::{Applied, Proposal};
