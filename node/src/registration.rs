@@ -163,7 +163,7 @@ impl Node {
     }
 
     /// Asks one node to register this start with the meta shard.
-    async fn register_at(&self, address: &str) -> Answer<()> {
+    async fn register_at(self: &Arc<Self>, address: &str) -> Answer<()> {
         let not_yet = |why: &str| Answer::NotYet(why.to_owned());
         let Some(channel) = self.peers.channel_to(address.to_owned(), Lane::Control) else {
             return not_yet("this is not an address");

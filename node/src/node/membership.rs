@@ -17,14 +17,18 @@ impl Node {
     /// # Errors
     ///
     /// When the data directory belongs to another cluster. A disk that fails ends the process.
-    pub async fn adopt(&self, map: &Arc<ShardMap>) -> Result<(), IdentityError> {
+    pub async fn adopt(self: &Arc<Self>, map: &Arc<ShardMap>) -> Result<(), IdentityError> {
         self.identity.lock().check_cluster(&map.cluster_id)?;
-        // The map first: with it, a directory that was not stamped in time is at the next start.
-        let joined = match self.known.learn(map).await {
-            Ok(()) => self.stamp(&map.cluster_id).await,
-            Err(fault) => Err(fault.into()),
-        };
-        match joined {
+        // To its end, even if the caller goes away: what this process knows must not lag behind its disk.
+        let (node, map) = (Arc::clone(self), Arc::clone(map));
+        let joining = tokio::spawn(async move {
+            // The map first: with it, a directory that was not stamped in time is at the next start.
+            match node.known.learn(&map).await {
+                Ok(()) => node.stamp(&map.cluster_id).await,
+                Err(fault) => Err(fault.into()),
+            }
+        });
+        match joining.await.expect("joining a cluster does not panic") {
             Err(IdentityError::Storage(fault)) => fatal::abort("joining a cluster", &fault),
             joined => joined,
         }

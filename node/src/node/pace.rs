@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coupon_cluster::ShardMap;
+use coupon_cluster::{Replica, ShardMap};
 
 use super::Node;
 use crate::raft::pace::{self, Pacer};
@@ -83,8 +83,15 @@ impl Node {
             .values()
             .filter(|replicas| replicas.values().any(|replica| replica.node == me));
         let times = mine.map(|replicas| {
+            // One whose disk is lost has a vote and cannot give it, and its successor has none yet, although their node
+            // may answer.
             let others = replicas.values().filter(|replica| replica.node != me);
-            let others: Vec<_> = others.map(|other| self.latencies.of(other.node)).collect();
+            let others = others.filter(|replica| replica.is_voter() || replica.is_leaving());
+            let latency = |replica: &Replica| match replica.is_leaving() {
+                true => None,
+                false => self.latencies.of(replica.node),
+            };
+            let others: Vec<_> = others.map(latency).collect();
             pace::vote_time(sync, &others)
         });
         times.max().unwrap_or_default()

@@ -46,6 +46,11 @@ impl Heartbeats {
         Self { allowed, heard }
     }
 
+    /// Whether they are allowed.
+    pub(super) fn are_allowed(&self) -> bool {
+        self.allowed.load(Ordering::Relaxed)
+    }
+
     /// Allows heartbeats, or not.
     pub(super) fn allow(&self, allowed: bool) {
         self.allowed.store(allowed, Ordering::Relaxed);

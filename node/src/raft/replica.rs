@@ -413,9 +413,10 @@ impl RaftReplica {
     ///
     /// # Errors
     ///
-    /// When this replica does not lead, or no quorum says in time that it does.
+    /// When this replica does not lead or lets the others elect another leader, or no quorum says in time that it does.
     pub async fn read_index(&self, timeout: Duration) -> Result<(), ReplicaError> {
-        if !self.raft.is_leader() {
+        // The question would be a heartbeat.
+        if !self.raft.is_leader() || !self.heartbeats.are_allowed() {
             return Err(self.not_leader());
         }
         if mutants::is(Mutant::ReadWithoutQuorum) {

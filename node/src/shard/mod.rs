@@ -8,6 +8,7 @@
 //! - [`submission`]: commands that came together, and the queues in which they wait.
 //! - [`registry`]: which replicas run here.
 //! - [`reconciler`]: what the leader of a shard does besides leading.
+//! - `preference`: when a leader makes way for the one that the map prefers.
 //! - `log_retention`: what is purged of a log.
 //! - `stall`: a leader whose entries do not get through steps aside.
 //! - `leaderless`: when the log says that no leader is heard.
@@ -20,6 +21,7 @@ mod leaderless;
 pub mod leadership_transfer;
 mod log_retention;
 mod pending_reopenings;
+mod preference;
 pub mod proposer;
 pub mod reconciler;
 pub mod registry;

@@ -21,6 +21,7 @@ use prost::Message as _;
 use super::leaderless::{self, Leaderless};
 use super::leadership_transfer::transfer_leadership;
 use super::log_retention::LogRetention;
+use super::preference::Preference;
 use super::registry::{Registry, Replica};
 use super::stall::{self, Stall};
 use crate::clock::TrustedClock;
@@ -41,15 +42,8 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a round may take, or four rounds of messages where these take longer, which is what a transfer of leadership
 /// needs at most: a leader that has lost its quorum must not wait for it here.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
-/// Minimum time, by Raft's clock, that a leader stays before it makes way for the preferred one, so that leadership does
-/// not flap. A transfer holds the shard up for several rounds, which take longer where disks are slow.
-const LEADER_AGE_MIN: Duration = Duration::from_secs(5);
-/// The pause after leadership should have been handed over, before that is tried again. Where it is only
-/// that another replica is preferred, it is by Raft's clock, and doubles with every failure, since an attempt holds up the
-/// shard.
-const TRANSFER_PAUSE: Duration = Duration::from_secs(5);
-/// It grows no longer than this.
-const TRANSFER_PAUSE_MAX: Duration = Duration::from_mins(5);
+/// The pause after leadership should have been handed over because the clock is off, before that is tried again.
+const LEAVE_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after the streams to followers that hold a purge up were cut, before that is tried again.
 const CUT_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after the group refused or failed a step.
@@ -80,11 +74,9 @@ pub async fn run(context: NodeContext, replica: Replica) {
         raft: replica.raft.clone(),
         replica,
         context,
-        leading_since: None,
         without_quorum: false,
         pause_until: Instant::now(),
-        transfer_pause: TRANSFER_PAUSE,
-        transfer_pause_until: Instant::now(),
+        preference: Preference::default(),
         leave_pause_until: Instant::now(),
         cut_pause_until: Instant::now(),
         preferred: (0, None),
@@ -118,12 +110,10 @@ struct Reconciler {
     shard: ShardId,
     raft: RaftReplica,
     replica: Replica,
-    leading_since: Option<Instant>,
     /// Whether it was last said that no quorum answers.
     without_quorum: bool,
     pause_until: Instant,
-    transfer_pause: Duration,
-    transfer_pause_until: Instant,
+    preference: Preference,
     /// When leadership may next be handed over because the clock is off.
     leave_pause_until: Instant,
     /// When the streams to followers that hold a purge up may next be cut.
@@ -157,13 +147,13 @@ impl Reconciler {
         // Handing over needs a disk that answers and followers that have the log; without heartbeats the others elect.
         self.raft.send_heartbeats(!stuck && !aside);
         if stuck || aside {
-            self.leading_since = None;
+            self.preference.does_not_lead();
             return Ok(());
         }
         self.purge_when_due().await;
         self.say_when_leaderless(Instant::now());
         if !self.raft.is_leader() {
-            self.leading_since = None;
+            self.preference.does_not_lead();
             self.without_quorum = false;
             self.stall.forget();
             return Ok(());
@@ -179,14 +169,11 @@ impl Reconciler {
         }
         let now = Instant::now();
         self.step_aside_when_stalled(now);
-        let leading_since = *self.leading_since.get_or_insert_with(|| {
-            self.transfer_pause = TRANSFER_PAUSE;
-            now
-        });
+        self.preference.leads(now, pace::current());
         if !trusted {
             if now >= self.leave_pause_until {
                 self.transfer_leadership(None).await;
-                self.leave_pause_until = Instant::now() + TRANSFER_PAUSE;
+                self.leave_pause_until = Instant::now() + LEAVE_PAUSE;
             }
             return Ok(());
         }
@@ -205,17 +192,12 @@ impl Reconciler {
         }
         let preferred = self.preferred.1.filter(|preferred| *preferred != self.raft.key.replica);
         if let Some(preferred) = preferred
-            && now.duration_since(leading_since) >= pace::real(LEADER_AGE_MIN)
-            && now >= self.transfer_pause_until
+            && self.preference.is_due(now, pace::current())
             // One that is away holds nothing up, and need not be tried.
             && self.raft.responsive_voters().iter().any(|(id, _)| *id == preferred)
         {
-            self.transfer_pause = if self.transfer_leadership(Some(preferred)).await {
-                TRANSFER_PAUSE
-            } else {
-                (self.transfer_pause * 2).min(TRANSFER_PAUSE_MAX)
-            };
-            self.transfer_pause_until = Instant::now() + pace::real(self.transfer_pause);
+            let succeeded = self.transfer_leadership(Some(preferred)).await;
+            self.preference.was_tried(succeeded, Instant::now(), pace::current());
         }
         Ok(())
     }
