@@ -201,9 +201,10 @@ await_serving() {
     ! $failed || exit 1
 }
 
+# Waits until a member serves, or with --live as second argument, until it lives.
 await_serving_one() {
     local deadline=$((SECONDS + SERVE_SECONDS_MAX))
-    until timeout 5 docker exec "${container_of[$1]}" /coupon health 127.0.0.1:7000 --timeout 1s \
+    until timeout 5 docker exec "${container_of[$1]}" /coupon health 127.0.0.1:7000 --timeout 1s "${@:2}" \
         >/dev/null 2>"$work/health.$1"; do
         ((SECONDS < deadline)) ||
             fail "$1 does not serve after $SERVE_SECONDS_MAX s: $(cat "$work/health.$1");" \
