@@ -26,6 +26,7 @@ pub mod server;
 pub mod shard;
 pub mod storage;
 mod stream_writer;
+mod ticks;
 mod workers;
 
 #[cfg(feature = "mutants")]

@@ -4,6 +4,8 @@
 //! heartbeats and votes, one for snapshots, so that no large transfer delays a heartbeat; and one for
 //! what it forwards for routers.
 
+mod heartbeats;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use coupon_transport::{Addressed, AddressedChannel, Addressee};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint};
+
+use self::heartbeats::HeartbeatQueues;
 
 /// The largest message between nodes: a batch of entries (see `log_store`) and room to spare.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -49,6 +53,7 @@ pub struct Peers {
     announced: Arc<Mutex<HashMap<NodeId, (String, String)>>>,
     channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
     addressed: Arc<Mutex<HashMap<(NodeId, Lane), Peer>>>,
+    heartbeats: HeartbeatQueues,
 }
 
 /// A peer as the map had it when it was last called.
@@ -61,12 +66,14 @@ impl Peers {
     /// Channels to the nodes of `map`, as it is and as it will be.
     pub fn new(map: watch::Receiver<Arc<ShardMap>>) -> Self {
         let (announced, channels) = (Arc::default(), Arc::default());
-        Self { map, announced, channels, addressed: Arc::default() }
+        let (addressed, heartbeats) = Default::default();
+        Self { map, announced, channels, addressed, heartbeats }
     }
 
     /// A copy with its own connections; the runtime that first uses a connection serves it.
     pub fn with_own_connections(&self) -> Self {
-        Self { channels: Arc::default(), addressed: Arc::default(), ..self.clone() }
+        let (channels, addressed, heartbeats) = Default::default();
+        Self { channels, addressed, heartbeats, ..self.clone() }
     }
 
     /// Notes the address of a node that has started, while the map still has an earlier start of

@@ -39,7 +39,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many calls a caller may have given up before this node got round to them. A node that was away
-/// finds the heartbeats of many shards; beyond the bound the connection is closed as an attack
+/// finds the votes of many shards; beyond the bound the connection is closed as an attack
 /// (CVE-2023-44487), and h2's own is only 20.
 const PENDING_RESETS_MAX: usize = 1_024;
 /// The pause after a connection could not be accepted.

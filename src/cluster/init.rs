@@ -1,16 +1,16 @@
 //! Forming a cluster, step by step. Every step may be repeated, and waits until it is done: the
 //! caller decides how long.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use coupon_admin::{Question, Survey};
 use coupon_client::is_transient;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
-use coupon_proto::internal::{IdentifyRequest, InitClusterRequest};
+use coupon_proto::internal::{IdentifyRequest, IdentifyResponse, InitClusterRequest};
 use coupon_wire::map::map_from_pb;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Response, Status};
 
 use super::ClusterSpec;
 use crate::address::endpoint;
@@ -21,6 +21,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long a node may take to say who it is.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After how long a node that knows nothing of the new cluster is named. Usually all know it within a second.
+const JOIN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A cluster that is ready.
 #[derive(Debug)]
@@ -55,14 +58,33 @@ pub(crate) async fn form(formation: &ClusterSpec, tell: impl Fn(&str)) -> anyhow
     }
 
     tell("waiting for a leader of every shard");
+    let began = Instant::now();
+    let mut told = false;
     loop {
         let survey = Survey::take(map, Question::default()).await;
         if survey.leaderless().is_empty() {
             return Ok(Formed { existed: answer.existed, survey });
         }
+        if !told && began.elapsed() >= JOIN_PATIENCE {
+            tell_strangers(&formation.nodes, &tell).await?;
+            told = true;
+        }
         map = survey.newest_map().await;
         tokio::time::sleep(RETRY_INTERVAL).await;
     }
+}
+
+/// Names the nodes that answer and are in no cluster: nobody told them where to look for it.
+async fn tell_strangers(addresses: &[String], tell: impl Fn(&str)) -> anyhow::Result<()> {
+    for address in addresses {
+        let mut client = ClusterServiceClient::new(endpoint(address)?.connect_lazy());
+        if identify(&mut client).await.is_ok_and(|node| node.cluster_id.is_empty()) {
+            tell(&format!(
+                "the node at {address} has not joined: start it with --join and the addresses of the others"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the node at `address` answers.
@@ -75,7 +97,7 @@ async fn answering(
     loop {
         let mut client = ClusterServiceClient::new(endpoint.connect_lazy());
         match identify(&mut client).await {
-            Ok(()) => return Ok(client),
+            Ok(_) => return Ok(client),
             Err(status) if is_transient(status.code()) => {}
             Err(status) => {
                 return Err(CallError::from(status))
@@ -90,10 +112,10 @@ async fn answering(
     }
 }
 
-async fn identify(client: &mut ClusterServiceClient<Channel>) -> Result<(), Status> {
+async fn identify(client: &mut ClusterServiceClient<Channel>) -> Result<IdentifyResponse, Status> {
     let asked = client.identify(IdentifyRequest {});
     match tokio::time::timeout(IDENTIFY_TIMEOUT, asked).await {
-        Ok(answer) => answer.map(drop),
+        Ok(answer) => answer.map(Response::into_inner),
         Err(_) => Err(Status::deadline_exceeded("no answer")),
     }
 }

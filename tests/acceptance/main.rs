@@ -13,6 +13,8 @@ mod holds;
 mod import;
 mod loadtest;
 mod lost_tail;
+mod many_shards;
+mod not_joined;
 mod other_cluster;
 mod quick_restart;
 mod quorum;

@@ -70,6 +70,12 @@ impl Cluster {
         Self::form(mutant, flags, &init).await
     }
 
+    /// A cluster with this many shards that own campaigns, whose nodes have `flags`.
+    pub(crate) async fn with_shards(shards: u32, flags: &[&str]) -> Self {
+        let shards = shards.to_string();
+        Self::form(None, flags, &["cluster", "init", "--shards", &shards]).await
+    }
+
     /// A cluster that is restored from a backup.
     pub(crate) async fn restored(backup: &Path) -> Self {
         let backup = backup.to_string_lossy();

@@ -10,7 +10,7 @@ use coupon_proto::internal::raft_service_server::RaftService;
 use coupon_trace::{Stage, mark};
 use coupon_wire::refusal::shard_diverged;
 use coupon_wire::{Malformed, ids};
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{Stream, StreamExt as _};
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest,
@@ -143,6 +143,8 @@ fn append_to_pb(result: StreamAppendResult<TypeConfig>) -> pb::AppendResponse {
 #[tonic::async_trait]
 impl RaftService for RaftEndpoint {
     type AppendStream = Pin<Box<dyn Stream<Item = Result<pb::AppendResponse, Status>> + Send>>;
+    type HeartbeatsStream =
+        Pin<Box<dyn Stream<Item = Result<pb::HeartbeatsResponse, Status>> + Send>>;
 
     async fn append(
         &self,
@@ -153,30 +155,24 @@ impl RaftService for RaftEndpoint {
         Ok(Response::new(Box::pin(answers.take_until(stopping))))
     }
 
-    async fn heartbeat(
+    async fn heartbeats(
         &self,
-        request: Request<pb::AppendRequest>,
-    ) -> Result<Response<pb::AppendResponse>, Status> {
-        let message = request.into_inner();
-        let raft = self.find(message.envelope.as_ref())?;
-        let rpc = append_from_pb(message).map_err(|error| malformed(&error))?;
-        self.check_append(&raft, &rpc)?;
-        let prev = rpc.prev_log_id;
-        let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
-        let leader = rpc.vote.leader_id().node_id;
-        let answer = raft.core().append_entries(rpc).await.map_err(stopped)?;
-        let result = answer.into_stream_result(prev, last);
-        // The leader of this term names the last entry that this replica has told it to be durable.
-        if let (Some(prev), Err(StreamAppendError::Conflict(_))) = (prev, &result) {
-            let (shard, replica) = (raft.key.shard, raft.key.replica);
-            raft.witness.forgot(&format!(
-                "its replica {replica} of shard {shard} told the leader that it has the entry at index \
-                 {}, but does not have it",
-                prev.index
-            ));
-        }
-        let acknowledged_index = raft.witness.acknowledged_by(leader);
-        Ok(Response::new(pb::AppendResponse { acknowledged_index, ..append_to_pb(result) }))
+        request: Request<pb::HeartbeatsRequest>,
+    ) -> Result<Response<Self::HeartbeatsStream>, Status> {
+        let endpoint = Arc::new(self.clone());
+        let heartbeats = request.into_inner().heartbeats;
+        let count = heartbeats.len().max(1);
+        let answers: FuturesUnordered<_> = (0..)
+            .zip(heartbeats)
+            .map(|(place, heartbeat)| {
+                let endpoint = Arc::clone(&endpoint);
+                async move { heartbeat_answer(place, endpoint.heartbeat(heartbeat).await) }
+            })
+            .collect();
+        let answers =
+            answers.ready_chunks(count).map(|answers| Ok(pb::HeartbeatsResponse { answers }));
+        let stopping = self.stopping.clone().cancelled_owned();
+        Ok(Response::new(Box::pin(answers.take_until(stopping))))
     }
 
     async fn request_vote(
@@ -277,7 +273,38 @@ impl RaftService for RaftEndpoint {
     }
 }
 
+fn heartbeat_answer(place: u32, answer: Result<pb::AppendResponse, Status>) -> pb::HeartbeatAnswer {
+    use pb::heartbeat_answer::Answer;
+    let answer = match answer {
+        Ok(response) => Answer::Response(response),
+        Err(status) => Answer::Refusal(status.message().to_owned()),
+    };
+    pb::HeartbeatAnswer { place, answer: Some(answer) }
+}
+
 impl RaftEndpoint {
+    async fn heartbeat(&self, message: pb::AppendRequest) -> Result<pb::AppendResponse, Status> {
+        let raft = self.find(message.envelope.as_ref())?;
+        let rpc = append_from_pb(message).map_err(|error| malformed(&error))?;
+        self.check_append(&raft, &rpc)?;
+        let prev = rpc.prev_log_id;
+        let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
+        let leader = rpc.vote.leader_id().node_id;
+        let answer = raft.core().append_entries(rpc).await.map_err(stopped)?;
+        let result = answer.into_stream_result(prev, last);
+        // The leader of this term names the last entry that this replica has told it to be durable.
+        if let (Some(prev), Err(StreamAppendError::Conflict(_))) = (prev, &result) {
+            let (shard, replica) = (raft.key.shard, raft.key.replica);
+            raft.witness.forgot(&format!(
+                "its replica {replica} of shard {shard} told the leader that it has the entry at index \
+                 {}, but does not have it",
+                prev.index
+            ));
+        }
+        let acknowledged_index = raft.witness.acknowledged_by(leader);
+        Ok(pb::AppendResponse { acknowledged_index, ..append_to_pb(result) })
+    }
+
     /// The answer to a report about a replica that is stopped for good already.
     fn stopped_before(
         &self,

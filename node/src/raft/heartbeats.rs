@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{Raft, ServerState};
-use tokio::time::MissedTickBehavior;
+
+use crate::ticks::ticks;
 
 use super::state_machine::StateMachine;
 use super::types::TypeConfig;
@@ -39,8 +40,8 @@ impl Heartbeats {
 }
 
 async fn send(raft: Raft<TypeConfig, StateMachine>, interval: Duration, allowed: Arc<AtomicBool>) {
-    let mut due = tokio::time::interval(interval);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Those of all shards are due together, and go out in one message.
+    let mut due = ticks(interval);
     loop {
         due.tick().await;
         let (leads, runs) = {

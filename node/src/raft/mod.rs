@@ -11,8 +11,9 @@
 //! - [`acknowledged`], [`witness`]: a replica that forgot acknowledged entries never continues.
 //! - [`marks`]: what passes here, for a trace.
 //! - [`history`]: committed entries are never replaced by others.
-//! - [`replica`]: one running replica; `membership`: changes of its group; `succession`: who leads next;
-//!   `elections`: when it stands for election; `purging`: what is purged of its log.
+//! - [`replica`]: one running replica; [`progress`]: what it is doing; `membership`: changes of its group;
+//!   `succession`: who leads next; `heartbeats`: how a leader is heard; `elections`: when a replica stands for election;
+//!   `purging`: what is purged of its log.
 
 pub mod acknowledged;
 pub mod closed_campaigns;
@@ -25,6 +26,7 @@ pub mod marks;
 mod membership;
 pub mod network;
 pub mod options;
+pub mod progress;
 mod purging;
 pub mod replica;
 pub mod restored;

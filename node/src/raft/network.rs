@@ -121,18 +121,17 @@ impl Network {
         })
     }
 
-    /// A call by itself, for heartbeats: the stream would queue behind large batches.
-    async fn append_once(
+    /// A heartbeat: the stream would queue it behind large batches.
+    async fn heartbeat(
         &self,
         request: AppendEntriesRequest<TypeConfig>,
         option: &RPCOption,
     ) -> AppendResult {
         let mut message = append_to_pb(request);
         message.envelope = self.envelope();
-        let mut client = self.client(Lane::Control)?;
-        let mut call = tonic::Request::new(message);
-        call.set_timeout(option.hard_ttl());
-        let answer = client.heartbeat(call).await.map_err(unreachable)?.into_inner();
+        let node = self.node.ok_or_else(|| unreachable("its node has no valid id"))?;
+        let answer = self.peers.heartbeat(node, message, option.hard_ttl()).await;
+        let answer = answer.map_err(unreachable)?;
         self.witness.must_hold(answer.acknowledged_index);
         append_from_pb(answer)
     }
@@ -212,7 +211,7 @@ impl NetStreamAppend<TypeConfig> for Network {
                 let Some(request) = input.next().await else {
                     return Ok(Box::pin(stream::empty()) as BoxStream<'s, AppendResult>);
                 };
-                let result = self.append_once(request, &option).await;
+                let result = self.heartbeat(request, &option).await;
                 return Ok(Box::pin(stream::iter([result])) as BoxStream<'s, AppendResult>);
             }
             let mut client = self.client(Lane::Replication)?;

@@ -28,7 +28,7 @@ use super::revisions::Revisions;
 use super::state_machine::StateMachine;
 use super::state_transfers::StateTransfers;
 use super::terms::Terms;
-use super::types::{Applied, LogId, Member, Proposal, TypeConfig, Vote};
+use super::types::{Applied, LogId, Member, Proposal, StoredMembership, TypeConfig, Vote};
 use super::witness::Witness;
 use crate::peers::Peers;
 use crate::storage::snapshot::ReplicaKey;
@@ -92,22 +92,6 @@ pub struct RaftReplica {
     pub(super) round_max: Duration,
     pub(super) answer_age_max: Duration,
     quorum_age_max: Duration,
-}
-
-/// What a replica is doing.
-pub struct Progress {
-    /// "leader", "leader without quorum", "follower", "candidate", "learner" or "shutdown".
-    pub state: &'static str,
-    /// The term it is in.
-    pub term: u64,
-    /// The node of the leader it knows, itself included.
-    pub leader: Option<NodeId>,
-    /// The last index in its log; 0: none.
-    pub last_log_index: u64,
-    /// The last index it applied; 0: none.
-    pub applied_index: u64,
-    /// The last index purged from its log; 0: none.
-    pub purged_index: u64,
 }
 
 /// What a waiting proposer is told; see [`outcome`].
@@ -239,28 +223,17 @@ impl RaftReplica {
         self.raft.metrics().borrow_watched().clone()
     }
 
-    /// What the replica is doing, for people.
-    pub fn progress(&self) -> Progress {
-        let metrics = self.metrics();
-        let leader = metrics
-            .current_leader
-            .and_then(|leader| metrics.membership_config.get_node(&leader))
-            .and_then(|member| NodeId::new(member.node_id).ok());
-        Progress {
-            state: match metrics.state {
-                ServerState::Learner => "learner",
-                ServerState::Follower => "follower",
-                ServerState::Candidate => "candidate",
-                ServerState::Leader if self.lacks_quorum(&metrics) => "leader without quorum",
-                ServerState::Leader => "leader",
-                ServerState::Shutdown => "shutdown",
-            },
-            term: metrics.current_term,
-            leader,
-            last_log_index: metrics.last_log_index.unwrap_or(0),
-            applied_index: metrics.last_applied.map_or(0, |id| id.index),
-            purged_index: metrics.purged.map_or(0, |id| id.index),
-        }
+    /// The last index that it has applied and the last one purged from its log; 0: none.
+    pub fn applied_and_purged(&self) -> (u64, u64) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
+        (index(metrics.last_applied), index(metrics.purged))
+    }
+
+    /// The membership in force.
+    pub fn membership(&self) -> Arc<StoredMembership> {
+        self.raft.metrics().borrow_watched().membership_config.clone()
     }
 
     /// Notes what this leader knows of its members' disks, so that its messages say it, and it is still known
@@ -462,7 +435,7 @@ impl RaftReplica {
         metrics.state == ServerState::Leader && self.lacks_quorum(&metrics)
     }
 
-    fn lacks_quorum(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
+    pub(super) fn lacks_quorum(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
         let acked = metrics.last_quorum_acked;
         self.has_other_voters(metrics)
             && acked.is_some_and(|acked| acked.elapsed() > self.quorum_age_max)

@@ -29,6 +29,7 @@ use crate::raft::replica::{RaftReplica, ReplicaError};
 use crate::raft::types::Proposal;
 use crate::storage::view::LedgerView;
 use crate::storage::{Storage, StorageError, fatal};
+use crate::ticks::ticks;
 
 /// How often the reconciler looks. Every look is cheap; this bounds how long a new leader waits
 /// before its ledger adopts a ring.
@@ -83,8 +84,7 @@ pub async fn run(context: NodeContext, replica: Replica) {
         log: LogRetention::new(log_entries_kept, log_bytes_kept),
         first_map_proposed: false,
     };
-    let mut rounds = tokio::time::interval(ROUND_INTERVAL);
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut rounds = ticks(ROUND_INTERVAL);
     loop {
         rounds.tick().await;
         if !reconciler.context.registry.is_cared_for(reconciler.shard, reconciler.raft.key.replica)
@@ -247,7 +247,7 @@ impl Reconciler {
     /// One step towards the members that the map asks for.
     async fn reconcile_membership(&self, map: &ShardMap) -> Result<(), StepError> {
         let Some(wanted) = map.shards.get(&self.shard) else { return Ok(()) };
-        let membership = self.raft.metrics().membership_config;
+        let membership = self.raft.membership();
         let voters: BTreeSet<u64> = membership.voter_ids().collect();
         // Only voters are dropped by a change of voters: a learner whose disk was lost before it
         // became one is dropped here.
@@ -322,10 +322,9 @@ impl Reconciler {
     }
 
     async fn purge_when_due(&mut self) {
-        let metrics = self.raft.metrics();
-        let applied = metrics.last_applied.map_or(0, |id| id.index);
+        let (applied, purged) = self.raft.applied_and_purged();
         if !self.log.has_begun() {
-            self.log.begin(metrics.purged.map_or(0, |id| id.index), applied);
+            self.log.begin(purged, applied);
         }
         if self.log.advance(applied, self.raft.appended_bytes()) {
             self.raft.snapshot().await;

@@ -88,6 +88,7 @@ fn nothing<T>() -> Result<Response<T>, Status> {
 #[tonic::async_trait]
 impl RaftService for Silent {
     type AppendStream = BoxStream<'static, Result<pb::AppendResponse, Status>>;
+    type HeartbeatsStream = BoxStream<'static, Result<pb::HeartbeatsResponse, Status>>;
 
     async fn append(
         &self,
@@ -98,10 +99,10 @@ impl RaftService for Silent {
         Ok(Response::new(unread.chain(stream::pending()).boxed()))
     }
 
-    async fn heartbeat(
+    async fn heartbeats(
         &self,
-        _: Request<pb::AppendRequest>,
-    ) -> Result<Response<pb::AppendResponse>, Status> {
+        _: Request<pb::HeartbeatsRequest>,
+    ) -> Result<Response<Self::HeartbeatsStream>, Status> {
         nothing()
     }
 
