@@ -188,6 +188,7 @@ impl RaftService for RaftEndpoint {
         let answer = if message.pre_vote {
             raft.core().pre_vote(rpc).await
         } else {
+            raft.doubt_leader();
             raft.core().vote(rpc).await
         }
         .map_err(stopped)?;
@@ -246,6 +247,7 @@ impl RaftService for RaftEndpoint {
             message.to_replica_id,
             message.last_log_id.as_ref().map(log_id_from_pb),
         );
+        raft.doubt_leader();
         let answer = raft.core().handle_transfer_leader(rpc).await.map_err(stopped)?;
         Ok(Response::new(pb::TransferLeaderResponse { accepted: answer.is_ok() }))
     }
@@ -292,6 +294,9 @@ impl RaftEndpoint {
         let leader = rpc.vote.leader_id().node_id;
         let answer = raft.core().append_entries(rpc).await.map_err(stopped)?;
         let result = answer.into_stream_result(prev, last);
+        if result.is_ok() {
+            raft.heard_leader();
+        }
         // The leader of this term names the last entry that this replica has told it to be durable.
         if let (Some(prev), Err(StreamAppendError::Conflict(_))) = (prev, &result) {
             let (shard, replica) = (raft.key.shard, raft.key.replica);

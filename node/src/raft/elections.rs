@@ -80,6 +80,7 @@ impl RaftReplica {
             // Without effect once this replica follows another leader, or has voted for a candidate. A core that has
             // stopped stands for nothing.
             let stand = TransferLeaderRequest::new(metrics.vote, own, None);
+            self.doubt_leader();
             let _ = self.raft.handle_transfer_leader(stand).await;
         }
     }

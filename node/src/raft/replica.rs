@@ -76,7 +76,7 @@ pub struct RaftReplica {
     /// The shard and the replica.
     pub key: ReplicaKey,
     pub(super) raft: Raft<TypeConfig, StateMachine>,
-    heartbeats: Heartbeats,
+    pub(super) heartbeats: Heartbeats,
     pub(super) elections: Elections,
     log: LogStore,
     /// What the replica has applied, as it goes on.
