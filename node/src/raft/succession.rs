@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coupon_cluster::{NodeId, ReplicaId};
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::type_config::TypeConfigExt as _;
 use openraft::{Instant as _, RaftMetrics, ServerState};
 
@@ -33,7 +34,8 @@ impl RaftReplica {
         if self.transfers.any() {
             return Some(0);
         }
-        let metrics = self.metrics();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
         let (answered, matched) = (metrics.heartbeat.as_ref()?, metrics.replication.as_ref()?);
         let responsive = matched.iter().filter(|(id, _)| {
             let last = answered.get(id).and_then(Option::as_ref);

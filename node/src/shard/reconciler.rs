@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coupon_cluster::{MetaCommand, NodeId, ReplicaId, ReplicaRole, ShardId, ShardMap};
+use coupon_cluster::{Epoch, MetaCommand, NodeId, ReplicaId, ReplicaRole, ShardId, ShardMap};
 use coupon_proto::internal as pb;
 use prost::Message as _;
 
@@ -81,6 +81,7 @@ pub async fn run(context: NodeContext, replica: Replica) {
         leave_pause_until: Instant::now(),
         cut_pause_until: Instant::now(),
         preferred: (0, None),
+        adopted: Epoch::default(),
         log: LogRetention::new(log_entries_kept, log_bytes_kept),
         first_map_proposed: false,
     };
@@ -118,6 +119,8 @@ struct Reconciler {
     cut_pause_until: Instant,
     /// The preferred leader by the map of a version: all shards have to be looked at to find it.
     preferred: (u64, Option<ReplicaId>),
+    /// The epoch of the ring that its ledger has adopted, when it was last read.
+    adopted: Epoch,
     log: LogRetention,
     first_map_proposed: bool,
 }
@@ -181,7 +184,7 @@ impl Reconciler {
         if self.preferred.0 != map.version {
             self.preferred = (map.version, map.preferred_leader(self.shard));
         }
-        let preferred = self.preferred.1;
+        let preferred = self.preferred.1.filter(|preferred| *preferred != self.raft.key.replica);
         if let Some(preferred) = preferred
             && now.duration_since(leading_since) >= LEADER_AGE_MIN
             && now >= self.transfer_pause_until
@@ -214,14 +217,18 @@ impl Reconciler {
         }
     }
 
-    async fn adopt_ring(&self, map: &ShardMap) -> Result<(), StepError> {
-        let Some(log_time_micros) = self.context.clock.stamp_micros() else { return Ok(()) };
-        let adopted = self.adopted_epoch().unwrap_or_else(|fault| {
-            fatal::abort(&format!("reading the state of shard {}", self.shard), &fault)
-        });
-        if adopted >= map.epoch.0 {
+    async fn adopt_ring(&mut self, map: &ShardMap) -> Result<(), StepError> {
+        // A ledger never goes back to an older ring.
+        if self.adopted >= map.epoch {
             return Ok(());
         }
+        self.adopted = self.adopted_epoch().unwrap_or_else(|fault| {
+            fatal::abort(&format!("reading the state of shard {}", self.shard), &fault)
+        });
+        if self.adopted >= map.epoch {
+            return Ok(());
+        }
+        let Some(log_time_micros) = self.context.clock.stamp_micros() else { return Ok(()) };
         let adopt = pb::AdoptRingCommand {
             epoch: map.epoch.0,
             ring_shards: map.ring_shards.iter().map(|shard| shard.get()).collect(),
@@ -239,9 +246,9 @@ impl Reconciler {
         Ok(())
     }
 
-    fn adopted_epoch(&self) -> Result<u64, StorageError> {
+    fn adopted_epoch(&self) -> Result<Epoch, StorageError> {
         let view = LedgerView::new(&self.context.storage, self.shard, self.raft.key.replica)?;
-        Ok(view.shard_state()?.epoch.0)
+        Ok(view.shard_state()?.epoch)
     }
 
     /// One step towards the members that the map asks for.

@@ -143,7 +143,9 @@ impl Registry {
 
     /// Whether a replica is to be taken care of: it runs here, and the node is not about to stop.
     pub fn is_cared_for(&self, shard: ShardId, replica: ReplicaId) -> bool {
-        !self.stopping.load(Ordering::Relaxed) && self.get_replica(shard, replica).is_some()
+        let ends = self.stopping.load(Ordering::Relaxed) || self.closed.load(Ordering::Relaxed);
+        let is_it = |found: &Replica| found.raft.key.replica == replica;
+        !ends && self.replicas.read().get(&shard).is_some_and(is_it)
     }
 
     /// The replica of a shard, if one runs here.
