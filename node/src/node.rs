@@ -39,7 +39,7 @@ use crate::storage::snapshot::ReplicaKey;
 use crate::storage::{Storage, StorageError, fatal, lost};
 use crate::workers::Workers;
 
-/// How long a founder waits for the one that is to lead a new group, before it begins the group itself.
+/// How long an initial replica waits for the one that is to lead a new group, before it begins the group itself.
 const BOOTSTRAP_WAIT: Duration = Duration::from_secs(1);
 /// How long a neighbour may take to say which cluster it is in.
 const NEIGHBOUR_TIMEOUT: Duration = Duration::from_secs(1);
@@ -435,20 +435,20 @@ impl Node {
         let options = &self.config.raft;
         let peers = &self.shard_peers[self.workers.worker_of(shard)];
         let raft = RaftReplica::start(&self.storage, peers, key, applied_map, options).await?;
-        let founders = map.founders(shard);
-        // A group is founded by a map in which none of its founders was replaced: afterwards its
+        let initial = map.initial_replicas(shard);
+        // A group is founded by a map in which none of its first replicas was replaced: afterwards its
         // members are in its own log alone.
         let untouched = map.shards.get(&shard).into_iter().flatten().all(|(_, member)| {
             match member.role {
-                ReplicaRole::Founder => true,
+                ReplicaRole::Initial => true,
                 // The meta shard is founded by one node, and the others join.
                 ReplicaRole::Joining => shard == ShardId::META && map.version == 1,
                 ReplicaRole::Voter | ReplicaRole::Leaving | ReplicaRole::Retiring => false,
             }
         });
-        if untouched && founders.contains_key(&replica) {
+        if untouched && initial.contains_key(&replica) {
             let goes_first = map.preferred_leader(shard) == Some(replica);
-            self.spawn(bootstrap(raft.clone(), founders, goes_first));
+            self.spawn(bootstrap(raft.clone(), initial, goes_first));
         }
         let (divergence, difference) = (self.divergence(), raft.applied_digests.difference());
         self.spawn(async move { divergence.watch(key, difference).await });
@@ -478,13 +478,13 @@ impl Node {
     }
 }
 
-/// Begins a new group. The founder that is to lead it goes first: an election that another one holds late would
+/// Begins a new group. The replica that is to lead it goes first: an election that another one holds late would
 /// depose it.
-async fn bootstrap(raft: RaftReplica, founders: BTreeMap<ReplicaId, NodeId>, goes_first: bool) {
+async fn bootstrap(raft: RaftReplica, initial: BTreeMap<ReplicaId, NodeId>, goes_first: bool) {
     if !goes_first {
         raft.wait_for_leader(BOOTSTRAP_WAIT).await;
     }
-    if let Err(error) = raft.bootstrap(&founders).await {
+    if let Err(error) = raft.bootstrap(&initial).await {
         tracing::warn!(shard = %raft.key.shard, %error, "could not bootstrap the shard");
     }
 }

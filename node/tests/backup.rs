@@ -293,7 +293,7 @@ fn a_state_that_is_damaged_or_another_one_is_not_taken() {
 }
 
 #[test]
-fn a_founder_without_its_state_does_not_begin() {
+fn an_initial_replica_without_its_state_does_not_begin() {
     let dir = tempfile::tempdir().unwrap();
     let (file, state) = backup(dir.path());
     let bytes = std::fs::read(&file).unwrap();

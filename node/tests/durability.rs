@@ -238,7 +238,7 @@ async fn committed_entries_of_another_history_are_noticed() {
         assert_eq!(found(&vote, &[log_id(9), other(10), other(11)]), Some(other(10)));
         assert_eq!(found(&vote, &[other(3)]), Some(other(3)), "where the log was purged to");
         assert_eq!(found(&vote, &[other(2)]), None, "not known any more");
-        assert_eq!(found(&vote, &[other(0)]), None, "each founder's own");
+        assert_eq!(found(&vote, &[other(0)]), None, "each initial replica's own");
         assert_eq!(found(&deposed, &[other(10)]), None, "it is deposed");
         let written = |firsts: &[LogId]| {
             let mut terms = Terms::default();

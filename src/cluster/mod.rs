@@ -9,7 +9,7 @@ use coupon_cluster::ShardMap;
 
 pub(crate) use self::init::form;
 use self::remove::RemoveArgs;
-use self::rotate_code_key::RotateArgs;
+use self::rotate_code_key::RotateCodeKeyArgs;
 use crate::failure::UsageError;
 use crate::settings::Span;
 use crate::{output, runtime};
@@ -42,7 +42,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   coupon cluster rotate-code-key --node 127.0.0.1:7001")]
-    RotateCodeKey(RotateArgs),
+    RotateCodeKey(RotateCodeKeyArgs),
 }
 
 /// Initializes a cluster of running nodes. Repeating it on an existing cluster changes nothing; asking for

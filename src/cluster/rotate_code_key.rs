@@ -15,7 +15,7 @@ use crate::settings::Span;
 
 /// The cluster to ask.
 #[derive(Debug, clap::Args)]
-pub(crate) struct RotateArgs {
+pub(crate) struct RotateCodeKeyArgs {
     /// Nodes of the cluster; the first that answers is asked
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', default_value = "127.0.0.1:7001")]
     node: Vec<String>,
@@ -25,7 +25,7 @@ pub(crate) struct RotateArgs {
 }
 
 /// Adds a key after the newest one.
-pub(super) async fn run(args: &RotateArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: &RotateCodeKeyArgs) -> anyhow::Result<()> {
     let deadline = Instant::now() + args.timeout.get();
     let done = timeout_at(deadline, rotate(&args.node)).await;
     done.with_context(|| {

@@ -78,7 +78,7 @@ fn row(shard: &ShardStatus, replica: &ReplicaStatus) -> Vec<String> {
 
 /// What people are told of a role: a replica that was there from the beginning votes like any other.
 fn role(role: ReplicaRole) -> ReplicaRole {
-    if role == ReplicaRole::Founder { ReplicaRole::Voter } else { role }
+    if role == ReplicaRole::Initial { ReplicaRole::Voter } else { role }
 }
 
 fn none() -> String {

@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(not_given, first);
         let crowded = fault(|map| {
             for replica in map.shards.get_mut(&one).unwrap().values_mut() {
-                assert_eq!(replica.role, ReplicaRole::Founder);
+                assert_eq!(replica.role, ReplicaRole::Initial);
                 replica.node = node;
             }
         });

@@ -331,9 +331,9 @@ mod tests {
         let mut map = genesis_of(3, 1, 3);
         map.apply(register(2, "n2:7000", "store-2b")).unwrap();
         map.apply(joined(1, 8, &[])).unwrap();
-        assert_eq!(roles(&map, 1)[1..], ["5@2 Leaving", "6@3 Founder", "8@2 Voter"]);
+        assert_eq!(roles(&map, 1)[1..], ["5@2 Leaving", "6@3 Initial", "8@2 Voter"]);
         map.apply(joined(1, 8, &[5])).unwrap();
-        assert_eq!(roles(&map, 1)[1..], ["6@3 Founder", "8@2 Voter"]);
+        assert_eq!(roles(&map, 1)[1..], ["6@3 Initial", "8@2 Voter"]);
         assert_eq!(map.version, 4);
     }
 

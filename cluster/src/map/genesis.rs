@@ -59,7 +59,7 @@ pub enum GenesisError {
 impl ShardMap {
     /// The first map of the cluster that `spec` describes.
     ///
-    /// The meta shard begins as ONE founder on the first node, so that the cluster exists as soon
+    /// The meta shard begins as ONE initial replica on the first node, so that the cluster exists as soon
     /// as that node says so; its other replicas join. The data shards begin with all replicas.
     ///
     /// Shard *s* is on the nodes *s*, *s* + 1, … in the order given, round and round. Replicas and
@@ -108,7 +108,7 @@ impl ShardMap {
             let mut replicas = BTreeMap::new();
             for offset in 0..replication_factor as usize {
                 let role =
-                    if is_meta && offset > 0 { ReplicaRole::Joining } else { ReplicaRole::Founder };
+                    if is_meta && offset > 0 { ReplicaRole::Joining } else { ReplicaRole::Initial };
                 let node = ring[(start + offset) % ring.len()];
                 replicas.insert(map.take_replica_id(), Replica { node, role });
             }
@@ -174,12 +174,12 @@ pub(super) mod tests {
         assert_eq!(
             meta,
             [
-                replica(4, ReplicaRole::Founder),
+                replica(4, ReplicaRole::Initial),
                 replica(2, ReplicaRole::Joining),
                 replica(3, ReplicaRole::Joining),
             ]
         );
-        assert_eq!(map.founders(ShardId::META).len(), 1);
+        assert_eq!(map.initial_replicas(ShardId::META).len(), 1);
     }
 
     #[test]
@@ -202,11 +202,11 @@ pub(super) mod tests {
             let mut hosted: BTreeMap<NodeId, u32> = BTreeMap::new();
             let mut first: BTreeMap<NodeId, u32> = BTreeMap::new();
             for &shard in &map.ring_shards {
-                let founders = map.founders(shard);
-                assert_eq!(founders.len(), factor as usize);
+                let initial = map.initial_replicas(shard);
+                assert_eq!(initial.len(), factor as usize);
                 assert_eq!(map.owner_nodes(shard).len(), factor as usize);
-                *first.entry(*founders.values().next().unwrap()).or_default() += 1;
-                for node in founders.into_values() {
+                *first.entry(*initial.values().next().unwrap()).or_default() += 1;
+                for node in initial.into_values() {
                     *hosted.entry(node).or_default() += 1;
                 }
             }

@@ -94,7 +94,7 @@ pub struct Replica {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaRole {
     /// A voter of the first membership, which the group begins with.
-    Founder,
+    Initial,
     /// To be added to the group: learner first, then voter.
     Joining,
     /// A voter that was added later.
@@ -110,7 +110,7 @@ impl ReplicaRole {
     /// The name of the role, as people read it.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Founder => "founder",
+            Self::Initial => "initial",
             Self::Joining => "joining",
             Self::Voter => "voter",
             Self::Leaving => "leaving",
@@ -120,9 +120,9 @@ impl ReplicaRole {
 }
 
 impl Replica {
-    /// Whether the map counts on it as a voter: it founded the group, or it has joined.
+    /// Whether the map counts on it as a voter: it is one of the first, or it has joined.
     pub fn is_voter(&self) -> bool {
-        matches!(self.role, ReplicaRole::Founder | ReplicaRole::Voter | ReplicaRole::Retiring)
+        matches!(self.role, ReplicaRole::Initial | ReplicaRole::Voter | ReplicaRole::Retiring)
     }
 
     /// Whether the group should remove it.
@@ -164,14 +164,14 @@ impl ShardMap {
             .map(|(id, _)| id)
     }
 
-    /// The founders of `shard` that are still there, with their nodes: all of the first membership
+    /// The initial replicas of `shard` that are still there, with their nodes: all of the first membership
     /// until one of them loses its disk.
     ///
-    /// A group must begin with ONE first membership. Every founder may initialise the group, and all
+    /// A group must begin with ONE first membership. Every initial replica may initialise the group, and all
     /// of them with the same members.
-    pub fn founders(&self, shard: ShardId) -> BTreeMap<ReplicaId, NodeId> {
+    pub fn initial_replicas(&self, shard: ShardId) -> BTreeMap<ReplicaId, NodeId> {
         self.replicas(shard)
-            .filter(|(_, replica)| replica.role == ReplicaRole::Founder)
+            .filter(|(_, replica)| replica.role == ReplicaRole::Initial)
             .map(|(id, replica)| (id, replica.node))
             .collect()
     }

@@ -275,26 +275,26 @@ mod tests {
     #[test]
     fn a_lost_disk_means_fresh_replicas() {
         let mut map = genesis_of(3, 2, 3);
-        assert_eq!(roles(&map, 0), ["1@1 Founder", "2@2 Joining", "3@3 Joining"]);
-        assert_eq!(roles(&map, 1), ["4@1 Founder", "5@2 Founder", "6@3 Founder"]);
+        assert_eq!(roles(&map, 0), ["1@1 Initial", "2@2 Joining", "3@3 Joining"]);
+        assert_eq!(roles(&map, 1), ["4@1 Initial", "5@2 Initial", "6@3 Initial"]);
 
         map.apply(fresh(&map, 2, "store-2b")).unwrap();
         assert_eq!(map.version, 2);
-        assert_eq!(roles(&map, 0), ["1@1 Founder", "2@2 Leaving", "3@3 Joining", "10@2 Joining"]);
-        assert_eq!(roles(&map, 1), ["4@1 Founder", "5@2 Leaving", "6@3 Founder", "11@2 Joining"]);
+        assert_eq!(roles(&map, 0), ["1@1 Initial", "2@2 Leaving", "3@3 Joining", "10@2 Joining"]);
+        assert_eq!(roles(&map, 1), ["4@1 Initial", "5@2 Leaving", "6@3 Initial", "11@2 Joining"]);
         assert_eq!(map.replica_on(node_id(2), shard_id(1)), Some(ReplicaId(11)));
-        assert_eq!(map.founders(shard_id(1)).len(), 2);
+        assert_eq!(map.initial_replicas(shard_id(1)).len(), 2);
         assert_eq!(map.owner_nodes(shard_id(1)).len(), 3);
 
         // The disk is lost again before the fresh replica has joined.
         map.apply(fresh(&map, 2, "store-2c")).unwrap();
         assert_eq!(
             roles(&map, 1),
-            ["4@1 Founder", "5@2 Leaving", "6@3 Founder", "11@2 Leaving", "14@2 Joining"]
+            ["4@1 Initial", "5@2 Leaving", "6@3 Initial", "11@2 Leaving", "14@2 Joining"]
         );
 
         map.apply(joined(1, 14, &[5, 11])).unwrap();
-        assert_eq!(roles(&map, 1), ["4@1 Founder", "6@3 Founder", "14@2 Voter"]);
+        assert_eq!(roles(&map, 1), ["4@1 Initial", "6@3 Initial", "14@2 Voter"]);
         assert_eq!(map.version, 4);
         let before = map.clone();
         map.apply(joined(1, 14, &[5, 11])).unwrap();

@@ -122,7 +122,7 @@ pub fn node_from_pb(node: pb::NodeInfo) -> Result<(NodeId, Node), Malformed> {
 
 fn replica_to_pb(id: ReplicaId, replica: &Replica) -> pb::ReplicaInfo {
     let role = match replica.role {
-        ReplicaRole::Founder => pb::ReplicaRole::Founder,
+        ReplicaRole::Initial => pb::ReplicaRole::Initial,
         ReplicaRole::Joining => pb::ReplicaRole::Joining,
         ReplicaRole::Voter => pb::ReplicaRole::Voter,
         ReplicaRole::Leaving => pb::ReplicaRole::Leaving,
@@ -133,7 +133,7 @@ fn replica_to_pb(id: ReplicaId, replica: &Replica) -> pb::ReplicaInfo {
 
 fn replica_from_pb(replica: pb::ReplicaInfo) -> Result<(ReplicaId, Replica), Malformed> {
     let role = match replica.role() {
-        pb::ReplicaRole::Founder => ReplicaRole::Founder,
+        pb::ReplicaRole::Initial => ReplicaRole::Initial,
         pb::ReplicaRole::Joining => ReplicaRole::Joining,
         pb::ReplicaRole::Voter => ReplicaRole::Voter,
         pb::ReplicaRole::Leaving => ReplicaRole::Leaving,

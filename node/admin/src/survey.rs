@@ -234,7 +234,7 @@ pub(crate) mod tests {
             start_id: String::new(),
         };
         let replicas = states.iter().zip(ids()).map(|(_, node)| {
-            (ReplicaId(node.get() + 100), Replica { node, role: ReplicaRole::Founder })
+            (ReplicaId(node.get() + 100), Replica { node, role: ReplicaRole::Initial })
         });
         let leader = states
             .iter()

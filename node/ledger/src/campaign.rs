@@ -55,7 +55,7 @@ pub struct CampaignSpec {
     pub updated_revision: u64,
     /// What the creation asked for, where it was changed since; `None`: it is as it was. Kept since a retry is
     /// recognised by what was asked for.
-    pub asked: Option<Box<AskedTerms>>,
+    pub asked: Option<Box<CreationTerms>>,
     /// Whether nothing is issued until the campaign is resumed.
     pub is_paused: bool,
     /// Whether it is archived or deleted.
@@ -93,7 +93,7 @@ impl CampaignSpec {
 
 /// What the creation of a campaign asked for, of all that can be changed later.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AskedTerms {
+pub struct CreationTerms {
     /// See [`CampaignSpec`].
     pub display_name: String,
     /// See [`CampaignSpec`].

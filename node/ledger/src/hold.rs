@@ -17,7 +17,7 @@ pub struct Hold {
     pub recipient: String,
     /// When the hold was made.
     pub held_at: LogTime,
-    /// When it expires: from then on it claims no quota, unless it was confirmed or released before.
+    /// When it expires and gives its quota back, unless it was confirmed or released before.
     pub expires_at: LogTime,
     /// What became of it.
     pub state: HoldState,
@@ -48,7 +48,7 @@ pub enum HoldState {
 }
 
 impl Hold {
-    /// From when on it claims no quota; `None`: it became a coupon, which does.
+    /// When it gives its quota back; `None`: it became a coupon, which keeps it.
     #[must_use]
     pub fn end(&self) -> Option<LogTime> {
         match self.state {
@@ -59,11 +59,11 @@ impl Hold {
     }
 }
 
-/// Where a hold that became no coupon stands among those of its shard: ordered by the time from which on it claims
-/// nothing.
+/// Where a hold that became no coupon stands among those of its shard: ordered by the time at which it gives its quota
+/// back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HoldEnd {
-    /// When it expires: from then on it claims no quota.
+    /// When it gives its quota back.
     pub at: LogTime,
     /// The number of its campaign.
     pub campaign_number: u32,

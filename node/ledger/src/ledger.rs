@@ -20,14 +20,14 @@ pub struct Ledger {
     fence: Fence,
 }
 
-/// A command that claims quota.
+/// A command that asks for quota.
 #[derive(Clone, Copy)]
-enum Claim<'a> {
+enum QuotaRequest<'a> {
     Coupon(&'a Issue),
     Hold(&'a HoldCoupon),
 }
 
-impl Claim<'_> {
+impl QuotaRequest<'_> {
     fn campaign(&self) -> &CampaignName {
         match self {
             Self::Coupon(issue) => &issue.campaign,
@@ -73,9 +73,9 @@ impl Ledger {
         shown_at: LogTime,
         command: &Command,
     ) -> Result<Option<Outcome>, S::Error> {
-        let claim = match &command.action {
-            Action::Issue(issue) => Claim::Coupon(issue),
-            Action::HoldCoupon(hold) => Claim::Hold(hold),
+        let request = match &command.action {
+            Action::Issue(issue) => QuotaRequest::Coupon(issue),
+            Action::HoldCoupon(hold) => QuotaRequest::Hold(hold),
             Action::Unreadable => return Ok(Some(Refusal::Unreadable.into())),
             Action::CreateCampaign(_)
             | Action::PauseCampaign(_)
@@ -93,7 +93,7 @@ impl Ledger {
             | Action::AdoptRing { .. }
             | Action::SkipCounters => return Ok(None),
         };
-        let name = claim.campaign();
+        let name = request.campaign();
         if self.fence.check(command.epoch, name).is_err() {
             return Ok(None);
         }
@@ -104,9 +104,9 @@ impl Ledger {
         let log_time = self.fence.state.log_time;
         let now = log_time.max(now);
         settle(store, &mut campaign, now)?;
-        let mut outcome = match claim {
-            Claim::Coupon(issue) => without_effect(store, &campaign, issue, now)?,
-            Claim::Hold(hold) => hold_without_effect(store, &campaign, hold, now)?,
+        let mut outcome = match request {
+            QuotaRequest::Coupon(issue) => without_effect(store, &campaign, issue, now)?,
+            QuotaRequest::Hold(hold) => hold_without_effect(store, &campaign, hold, now)?,
         };
         // Entries on their way may hold this very request, sent earlier, and be stamped before the end.
         let may_change = matches!(outcome, Some(Outcome::Refused(Refusal::Ended { .. })))

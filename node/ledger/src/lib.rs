@@ -66,7 +66,7 @@ mod time;
 
 pub use block::BLOCK_SIZE;
 pub use campaign::{
-    AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage, Change, ChangeKind,
+    Campaign, CampaignCounters, CampaignSpec, CampaignStage, Change, ChangeKind, CreationTerms,
 };
 pub use code::{find_coupon, find_coupon_in};
 pub use command::{Action, Command};

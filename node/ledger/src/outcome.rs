@@ -148,7 +148,7 @@ pub enum Refusal {
     HoldNotFound,
     /// Log time is at or after the end of the hold.
     HoldExpired {
-        /// From when on it claimed nothing.
+        /// When it expired.
         end: LogTime,
         /// Log time.
         now: LogTime,

@@ -209,7 +209,7 @@ impl BackupService for BackupEndpoint {
         let me = self.node.config.node_id;
         let first = map.shards.get(&ShardId::META).and_then(BTreeMap::first_key_value);
         let is_mine =
-            first.is_some_and(|(_, one)| one.node == me && one.role == ReplicaRole::Founder);
+            first.is_some_and(|(_, one)| one.node == me && one.role == ReplicaRole::Initial);
         if map.version != 1 || !map.is_restored() || !is_mine {
             return Err(Status::invalid_argument("not the first map of a restored cluster here"));
         }

@@ -254,9 +254,9 @@ pub fn reopens(command: &[u8]) -> Option<Reopens> {
 
 /// The name of the campaign that a command issues or holds a coupon of, without reading the rest. `None` for other
 /// commands.
-pub fn campaign_of_claim(command: &[u8]) -> Option<&str> {
-    let (ISSUE | HOLD, mut claim) = operation(command)? else { return None };
-    let fields = std::iter::from_fn(|| next_field(&mut claim));
+pub fn campaign_of_quota_request(command: &[u8]) -> Option<&str> {
+    let (ISSUE | HOLD, mut request) = operation(command)? else { return None };
+    let fields = std::iter::from_fn(|| next_field(&mut request));
     let (_, campaign) = fields.filter(|(number, _)| *number == CAMPAIGN).last()?;
     std::str::from_utf8(campaign).ok()
 }
@@ -360,16 +360,19 @@ mod tests {
 
     #[test]
     fn a_campaign_is_found_without_reading_the_rest() {
-        assert_eq!(campaign_of_claim(&issue("default/spring")), Some("default/spring"));
+        assert_eq!(campaign_of_quota_request(&issue("default/spring")), Some("default/spring"));
         let hold = pb::HoldCouponCommand { campaign: "default/c".into(), ..Default::default() };
         let hold = encoded(Operation::HoldCoupon(hold));
-        assert_eq!(campaign_of_claim(&hold), Some("default/c"));
+        assert_eq!(campaign_of_quota_request(&hold), Some("default/c"));
         let create = pb::CreateCampaignCommand { name: "default/c".into(), ..Default::default() };
-        assert_eq!(campaign_of_claim(&encoded(Operation::CreateCampaign(create.into()))), None);
+        assert_eq!(
+            campaign_of_quota_request(&encoded(Operation::CreateCampaign(create.into()))),
+            None
+        );
         let whole = issue("default/spring");
         for cut in 0..whole.len() {
             // Whatever is cut off, it finds the id, or nothing.
-            let found = campaign_of_claim(&whole[..cut]);
+            let found = campaign_of_quota_request(&whole[..cut]);
             assert!(found.is_none_or(|found| found == "default/spring"));
         }
     }
@@ -418,12 +421,12 @@ mod tests {
         let joined = |[one, other]: [&Bytes; 2]| Bytes::from([&one[..], &other[..]].concat());
         let resumes = joined([&one, &resume]);
         assert_eq!(reopens(&resumes), Some(Reopens::Campaign(campaign)));
-        assert_eq!(campaign_of_claim(&resumes), None);
+        assert_eq!(campaign_of_quota_request(&resumes), None);
         let issues = joined([&resume, &one]);
         assert_eq!(reopens(&issues), None);
-        assert_eq!(campaign_of_claim(&issues), Some("default/one"));
+        assert_eq!(campaign_of_quota_request(&issues), Some("default/one"));
         let both = joined([&one, &other]);
-        assert_eq!(campaign_of_claim(&both), Some("default/other"));
+        assert_eq!(campaign_of_quota_request(&both), Some("default/other"));
         let Action::Issue(read) = CommandReader::default().read(both).action else {
             panic!("it issues a coupon");
         };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use coupon_cluster::{Epoch, KeyId};
 use coupon_ledger::{
-    AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage, Change, ChangeKind,
-    Coupon, HoldEnds, LogTime, ShardState,
+    Campaign, CampaignCounters, CampaignSpec, CampaignStage, Change, ChangeKind, Coupon,
+    CreationTerms, HoldEnds, LogTime, ShardState,
 };
 use coupon_proto::internal as pb;
 use coupon_wire::Malformed;
@@ -92,8 +92,8 @@ fn stage_from_pb(stage: i32) -> Result<CampaignStage, Malformed> {
     })
 }
 
-fn asked_to_pb(asked: &AskedTerms) -> pb::AskedTerms {
-    pb::AskedTerms {
+fn asked_to_pb(asked: &CreationTerms) -> pb::CreationTerms {
+    pb::CreationTerms {
         display_name: asked.display_name.clone(),
         quota: asked.quota,
         end_micros: time_to_pb(asked.end),
@@ -101,8 +101,8 @@ fn asked_to_pb(asked: &AskedTerms) -> pb::AskedTerms {
     }
 }
 
-fn asked_from_pb(asked: pb::AskedTerms) -> AskedTerms {
-    AskedTerms {
+fn asked_from_pb(asked: pb::CreationTerms) -> CreationTerms {
+    CreationTerms {
         display_name: asked.display_name,
         quota: asked.quota,
         end: time_from_pb(asked.end_micros),

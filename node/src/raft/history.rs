@@ -35,7 +35,7 @@ pub fn conflict(
     sent: impl IntoIterator<Item = LogId>,
 ) -> Result<Option<Conflict>, StorageError> {
     let committed = log.acknowledged().committed();
-    // Every founder writes the first entry itself, under an id of its own; its content is the same.
+    // Every initial replica writes the first entry itself, under an id of its own; its content is the same.
     let touched = |theirs: &LogId| (1..=committed).contains(&theirs.index);
     let mut touched = sent.into_iter().filter(touched).peekable();
     if touched.peek().is_none() || log.vote().is_some_and(|own| *vote < own) {

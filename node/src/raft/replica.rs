@@ -289,7 +289,7 @@ impl RaftReplica {
         self.log.appended_bytes()
     }
 
-    /// Begins the log of a new group with its first members. Every founder may do this, with the same members;
+    /// Begins the log of a new group with its first members. Every one of them may do this, with the same members;
     /// a replica that has a log already is left as it is.
     ///
     /// # Errors
@@ -297,10 +297,10 @@ impl RaftReplica {
     /// When the core has stopped.
     pub async fn bootstrap(
         &self,
-        founders: &BTreeMap<ReplicaId, NodeId>,
+        initial: &BTreeMap<ReplicaId, NodeId>,
     ) -> Result<(), ReplicaError> {
         let members: BTreeMap<u64, Member> =
-            founders.iter().map(|(id, node)| (id.0, Member { node_id: node.get() })).collect();
+            initial.iter().map(|(id, node)| (id.0, Member { node_id: node.get() })).collect();
         match self.raft.initialize(members).await {
             Ok(()) | Err(RaftError::APIError(_)) => Ok(()),
             Err(RaftError::Fatal(_)) => Err(self.not_leader()),

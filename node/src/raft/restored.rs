@@ -11,7 +11,7 @@ use crate::storage::restore::{self, Staging};
 use crate::storage::snapshot::ReplicaKey;
 use crate::storage::{Storage, StorageError};
 
-/// Makes a founder begin with the state that the map says its shard was restored from; idempotent. Does
+/// Makes an initial replica begin with the state that the map says its shard was restored from; idempotent. Does
 /// nothing to other replicas: one that joins later gets its state from the group.
 ///
 /// # Errors
@@ -25,9 +25,9 @@ pub async fn begin(
     key: ReplicaKey,
 ) -> Result<(), StorageError> {
     let Some(state) = map.restored.get(&key.shard).copied() else { return Ok(()) };
-    // The map lists the founders as long as none was replaced, as in a group that begins empty.
+    // The map lists the initial replicas as long as none was replaced, as in a group that begins empty.
     let replicas = map.shards.get(&key.shard).into_iter().flatten();
-    let is_first = replicas.clone().all(|(_, replica)| replica.role == ReplicaRole::Founder);
+    let is_first = replicas.clone().all(|(_, replica)| replica.role == ReplicaRole::Initial);
     if !is_first || !replicas.clone().any(|(id, _)| *id == key.replica) {
         return Ok(());
     }
@@ -35,7 +35,7 @@ pub async fn begin(
     let members: BTreeMap<u64, Member> = members.collect();
     let voters = members.keys().copied().collect();
     let membership = Membership::new(vec![voters], members)
-        .map_err(|_| StorageError::corrupt("shard map", Malformed("founders")))?;
+        .map_err(|_| StorageError::corrupt("shard map", Malformed("initial replicas")))?;
     let storage = storage.clone();
     let installed = tokio::task::spawn_blocking(move || {
         let membership = membership_to_pb(&membership);

@@ -29,7 +29,7 @@ impl Terms {
 
     /// Notes the next applied entry. Returns whether it is the first of its leader.
     pub fn note(&mut self, id: &LogId) -> bool {
-        // Every founder writes the entry at index 0 itself, under an id of its own.
+        // Every initial replica writes the entry at index 0 itself, under an id of its own.
         let (term, leader_replica_id) = (id.leader_id.term, id.leader_id.node_id);
         let goes_on = self
             .0

@@ -67,7 +67,7 @@ mod tests {
         let mut map = ShardMap::default();
         for (id, nodes) in (1..).zip(shards) {
             let replica = |node_id: &u64| {
-                let (node, role) = (node(*node_id), ReplicaRole::Founder);
+                let (node, role) = (node(*node_id), ReplicaRole::Initial);
                 (ReplicaId(u64::from(id) * 10 + node_id), Replica { node, role })
             };
             let replicas: BTreeMap<_, _> = nodes.iter().map(replica).collect();

@@ -34,7 +34,7 @@ pub fn differences<E: From<StorageError>>(
     given_up: &History<'_>,
     mut lost: impl FnMut(Lost<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    // A hold that has expired by then claims nothing, and the other history may have forgotten it.
+    // A hold that has expired by then has given its quota back, and the other history may have forgotten it.
     let now = kept.log_time().max(given_up.log_time());
     for (id, campaign) in given_up.campaigns() {
         let same = kept.campaigns().get(id).filter(|same| is_same(&same.spec, &campaign.spec));

@@ -22,7 +22,7 @@ use coupon_proto::internal as pb;
 use super::pending_reopenings::PendingReopenings;
 use super::stamps::Stamps;
 use super::submission::{EncodedCommand, Submission, SubmissionQueue, not_proposed, refuse, reply};
-use crate::codec::command::{CommandReader, campaign_of_claim};
+use crate::codec::command::{CommandReader, campaign_of_quota_request};
 use crate::raft::closed_campaigns::ClosedCampaigns;
 use crate::raft::replica::RaftReplica;
 use crate::storage::view::LedgerView;
@@ -35,7 +35,7 @@ const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether a command may need no log: whether it is for a campaign that gives no coupons at the moment.
 pub(super) fn is_worth_it(closed: &ClosedCampaigns, command: &[u8]) -> bool {
-    !closed.is_empty() && campaign_of_claim(command).is_some_and(|id| closed.contains(id))
+    !closed.is_empty() && campaign_of_quota_request(command).is_some_and(|id| closed.contains(id))
 }
 
 /// Answers what waits, until nobody can hand over anything.
@@ -94,7 +94,7 @@ pub(super) async fn run(
 /// The campaigns that submissions want coupons of.
 fn campaigns_of(submissions: &[Submission]) -> BTreeSet<&str> {
     let commands = submissions.iter().flat_map(|submission| &submission.commands);
-    commands.filter_map(|command| campaign_of_claim(&command.bytes)).collect()
+    commands.filter_map(|command| campaign_of_quota_request(&command.bytes)).collect()
 }
 
 /// The times of an answer: see [`Ledger::outcome_without_effect`].

@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - A file is whole, checked and durable before it gets its name.
-//! - All founders of a shard begin with the same rows, the same running digest and the same membership,
+//! - All initial replicas of a shard begin with the same rows, the same running digest and the same membership,
 //!   at the same log id: the one that the first entry of a new group has. The log before it is gone, so
 //!   that a replica which joins later is sent a snapshot.
 //! - A crash at any step leaves a replica that has not begun and still has its file, or one that has.

@@ -70,7 +70,7 @@ async fn settled(cluster: &TestCluster, node: u64) -> Option<()> {
     let question = pb::WatchShardMapRequest {};
     let maps = cluster.cluster_client(node).await.watch_shard_map(question).await.ok()?;
     let map = maps.into_inner().message().await.ok()??.map?;
-    let votes = |role| matches!(role, pb::ReplicaRole::Founder | pb::ReplicaRole::Voter);
+    let votes = |role| matches!(role, pb::ReplicaRole::Initial | pb::ReplicaRole::Voter);
     let is_settled = |shard: &pb::ShardInfo| {
         shard.replicas.len() == 3 && shard.replicas.iter().all(|replica| votes(replica.role()))
     };

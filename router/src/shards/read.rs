@@ -114,7 +114,7 @@ impl ShardClient {
     ///
     /// # Errors
     /// [`Fault::Unanswered`] at `deadline`, [`Fault::Refused`] when there is no such campaign.
-    pub(crate) async fn read_campaign_of_number(
+    pub(crate) async fn read_campaign_by_number(
         &self,
         id: NumericId,
         tenant: &TenantId,

@@ -124,7 +124,7 @@ pub struct ReplicaStatus {
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "ReplicaRole", rename_all = "lowercase")]
 enum RoleName {
-    Founder,
+    Initial,
     Joining,
     Voter,
     Leaving,
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(shard.replicas[1].state, "unreachable");
         assert_eq!(status.nodes[1].error.as_deref(), Some("connection refused"));
         assert_eq!(status.nodes.iter().map(|node| node.leads).collect::<Vec<_>>(), [0, 0, 1]);
-        assert_eq!(status.problems, ["node 2 at n2:1 is away: connection refused"]);
+        assert_eq!(status.problems, ["node 2 at n2:1 does not answer: connection refused"]);
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
         let status = ClusterStatus::new(&survey(&[Some(("leader", 2)), None]));
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["nodes"][0]["state"], "up");
-        assert_eq!(json["shards"][0]["replicas"][0]["role"], ReplicaRole::Founder.as_str());
+        assert_eq!(json["shards"][0]["replicas"][0]["role"], ReplicaRole::Initial.as_str());
         assert_eq!(serde_json::from_value::<ClusterStatus>(json).unwrap(), status);
         for state in [
             NodeState::Up,

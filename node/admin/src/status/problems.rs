@@ -15,7 +15,7 @@ pub(super) fn of(survey: &Survey, nodes: &[NodeStatus], shards: &[ShardStatus]) 
             problems.push(format!("node {} runs no replica: {what}", node.node_id));
         }
     }
-    problems.extend(away(survey));
+    problems.extend(silent(survey));
     let stopped = |shard: &ShardStatus| shard.replicas.iter().any(|one| one.fault.is_some());
     let leaderless: Vec<String> = shards
         .iter()
@@ -42,10 +42,10 @@ fn exchanged(survey: &Survey) -> impl Iterator<Item = String> {
 }
 
 /// Nodes that do not answer.
-fn away(survey: &Survey) -> impl Iterator<Item = String> {
+fn silent(survey: &Survey) -> impl Iterator<Item = String> {
     survey.nodes.iter().filter_map(|node| match &node.answer {
         Err(why @ (NoAnswer::Unreachable(_) | NoAnswer::NotJoined)) => {
-            Some(format!("node {} at {} is away: {why}", node.id, node.node.address))
+            Some(format!("node {} at {} does not answer: {why}", node.id, node.node.address))
         }
         Ok(_) | Err(NoAnswer::Foreign(_) | NoAnswer::Exchanged(_)) => None,
     })
@@ -120,17 +120,17 @@ mod tests {
     use super::*;
     use crate::survey::tests::survey;
 
-    /// The problems of a cluster, those of nodes that are away left out.
+    /// The problems of a cluster, those of nodes that do not answer left out.
     fn problems(survey: &Survey) -> Vec<String> {
         let mut problems = ClusterStatus::new(survey).problems;
-        problems.retain(|problem| !problem.contains(" is away: "));
+        problems.retain(|problem| !problem.contains(" does not answer: "));
         problems
     }
 
     #[test]
     fn a_node_that_does_not_answer_is_a_problem_although_every_shard_is_led() {
         let survey = survey(&[Some(("leader", 2)), Some(("follower", 2)), None]);
-        let told = "node 3 at n3:1 is away: connection refused";
+        let told = "node 3 at n3:1 does not answer: connection refused";
         assert_eq!(ClusterStatus::new(&survey).problems, [told]);
     }
 

@@ -8,7 +8,7 @@ use crate::entry::{Entry, Found};
 use crate::event::{of_change, record};
 use crate::hold::settle;
 use crate::{
-    AskedTerms, Campaign, CampaignSpec, CampaignStage, Change, LogTime, Outcome, Refusal, Store,
+    Campaign, CampaignSpec, CampaignStage, Change, CreationTerms, LogTime, Outcome, Refusal, Store,
 };
 
 /// How many of its latest changes a campaign remembers. A retry that comes after as many others is taken for a new
@@ -89,8 +89,8 @@ impl<S: Store> Entry<'_, S> {
 }
 
 /// What the creation asked for, for a campaign that is about to be altered.
-fn asked(before: &CampaignSpec, altered: &CampaignSpec) -> Option<Box<AskedTerms>> {
-    let terms = |spec: &CampaignSpec| AskedTerms {
+fn asked(before: &CampaignSpec, altered: &CampaignSpec) -> Option<Box<CreationTerms>> {
+    let terms = |spec: &CampaignSpec| CreationTerms {
         display_name: spec.display_name.clone(),
         quota: spec.quota,
         end: spec.end,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use coupon_cluster::{CampaignName, Epoch, RequestId};
 
+use super::change_hold::{find_hold, refusal};
 use super::issue::add_coupon;
 use crate::code::{issued, state_of};
-use crate::entry::{Entry, Found};
+use crate::entry::Entry;
 use crate::mutants::{self, Mutant};
-use crate::{Hold, HoldState, LogTime, Outcome, Refusal, Store};
+use crate::{Hold, HoldState, Outcome, Refusal, Store};
 
 /// Turns a hold into a coupon for its recipient. The hold has claimed the quota, so it is confirmed until its end
 /// whatever the state of the campaign: paused and ended campaigns keep what they promised.
@@ -32,16 +33,12 @@ impl<S: Store> Entry<'_, S> {
         command: ConfirmHold,
     ) -> Result<Outcome, S::Error> {
         let Self { fence, store, touched } = self;
-        let touched = match touched.find(fence, *store, epoch, &command.campaign)? {
-            Found::Campaign(touched) => touched,
-            Found::Nothing => return Ok(Refusal::CampaignNotFound.into()),
-            Found::Fenced(refusal) => return Ok(refusal.into()),
+        let ConfirmHold { campaign, hold_id, request_id, metadata } = command;
+        let (touched, hold) = match find_hold(fence, *store, touched, epoch, &campaign, hold_id)? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(refusal.into()),
         };
         let (now, number) = (fence.state.log_time, touched.campaign.spec.number);
-        let ConfirmHold { campaign: _, hold_id, request_id, metadata } = command;
-        let Some(hold) = store.hold(number, hold_id)? else {
-            return Ok(Refusal::HoldNotFound.into());
-        };
         match hold.state {
             HoldState::Confirmed { request_id: by, sequence, .. } if by == request_id => {
                 let coupon = store.coupon(number, sequence)?;
@@ -68,32 +65,6 @@ impl<S: Store> Entry<'_, S> {
         let state = HoldState::Confirmed { at: now, request_id, sequence: issued.sequence };
         store.put_hold(number, hold_id, &Hold { state, ..hold }, end)?;
         Ok(Outcome::HoldConfirmed { issued, now, replayed: false })
-    }
-}
-
-/// Why a request that did not close a hold cannot do so now; `None`: it can.
-pub(super) fn refusal(
-    hold: &Hold,
-    hold_id: RequestId,
-    request_id: RequestId,
-    now: LogTime,
-) -> Option<Refusal> {
-    match hold.state {
-        // The request that made it.
-        _ if request_id == hold_id => Some(Refusal::RequestIdReused),
-        // The request that closed it, in another way.
-        HoldState::Confirmed { request_id: by, .. }
-        | HoldState::Released { request_id: by, .. }
-            if by == request_id =>
-        {
-            Some(Refusal::RequestIdReused)
-        }
-        HoldState::Confirmed { at, .. } => Some(Refusal::HoldConfirmed { at }),
-        HoldState::Released { at, .. } => Some(Refusal::HoldReleased { at }),
-        HoldState::Open if hold.expires_at <= now => {
-            Some(Refusal::HoldExpired { end: hold.expires_at, now })
-        }
-        HoldState::Open => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use coupon_cluster::{CampaignName, Epoch, RequestId};
 
-use super::issue::claim_refusal;
+use super::issue::quota_refusal;
 use crate::entry::{Entry, Found};
 use crate::event::record;
 use crate::hold::{HoldEnds, settle};
@@ -153,5 +153,5 @@ pub(crate) fn hold_without_effect<S: StateReader>(
     if store.sequence_of_request(number, hold_id)?.is_some() {
         return Ok(Some(Refusal::RequestIdReused.into()));
     }
-    Ok(claim_refusal(store, campaign, &command.recipient, now)?.map(Outcome::from))
+    Ok(quota_refusal(store, campaign, &command.recipient, now)?.map(Outcome::from))
 }

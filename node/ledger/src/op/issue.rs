@@ -122,11 +122,11 @@ pub(crate) fn without_effect<S: StateReader>(
     {
         return replay(store, campaign, sequence, command, now).map(Some);
     }
-    Ok(claim_refusal(store, campaign, &command.recipient, now)?.map(Outcome::from))
+    Ok(quota_refusal(store, campaign, &command.recipient, now)?.map(Outcome::from))
 }
 
 /// Why a new request cannot claim quota of a campaign, for a coupon or a hold; `None`: it can.
-pub(super) fn claim_refusal<S: StateReader>(
+pub(super) fn quota_refusal<S: StateReader>(
     store: &mut S,
     campaign: &Campaign,
     recipient: &str,

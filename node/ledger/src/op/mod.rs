@@ -3,6 +3,7 @@
 mod archive;
 mod change;
 mod change_coupon;
+mod change_hold;
 mod confirm;
 mod create;
 mod delete;

@@ -2,11 +2,11 @@
 
 use coupon_cluster::{CampaignName, Epoch, RequestId};
 
-use super::confirm::refusal;
-use crate::entry::{Entry, Found};
+use super::change_hold::{find_hold, refusal};
+use crate::entry::Entry;
 use crate::event::record;
 use crate::mutants::{self, Mutant};
-use crate::{EventKind, Hold, HoldState, Outcome, Refusal, Store};
+use crate::{EventKind, Hold, HoldState, Outcome, Store};
 
 /// Gives a hold up before its end, so that its quota can be claimed again at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,16 +28,12 @@ impl<S: Store> Entry<'_, S> {
     ) -> Result<Outcome, S::Error> {
         let Self { fence, store, touched } = self;
         let ReleaseHold { campaign, hold_id, request_id } = command;
-        let touched = match touched.find(fence, *store, epoch, campaign)? {
-            Found::Campaign(touched) => touched,
-            Found::Nothing => return Ok(Refusal::CampaignNotFound.into()),
-            Found::Fenced(refusal) => return Ok(refusal.into()),
+        let (hold_id, request_id) = (*hold_id, *request_id);
+        let (touched, hold) = match find_hold(fence, *store, touched, epoch, campaign, hold_id)? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(refusal.into()),
         };
         let (now, number) = (fence.state.log_time, touched.campaign.spec.number);
-        let (hold_id, request_id) = (*hold_id, *request_id);
-        let Some(hold) = store.hold(number, hold_id)? else {
-            return Ok(Refusal::HoldNotFound.into());
-        };
         match hold.state {
             HoldState::Released { request_id: by, .. } if by == request_id => {
                 return Ok(Outcome::HoldChanged { hold_id, hold, now, replayed: true });

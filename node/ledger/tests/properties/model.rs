@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use coupon_cluster::{CampaignName, Epoch, RequestId, Ring, ShardId, TenantId};
 use coupon_ledger::{
-    Action, ArchiveCampaign, AskedTerms, Campaign, CampaignCounters, CampaignSpec, CampaignStage,
-    Change, ChangeKind, Command, Coupon, CouponCode, CouponState, CreateCampaign, EndCampaign,
-    Hold, Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign, RedeemCoupon, Refusal,
+    Action, ArchiveCampaign, Campaign, CampaignCounters, CampaignSpec, CampaignStage, Change,
+    ChangeKind, Command, Coupon, CouponCode, CouponState, CreateCampaign, CreationTerms,
+    EndCampaign, Hold, Issue, IssuedCoupon, LogTime, Outcome, PauseCampaign, RedeemCoupon, Refusal,
     ResumeCampaign, ReverseRedemption, UpdateCampaign, VoidCoupon,
 };
 
@@ -200,7 +200,7 @@ impl Model {
             coupons.iter().filter(|issued| is_counted(&issued.state)).count() as u64
         };
         let issued = coupons.len() as u64;
-        let asked_terms = AskedTerms {
+        let asked_terms = CreationTerms {
             display_name: asked.display_name.clone(),
             quota: asked.quota,
             end: asked.end,

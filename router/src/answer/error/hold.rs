@@ -15,14 +15,14 @@ const HELD_RETRY_MIN: Duration = Duration::from_millis(100);
 const HELD_RETRY_MAX: Duration = Duration::from_secs(10);
 
 pub(super) fn quota_held(refusal: &Refusal) -> Report {
-    let message = "no coupons available at the moment, but some are only held: try again later";
+    let message = "all coupons that are left are held: try again later";
     Report::new(Code::FailedPrecondition, Reason::QuotaHeld, message)
         .with("server_time", timestamp(refusal.log_time_micros))
         .retry_after(retry_after(refusal))
 }
 
 pub(super) fn too_many(refusal: &Refusal) -> Report {
-    let message = "there are too many holds: try again later";
+    let message = "too many open holds: try again later";
     Report::new(Code::FailedPrecondition, Reason::TooManyHolds, message)
         .with("server_time", timestamp(refusal.log_time_micros))
         .retry_after(retry_after(refusal))
@@ -35,32 +35,31 @@ fn retry_after(refusal: &Refusal) -> Duration {
 }
 
 pub(super) fn not_found() -> Report {
-    let message = "there is no such hold, or it ended long ago";
+    let message = "no hold with this id; a hold is forgotten a day after its end";
     Report::new(Code::NotFound, Reason::HoldNotFound, message)
 }
 
 pub(super) fn expired(refusal: &Refusal) -> Report {
-    let message = "the hold has expired: hold another coupon";
+    let message = "the hold has expired: make another one";
     Report::new(Code::FailedPrecondition, Reason::HoldExpired, message)
         .with("expire_time", timestamp(refusal.time_micros))
         .with("server_time", timestamp(refusal.log_time_micros))
 }
 
 pub(super) fn confirmed(refusal: &Refusal) -> Report {
-    let message = "another request has confirmed the hold";
+    let message = "the hold was confirmed by another request";
     Report::new(Code::FailedPrecondition, Reason::HoldConfirmed, message)
         .with("confirm_time", timestamp(refusal.time_micros))
 }
 
 pub(super) fn released(refusal: &Refusal) -> Report {
-    let message = "another request has released the hold";
+    let message = "the hold was released by another request";
     Report::new(Code::FailedPrecondition, Reason::HoldReleased, message)
         .with("release_time", timestamp(refusal.time_micros))
 }
 
 pub(super) fn open(refusal: &Refusal) -> Report {
-    let message =
-        "the campaign still has open holds, which can be confirmed: wait until they have ended";
+    let message = "the campaign has open holds: wait until they are confirmed, released or expired";
     Report::new(Code::FailedPrecondition, Reason::HoldsOpen, message)
         .with("held", refusal.open_holds)
 }

@@ -57,7 +57,7 @@ pub(super) async fn read(
     deadline: Instant,
 ) -> Result<(NumericId, CampaignRecord, u64), Fault> {
     let id = NumericId::from_i64(id).ok_or_else(Fault::campaign_not_found)?;
-    let answer = shards.read_campaign_of_number(id, check::tenant(), deadline).await?;
+    let answer = shards.read_campaign_by_number(id, check::tenant(), deadline).await?;
     let ReadResponse { campaigns, log_time_micros, .. } = answer;
     let record = campaigns.into_iter().next();
     let record = record.ok_or(Fault::Internal("a shard showed no campaign"))?;
