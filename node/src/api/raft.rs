@@ -185,6 +185,9 @@ impl RaftService for RaftEndpoint {
         let mut rpc: VoteRequest<TypeConfig> =
             VoteRequest::new(vote_from_pb(&vote), message.last_log_id.as_ref().map(log_id_from_pb));
         rpc.leadership_transfer = message.leadership_transfer;
+        if !message.leadership_transfer {
+            raft.tell_core_of_lease().await.map_err(stopped)?;
+        }
         let answer = if message.pre_vote {
             raft.core().pre_vote(rpc).await
         } else {
@@ -290,13 +293,8 @@ impl RaftEndpoint {
         let rpc = append_from_pb(message).map_err(|error| malformed(&error))?;
         self.check_append(&raft, &rpc)?;
         let prev = rpc.prev_log_id;
-        let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
         let leader = rpc.vote.leader_id().node_id;
-        let answer = raft.core().append_entries(rpc).await.map_err(stopped)?;
-        let result = answer.into_stream_result(prev, last);
-        if result.is_ok() {
-            raft.heard_leader();
-        }
+        let result = raft.hear(rpc).await.map_err(stopped)?;
         // The leader of this term names the last entry that this replica has told it to be durable.
         if let (Some(prev), Err(StreamAppendError::Conflict(_))) = (prev, &result) {
             let (shard, replica) = (raft.key.shard, raft.key.replica);

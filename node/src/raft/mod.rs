@@ -12,13 +12,14 @@
 //! - [`marks`]: what passes here, for a trace.
 //! - [`history`]: committed entries are never replaced by others.
 //! - [`replica`]: one running replica; [`progress`]: what it is doing; `membership`: changes of its group;
-//!   `succession`: who leads next; `heartbeats`: how a leader is heard; `elections`: when a replica stands for election;
-//!   `purging`: what is purged of its log.
+//!   `succession`: who leads next; `heartbeats`, `hearing`: how a leader is heard; `elections`: when a replica stands for
+//!   election; `purging`: what is purged of its log.
 
 pub mod acknowledged;
 pub mod closed_campaigns;
 pub mod consistency_check;
 mod elections;
+mod hearing;
 mod heartbeats;
 pub mod history;
 pub mod log_store;

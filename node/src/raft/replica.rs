@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use super::closed_campaigns::ClosedCampaigns;
 use super::consistency_check::AppliedDigests;
 use super::elections::Elections;
+use super::hearing::Hearing;
 use super::heartbeats::Heartbeats;
 use super::history::{self, Conflict};
 use super::log_store::LogStore;
@@ -76,9 +77,10 @@ pub struct RaftReplica {
     /// The shard and the replica.
     pub key: ReplicaKey,
     pub(super) raft: Raft<TypeConfig, StateMachine>,
-    pub(super) heartbeats: Heartbeats,
+    heartbeats: Heartbeats,
+    pub(super) hearing: Hearing,
     pub(super) elections: Elections,
-    log: LogStore,
+    pub(super) log: LogStore,
     /// What the replica has applied, as it goes on.
     pub applied_digests: AppliedDigests,
     /// The campaigns that give no coupons at the moment, as far as is known.
@@ -162,11 +164,14 @@ impl RaftReplica {
         let round_max = 2 * options.election_timeout / 3;
         let answer_age_max = ANSWERS_MISSED_MAX * options.heartbeat_interval + round_max;
         let quorum_age_max = QUORUM_MISSED_MAX * options.election_timeout;
-        let heartbeats = Heartbeats::start(raft.clone(), options.heartbeat_interval);
+        let hearing = Hearing::new(options.clone());
+        let heartbeats =
+            Heartbeats::start(raft.clone(), options.heartbeat_interval, hearing.clone());
         let raft = Self {
             key,
             raft,
             heartbeats,
+            hearing,
             elections: Elections::new(peers.clone()),
             log,
             applied_digests,

@@ -5,6 +5,7 @@
 mod clocks;
 mod distant;
 mod holds;
+mod lease;
 mod rejoin;
 mod serving;
 mod silent_follower;

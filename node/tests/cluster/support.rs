@@ -12,6 +12,7 @@ use coupon_env::{Clock, SystemClock, entropy};
 use coupon_node::{NodeConfig, NodeHandle, RaftOptions};
 use coupon_proto::internal as pb;
 use coupon_proto::internal::cluster_service_client::ClusterServiceClient;
+use coupon_proto::internal::raft_service_client::RaftServiceClient;
 use coupon_proto::internal::shard_service_client::ShardServiceClient;
 use coupon_transport::{Addressed, AddressedChannel, Addressee};
 use prost::Message as _;
@@ -176,6 +177,10 @@ impl TestCluster {
 
     pub(crate) async fn shard_client(&self, id: u64) -> ShardServiceClient<AddressedChannel> {
         ShardServiceClient::new(self.addressed(id).await)
+    }
+
+    pub(crate) async fn raft_client(&self, id: u64) -> RaftServiceClient<AddressedChannel> {
+        RaftServiceClient::new(self.addressed(id).await)
     }
 
     pub(crate) async fn status(&self, id: u64, digests: bool) -> pb::GetNodeStatusResponse {
